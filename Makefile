@@ -1,0 +1,64 @@
+# charlm: `make demo` shows it at work, `make test` proves it; both set up all that they need in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := .demo
+# Benchmarks must not run on the processor type or cache size that some environments pin for OpenBLAS.
+UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench experiments corpora readme clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+install: $(VENV)/.installed  ## make .venv with charlm in it
+
+demo: $(VENV)/.installed  ## train a character model and a word model, generate from both, score the two salads
+	mkdir -p $(DEMO)
+	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1 \
+	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.2
+	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 \
+	  --level word --embedding-size 64 --epochs 12 --batch-size 32 --lr 0.004
+	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
+	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
+	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors
+
+test: $(VENV)/.dev  ## run all tests
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+
+check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check charlm
+	$(BIN)/mypy
+	$(MAKE) test
+
+bench: $(VENV)/.bench  ## measure the speed beside PyTorch's
+	$(UNPINNED) $(BIN)/python -m tests.benchmarks.speed
+
+experiments: $(VENV)/.installed  ## measure what models learn: the kitchen, the embedded Reber grammar
+	$(UNPINNED) $(BIN)/python -m tests.benchmarks.kitchen
+	$(UNPINNED) $(BIN)/python -m tests.benchmarks.reber
+
+corpora: $(VENV)/.installed  ## write corpora/kitchen* anew, bit for bit, from its grammar
+	$(BIN)/python corpora/kitchen_grammar.py
+
+readme: $(VENV)/.dev  ## bring the README's --help blocks up to date
+	$(BIN)/python -m tests.readme
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) $(DEMO) .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,23 @@
+"""charlm: recurrent language models, from shell to shell.
+
+import charlm
+model = charlm.load("names.safetensors")
+print(charlm.generate(model, "Tri", temperature=0.8, seed=1))
+print([score.log10p for score in charlm.score(model, ["Triceratops", "qqq"])])
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "generate", "load", "save", "score", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import charlm` alone, and so `charlm --help`, needs no NumPy."""
+    if name in __all__:
+        from charlm import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'charlm' has no attribute {name!r}")

@@ -1,0 +1,54 @@
+"""The library in five functions: train, save, load, generate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from charlm import checkpoint
+from charlm.backends import get_backend
+from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.generation import Sampler
+from charlm.language_model import LanguageModel
+from charlm.scoring import Score, Scorer
+from charlm.session import prepare
+
+
+def train(lines: Iterable[str], **options: Any) -> LanguageModel:
+    """Train a model on lines; the options are the fields of `TextConfig`, `ModelConfig` and `TrainConfig`.
+
+    Returns the model with its best validated weights. Raises UsageError or CorpusError for what cannot be learned,
+    TypeError for an option that there is not.
+    """
+    kinds = (TextConfig, ModelConfig, TrainConfig)
+    names = [{field.name for field in fields(kind)} for kind in kinds]
+    if strange := sorted(set(options).difference(*names)):
+        raise TypeError(f"train() has no option {strange[0]!r}")
+    text, network, config = ({k: v for k, v in options.items() if k in of_kind} for of_kind in names)
+    session = prepare(lines, TextConfig(**text), network, TrainConfig(**config))
+    for _ in session.trainer.run():
+        pass
+    session.trainer.take_best()
+    return session.language_model
+
+
+def save(model: LanguageModel, path: str | Path) -> None:
+    """Write the model file, atomically; raises ResourceError where it cannot be written."""
+    checkpoint.save(Path(path), model)
+
+
+def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
+    """Open a model file; raises ModelFileError where it is missing, no model, or damaged."""
+    return checkpoint.load(Path(path), get_backend(device)).language_model
+
+
+def generate(model: LanguageModel, prompt: str = "", *, seed: int = 0, **options: Any) -> str:
+    """Draw one text that begins with the prompt; the options are the fields of `SampleConfig`."""
+    return Sampler(model, SampleConfig(**options)).sample(prompt, seed=seed).text
+
+
+def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
+    """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`."""
+    return Scorer(model).score(lines)

@@ -1,0 +1,93 @@
+"""The contract between the mathematics and a device.
+
+Letters, here and in `charlm.nn`: T time steps, B sequences side by side, I inputs, H hidden units, V tokens.
+Activations are `[T, rows, B]`: the batch is the last axis, so that one step is `W @ x[t] + b`, as the notes write it,
+and each step, and each gate's block of rows in it, is one contiguous piece of memory.
+
+The pointwise mathematics is written once, in NumPy ufuncs with `out=`, which other array types answer to as well;
+a backend holds only what differs by device.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = Any  # of the device: numpy.ndarray, cupy.ndarray
+Shape = tuple[int, ...]
+
+
+class Backend(ABC):
+    """The operations that differ by device."""
+
+    name: ClassVar[str]
+    block: ClassVar[int]  # elements that pointwise work on long vectors should take at a time
+    fused: ClassVar[Mapping[str, Callable[..., None]]] = {}  # pointwise functions with a kernel of their own, by name
+
+    def blocks(self, size: int) -> Iterator[slice]:
+        """Cut `range(size)` into slices of at most `block` elements."""
+        return (slice(start, min(start + self.block, size)) for start in range(0, size, self.block))
+
+    @abstractmethod
+    def array(self, values: Any, dtype: Any = None) -> Array:
+        """Copy host values to a new array of the device."""
+
+    @abstractmethod
+    def numpy(self, array: Array) -> np.ndarray:
+        """Copy an array of the device to a new host array."""
+
+    @abstractmethod
+    def empty(self, shape: Shape, dtype: Any) -> Array:
+        """Make an array whose contents are undefined, C-contiguous."""
+
+    @abstractmethod
+    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
+        """Write `a @ b` to `out`; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]` for T steps. `out` shares no memory."""
+
+    @abstractmethod
+    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
+        """Write the one-hot columns of `ids [T, B]` to `out [T, V, B]`; the id -1 is the zero vector."""
+
+    @abstractmethod
+    def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
+        """Write the rows of `table [V, D]` that `ids [T, B]` name to `out [T, D, B]`; the id -1 is the zero vector."""
+
+    @abstractmethod
+    def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
+        """Add the columns of `d_out [T, D, B]` to the rows of `table_grad [V, D]` that `ids [T, B]` name."""
+
+    @abstractmethod
+    def softmax_grad(self, logits: Array, targets: np.ndarray, nats: Array, scale: float) -> None:
+        """Turn `logits [V, N]` into the gradient of the cross-entropy, in place, and write the entropy to `nats [N]`.
+
+        With p = softmax(logits) and y the one-hot target, nats = -log p[target] and dL/dlogits = scale (p - y).
+        `targets [N]` int; -1 is no target: there nats and gradient are 0.
+        """
+
+    @abstractmethod
+    def log_softmax(self, logits: Array) -> None:
+        """Turn `logits [V, N]` into log-probabilities, in place."""
+
+    @abstractmethod
+    def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:
+        """Give `columns[rows[n], n]` of `columns [V, N]` as float64 on the host; 0 where `rows[n]` is -1."""
+
+    @abstractmethod
+    def norm(self, vector: Array) -> float:
+        """Give the Euclidean norm of a flat vector, summed in float64."""
+
+    @abstractmethod
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
+        """Write x to `out` with a share `rate` of its elements zeroed and the others divided by 1 - rate.
+
+        Which ones are zeroed is a hash of (key, index): the same key gives the same mask, on any device, so that the
+        backward pass recomputes it and nothing is stored. `x` and `out` are `[T, rows, B]`, `out` contiguous.
+        """
+
+    @abstractmethod
+    def threads(self, count: int | None) -> AbstractContextManager[Any]:
+        """Bound the threads of the device's products inside a `with`; None leaves them as they are."""

@@ -1,0 +1,104 @@
+"""The backend of the processor: NumPy, whose products are OpenBLAS'."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from charlm.backends.base import Array, Backend, Shape
+
+_MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays in the host's memory."""
+
+    name = "cpu"
+    block = 1 << 15  # five float32 vectors of this length stay in a core's second-level cache
+
+    def array(self, values: Any, dtype: Any = None) -> Array:
+        return np.array(values, dtype=dtype, order="C")
+
+    def numpy(self, array: Array) -> np.ndarray:
+        return np.array(array, order="C")
+
+    def empty(self, shape: Shape, dtype: Any) -> Array:
+        return np.empty(shape, dtype)
+
+    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
+        np.matmul(a, b, out=out)
+
+    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
+        out[...] = 0
+        step, column = np.nonzero(ids >= 0)
+        out[step, ids[step, column], column] = 1
+
+    def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
+        rows = table[ids]  # [T, B, D]; -1 takes the last row, overwritten below
+        rows[ids < 0] = 0
+        out[...] = rows.transpose(0, 2, 1)
+
+    def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
+        flat = ids.ravel()
+        order = np.argsort(flat, kind="stable")
+        order = order[np.searchsorted(flat[order], 0) :]  # without the -1s
+        if not order.size:
+            return
+        rows = d_out.transpose(0, 2, 1).reshape(flat.size, -1)[order]
+        named, first = np.unique(flat[order], return_index=True)
+        table_grad[named] += np.add.reduceat(rows, first, axis=0)
+
+    def softmax_grad(self, logits: Array, targets: np.ndarray, nats: Array, scale: float) -> None:
+        columns = np.flatnonzero(targets >= 0)
+        rows = targets[columns]
+        logits -= logits.max(axis=0)
+        nats[...] = 0
+        nats[columns] = -logits[rows, columns]
+        np.exp(logits, out=logits)
+        total = logits.sum(axis=0)
+        nats[columns] += np.log(total[columns])
+        weight = np.where(targets >= 0, scale, 0.0) / total
+        logits *= weight.astype(logits.dtype)
+        logits[rows, columns] -= scale
+
+    def log_softmax(self, logits: Array) -> None:
+        logits -= logits.max(axis=0)
+        logits -= np.log(np.exp(logits).sum(axis=0))
+
+    def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:
+        picked = columns[rows, np.arange(rows.size)].astype(np.float64)
+        picked[rows < 0] = 0.0
+        return np.asarray(picked)
+
+    def norm(self, vector: Array) -> float:
+        return math.sqrt(sum(float(np.dot(vector[part], vector[part])) for part in self.blocks(vector.size)))
+
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
+        flat_out = out.reshape(-1)
+        flat_x = x.reshape(-1)
+        first, second = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32 & 0xFFFFFFFF)
+        threshold = np.uint32(min(rate * 2.0**32, 2.0**32 - 1))
+        kept = flat_x.dtype.type(1.0 / (1.0 - rate))
+        for part in self.blocks(flat_x.size):
+            bits = np.arange(part.start, part.stop, dtype=np.uint32)
+            bits ^= first
+            for word in (second, None):
+                bits ^= bits >> np.uint32(16)
+                bits *= _MIX[0]
+                bits ^= bits >> np.uint32(15)
+                bits *= _MIX[1]
+                bits ^= bits >> np.uint32(16)
+                if word is not None:
+                    bits ^= word
+            np.multiply(flat_x[part], (bits >= threshold) * kept, out=flat_out[part])
+
+    def threads(self, count: int | None) -> AbstractContextManager[Any]:
+        if count is None:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(limits=count)
+        return limits

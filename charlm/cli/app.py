@@ -1,0 +1,110 @@
+"""The command `charlm`: its subcommands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from charlm import __version__
+from charlm.cli import ui
+from charlm.cli.evaluate import evaluate
+from charlm.cli.generate import generate
+from charlm.cli.inspect import inspect
+from charlm.cli.options import Command
+from charlm.cli.score import score
+from charlm.cli.train import train
+from charlm.cli.vocab import vocab
+from charlm.errors import CharlmError, ResourceError
+
+app = typer.Typer(
+    name="charlm",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, generate, score, evaluate, inspect, vocab):
+    app.command(command.__name__, cls=Command)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"charlm {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def charlm(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train recurrent language models, generate from them, and score text with them.
+
+    \b
+    charlm train names.txt -o names.safetensors         learn from a text file
+    charlm generate names.safetensors -n 10             draw ten new lines
+    charlm score names.safetensors names.txt            the probability of each line
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code, which `cli.md` lists."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = typer.main.get_command(app).main(args=arguments, prog_name="charlm", standalone_mode=False)
+        _flush()
+        return code if isinstance(code, int) else 0
+    except (ui.ClosedPipe, BrokenPipeError):
+        _forget_output()
+        return 0
+    except KeyboardInterrupt:
+        _forget_output()
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if ui.settings.debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """Say in two lines what went wrong and what to do; give the exit code."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        error = ResourceError(f"cannot write, standard output: {error.strerror}", hint="make room, or write elsewhere")
+        _forget_output()
+    if isinstance(error, MemoryError):
+        error = ResourceError("out of memory", hint="try a smaller --batch-size, --seq-length or --hidden-size")
+    if isinstance(error, CharlmError):
+        ui.error(error.message, error.hint)
+        return error.exit_code
+    if hasattr(error, "format_message"):  # a usage error of Typer's own Click, which is not to be imported
+        context = getattr(error, "ctx", None)
+        ui.error(error.format_message(), f"see: {context.command_path if context else 'charlm'} --help")
+        return 2
+    ui.error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug and report what it prints")
+    return 1
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _forget_output() -> None:
+    """Point standard output nowhere, so that the interpreter's own flush at exit cannot fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+    finally:
+        os.close(nowhere)

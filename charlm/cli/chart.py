@@ -1,0 +1,38 @@
+"""Curves in characters, for a terminal or a text file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_WIDTH, _HEIGHT = 64, 14
+
+
+def loss_chart(history: Sequence[dict[str, Any]]) -> list[str]:
+    """Draw the training loss (·) and the validation loss (o) of a history over its steps."""
+    curves = {
+        mark: [(row["step"], row[key]) for row in history if row[key] is not None]
+        for mark, key in (("·", "train_nats"), ("o", "valid_nats"))
+    }
+    return [*chart(curves, y="nats", x="step"), "          · train   o valid"]
+
+
+def chart(curves: dict[str, list[tuple[float, float]]], *, x: str, y: str) -> list[str]:
+    """Draw curves, each with its own mark, on common axes."""
+    points = [point for curve in curves.values() for point in curve]
+    if not points:
+        return ["(no history)"]
+    left, right = min(p[0] for p in points), max(p[0] for p in points)
+    low, high = min(p[1] for p in points), max(p[1] for p in points)
+    grid = [[" "] * _WIDTH for _ in range(_HEIGHT)]
+    for mark, curve in curves.items():
+        for at, value in curve:
+            column = round((at - left) / ((right - left) or 1) * (_WIDTH - 1))
+            row = round((high - value) / ((high - low) or 1) * (_HEIGHT - 1))
+            grid[row][column] = mark
+    labels = {0: f"{high:.3f}", _HEIGHT - 1: f"{low:.3f}"}
+    lines = [f"{y:>9}"]
+    lines += [f"{labels.get(number, ''):>9} |{''.join(row).rstrip()}" for number, row in enumerate(grid)]
+    lines.append(f"{'':>9} +{'-' * _WIDTH}")
+    lines.append(f"{'':>11}{left:<{_WIDTH // 2},}{f'{right:,} {x}':>{_WIDTH // 2}}")
+    return lines

@@ -1,0 +1,77 @@
+"""Scores as KenLM's `query` and SRILM's `ngram -ppl - -debug 2` print them, so that their tools read ours.
+
+`../shared/reference/score-formats.md` has the formats. Where they print the order of the n-gram that was found, stand
+the number of tokens that the network has read (KenLM) and `rnn` (SRILM).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from charlm.text import EOS_ID, UNK_ID
+
+_KENLM_IDS = {UNK_ID: 0, EOS_ID: 2}  # 0 <unk>, 1 <s>, 2 </s>
+
+
+def kenlm(scores: Iterable[Any]) -> Iterator[str]:
+    """Yield KenLM's line for each line, and its summary at the end."""
+    total = known = 0.0
+    tokens = oov = 0
+    for score in scores:
+        words = []
+        for at, token in enumerate(score.token_scores):
+            surface = "</s>" if token.token_id == EOS_ID else token.token
+            number = _KENLM_IDS.get(token.token_id, token.token_id + 1)
+            words.append(f"{surface}={number} {at + 2} {_short(_log10(token.nats))}\t")
+        yield f"{''.join(words)}Total: {_short(_log10(score.nats))} OOV: {score.oov}"
+        total += _log10(score.nats)
+        known += _log10(score.nats - score.oov_nats)
+        tokens, oov = tokens + score.tokens, oov + score.oov
+    yield f"Perplexity including OOVs:\t{_short(_perplexity(total, tokens))}"
+    yield f"Perplexity excluding OOVs:\t{_short(_perplexity(known, tokens - oov))}"
+    yield f"OOVs:\t{oov}"
+    yield f"Tokens:\t{tokens}"
+
+
+def srilm(scores: Iterable[Any]) -> Iterator[str]:
+    """Yield SRILM's lines for each line, word by word, and its summary at the end; OOVs are left out of the sums."""
+    sentences = words = oov = 0
+    total = 0.0
+    for score in scores:
+        yield score.text
+        context = "<s> "
+        for token in score.token_scores:
+            surface = "</s>" if token.token_id == EOS_ID else "<unk>" if token.oov else token.token
+            found = f"[rnn] {_short(math.exp(-token.nats))} [ {_short(_log10(token.nats))} ]"
+            yield f"\tp( {surface} | {context}) \t= {'[OOV] 0 [ -inf ]' if token.oov else found}"
+            context = f"{surface} ..."
+        own_words = score.tokens - int(score.has_eos)
+        own_total = _log10(score.nats - score.oov_nats)
+        yield from _srilm_sums("", 1, own_words, score.oov, own_total)
+        yield ""
+        sentences, words, oov, total = sentences + 1, words + own_words, oov + score.oov, total + own_total
+    yield from _srilm_sums("file -: ", sentences, words, oov, total)
+
+
+def _srilm_sums(name: str, sentences: int, words: int, oov: int, log10: float) -> Iterator[str]:
+    yield f"{name}{sentences} sentences, {words} words, {oov} OOVs"
+    ppl = _short(_perplexity(log10, words - oov + sentences))
+    ppl1 = _short(_perplexity(log10, words - oov))
+    yield f"0 zeroprobs, logprob= {_short(log10)} ppl= {ppl} ppl1= {ppl1}"
+
+
+def _log10(nats: float) -> float:
+    return -nats / math.log(10.0) + 0.0
+
+
+def _perplexity(log10: float, tokens: int) -> float | None:
+    try:
+        return 10.0 ** (-log10 / tokens) if tokens else None
+    except OverflowError:
+        return math.inf
+
+
+def _short(number: float | None) -> str:
+    return "undefined" if number is None else f"{number:g}"

@@ -1,0 +1,100 @@
+"""The options that several commands share, and the three that all have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from charlm.cli import ui
+
+
+class Command(TyperCommand):
+    """A command that also has --quiet, --no-color and --debug, which act before it does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            _switch(["-q", "--quiet"], "quiet", "Say nothing but errors and warnings."),
+            _switch(["--no-color"], "no_color", "No colours, also at a terminal; so does NO_COLOR=1."),
+            _switch(["--debug"], "debug", "Show the traceback of an error."),
+        ]
+
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Show arguments as `cli.md` does, without the braces that Typer puts around required ones."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def _switch(names: list[str], name: str, help_text: str) -> TyperOption:
+    def take(_context: Any, _parameter: Any, value: bool) -> None:
+        if value and name == "no_color":
+            ui.settings.color = False
+        elif value:
+            setattr(ui.settings, name, True)
+
+    return TyperOption(
+        param_decls=[name, *names], is_flag=True, default=False, expose_value=False, callback=take, help=help_text
+    )
+
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False)]
+FilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE]...", help="Text, UTF-8, also .gz; - or none: standard input.", show_default=False),
+]
+CorpusArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="CORPUS...", help="Text, UTF-8, also .gz; - is standard input.", show_default=False),
+]
+Level = Annotated[Literal["char", "word"], typer.Option(help="What a token is.")]
+Split = Annotated[
+    Literal["punct", "whitespace"], typer.Option(help="Words: set punctuation apart, or take the text as tokenised.")
+]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text.")]
+VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
+MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all randomness; without it one is chosen and printed.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Threads of the matrix products.", show_default="all")
+]
+BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences side by side.")]
+Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Hand over each result at once.")]
+
+
+def chosen_seed(seed: int | None) -> int:
+    """Give the seed, or choose one and say which, so that the run can be repeated."""
+    if seed is None:
+        import secrets
+
+        seed = secrets.randbelow(1 << 31)
+        ui.note(f"seed {seed}")
+    return seed
+
+
+def open_model(path: Path, device: str) -> Any:
+    """Open a model file on a device."""
+    from charlm.backends import get_backend
+    from charlm.checkpoint import load
+
+    return load(path, get_backend(device)).language_model
+
+
+def input_lines(files: list[str] | None) -> Any:
+    """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
+    import sys
+
+    from charlm.text import read_lines
+
+    paths = files or ["-"]
+    if "-" in paths and ui.is_terminal(sys.stdin):
+        ui.note("reading standard input, to its end (Ctrl-D)")
+    warned = False
+    for line in read_lines(paths, errors="keep"):
+        if not warned and any("\udc80" <= c <= "\udcff" for c in line if c > "\ud7ff"):
+            ui.warn("the text has bytes that are no UTF-8; each counts as one unknown character")
+            warned = True
+        yield line

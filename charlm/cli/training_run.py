@@ -1,0 +1,220 @@
+"""One training from the command line: its files, its signals, and what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shlex
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from charlm.cli import ui
+from charlm.cli.options import open_model
+
+_SAVE_SECONDS = 60.0  # between checkpoints, where evaluations are further apart
+_LIMITS: tuple[str, ...] = ("epochs", "max_steps", "minutes", "patience")  # may differ in a resumed run
+
+
+def _with_suffix(path: Path) -> Path:
+    return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Give the options that stand on the command line, by name."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+class TrainingRun:
+    """What `charlm train` does, step by step; corpus, valid: names of files, as given."""
+
+    def __init__(self, context: typer.Context, corpus: list[str], output: Path, valid: str | None) -> None:
+        from charlm.checkpoint import checkpoint_path
+
+        self.command = context.command_path
+        self.corpus, self.valid, self.given = corpus, valid, _given(context)
+        self.model_path = _with_suffix(output)
+        self.checkpoint_path = checkpoint_path(self.model_path)
+        self.digest = hashlib.sha256()
+        self.signal = 0
+
+    def check_output(self, *, force: bool, resume: bool) -> None:
+        """Refuse, before any work, what would be lost or could not be written."""
+        from charlm.errors import ModelFileError, UsageError
+        from charlm.files import check_writable
+
+        if resume and not self.checkpoint_path.exists():
+            raise ModelFileError(f"no checkpoint to resume, {self.checkpoint_path}", hint="train without --resume")
+        for path in (self.model_path, self.checkpoint_path):
+            if path.exists() and not (force or resume):
+                raise UsageError(
+                    f"output exists, {path}", hint="--force overwrites it, --resume continues it, -o names another"
+                )
+        check_writable(self.model_path)
+
+    def start(self, flags: dict[str, Any], seed: int, init_from: Path | None, device: str) -> None:
+        """Make the configurations, before anything is read, and then the model."""
+        from charlm.backends import get_backend
+        from charlm.config import ModelConfig, TextConfig, TrainConfig
+        from charlm.session import prepare
+
+        flags = {**flags, "learning_rate": flags["lr"], "seed": seed, "dense": tuple(flags["dense"] or ())}
+
+        def chosen(kind: Any) -> dict[str, Any]:
+            return {field.name: flags[field.name] for field in dataclasses.fields(kind) if field.name in flags}
+
+        text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
+        network = chosen(ModelConfig)
+        ModelConfig(vocabulary_size=3, **network)  # a mistake in the flags shows before the corpus is read
+        ops = get_backend(device)
+        lines, valid_lines = self.read()
+        self.session = prepare(lines, text, network, config, valid_lines=valid_lines, ops=ops)
+        if init_from is not None:
+            from charlm.nn.transfer import transfer
+
+            source, target = open_model(init_from, device), self.session.language_model
+            tokens = [lm.tokenizer.vocabulary.tokens for lm in (source, target)]
+            matched = transfer(source.model, tokens[0], target.model, tokens[1])
+            ui.note(f"starting from {init_from}: {matched:,} of {len(tokens[1]):,} tokens matched")
+        self.describe()
+
+    def resume(self, device: str) -> None:
+        """Go on from the checkpoint; refuse another corpus or configuration."""
+        from charlm.backends import get_backend
+        from charlm.checkpoint import load
+        from charlm.errors import UsageError
+        from charlm.session import resume
+
+        checkpoint = load(self.checkpoint_path, get_backend(device))
+        if checkpoint.training is None:
+            raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
+        config = checkpoint.language_model.train
+        self.valid = self.valid if self.valid is not None else config.valid
+        self._refuse_differences(checkpoint.language_model)
+        lines, valid_lines = self.read()
+        if self.digest.hexdigest() != checkpoint.corpus:
+            raise UsageError(
+                f"the corpus is not the one that {self.checkpoint_path} was trained on",
+                hint="give the same files in the same order, or start from its weights: --init-from",
+            )
+        limits = {name: self.given[name] for name in _LIMITS if name in self.given}
+        self.session = resume(checkpoint, lines, valid_lines, limits)
+        self.describe()
+
+    def _refuse_differences(self, language_model: Any) -> None:
+        from charlm.errors import UsageError
+
+        parts = (language_model.text, language_model.model.config, language_model.train)
+        stored = {name: value for part in parts for name, value in part.to_dict().items()}
+        stored["lr"] = stored["learning_rate"]
+        for name, value in self.given.items():
+            if name in _LIMITS or name not in stored:
+                continue
+            if (tuple(value) if isinstance(value, list) else value) != stored[name]:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{flag} {value} differs from the checkpoint's {stored[name]}",
+                    hint="leave the flag out, or train anew without --resume",
+                )
+
+    def read(self) -> tuple[list[str], list[str] | None]:
+        """Read the corpus and the held-out file."""
+        from charlm.text import read_lines
+
+        lines = list(read_lines(self.corpus, digest=self.digest))
+        return lines, None if self.valid is None else list(read_lines([self.valid], digest=self.digest))
+
+    def describe(self) -> None:
+        """Say what is about to be trained on what."""
+        session = self.session
+        lm = session.language_model
+        config, vocabulary = lm.train, lm.tokenizer.vocabulary
+        ui.note(
+            f"{session.train.ids.size:,} tokens to learn from, {session.valid.ids.size:,} held out, "
+            f"vocabulary {len(vocabulary):,}, {lm.model.parameters.count:,} parameters"
+        )
+        if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
+            ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
+
+    def train(self) -> int:
+        """Train to the end or to a signal, saving on the way; give the exit code."""
+        from charlm.errors import DivergenceError
+
+        trainer = self.session.trainer
+        total = trainer.plan()
+        config = trainer.config
+        if config.minutes is not None:
+            ui.note(f"{config.minutes:g} minutes are {total:,} steps here; repeat this run with --max-steps {total}")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take_signal)
+        bar = ui.progress_bar(total, "step")
+        tokens, begin, saved = 0, time.perf_counter(), time.perf_counter()
+        try:
+            for progress in trainer.run():
+                tokens += progress.tokens
+                bar.n = progress.step
+                bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
+                bar.update(0)
+                if progress.is_evaluation:
+                    rate = tokens / (time.perf_counter() - begin)
+                    bar.clear()
+                    ui.note(_evaluation_line(progress, rate))
+                    tokens, begin = 0, time.perf_counter()
+                if progress.is_evaluation or self.signal or time.perf_counter() - saved > _SAVE_SECONDS:
+                    self.save(model=progress.is_best or not self.model_path.exists())
+                    saved = time.perf_counter()
+                if self.signal:
+                    break
+        except DivergenceError:
+            self.save_model()
+            raise
+        finally:
+            bar.close()
+        self.save(model=True)
+        if self.signal:
+            ui.note(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
+            ui.note(self.resume_command())
+            return 128 + self.signal
+        ui.note(f"wrote {self.model_path}")
+        return 0
+
+    def _take_signal(self, number: int, _frame: Any) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def save(self, *, model: bool) -> None:
+        """Write the checkpoint, and the model file where it changes."""
+        from charlm.checkpoint import save_training
+
+        if model:
+            self.save_model()
+        trainer = self.session.trainer
+        save_training(
+            self.checkpoint_path, self.session.language_model, trainer.state(), corpus=self.digest.hexdigest()
+        )
+
+    def save_model(self) -> None:
+        """Write the model file, with the best weights."""
+        from charlm.checkpoint import save
+
+        save(self.model_path, self.session.language_model, weights=self.session.trainer.best_weights())
+
+    def resume_command(self) -> str:
+        """Give the command that goes on from here."""
+        valid = ["--valid", self.valid] if self.valid is not None else []
+        return shlex.join([*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, "--resume"])
+
+
+def _evaluation_line(progress: Any, rate: float) -> str:
+    valid = (
+        "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
+    )
+    return (
+        f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
+        f"train {progress.train_nats:.4f}{valid}  nats/token  lr {progress.learning_rate:.2g}  {rate:,.0f} tokens/s"
+    )

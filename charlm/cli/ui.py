@@ -1,0 +1,173 @@
+"""Standard output is the product, standard error is for the person; this is the only file that writes to either."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from charlm.errors import ResourceError, UsageError
+
+FORMATS = ("text", "tsv", "jsonl")
+
+
+class ClosedPipe(Exception):
+    """The reader of standard output has gone; there is nothing to say and nothing to mend."""
+
+
+@dataclass
+class Settings:
+    """What the options that every command has were set to."""
+
+    quiet: bool = False
+    color: bool = True
+    debug: bool = False
+
+
+settings = Settings()
+
+
+def error(message: str, hint: str = "") -> None:
+    """Say what went wrong and what to do."""
+    _say(f"{_colored('charlm: error:', '31')} {_one_line(message)}")
+    if hint:
+        _say(f"hint: {_one_line(hint)}")
+
+
+def warn(message: str) -> None:
+    """Say what a person should know, although the work goes on."""
+    _say(f"{_colored('charlm: warning:', '33')} {_one_line(message)}")
+
+
+def note(message: str) -> None:
+    """Say what is going on, unless --quiet."""
+    if not settings.quiet:
+        _say(_one_line(message))
+
+
+def _say(text: str) -> None:
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # standard error is closed: the results matter, what is said of them does not
+        pass
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _colored(text: str, code: str) -> str:
+    plain = not settings.color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or not is_terminal(sys.stderr) else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a person reads, or types into, a stream."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+class Output:
+    """Standard output, as bytes: text goes out as it came in, also where it was no UTF-8.
+
+    unbuffered: hand over each piece as it is written; so it is at a terminal, where control characters are escaped
+    """
+
+    def __init__(self, *, unbuffered: bool = False) -> None:
+        if sys.stdout is None:
+            raise ResourceError("standard output is closed", hint="let it go somewhere: > FILE, or | COMMAND")
+        self._terminal = is_terminal(sys.stdout)
+        self._flushes = unbuffered or self._terminal
+
+    def write(self, text: str) -> None:
+        """Write text as it is."""
+        if self._terminal:
+            text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+        try:
+            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+            if self._flushes:
+                sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self.write(text + "\n")
+
+    def close(self) -> None:
+        """Hand over what is left; raises OSError where it cannot be."""
+        try:
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
+
+
+def strict_json(record: Mapping[str, Any]) -> str:
+    """Write a record as one line of JSON; numbers that are none become null."""
+    finite = {key: _finite(value) for key, value in record.items()}
+    text = json.dumps(finite, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that were no UTF-8: escaped, they survive
+        text = json.dumps(finite, allow_nan=False)
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def tsv_field(value: Any) -> str:
+    """Write one field: numbers with four decimals, text without what would end the field or the line."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Output) -> None:
+    """Write records as aligned text, as TSV with a header line, or as JSON Lines."""
+    header_due = True
+    for record in records:
+        if form == "jsonl":
+            output.line(strict_json(record))
+        elif form == "tsv":
+            if header_due:
+                output.line("\t".join(record))
+            output.line("\t".join(map(tsv_field, record.values())))
+        else:
+            width = max(map(len, record))
+            for key, value in record.items():
+                output.line(f"{key:<{width}}  {_readable(value)}")
+        header_due = False
+    output.close()
+
+
+def _readable(value: Any) -> str:
+    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def check_format(form: str, choices: Iterable[str] = FORMATS) -> None:
+    """Raise UsageError for a format that a command does not have."""
+    if form not in choices:
+        raise UsageError(f"--format is {form!r}", hint=f"choose one of: {', '.join(choices)}")
+
+
+def progress_bar(total: int, unit: str) -> Any:
+    """Make a bar on standard error, which shows only at a terminal."""
+    from tqdm import tqdm
+
+    hidden = settings.quiet or not is_terminal(sys.stderr)
+    return tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=False)

@@ -1,0 +1,53 @@
+"""`charlm vocab`: the tokens of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+
+from charlm.cli import ui
+from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Split, VocabSize
+
+
+def vocab(
+    corpus: CorpusArgument,
+    level: Level = "char",
+    split: Split = "punct",
+    lowercase: Lowercase = False,
+    vocab_size: VocabSize = None,
+    min_count: MinCount = 1,
+    coverage: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Print how much of FILE the vocabulary lacks; repeatable.")
+    ] = None,
+    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
+) -> None:
+    """Count the tokens of a corpus.
+
+    \b
+    charlm vocab corpus.txt | head
+    charlm vocab train.txt --level word --min-count 2 --coverage test.txt
+    """
+    from charlm.text import Vocabulary, make_splitter, read_lines
+    from charlm.text.dataset import coverage_of
+
+    splitter = make_splitter(level, split, lowercase=lowercase)
+    counts = splitter.count(read_lines(corpus))
+    vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
+    output = ui.Output()
+    if coverage:
+        record = coverage_of(splitter.count(read_lines(coverage)), vocabulary)
+        ui.write_records([record], format, output)
+        return
+
+    def records() -> Iterator[dict[str, Any]]:
+        for token_id, token in enumerate(vocabulary.tokens[2:], start=2):
+            yield {"token": token, "id": token_id, "count": counts[token]}
+
+    if format == "text":
+        for record in records():
+            output.line(f"{record['count']:>10,}  {ui.tsv_field(record['token'])}")
+        output.close()
+    else:
+        ui.write_records(records(), format, output)

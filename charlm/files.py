@@ -1,0 +1,77 @@
+"""Writing a file so that it is the old one or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from charlm.errors import ResourceError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file at `path`, or make it: written beside it, synchronised to the disk, then renamed over it.
+
+    A symbolic link stays one, and what it points to is replaced; the mode of an existing file is kept. Raises
+    ResourceError where the disk is full or the folder cannot be written; the old file is then as it was.
+    """
+    target = Path(os.path.realpath(path))
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), _mode(target))
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        temporary = None
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write {path}: {error.strerror or error}", hint=_hint(target.parent, len(data))
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ResourceError, before any work is done, where `write_atomically` could not write `path`."""
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write {path}: {error.strerror or error}", hint="name a file in a folder that can be written"
+        ) from error
+
+
+def _mode(target: Path) -> int:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hint(folder: Path, size: int) -> str:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return "name a file in a folder that can be written"
+    return f"{size:,} bytes are needed and {free:,} are free there; what was there before is unchanged"

@@ -1,0 +1,181 @@
+"""Drawing text from a model: one pass over the prompt, then one step a token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from charlm.config import SampleConfig
+from charlm.errors import UsageError
+from charlm.language_model import LanguageModel
+from charlm.randomness import SAMPLE, generator
+from charlm.text import EOS_ID, NOTHING, UNK_ID
+
+_PROMPT_STEPS = 256  # tokens of a prompt that are read at a time: memory does not grow with it
+
+
+def next_token_probs(
+    log_probs: np.ndarray, config: SampleConfig, *, banned: Sequence[int] = (UNK_ID,)
+) -> tuple[np.ndarray, float]:
+    """Turn log-probabilities into what is drawn from, in this order: ban, temperature, top-k, top-p, renormalise.
+
+    log_probs [V]: ln P of each token. Nothing is redrawn: a banned token's probability is 0 before the draw, which is
+    the distribution that rejecting it would give. Temperature 0 leaves the likeliest token, ties to the smaller id.
+    Returns the probabilities, float64 [V], and the mass that was banned. Raises UsageError where no token is left.
+    """
+    scores = np.array(log_probs, np.float64)
+    banned_mass = float(np.exp(scores[list(banned)]).sum()) if banned else 0.0
+    scores[list(banned)] = -math.inf
+    best = float(scores.max())
+    if not math.isfinite(best):
+        raise UsageError("no token is left to draw: all that the model expects is <UNK>", hint="add --allow-unk")
+    if config.temperature == 0.0:
+        probs = np.zeros(scores.size)
+        probs[int(np.argmax(scores))] = 1.0
+        return probs, banned_mass
+    with np.errstate(over="ignore"):  # the smallest temperatures divide to -inf, whose probability is 0
+        probs = np.exp((scores - best) / config.temperature)
+    probs[list(banned)] = 0.0
+    if config.top_k is not None and config.top_k < probs.size:
+        probs[np.argsort(-probs, kind="stable")[config.top_k :]] = 0.0
+    probs /= probs.sum()
+    if config.top_p is not None:
+        order = np.argsort(-probs, kind="stable")
+        beyond = np.cumsum(probs[order]) - probs[order] >= config.top_p
+        beyond[0] = False
+        probs[order[beyond]] = 0.0
+        probs /= probs.sum()
+    return probs, banned_mass
+
+
+@dataclass
+class Sample:
+    """One drawn text.
+
+    text: prompt and continuation; tokens: those drawn, with `<EOS>` if it was; log_prob: their ln P under the model as
+    it is, before temperature and bans; unk_mass_rejected: the probability of `<UNK>` summed over the draws
+    """
+
+    text: str = ""
+    tokens: list[str] = field(default_factory=list)
+    log_prob: float = 0.0
+    unk_mass_rejected: float = 0.0
+
+
+class Sampler:
+    """Draws texts from a language model; each is a function of the prompt, the seed and its number."""
+
+    def __init__(self, language_model: LanguageModel, config: SampleConfig) -> None:
+        self.language_model, self.config = language_model, config
+        self._model = language_model.model
+        self._banned = () if config.allow_unk else (UNK_ID,)
+        self._prompt_workspace, self._step_workspace = self._model.workspace(), self._model.workspace()
+
+    def unknown(self, prompt: str) -> list[str]:
+        """Give the tokens of the prompt that the vocabulary lacks; they are read as `<UNK>`."""
+        tokenizer = self.language_model.tokenizer
+        tokens = [token for line in prompt.split("\n") for token in tokenizer.split(line)]
+        return [token for token in dict.fromkeys(tokens) if tokenizer.vocabulary.id_of(token) == UNK_ID]
+
+    def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
+        """Draw one text, whole."""
+        sample = Sample()
+        sample.text = "".join(self.pieces(prompt, seed=seed, number=number, into=sample))
+        return sample
+
+    def pieces(self, prompt: str = "", *, seed: int = 0, number: int = 0, into: Sample | None = None) -> Iterator[str]:
+        """Yield one text, piece by piece as it is drawn, the prompt first; fill `into`, but for its text, on the way.
+
+        Raises UsageError for a prompt with a newline where the model knows none.
+        """
+        pieces = self._unstopped(prompt, seed, number, into if into is not None else Sample())
+        return _until(pieces, len(prompt), self.config.stop) if self.config.stop else pieces
+
+    def _unstopped(self, prompt: str, seed: int, number: int, sample: Sample) -> Iterator[str]:
+        lm = self.language_model
+        vocabulary = lm.tokenizer.vocabulary
+        lines = prompt.split("\n")
+        if len(lines) > 1 and not lm.is_stream:
+            raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
+        line_tokens = [lm.tokenizer.split(line) for line in lines]
+        ids = [i for line in line_tokens for i in (*map(vocabulary.id_of, line), EOS_ID)][:-1]
+        written = _Writer(lm)
+        for at, tokens in enumerate(line_tokens):
+            if at:
+                yield written.newline()
+            for token in tokens:
+                yield written.token(token)
+        rng = generator(seed, SAMPLE, number)
+        log_probs, state = self._read(ids)
+        for _ in range(self.config.length):
+            probs, banned_mass = next_token_probs(log_probs, self.config, banned=self._banned)
+            token_id = draw(probs, rng)
+            token = vocabulary.token_of(token_id)
+            sample.tokens.append(token)
+            sample.log_prob += float(log_probs[token_id])
+            sample.unk_mass_rejected += banned_mass
+            if token_id != EOS_ID:
+                yield written.token(token)
+            elif lm.is_stream:
+                yield written.newline()
+            else:
+                return
+            next_input = np.array([[token_id]], np.int32)
+            columns, state = self._model.next_log_probs(next_input, state, self._step_workspace)
+            log_probs = columns[:, 0]
+
+    def _read(self, ids: list[int]) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
+        inputs = np.array([NOTHING, *ids], np.int32)[:, None]
+        state = self._model.zero_state(1)
+        for start in range(0, len(inputs), _PROMPT_STEPS):
+            part = inputs[start : start + _PROMPT_STEPS]
+            columns, state = self._model.next_log_probs(part, state, self._prompt_workspace)
+        return columns[:, 0], state
+
+
+def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw an id by its probability, with one number of the generator."""
+    edges = np.cumsum(probs)
+    at = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+    return min(at, int(np.flatnonzero(probs)[-1]))
+
+
+class _Writer:
+    """Turns tokens into pieces of text one by one, as the tokenizer joins them, line by line."""
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self._tokenizer = language_model.tokenizer
+        self._start()
+
+    def _start(self) -> None:
+        self._queue: list[str] = []
+        self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
+
+    def token(self, token: str) -> str:
+        self._queue.append(token)
+        return next(self._stream)
+
+    def newline(self) -> str:
+        self._start()
+        return "\n"
+
+
+def _until(pieces: Iterator[str], prompt: int, stops: Sequence[str]) -> Iterator[str]:
+    """Pass pieces on until one of `stops` occurs after the prompt; what might be its beginning waits."""
+    held, seen = "", 0
+    longest = max(map(len, stops))
+    for piece in pieces:
+        held += piece
+        from_prompt = max(0, prompt - seen)
+        found = [at for at in (held.find(stop, from_prompt) for stop in stops) if at >= 0]
+        if found:
+            yield held[: min(found)]
+            return
+        safe = len(held) - (longest - 1)
+        if safe > 0:
+            yield held[:safe]
+            held, seen = held[safe:], seen + safe
+    yield held

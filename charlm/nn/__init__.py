@@ -1,0 +1,15 @@
+"""The network, forward and backward, in the notation of the lecture notes.
+
+| letter | meaning |
+|---|---|
+| T, B | time steps, sequences side by side |
+| V, D | tokens of the vocabulary, size of an embedding |
+| I, H, G | inputs and hidden units of a cell, its number of gate blocks |
+| x<t>, a<t>, c<t> | input, output and memory at step t: `x[t]`, matrices `[rows, B]` with the batch as the last axis |
+| W = [W_a, W_x, b] | the weights of all gates `[G·H, H+I+1]`, stacked as in the notes: z = W [a<t-1>; x<t>; 1] |
+| z, Gamma | pre-activation, gate value |
+| d... | dL/d...; losses are in nats |
+
+`Layer` says what a layer is, `Cell` what one time step is, `Head` what stands on top; `build` makes the network that a
+configuration describes. State goes in and comes out, buffers lie in a `Workspace`, parameters in one flat vector.
+"""

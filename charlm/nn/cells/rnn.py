@@ -1,0 +1,43 @@
+"""The simple recurrent unit: tanh or ReLU of one product."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+
+from charlm.nn.cells.base import Cell
+
+
+class Rnn(Cell):
+    """a<t> = tanh(W_a [a<t-1>, x<t>] + b_a). Source: the notes, "forward pass"."""
+
+    gates: ClassVar[tuple[str, ...]] = ("a",)
+
+    def step(self, s: SimpleNamespace) -> None:
+        self.linear(s)
+        np.tanh(s.z, out=s.z)
+        s.a_new[...] = s.z
+
+    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
+        """dz = da (1 - a^2)."""
+        np.multiply(s.z, s.z, out=s.z)
+        np.subtract(1.0, s.z, out=s.z)
+        s.z *= d.a
+        self.linear_back(s)
+
+
+class ReluRnn(Rnn):
+    """a<t> = max(0, W_a [a<t-1>, x<t>] + b_a). Source: the notes, "hidden activations tanh/ReLU"."""
+
+    def step(self, s: SimpleNamespace) -> None:
+        self.linear(s)
+        np.maximum(s.z, 0.0, out=s.z)
+        s.a_new[...] = s.z
+
+    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
+        """dz = da where a > 0, else 0."""
+        np.sign(s.z, out=s.z)
+        s.z *= d.a
+        self.linear_back(s)

@@ -1,0 +1,77 @@
+"""A feed-forward layer without connections in time, as the notes put on top of a deep recurrent network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charlm.backends import Array, Backend, Shape
+from charlm.nn import initializers
+from charlm.nn.layer import Layer, State, Views
+from charlm.nn.workspace import Workspace
+
+
+class Dense(Layer):
+    """y<t> = g(W x<t> + b), g = tanh or ReLU, at each step alone."""
+
+    def __init__(self, ops: Backend, n_in: int, n_out: int, activation: str) -> None:
+        self.ops = ops
+        self.n_in, self.n_out = n_in, n_out
+        self.activation = activation
+
+    def shapes(self) -> dict[str, Shape]:
+        return {"W": (self.n_out, self.n_in), "b": (self.n_out, 1)}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        self.p, self.g = values, grads
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self.p["W"][...] = self.ops.array(initializers.glorot((self.n_out, self.n_in), rng), self.p["W"].dtype)
+        self.p["b"][...] = 0
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        T, _, batch = x.shape
+        columns = columns_of(x, ws, "x")
+        y = ws.array("y_columns", (self.n_out, T * batch))
+        self.ops.matmul(self.p["W"], columns, out=y)
+        y += self.p["b"]
+        if self.activation == "tanh":
+            np.tanh(y, out=y)
+        else:
+            np.maximum(y, 0.0, out=y)
+        return steps_of(y, T, ws, "y"), ()
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        """dz = dy g'(z);  dW += dz x^T, db += sum of dz, dx = W^T dz, each over all T·B columns."""
+        T, _, batch = dy.shape
+        x, y = ws.array("x", (self.n_in, T * batch)), ws.array("y_columns", (self.n_out, T * batch))
+        if self.activation == "tanh":
+            np.multiply(y, y, out=y)
+            np.subtract(1.0, y, out=y)
+        else:
+            np.sign(y, out=y)
+        y *= columns_of(dy, ws, "dy")
+        product = ws.array("product", (self.n_out, self.n_in))
+        self.ops.matmul(y, x.T, out=product)
+        self.g["W"][...] += product
+        self.g["b"][...] += y.sum(axis=1, keepdims=True)
+        dx = ws.array("dx_columns", (self.n_in, T * batch))
+        self.ops.matmul(self.p["W"].T, y, out=dx)
+        return steps_of(dx, T, ws, "dx"), ()
+
+
+def columns_of(x: Array, ws: Workspace, name: str) -> Array:
+    """Copy `x [T, n, B]` to `[n, T·B]`, so that one product does the work of T."""
+    T, n, batch = x.shape
+    columns = ws.array(name, (n, T * batch))
+    columns.reshape(n, T, batch)[...] = x.transpose(1, 0, 2)
+    return columns
+
+
+def steps_of(columns: Array, T: int, ws: Workspace, name: str) -> Array:
+    """Copy `[n, T·B]` back to `[T, n, B]`."""
+    n = columns.shape[0]
+    x = ws.array(name, (T, n, columns.shape[1] // T))
+    x[...] = columns.reshape(n, T, -1).transpose(1, 0, 2)
+    return x

@@ -1,0 +1,64 @@
+"""The first layer: token ids to vectors. The id -1, `NOTHING`, is the zero vector, the notes' x<1> = 0."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charlm.backends import Array, Backend, Shape
+from charlm.nn import initializers
+from charlm.nn.layer import Layer, State, Views
+from charlm.nn.workspace import Workspace
+
+
+class OneHot(Layer):
+    """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
+
+    def __init__(self, ops: Backend, vocabulary_size: int) -> None:
+        self.ops = ops
+        self.n_in = self.n_out = vocabulary_size
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        steps, batch = x.shape
+        columns = ws.array("x", (steps, self.n_out, batch))
+        self.ops.one_hot(x, out=columns)
+        return columns, ()
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        return dy, ()  # nothing below learns
+
+
+class Embedding(Layer):
+    """x<t> = E[token]: the product of a matrix with a one-hot vector is a look-up; ids `[T, B]` -> x `[T, D, B]`.
+
+    With D = 4H (for the lstm) its rows are the columns of the first layer's W_x, and the look-up is W_x x<t>: that is
+    how one-hot tokens of a large vocabulary are fed.
+    """
+
+    def __init__(self, ops: Backend, vocabulary_size: int, size: int) -> None:
+        self.ops = ops
+        self.n_in, self.n_out = vocabulary_size, size
+
+    def shapes(self) -> dict[str, Shape]:
+        return {"E": (self.n_in, self.n_out)}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        self.table, self.table_grad = values["E"], grads["E"]
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self.table[...] = self.ops.array(initializers.embedding(self.table.shape, rng), self.table.dtype)
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        steps, batch = x.shape
+        columns = ws.array("x", (steps, self.n_out, batch))
+        self.ops.lookup(self.table, x, out=columns)
+        ws.keep("ids", x)
+        return columns, ()
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        """Give dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
+        self.ops.lookup_grad(dy, ws.kept("ids"), table_grad=self.table_grad)
+        return dy, ()

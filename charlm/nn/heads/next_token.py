@@ -1,0 +1,87 @@
+"""The language model's head: a softmax over the vocabulary for the token that comes next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charlm.backends import Array, Backend, Shape
+from charlm.nn import initializers
+from charlm.nn.dense import columns_of, steps_of
+from charlm.nn.heads.base import Head
+from charlm.nn.layer import Views
+from charlm.nn.workspace import Workspace
+
+_LOGITS_AT_A_TIME = 1 << 22  # numbers: a large vocabulary is worked on in blocks of columns
+
+
+class NextToken(Head):
+    """y^<t> = softmax(W_y a<t> + b_y), with the loss L = - sum over t of ln y^<t>[target<t>]. Source: the notes.
+
+    With tied weights W_y is the embedding E [V, D] itself, Press and Wolf 2017.
+    """
+
+    body = "causal"
+    generates = True
+    exact = True
+
+    def __init__(self, ops: Backend, n_in: int, vocabulary_size: int, *, tied: bool) -> None:
+        self.ops = ops
+        self.n_in, self.vocabulary_size = n_in, vocabulary_size
+        self.tied = tied
+
+    def shapes(self) -> dict[str, Shape]:
+        own = {} if self.tied else {"W_y": (self.vocabulary_size, self.n_in)}
+        return {**own, "b_y": (self.vocabulary_size, 1)}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        self.W_y, self.dW_y = values["W_y"], grads["W_y"]
+        self.b_y, self.db_y = values["b_y"], grads["b_y"]
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        if not self.tied:
+            self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
+        self.b_y[...] = 0
+
+    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
+        """With d = y^ - one-hot target, a column for each step and sequence:
+
+        dW_y = d a^T    db_y = sum of d    da = W_y^T d
+        """
+        flat = targets.ravel()
+        a = columns_of(y, ws, "a")
+        da = ws.array("da", a.shape)
+        nats = ws.array("nats", flat.shape)
+        product = ws.array("product", self.W_y.shape)
+        for part in self._parts(flat.size):
+            logits = self._logits(a[:, part], ws)
+            self.ops.softmax_grad(logits, flat[part], nats[part], scale)
+            self.ops.matmul(logits, a[:, part].T, out=product)
+            self.dW_y += product
+            self.db_y += logits.sum(axis=1, keepdims=True)
+            self.ops.matmul(self.W_y.T, logits, out=da[:, part])
+        return float(nats.sum(dtype=np.float64)), steps_of(da, targets.shape[0], ws, "dy")
+
+    def nats(self, y: Array, targets: np.ndarray, ws: Workspace) -> np.ndarray:
+        flat = targets.ravel()
+        a = columns_of(y, ws, "a")
+        result = np.empty(flat.size)
+        for part in self._parts(flat.size):
+            logits = self._logits(a[:, part], ws)
+            self.ops.log_softmax(logits)
+            result[part] = -self.ops.pick(logits, flat[part])
+        return result.reshape(targets.shape)
+
+    def log_probs(self, y: Array, ws: Workspace) -> Array:
+        logits = self._logits(columns_of(y, ws, "a"), ws)
+        self.ops.log_softmax(logits)
+        return logits
+
+    def _logits(self, a: Array, ws: Workspace) -> Array:
+        logits = ws.array("logits", (self.vocabulary_size, a.shape[1]))
+        self.ops.matmul(self.W_y, a, out=logits)
+        logits += self.b_y
+        return logits
+
+    def _parts(self, columns: int) -> list[slice]:
+        most = max(64, _LOGITS_AT_A_TIME // self.vocabulary_size)
+        return [slice(start, min(start + most, columns)) for start in range(0, columns, most)]

@@ -1,0 +1,108 @@
+"""What a layer is: a function of a whole sequence and of a state, with its derivative."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from charlm.backends import Array, Backend, Shape
+from charlm.nn.workspace import Workspace
+
+State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer remembers nothing
+Views = Mapping[str, Array]
+
+
+class Layer(ABC):
+    """A layer of the network, from `x [T, n_in, B]` to `y [T, n_out, B]`.
+
+    A layer holds no state between calls: what it remembers goes in and comes out, and what its backward pass needs
+    lies in the workspace. `forward` and `backward` alternate on one workspace.
+    """
+
+    n_in: int
+    n_out: int
+    ops: Backend
+
+    def shapes(self) -> dict[str, Shape]:
+        """Give the shape of each parameter; none by default."""
+        return {}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        """Take the views of the parameters and of their gradients."""
+        del values, grads
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Write the weights that learning starts from into the bound parameters."""
+        del rng
+
+    def zero_state(self, batch: int) -> State:
+        """Give a<0> = 0 for `batch` sequences."""
+        del batch
+        return ()
+
+    @abstractmethod
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        """Run the sequence.
+
+        x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead
+        state: what the sequence before left, arrays [H, B]; not kept, not changed
+        starts [T, B] bool, or None: a new sequence begins here, so the state before it is set to zero
+        noise: key of this training step's dropout; None for none
+        Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
+        """
+
+    @abstractmethod
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        """Run it backwards, once for each forward.
+
+        dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
+        Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
+        of the state that forward took.
+        """
+
+
+class Stack(Layer):
+    """Layers on top of each other; its state is the tuple of theirs."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self.layers = dict(layers)
+        self._in_order: Sequence[tuple[str, Layer]] = list(self.layers.items())
+        self.n_in = self._in_order[0][1].n_in
+        self.n_out = self._in_order[-1][1].n_out
+
+    def shapes(self) -> dict[str, Shape]:
+        return {f"{name}.{key}": shape for name, layer in self._in_order for key, shape in layer.shapes().items()}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        for name, layer in self._in_order:
+            own = layer.shapes()
+            layer.bind({k: values[f"{name}.{k}"] for k in own}, {k: grads[f"{name}.{k}"] for k in own})
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        for _, layer in self._in_order:
+            layer.initialise(rng)
+
+    def zero_state(self, batch: int) -> State:
+        return tuple(layer.zero_state(batch) for _, layer in self._in_order)
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        after = []
+        for (name, layer), before in zip(self._in_order, state, strict=True):
+            x, one = layer.forward(x, before, ws.scope(name), starts=starts, noise=noise)
+            after.append(one)
+        return x, tuple(after)
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        upper = d_state or ((),) * len(self._in_order)
+        d_before = []
+        for (name, layer), after in zip(reversed(self._in_order), reversed(upper), strict=True):
+            dy, one = layer.backward(dy, after, ws.scope(name))
+            d_before.append(one)
+        return dy, tuple(reversed(d_before))

@@ -1,0 +1,62 @@
+"""Starting from another model's weights, tokens matched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from charlm.backends import Array
+from charlm.errors import UsageError
+from charlm.nn.model import Model
+
+
+def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_tokens: Sequence[str]) -> int:
+    """Copy every weight of `source` to `target`; what belongs to a token goes to the token of the same name.
+
+    Tokens that only the target has keep the weights that they have. Returns the number of tokens matched. Raises
+    UsageError where the networks differ in more than vocabulary, dropout and precision.
+    """
+    same = replace(
+        source.config,
+        vocabulary_size=target.config.vocabulary_size,
+        dropout=target.config.dropout,
+        dtype=target.config.dtype,
+    )
+    if same != target.config:
+        mine, its = same.to_dict(), target.config.to_dict()
+        name = next(key for key in its if mine[key] != its[key])
+        raise UsageError(
+            f"--init-from: its {name.replace('_', ' ')} is {mine[name]}, not {its[name]}",
+            hint="train with the flags of the model to start from: charlm inspect shows them",
+        )
+    ids = {token: i for i, token in enumerate(source_tokens)}
+    pairs = [(ids[token], i) for i, token in enumerate(target_tokens) if token in ids]
+    old, new = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+    for name in target.parameters.shapes.keys() & source.parameters.shapes.keys():
+        ours, theirs = target.parameters.value(name), source.parameters.value(name)
+        if name in ("input.E", "head.W_y", "head.b_y"):
+            ours[new] = theirs[old]
+        elif ours.shape == theirs.shape and name != "layer0.W":
+            ours[...] = theirs
+    _first_layer(source, target, old, new)
+    return len(pairs)
+
+
+def _first_layer(source: Model, target: Model, old: np.ndarray, new: np.ndarray) -> None:
+    """Copy the first layer's W, whose columns for x are tokens' own where the input is one-hot."""
+    ours, theirs = target.parameters.value("layer0.W"), source.parameters.value("layer0.W")
+    hidden = target.config.hidden_size
+    ours[:, :hidden], ours[:, -1] = theirs[:, :hidden], theirs[:, -1]
+    if target.config.embedding_size:
+        ours[...] = theirs
+    else:
+        _input_rows(target)[new] = _input_rows(source)[old]
+
+
+def _input_rows(model: Model) -> Array:
+    """Give W_x of a model with one-hot input as a view `[V, G·H]`: a part of W, or the table of a large vocabulary."""
+    if "input.E" in model.parameters.shapes:
+        return model.parameters.value("input.E")
+    return model.parameters.value("layer0.W")[:, model.config.hidden_size : -1].T

@@ -1,0 +1,163 @@
+"""Probabilities of lines: P(line) = P(y1) P(y2|y1) ... P(<EOS>|...), in batches, in the order of the lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from charlm.evaluation import perplexity
+from charlm.language_model import LanguageModel
+from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
+from charlm.text.batches import NO_TARGET, Batch
+
+_STEPS = 128  # tokens of a line that are worked on at a time: memory does not grow with its length
+_WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
+_WINDOW_CHARACTERS = 1 << 22  # or fewer, where lines are long
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """One token of a line: as the vocabulary has it (`<UNK>` where it lacks it), its -ln P, and its surface."""
+
+    token: str
+    nats: float
+    oov: bool
+    token_id: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The probability of one line.
+
+    text: the line; nats: -ln P(line); tokens: how many were predicted, with `<EOS>`; oov: how many of them the
+    vocabulary lacks; oov_nats: their share of `nats`; token_scores: one for each, where asked for
+    """
+
+    text: str
+    nats: float
+    tokens: int
+    oov: int
+    oov_nats: float
+    has_eos: bool = True
+    token_scores: list[TokenScore] = field(default_factory=list)
+
+    @property
+    def log10p(self) -> float:
+        """log10 P(line)."""
+        return -self.nats / math.log(10.0)
+
+    @property
+    def prob(self) -> float:
+        """P(line); 0 where it is too small a number."""
+        return math.exp(-self.nats)
+
+    @property
+    def perplexity(self) -> float:
+        """P(line) ** (-1 / tokens); not a number without tokens."""
+        return perplexity(self.nats, self.tokens)
+
+    @property
+    def bits_per_char(self) -> float:
+        """-log2 P(line) over its characters, the end of the line counted as one; not a number without any."""
+        characters = len(self.text) + self.has_eos
+        return self.nats / math.log(2.0) / characters if characters else math.nan
+
+
+class Scorer:
+    """Scores lines with a language model.
+
+    batch_size: lines side by side; has_eos: whether `<EOS>` is predicted at the end; per_token: whether scores hold
+    those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
+    left; window: lines read ahead at most, None for as many as serve speed
+
+    A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        *,
+        batch_size: int = 64,
+        has_eos: bool = True,
+        per_token: bool = False,
+        carry_state: bool = False,
+        window: int | None = None,
+    ) -> None:
+        self.language_model = language_model
+        self.batch_size = 1 if carry_state else batch_size
+        self.has_eos, self.per_token, self.carry_state = has_eos, per_token, carry_state
+        self.window = window if window is not None else _WINDOW * batch_size
+        model = language_model.model
+        self._workspace = model.workspace()
+        self._carried = model.zero_state(1)
+        self._before = NOTHING if carry_state or not language_model.is_stream else EOS_ID
+
+    def score(self, lines: Iterable[str]) -> Iterator[Score]:
+        """Yield a score for each line, in order; memory does not grow with their number."""
+        for window in self._windows(iter(lines)):
+            ids, offsets = self.language_model.tokenizer.encode_lines(window)
+            ends = offsets[1:] if self.has_eos else offsets[1:] - 1
+            tokens = [ids[start:end] for start, end in zip(offsets[:-1], ends, strict=True)]
+            nats: list[np.ndarray] = [np.empty(0)] * len(window)
+            by_length = range(len(tokens)) if self.carry_state else np.argsort([len(t) for t in tokens], kind="stable")
+            for first in range(0, len(tokens), self.batch_size):
+                chosen = [int(i) for i in by_length[first : first + self.batch_size]]
+                for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen]), strict=True):
+                    nats[i] = of_line
+            for line, line_tokens, of_line in zip(window, tokens, nats, strict=True):
+                yield self._score(line, line_tokens, of_line)
+
+    def _windows(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        while window := list(islice(lines, 1)):
+            characters = len(window[0])
+            while len(window) < self.window and characters < _WINDOW_CHARACTERS:
+                line = next(lines, None)
+                if line is None:
+                    break
+                window.append(line)
+                characters += len(line)
+            yield window
+
+    def _nats(self, lines: list[np.ndarray]) -> list[np.ndarray]:
+        """Give -ln P of each token of lines side by side, the shorter ones padded at their ends."""
+        model = self.language_model.model
+        longest = max(len(line) for line in lines)
+        targets = np.full((longest, len(lines)), NO_TARGET, np.int32)
+        inputs = np.full_like(targets, NOTHING)
+        for column, line in enumerate(lines):
+            targets[: len(line), column] = line
+            inputs[1 : len(line), column] = line[:-1]
+        state = model.zero_state(len(lines))
+        if longest:
+            inputs[0] = self._before
+        if self.carry_state:
+            state = self._carried
+        parts = [np.empty((0, len(lines)))]
+        for start in range(0, longest, _STEPS):
+            part = slice(start, start + _STEPS)
+            nats, state = model.nats(Batch(inputs[part], targets[part]), state, self._workspace)
+            parts.append(nats)
+        if self.carry_state:
+            self._carried = state
+            if longest:
+                self._before = int(lines[0][-1])
+        nats = np.concatenate(parts)
+        return [nats[: len(line), column] for column, line in enumerate(lines)]
+
+    def _score(self, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+        unknown = ids == UNK_ID
+        vocabulary = self.language_model.tokenizer.vocabulary
+        each = []
+        if self.per_token:
+            surface = [*self.language_model.tokenizer.split(line), EOS]
+            each = [
+                TokenScore(surface[at] if at < len(surface) else vocabulary.token_of(int(i)), float(n), bool(u), int(i))
+                for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
+            ]
+        return Score(
+            line, float(nats.sum()), ids.size, int(unknown.sum()), float(nats[unknown].sum()), self.has_eos, each
+        )

@@ -1,0 +1,20 @@
+"""Strings to ids and back: files, lines, tokens and the vocabulary."""
+
+from charlm.text.corpus import read_lines, split_lines
+from charlm.text.splitter import Splitter, make_splitter
+from charlm.text.tokenizer import Tokenizer
+from charlm.text.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
+
+__all__ = [
+    "EOS",
+    "EOS_ID",
+    "NOTHING",
+    "UNK",
+    "UNK_ID",
+    "Splitter",
+    "Tokenizer",
+    "Vocabulary",
+    "make_splitter",
+    "read_lines",
+    "split_lines",
+]

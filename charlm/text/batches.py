@@ -1,0 +1,148 @@
+"""Sequences of ids into batches: lanes of tokens side by side, cut into pieces of a few steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.randomness import SHUFFLE, generator
+from charlm.text.vocabulary import NOTHING
+
+NO_TARGET = -1  # the target where nothing is asked: the ragged end of a lane, or context that is only read
+
+
+@dataclass(frozen=True)
+class Batch:
+    """T steps of B sequences side by side.
+
+    inputs [T, B] int32: x<t>, the token before y<t>; `NOTHING` before the first token of a sequence
+    targets [T, B] int32: y<t>, the token to predict; `NO_TARGET` where none is
+    starts [T, B] bool, or None: a new sequence begins here, so the state before it is zero
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    starts: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of targets."""
+        return int(np.count_nonzero(self.targets != NO_TARGET))
+
+
+class Batches(ABC):
+    """The batches of a corpus, epoch by epoch; each epoch is a function of the seed and of its number alone.
+
+    batch_size: lanes, B; seq_length: steps of a batch at most, T. An epoch's batches differ in length by one step at
+    most, so that none is much shorter than the others.
+    """
+
+    def __init__(self, batch_size: int, seq_length: int) -> None:
+        self.batch_size, self.seq_length = batch_size, seq_length
+
+    @abstractmethod
+    def lane_length(self, epoch: int) -> int:
+        """Give the steps of the epoch, the length of its longest lane."""
+
+    @abstractmethod
+    def lanes(self, epoch: int) -> Batch:
+        """Give the whole epoch as one batch."""
+
+    def steps(self, epoch: int = 0) -> int:
+        """Give the number of batches of an epoch."""
+        return -(-self.lane_length(epoch) // self.seq_length)
+
+    def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, without the first `skip`; the state is to be carried from one to the next."""
+        whole = self.lanes(epoch)
+        count = self.steps(epoch)
+        edges = [len(whole.inputs) * index // count for index in range(count + 1)]
+        for start, end in zip(edges[skip:-1], edges[skip + 1 :], strict=True):
+            starts = None if whole.starts is None or not whole.starts[start:end].any() else whole.starts[start:end]
+            yield Batch(whole.inputs[start:end], whole.targets[start:end], starts)
+
+
+class LineBatches(Batches):
+    """Lines that are sequences of their own, packed end to end: where a line begins, state and input are set to zero.
+
+    No step goes to padding but the ragged ends of the lanes, each of which is a run of whole lines.
+
+    ids [N] int32, offsets [lines + 1]: as `Tokenizer.encode_lines` gives them
+    seed: shuffles the lines anew each epoch; None keeps their order
+    """
+
+    def __init__(
+        self, ids: np.ndarray, offsets: np.ndarray, *, batch_size: int, seq_length: int, seed: int | None = None
+    ) -> None:
+        super().__init__(batch_size, seq_length)
+        self.ids, self.offsets, self.seed = ids, offsets, seed
+
+    def _packed(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give the order of the lines, the end of each in the packed text, and where the lanes begin and end there."""
+        lines = self.offsets.size - 1
+        order = np.arange(lines) if self.seed is None else generator(self.seed, SHUFFLE, epoch).permutation(lines)
+        ends = np.cumsum(np.diff(self.offsets)[order])
+        ideal = ends[-1] * np.arange(1, self.batch_size) / self.batch_size
+        after = np.searchsorted(ends, ideal)
+        before = np.where(after > 0, ends[after - 1], 0)
+        cuts = np.where(ideal - before < ends[after] - ideal, before, ends[after])
+        return order, ends, np.concatenate([[0], cuts, ends[-1:]])
+
+    def lane_length(self, epoch: int) -> int:
+        return int(np.diff(self._packed(epoch)[2]).max())
+
+    def lanes(self, epoch: int) -> Batch:
+        order, ends, cuts = self._packed(epoch)
+        lengths = np.diff(self.offsets)[order]
+        begins = ends - lengths
+        packed = self.ids[np.repeat(self.offsets[order] - begins, lengths) + np.arange(ends[-1])]
+        before = np.concatenate([[NOTHING], packed[:-1]])
+        before[begins] = NOTHING
+        first = np.zeros(packed.size, bool)
+        first[begins] = True
+        return _side_by_side(before, packed, first, cuts[:-1], cuts[1:], cuts[:-1])
+
+
+class StreamBatches(Batches):
+    """One sequence cut into equal lanes side by side; from batch to batch the state is carried on.
+
+    ids [N] int32
+    context: tokens before its own that each lane reads first, without being asked for them, so that a measurement
+        hardly depends on where the text is cut
+    """
+
+    def __init__(self, ids: np.ndarray, *, batch_size: int, seq_length: int, context: int = 0) -> None:
+        super().__init__(batch_size, seq_length)
+        self.ids, self.context = ids, context
+        own = -(-ids.size // batch_size)
+        self._begins = np.minimum(np.arange(batch_size) * own, ids.size)
+        self._ends = np.minimum(self._begins + own, ids.size)
+        self._reads = np.maximum(self._begins - context, 0)
+
+    def lane_length(self, epoch: int) -> int:
+        return int((self._ends - self._reads).max())
+
+    def lanes(self, epoch: int) -> Batch:
+        before = np.concatenate([[NOTHING], self.ids[:-1]])
+        first = np.zeros(self.ids.size, bool)
+        batch = _side_by_side(before, self.ids, first, self._reads, self._ends, self._begins)
+        assert batch.starts is not None
+        batch.starts[0] = True
+        return batch
+
+
+def _side_by_side(
+    before: np.ndarray, tokens: np.ndarray, first: np.ndarray, reads: np.ndarray, ends: np.ndarray, begins: np.ndarray
+) -> Batch:
+    """Lay runs `reads[b]:ends[b]` of a text side by side; what lies before `begins[b]` is read and not asked for."""
+    shape = (int((ends - reads).max()), reads.size)
+    batch = Batch(np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool))
+    assert batch.starts is not None
+    for lane, (read, begin, end) in enumerate(zip(reads.tolist(), begins.tolist(), ends.tolist(), strict=True)):
+        batch.inputs[: end - read, lane] = before[read:end]
+        batch.targets[begin - read : end - read, lane] = tokens[begin:end]
+        batch.starts[: end - read, lane] = first[read:end]
+    return batch

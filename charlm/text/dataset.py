@@ -1,0 +1,122 @@
+"""A corpus as ids, in the unit that it is learned in: lines of their own, or one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.config import TextConfig
+from charlm.errors import CorpusError
+from charlm.text.batches import Batches, LineBatches, StreamBatches
+from charlm.text.corpus import split_lines
+from charlm.text.splitter import make_splitter
+from charlm.text.tokenizer import Tokenizer
+from charlm.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Ids of lines, one after the other, each ended by `<EOS>`.
+
+    ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`; unit: `line` or `stream`
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    unit: str
+
+    @property
+    def lines(self) -> int:
+        """The number of lines."""
+        return self.offsets.size - 1
+
+    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Hold out a part: lines drawn by the seed (lists are often sorted), of a stream its end.
+
+        fraction: share of the lines, or of the stream's tokens; 0 holds out nothing
+        """
+        if self.unit == "line":
+            kept, held = split_lines(self.lines, fraction, seed)
+            return self._of_lines(kept), self._of_lines(held)
+        cut = self.ids.size - round(self.ids.size * fraction)
+        return tuple(  # type: ignore[return-value]
+            Dataset(ids, np.array([0, ids.size]), self.unit) for ids in (self.ids[:cut], self.ids[cut:])
+        )
+
+    def _of_lines(self, chosen: np.ndarray) -> Dataset:
+        lengths = np.diff(self.offsets)[chosen]
+        ends = np.cumsum(lengths)
+        where = np.repeat(self.offsets[chosen] - (ends - lengths), lengths) + np.arange(lengths.sum())
+        return Dataset(self.ids[where], np.concatenate([[0], ends]).astype(np.int64), self.unit)
+
+    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
+        """Shrink the sizes of a batch to what the corpus can fill: no lane idle, none much longer than others."""
+        if self.unit == "stream":
+            seq_length = max(1, min(seq_length, self.ids.size))
+            return max(1, min(batch_size, self.ids.size // seq_length)), seq_length
+        longest = int(np.diff(self.offsets).max())
+        batch_size = max(1, min(batch_size, self.lines, self.ids.size // longest))
+        return batch_size, max(1, min(seq_length, max(longest, self.ids.size // batch_size)))
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
+        """Cut the corpus into batches.
+
+        seed: shuffles lines anew each epoch, None does not; context: tokens that a stream's lanes read before their own
+        """
+        if self.unit == "line":
+            return LineBatches(self.ids, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed)
+        return StreamBatches(self.ids, batch_size=batch_size, seq_length=seq_length, context=context)
+
+
+def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
+    """Encode lines with a vocabulary that is there already."""
+    ids, offsets = tokenizer.encode_lines(list(lines))
+    return Dataset(ids, offsets, unit)
+
+
+def learn_vocabulary(
+    lines: list[str],
+    config: TextConfig,
+    *,
+    fraction: float,
+    seed: int,
+    max_size: int | None = None,
+    min_count: int = 1,
+) -> tuple[Tokenizer, Dataset, Dataset]:
+    """Encode a corpus and hold out a part of it, with a vocabulary of the other part alone.
+
+    The held-out part is to tell how the model does on text that it has not seen; a word that only it has is unknown.
+    Returns the tokenizer, the training part and the held-out part. Raises CorpusError where there is nothing to learn.
+    """
+    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)  # type: ignore[arg-type]
+    everything = Vocabulary.build(splitter.count(lines))
+    if len(everything) == 2:
+        raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
+    whole = encode(Tokenizer(splitter, everything), lines, config.unit)
+    train, valid = whole.split(fraction, seed)
+    seen = np.bincount(train.ids, minlength=len(everything))
+    counts = {token: int(count) for token, count in zip(everything.tokens, seen, strict=True) if count}
+    vocabulary = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
+    if len(vocabulary) == 2:
+        raise CorpusError("no token is left in the vocabulary", hint="lower --min-count, or raise --vocab-size")
+    new_id = np.array([vocabulary.id_of(token) for token in everything.tokens], np.int32)
+
+    def renumbered(part: Dataset) -> Dataset:
+        return Dataset(new_id[part.ids], part.offsets, part.unit)
+
+    return Tokenizer(splitter, vocabulary), renumbered(train), renumbered(valid)
+
+
+def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:
+    """Give how much of a text, as token counts, a vocabulary lacks: tokens, types, and the rate of each."""
+    unknown = {token: count for token, count in counts.items() if token not in vocabulary.ids}
+    tokens, oov = sum(counts.values()), sum(unknown.values())
+    return {
+        "tokens": tokens,
+        "oov": oov,
+        "oov_rate": oov / tokens if tokens else 0.0,
+        "types": len(counts),
+        "oov_types": len(unknown),
+    }

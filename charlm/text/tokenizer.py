@@ -1,0 +1,106 @@
+"""Text into ids: a splitter and the vocabulary of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.text.splitter import UNK_SPELLINGS, Level, Splitter
+from charlm.text.vocabulary import EOS, EOS_ID, UNK_ID, Vocabulary
+
+# Enough to make the cost of a call vanish, few enough for a block to stay in the cache.
+_LINES_PER_BLOCK = 4096
+
+
+class Tokenizer:
+    """Lines into ids, and tokens into text.
+
+    A token the vocabulary lacks gets `UNK_ID`; at word level so do the literal `<unk>`, `<UNK>` and `<EOS>`,
+    because text must not be able to end a sentence. At character level they are characters like any other.
+
+    splitter: how lines become tokens; vocabulary: the ids of those tokens.
+    """
+
+    def __init__(self, splitter: Splitter, vocabulary: Vocabulary) -> None:
+        self.splitter = splitter
+        self.vocabulary = vocabulary
+        self._lookup: _CharacterLookup | _WordLookup
+        if splitter.level == "char":
+            self._lookup = _CharacterLookup(vocabulary, splitter.lowercase)
+        else:
+            self._lookup = _WordLookup(vocabulary, splitter)
+
+    @property
+    def level(self) -> Level:
+        """The token unit."""
+        return self.splitter.level
+
+    def split(self, line: str) -> list[str]:
+        """The tokens of a line, as they are written there, without `<EOS>`."""
+        return self.splitter.split(line)
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """The text of the tokens of one line."""
+        return self.splitter.join(tokens)
+
+    def stream(self, tokens: Iterable[str]) -> Iterator[str]:
+        """The text of the tokens of one line, one piece for each token as soon as it is known."""
+        return self.splitter.stream(tokens)
+
+    def encode(self, line: str) -> npt.NDArray[np.int32]:
+        """The ids [n] of the tokens of a line, without `EOS_ID`; raises ValueError if it holds a newline."""
+        return self.encode_lines([line])[0][:-1]
+
+    def encode_lines(self, lines: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The ids of all lines, one after the other, each line followed by `EOS_ID`.
+
+        Returns ids [n] and offsets [lines + 1]: line i with its `EOS_ID` is `ids[offsets[i]:offsets[i + 1]]`.
+        Raises ValueError if a line holds a newline.
+        """
+        blocks = [
+            self._lookup(lines[start : start + _LINES_PER_BLOCK]) for start in range(0, len(lines), _LINES_PER_BLOCK)
+        ]
+        ids = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
+        # Nothing but the end of a line has this id, so the ids tell the offsets.
+        ends = np.flatnonzero(ids == EOS_ID) + 1
+        if len(ends) != len(lines):
+            raise ValueError("a line holds a newline")
+        return ids, np.concatenate([[0], ends]).astype(np.int64, copy=False)
+
+
+class _CharacterLookup:
+    """Ids by one table over all code points up to the highest one known."""
+
+    def __init__(self, vocabulary: Vocabulary, lowercase: bool) -> None:
+        ids = {ord(token): token_id for token, token_id in vocabulary.ids.items() if len(token) == 1}
+        ids[ord("\n")] = EOS_ID
+        # One entry more than needed: `take` clips all higher code points to that last one.
+        self._table = np.full(max(ids) + 2, UNK_ID, np.int32)
+        self._table[list(ids.keys())] = list(ids.values())
+        self._lowercase = lowercase
+
+    def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
+        text = "\n".join(lines) + "\n"
+        if self._lowercase:
+            text = text.lower()
+        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        return self._table.take(code_points, mode="clip")
+
+
+class _WordLookup:
+    """Ids by a dictionary."""
+
+    def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
+        # A newline is white space, so no token of a line can be one.
+        self._ids = {**vocabulary.ids, **dict.fromkeys((EOS, *UNK_SPELLINGS), UNK_ID), "\n": EOS_ID}
+        self._split = splitter.split
+
+    def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
+        tokens: list[str] = []
+        for line in lines:
+            tokens += self._split(line)
+            tokens.append("\n")
+        return np.fromiter(map(self._ids.get, tokens, repeat(UNK_ID)), np.int32, len(tokens))

@@ -1,0 +1,268 @@
+"""The loop that learns: it yields what happens, prints nothing and writes nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from charlm.config import TrainConfig
+from charlm.errors import DivergenceError
+from charlm.evaluation import evaluate
+from charlm.nn.layer import State
+from charlm.nn.model import Model
+from charlm.randomness import DROPOUT, key
+from charlm.text.batches import Batches
+from charlm.training.optimizers import OPTIMIZERS
+from charlm.training.schedules import SCHEDULES
+
+DEFAULT_EPOCHS = 10  # where no limit is given
+EVALUATIONS = 10  # a run, at least
+_SPEED_SECONDS = 3.0  # that the steps which measure the speed may take
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step was like.
+
+    step, total_steps; epoch: how many epochs are done, with the fraction of the one under way
+    train_nats: mean loss of a token since the last evaluation; valid_nats: that of the held-out part, where it was
+    just evaluated; is_best: whether it was better than any before; tokens: targets of this step
+    """
+
+    step: int
+    total_steps: int
+    epoch: float
+    train_nats: float
+    valid_nats: float | None
+    is_evaluation: bool
+    is_best: bool
+    learning_rate: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that an exact resumption needs: plain numbers, and arrays by name; no generator, see `randomness`."""
+
+    numbers: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class Trainer:
+    """Truncated backpropagation through time over a corpus, with the best validated weights kept.
+
+    train, valid: batches to learn from and to be judged by; None: not judged, and the last weights are the best
+    """
+
+    def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | None) -> None:
+        self.model, self.config = model, config
+        self.train, self.valid = train, valid
+        self.optimizer = OPTIMIZERS[config.optimizer](model.parameters, model.ops)
+        self.history: list[dict[str, Any]] = []
+        self.total_steps = 0
+        self._workspace, self._valid_workspace = model.workspace(), model.workspace()
+        self._state = model.zero_state(train.batch_size)
+        self._best_values: np.ndarray | None = None
+        self._numbers: dict[str, Any] = {
+            "step": 0,
+            "epoch": 0,
+            "index": 0,  # batches done of the epoch
+            "best_nats": None,
+            "plateaus": 0,  # evaluations in all that were not better than the best before
+            "waiting": 0,  # such evaluations since the best
+            "sum_nats": 0.0,
+            "sum_tokens": 0,
+        }
+
+    def plan(self) -> int:
+        """Fix the number of steps, if it is not yet, from the first limit that will be reached; give it."""
+        config = self.config
+        if not self.total_steps:
+            limits = [] if config.max_steps is None else [config.max_steps]
+            if config.minutes is not None:
+                limits.append(self._steps_in(60.0 * config.minutes))
+            if config.epochs is not None or not limits:
+                epochs = DEFAULT_EPOCHS if config.epochs is None else config.epochs
+                limits.append(self._steps_of(epochs, min(limits, default=None)))
+            self.total_steps = min(limits)
+        return self.total_steps
+
+    def run(self) -> Iterator[Progress]:
+        """Learn until the planned steps are done or patience is at its end; a run may be broken off at any yield.
+
+        Raises DivergenceError, with the weights of the step before, where loss or gradient is no finite number.
+        """
+        self.plan()
+        numbers = self._numbers
+        while numbers["step"] < self.total_steps and not self._out_of_patience():
+            for batch in self.train.epoch(numbers["epoch"], skip=numbers["index"]):
+                learning_rate = self._step(batch)
+                numbers["index"] += 1
+                if numbers["index"] == self.train.steps(numbers["epoch"]):
+                    numbers["epoch"] += 1
+                    numbers["index"] = 0
+                yield self._progress(batch.count, learning_rate)
+                if numbers["step"] >= self.total_steps or self._out_of_patience():
+                    return
+
+    def best_weights(self) -> dict[str, np.ndarray]:
+        """Give a host copy of the best validated weights by name; of the last ones, where none were validated."""
+        parameters = self.model.parameters
+        flat = self.model.ops.numpy(parameters.values) if self._best_values is None else self._best_values
+        return {name: np.ascontiguousarray(array) for name, array in parameters.named(flat).items()}
+
+    @property
+    def step(self) -> int:
+        """The number of steps done."""
+        return int(self._numbers["step"])
+
+    def take_best(self) -> None:
+        """Put the best validated weights into the model."""
+        if self._best_values is not None:
+            self.model.parameters.values[...] = self.model.ops.array(self._best_values)
+
+    def state(self) -> TrainingState:
+        """Give a host copy of all that `restore` needs to go on as if nothing had happened."""
+        ops, parameters = self.model.ops, self.model.parameters
+        flats = {"weights": ops.numpy(parameters.values)}
+        flats |= {slot: ops.numpy(array) for slot, array in self.optimizer.memory.items()}
+        if self._best_values is not None:
+            flats["best"] = self._best_values.copy()
+        arrays = {f"{kind}/{name}": array for kind, flat in flats.items() for name, array in _named(parameters, flat)}
+        arrays |= {f"state/{i}": ops.numpy(array) for i, array in enumerate(_leaves(self._state))}
+        return TrainingState({**self._numbers, "total_steps": self.total_steps, "history": self.history}, arrays)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go back to where `state` was taken; the model, the configuration and the corpus are to be the same."""
+        ops, parameters = self.model.ops, self.model.parameters
+        numbers = dict(state.numbers)
+        self.total_steps = numbers.pop("total_steps")
+        self.history[:] = numbers.pop("history")
+        self._numbers.update(numbers)
+        targets = {"weights": parameters.values, **self.optimizer.memory}
+        if any(name.startswith("best/") for name in state.arrays):
+            self._best_values = np.zeros_like(ops.numpy(parameters.values))
+            targets["best"] = self._best_values
+        for kind, flat in targets.items():
+            for name, view in parameters.named(flat).items():
+                view[...] = (
+                    ops.array(state.arrays[f"{kind}/{name}"]) if kind != "best" else state.arrays[f"best/{name}"]
+                )
+        for i, leaf in enumerate(_leaves(self._state)):
+            leaf[...] = ops.array(state.arrays[f"state/{i}"])
+
+    def _step(self, batch: Any) -> float:
+        """Learn from one batch; give the learning rate that it was done with."""
+        numbers, model, config = self._numbers, self.model, self.config
+        noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
+        loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
+        norm = model.ops.norm(model.parameters.grads)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergenceError(
+                f"training diverged at step {numbers['step'] + 1}: loss {loss:g}, gradient norm {norm:g}",
+                hint="lower --lr or --clip; the best weights so far are kept",
+            )
+        scale = config.clip / norm if config.clip and norm > config.clip else 1.0
+        done = numbers["step"] / self.total_steps if self.total_steps else 0.0
+        learning_rate = config.learning_rate * SCHEDULES[config.schedule](done, numbers["plateaus"])
+        self.optimizer.step(numbers["step"] + 1, learning_rate, scale)
+        self._state = state
+        numbers["step"] += 1
+        numbers["sum_nats"] += loss
+        numbers["sum_tokens"] += batch.count
+        return learning_rate
+
+    def _progress(self, tokens: int, learning_rate: float) -> Progress:
+        numbers = self._numbers
+        epoch = numbers["epoch"] + numbers["index"] / self.train.steps(numbers["epoch"])
+        train_nats = numbers["sum_nats"] / max(1, numbers["sum_tokens"])
+        valid_nats, is_best = None, False
+        is_evaluation = self._evaluation_due()
+        if is_evaluation:
+            valid_nats, is_best = self._evaluate()
+            numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
+            self.history.append(
+                {
+                    "step": numbers["step"],
+                    "epoch": epoch,
+                    "train_nats": train_nats,
+                    "valid_nats": valid_nats,
+                    "learning_rate": learning_rate,
+                }
+            )
+        step = numbers["step"]
+        return Progress(
+            step, self.total_steps, epoch, train_nats, valid_nats, is_evaluation, is_best, learning_rate, tokens
+        )
+
+    def _evaluation_due(self) -> bool:
+        """Tell whether a step is followed by an evaluation: one an epoch, or ten a run where that is more."""
+        step, total = self.step, self.total_steps
+        if self.train.steps(0) * EVALUATIONS <= total:
+            return bool(self._numbers["index"] == 0 or step == total)
+        return step * EVALUATIONS // total > (step - 1) * EVALUATIONS // total
+
+    def _evaluate(self) -> tuple[float | None, bool]:
+        numbers = self._numbers
+        if self.valid is None:
+            return None, False
+        nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
+        is_best = math.isfinite(nats) and (numbers["best_nats"] is None or nats < numbers["best_nats"])
+        if is_best:
+            numbers["best_nats"], numbers["waiting"] = nats, 0
+            self._best_values = self.model.ops.numpy(self.model.parameters.values)
+        else:
+            numbers["plateaus"] += 1
+            numbers["waiting"] += 1
+        return nats, is_best
+
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self._numbers["waiting"] >= self.config.patience
+
+    def _steps_of(self, epochs: int, most: int | None) -> int:
+        steps = 0
+        for epoch in range(epochs):
+            steps += self.train.steps(epoch)
+            if most is not None and steps >= most:
+                break
+        return steps
+
+    def _steps_in(self, seconds: float) -> int:
+        """Measure how many steps, with their evaluations, the time holds; what the measuring has learned is undone."""
+        begin = time.perf_counter()
+        before = self.state()
+        evaluation = self._seconds(self._evaluate) if self.valid is not None else 0.0
+        steps: list[float] = []
+        for batch in self.train.epoch(0):
+            steps.append(self._seconds(partial(self._step, batch)))
+            if time.perf_counter() - begin > min(_SPEED_SECONDS, 0.05 * seconds) and len(steps) > 2:
+                break
+        self._best_values = None
+        self.restore(before)
+        step = float(np.median(steps))
+        left = seconds - (time.perf_counter() - begin)
+        an_epoch = self.train.steps(0)
+        by_epoch = left / (step + evaluation / an_epoch)
+        count = by_epoch if by_epoch > EVALUATIONS * an_epoch else (left - EVALUATIONS * evaluation) / step
+        return max(1, int(count))
+
+    @staticmethod
+    def _seconds(work: Any) -> float:
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
+
+def _leaves(state: State) -> list[Any]:
+    """Give the arrays of a nested state, in order."""
+    return [leaf for part in state for leaf in (_leaves(part) if isinstance(part, tuple) else [part])]
+
+
+def _named(parameters: Any, flat: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    return [(name, np.ascontiguousarray(view)) for name, view in parameters.named(flat).items()]
