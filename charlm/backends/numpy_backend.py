@@ -74,7 +74,11 @@ class NumpyBackend(Backend):
         return np.asarray(picked)
 
     def norm(self, vector: Array) -> float:
-        return math.sqrt(sum(float(np.dot(vector[part], vector[part])) for part in self.blocks(vector.size)))
+        total = 0.0
+        for part in self.blocks(vector.size):
+            exact = vector[part].astype(np.float64)
+            total += float(np.dot(exact, exact))
+        return math.sqrt(total)
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         flat_out = out.reshape(-1)

@@ -22,7 +22,6 @@ class Command(TyperCommand):
             _switch(["--debug"], "debug", "Show the traceback of an error."),
         ]
 
-
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show arguments as `cli.md` does, without the braces that Typer puts around required ones."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]

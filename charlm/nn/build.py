@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig
 from charlm.nn.cells import cell_class
+from charlm.nn.cells.base import OUTPUT_RMS
 from charlm.nn.dense import Dense
 from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding, OneHot
@@ -16,6 +19,8 @@ from charlm.nn.recurrent import Recurrent
 from charlm.randomness import INITIALISE, generator
 
 LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
+
+TIED_RMS = 0.1  # of an embedding that is the output layer too: as large as that one begins
 
 
 def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
@@ -52,6 +57,7 @@ def _layers(config: ModelConfig, ops: Backend) -> dict[str, Layer]:
     V, H = config.vocabulary_size, config.hidden_size
     make_cell = cell_class(config)
     projected = not config.embedding_size and V > LARGEST_ONE_HOT
+    rms = OUTPUT_RMS
     layers: dict[str, Layer] = {}
 
     def with_dropout(name: str, layer: Layer) -> None:
@@ -60,15 +66,17 @@ def _layers(config: ModelConfig, ops: Backend) -> dict[str, Layer]:
             layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=len(layers))
 
     if config.embedding_size:
-        with_dropout("input", Embedding(ops, V, config.embedding_size))
+        rms = TIED_RMS if config.tie_weights else 1.0
+        with_dropout("input", Embedding(ops, V, config.embedding_size, rms=rms))
     elif projected:
         layers["input"] = Embedding(ops, V, len(make_cell.gates) * H)
     else:
         layers["input"] = OneHot(ops, V)
+        rms = 1.0 / math.sqrt(V)
     n_in = 0 if projected else layers["input"].n_out
     for index in range(config.num_layers):
-        cell = make_cell(ops, n_in, H)
         first = index == 0
+        cell = make_cell(ops, n_in, H, input_rms=rms if first else OUTPUT_RMS)
         learns_below = not first or bool(config.embedding_size)
         with_dropout(f"layer{index}", Recurrent(cell, wants_dx=learns_below, projected=projected and first))
         n_in = H

@@ -34,11 +34,13 @@ class Embedding(Layer):
 
     With D = 4H (for the lstm) its rows are the columns of the first layer's W_x, and the look-up is W_x x<t>: that is
     how one-hot tokens of a large vocabulary are fed.
+
+    rms: root mean square of the numbers that learning begins with
     """
 
-    def __init__(self, ops: Backend, vocabulary_size: int, size: int) -> None:
+    def __init__(self, ops: Backend, vocabulary_size: int, size: int, *, rms: float = 1.0) -> None:
         self.ops = ops
-        self.n_in, self.n_out = vocabulary_size, size
+        self.n_in, self.n_out, self.rms = vocabulary_size, size, rms
 
     def shapes(self) -> dict[str, Shape]:
         return {"E": (self.n_in, self.n_out)}
@@ -47,7 +49,7 @@ class Embedding(Layer):
         self.table, self.table_grad = values["E"], grads["E"]
 
     def initialise(self, rng: np.random.Generator) -> None:
-        self.table[...] = self.ops.array(initializers.embedding(self.table.shape, rng), self.table.dtype)
+        self.table[...] = self.ops.array(initializers.normal(self.table.shape, self.rms, rng), self.table.dtype)
 
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None

@@ -21,6 +21,15 @@ def orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(q * np.sign(np.diag(r)))
 
 
-def embedding(shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    """Draw from U(-0.1, 0.1), Zaremba et al. 2014; shape `[V, D]`."""
-    return rng.uniform(-0.1, 0.1, shape)
+def unit_variance(shape: Shape, rms: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw W so that the numbers of W x have variance 1, LeCun et al. 1998; shape `[n_out, n_in]`.
+
+    rms: root mean square of the numbers of x. The gates then differ from token to token from the first step on; with
+    weights a tenth as large, a two-layer network of characters spends its first epoch on learning to tell them apart.
+    """
+    return normal(shape, 1.0 / (rms * math.sqrt(shape[1])) if shape[1] else 0.0, rng)
+
+
+def normal(shape: Shape, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw from the normal distribution with mean 0."""
+    return rng.normal(0.0, deviation, shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 
-_ALIGNMENT = 16  # elements: each parameter begins at a whole cache line
+_ALIGNMENT = 16  # elements: parameters keep the alignment of the vector that they lie in
 
 
 class Parameters:

@@ -18,6 +18,8 @@ from charlm.nn import initializers
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
+OUTPUT_RMS = 1 / 3  # about what a recurrent layer's output has before it has learned
+
 
 def sigmoid(x: Array) -> None:
     """Compute sigma(x) = (1 + tanh(x/2)) / 2 in place: no overflow, and tanh is the fast path."""
@@ -28,7 +30,7 @@ def sigmoid(x: Array) -> None:
 
 
 class Cell(ABC):
-    """One time step.
+    """One time step; `input_rms` is the root mean square of the numbers of x that learning begins with.
 
     `step` and `step_back` get the views `s` of that step, and may use nothing else of the sequence:
 
@@ -50,9 +52,9 @@ class Cell(ABC):
     kept: ClassVar[tuple[str, ...]] = ()
     scratch: ClassVar[Mapping[str, int]] = {}  # name -> blocks of H rows
 
-    def __init__(self, ops: Backend, n_in: int, hidden: int) -> None:
+    def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops
-        self.n_in, self.hidden = n_in, hidden
+        self.n_in, self.hidden, self.input_rms = n_in, hidden, input_rms
         self.rows = len(self.gates) * hidden
 
     def shapes(self) -> dict[str, Shape]:
@@ -65,12 +67,14 @@ class Cell(ABC):
         self.W = values["W"]
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Write orthogonal W_a, Glorot's W_x, and zero biases."""
+        """Write an orthogonal W_a, a W_x such that W_x x has variance 1, and zero biases."""
         H = self.hidden
         for row in range(0, self.rows, H):
             block = self.W[row : row + H]
             block[:, :H] = self.ops.array(initializers.orthogonal(H, rng), self.W.dtype)
-            block[:, H:-1] = self.ops.array(initializers.glorot((H, self.n_in), rng), self.W.dtype)
+            block[:, H:-1] = self.ops.array(
+                initializers.unit_variance((H, self.n_in), self.input_rms, rng), self.W.dtype
+            )
             block[:, -1] = 0
 
     @abstractmethod

@@ -46,8 +46,8 @@ class SimpleGru(Cell):
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
     scratch: ClassVar[Mapping[str, int]] = {"tmp": 1}
 
-    def __init__(self, ops: Backend, n_in: int, hidden: int) -> None:
-        super().__init__(ops, n_in, hidden)
+    def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
+        super().__init__(ops, n_in, hidden, **options)
         self.forward = ops.fused.get("update_forward", update_forward)
         self.backward = ops.fused.get("update_backward", update_backward)
 

@@ -76,8 +76,8 @@ class Lstm(Cell):
     kept: ClassVar[tuple[str, ...]] = ("tanh_c",)
     scratch: ClassVar[Mapping[str, int]] = {"tmp": 1, "slope": 3}
 
-    def __init__(self, ops: Backend, n_in: int, hidden: int) -> None:
-        super().__init__(ops, n_in, hidden)
+    def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
+        super().__init__(ops, n_in, hidden, **options)
         self.forward = ops.fused.get("lstm_forward", lstm_forward)
         self.backward = ops.fused.get("lstm_backward", lstm_backward)
 
@@ -106,7 +106,7 @@ class PeepholeLstm(Lstm):
 
     def initialise(self, rng: np.random.Generator) -> None:
         super().initialise(rng)
-        self.p["P"][...] = self.ops.array(initializers.embedding((3 * self.hidden, 1), rng), self.W.dtype)
+        self.p["P"][...] = self.ops.array(initializers.normal((3 * self.hidden, 1), 0.1, rng), self.W.dtype)
 
     def _by_gate(self, rows: Array) -> Array:
         return rows.reshape(3, self.hidden, -1)

@@ -1,0 +1,179 @@
+"""The house rule, read off the imports: a room may import the rooms above it, never those below."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "charlm"
+ROOMS = [  # from the top of the house to its door
+    "errors",
+    "config",
+    "randomness",
+    "files",
+    "text",
+    "backends",
+    "nn",
+    "language_model",
+    "evaluation",
+    "training",
+    "generation",
+    "scoring",
+    "checkpoint",
+    "session",
+    "api",
+    "cli",
+]
+DOORS = ("__init__", "__main__")  # of the house itself: they may name any room
+ON_THE_DOOR = "charlm.__version__"  # what every room may read
+ONLY_IN = {  # where a foreign library may be imported, as the beginning of a path
+    "typer": "cli/",
+    "rich": "cli/",
+    "tqdm": "cli/",
+    "cupy": "backends/cupy_",
+    "cupyx": "backends/cupy_",
+}
+LONGEST = 300  # lines
+FILES = sorted(PACKAGE.rglob("*.py"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+
+
+def room_of(name):
+    """Give the room of a file's path or of a module's name, both from within the package."""
+    return re.split(r"[./]", name)[0]
+
+
+def imports(source, path):
+    """Yield the line and the full name of everything that a file imports, at its top, in functions or by a string.
+
+    path: the file's, from within the package; `from a import b` gives a.b, as b may be a module.
+    """
+    folder = ["charlm", *Path(path).parts[:-1]]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = folder[: len(folder) - node.level + 1] if node.level else []
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            yield from ((node.lineno, ".".join([*module, alias.name])) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__"):
+                yield node.lineno, str(node.args[0].value)
+
+
+def broken_rules(source, path):
+    """Give a sentence for each place where a file, `path` from within the package, breaks the rules."""
+    room, sentences = room_of(path.removesuffix(".py")), []
+    if room not in ROOMS and path.removesuffix(".py") not in DOORS:
+        return [f"{path}: ROOMS does not say where the room {room!r} is"]
+    for line, name in imports(source, path):
+        library, _, rest = name.partition(".")
+        if library == "charlm" and room in ROOMS and name != ON_THE_DOOR:
+            other = room_of(rest)
+            if other not in ROOMS:
+                sentences.append(f"{path}:{line}: imports {name}, of no known room")
+            elif ROOMS.index(other) > ROOMS.index(room):
+                sentences.append(f"{path}:{line}: {room} imports {name}, of a room below it")
+        if not path.startswith(ONLY_IN.get(library, "")):
+            sentences.append(f"{path}:{line}: {library} may be imported only in {ONLY_IN[library]}")
+    if room != "cli":
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                sentences.append(f"{path}:{node.lineno}: print() outside cli/")
+    if (lines := source.count("\n")) > LONGEST:
+        sentences.append(f"{path}: {lines} lines, more than {LONGEST}")
+    return sentences
+
+
+@each_file
+def test_a_file_keeps_the_rules(path):
+    assert broken_rules(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix()) == []
+
+
+def test_there_is_something_to_read():
+    """And the rooms that are there have files of both kinds, with imports that this test sees."""
+    assert len(FILES) > 10
+    seen = {name for path in FILES for _, name in imports(path.read_text(), path.relative_to(PACKAGE).as_posix())}
+    assert {"numpy", "charlm.errors.CharlmError", "charlm.errors.UsageError"} & seen
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("errors.py", "import charlm.config"),
+        ("text/corpus.py", "from charlm import nn"),
+        ("text/corpus.py", "def f():\n    from charlm.nn.build import build"),
+        ("text/corpus.py", "from ..nn import build"),
+        ("nn/cells/rnn.py", "from ...training import trainer"),
+        ("nn/build.py", "import importlib\nimportlib.import_module('charlm.training')"),
+        ("nn/build.py", "if TYPE_CHECKING:\n    from charlm.checkpoint import load"),
+        ("generation.py", "from charlm.scoring import Scorer"),
+        ("nn/build.py", "from charlm import __version__, api"),
+        ("language_model.py", "from charlm.cli import app"),
+        ("nn/build.py", "from charlm.cellar import wine"),
+        ("cellar.py", ""),
+        ("nn/build.py", "from charlm import load"),
+        ("nn/build.py", "import cupy"),
+        ("backends/__init__.py", "def f():\n    import cupy as cp"),
+        ("backends/numpy_backend.py", "from cupyx.scipy import special"),
+        ("training/trainer.py", "from tqdm import tqdm"),
+        ("training/trainer.py", "import rich.console"),
+        ("__main__.py", "import typer"),
+        ("scoring.py", "print('so far')"),
+        ("text/vocabulary.py", "x = 1\n" * 301),
+    ],
+)
+def test_a_broken_rule_is_seen(path, source):
+    assert len(broken_rules(source, path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("cli/train.py", "import typer, rich.progress\nfrom tqdm import tqdm\nfrom charlm.nn import build\nprint(1)"),
+        ("backends/cupy_backend.py", "import cupy\nfrom cupyx import jit\nfrom charlm.backends.base import Backend"),
+        ("backends/__init__.py", "from charlm.backends.cupy_backend import CupyBackend"),
+        ("nn/cells/rnn.py", "from .base import Cell\nfrom ..layer import Layer\nfrom ...errors import UsageError"),
+        ("api.py", "from charlm.checkpoint import load\nfrom charlm import __version__, scoring, generation"),
+        ("__init__.py", "from charlm.language_model import LanguageModel"),
+        ("__main__.py", "from charlm.cli.app import main"),
+        ("text/vocabulary.py", "x = 1\n" * 300),
+        ("training/trainer.py", "self.print('a method')"),
+    ],
+)
+def test_a_kept_rule_is_let_be(path, source):
+    assert broken_rules(source, path) == []
+
+
+class TestStartUp:
+    """What is imported before anything is asked for: NumPy alone takes a tenth of a second."""
+
+    HEAVY = ("numpy", "cupy", "cupyx", "torch")
+
+    def imported_by(self, *arguments):
+        command = [sys.executable, "-X", "importtime", *arguments]
+        run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+        assert run.returncode == 0, run.stderr[-2000:]
+        timed = re.findall(r"^import time:[^|]*\|[^|]*\| *([\w.]+)$", run.stderr, re.MULTILINE)
+        assert "site" in timed or "encodings" in timed
+        return run.stdout, {name.split(".")[0] for name in timed}, set(timed)
+
+    def test_import_charlm(self):
+        _, libraries, modules = self.imported_by("-c", "import charlm")
+        assert "charlm" in libraries
+        assert libraries.isdisjoint(self.HEAVY), modules
+
+    @pytest.mark.skipif(not (PACKAGE / "__main__.py").exists(), reason="there is no command line yet")
+    def test_help(self):
+        text, libraries, modules = self.imported_by("-m", "charlm", "--help")
+        assert "Usage" in text
+        assert libraries.isdisjoint(self.HEAVY), modules
+        assert "pydantic" not in libraries
+
+    def test_it_would_be_seen(self):
+        assert "numpy" in self.imported_by("-c", "import numpy.linalg")[1]

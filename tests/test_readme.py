@@ -1,0 +1,70 @@
+"""The README is true: its help texts are those of the commands, its examples run and print what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from charlm.cli.app import app
+from tests.readme import README, documented, updated
+
+TEXT = README.read_text()
+_NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
+
+
+def test_help_texts_are_the_commands_own() -> None:
+    assert updated(TEXT) == TEXT, "run: make readme"
+
+
+def test_every_command_is_documented() -> None:
+    assert documented() == list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def examples() -> list[tuple[str, list[str]]]:
+    """Give each command of the console blocks with the lines that it prints, in order."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "corpora").symlink_to(README.parent / "corpora")
+    return folder
+
+
+@pytest.mark.slow
+def test_console_examples_print_what_is_shown(folder: Path) -> None:
+    """Numbers and drawn texts depend on the machine's arithmetic; everything else is compared to the letter."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C"}
+    for command, shown in examples():
+        run = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, f"{command}\n{run.stderr}"
+        printed = [line.rstrip() for line in run.stdout.splitlines()]
+        assert len(printed) == len(shown), f"{command}\n{run.stdout}"
+        if "generate" not in command and "--plot" not in command:
+            assert [_NUMBER.sub("N", line) for line in printed] == [_NUMBER.sub("N", line) for line in shown], command
+
+
+@pytest.mark.slow
+def test_python_example_runs(folder: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    generated, triceratops, strange = run.stdout.splitlines()
+    assert generated.startswith("Tri")
+    assert float(triceratops.split()[1]) > float(strange.split()[1])
