@@ -83,7 +83,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         text, train = TextConfig.from_dict(header["text"]), TrainConfig.from_dict(header["train"])
         vocabulary = Vocabulary(tuple(header["vocabulary"]))
         is_model, history = header["kind"] == "model", list(header["history"])
-    except (CharlmError, KeyError, TypeError, ValueError) as error:
+    except (CharlmError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"its configuration does not hold: {error}") from error
     if len(vocabulary) != config.vocabulary_size:
         raise _damaged(path, f"{len(vocabulary)} tokens in a vocabulary of {config.vocabulary_size}")

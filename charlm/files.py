@@ -42,7 +42,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise ResourceError, before any work is done, where `write_atomically` could not write `path`."""
-    folder = Path(os.path.realpath(path)).parent
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    if target.is_dir():
+        raise ResourceError(f"cannot write {path}: it is a directory", hint="name a file in it")
     try:
         with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder):
             pass

@@ -92,22 +92,20 @@ class Sampler:
         Raises UsageError for a prompt with a newline where the model knows none.
         """
         pieces = self._unstopped(prompt, seed, number, into if into is not None else Sample())
-        return _until(pieces, len(prompt), self.config.stop) if self.config.stop else pieces
+        if self.config.stop:
+            pieces = _until(pieces, self.config.stop)
+        return (piece for piece in pieces if piece)
 
     def _unstopped(self, prompt: str, seed: int, number: int, sample: Sample) -> Iterator[str]:
+        """Yield the prompt as one piece, and then a piece for each token drawn."""
         lm = self.language_model
         vocabulary = lm.tokenizer.vocabulary
         lines = prompt.split("\n")
         if len(lines) > 1 and not lm.is_stream:
             raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
-        line_tokens = [lm.tokenizer.split(line) for line in lines]
-        ids = [i for line in line_tokens for i in (*map(vocabulary.id_of, line), EOS_ID)][:-1]
+        ids = lm.tokenizer.encode_lines(lines)[0][:-1].tolist()
         written = _Writer(lm)
-        for at, tokens in enumerate(line_tokens):
-            if at:
-                yield written.newline()
-            for token in tokens:
-                yield written.token(token)
+        yield written.text(lines)
         rng = generator(seed, SAMPLE, number)
         log_probs, state = self._read(ids)
         for _ in range(self.config.length):
@@ -154,6 +152,13 @@ class _Writer:
         self._queue: list[str] = []
         self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
 
+    def text(self, lines: Sequence[str]) -> str:
+        return "\n".join(self._line(line) for line in lines)
+
+    def _line(self, line: str) -> str:
+        self._start()
+        return "".join(self.token(token) for token in self._tokenizer.split(line))
+
     def token(self, token: str) -> str:
         self._queue.append(token)
         return next(self._stream)
@@ -163,19 +168,17 @@ class _Writer:
         return "\n"
 
 
-def _until(pieces: Iterator[str], prompt: int, stops: Sequence[str]) -> Iterator[str]:
-    """Pass pieces on until one of `stops` occurs after the prompt; what might be its beginning waits."""
-    held, seen = "", 0
-    longest = max(map(len, stops))
+def _until(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
+    """Pass pieces on until one of `stops` occurs after the first, the prompt; what might be its beginning waits."""
+    yield next(pieces)
+    held, longest = "", max(map(len, stops))
     for piece in pieces:
         held += piece
-        from_prompt = max(0, prompt - seen)
-        found = [at for at in (held.find(stop, from_prompt) for stop in stops) if at >= 0]
+        found = [at for at in map(held.find, stops) if at >= 0]
         if found:
             yield held[: min(found)]
             return
-        safe = len(held) - (longest - 1)
-        if safe > 0:
-            yield held[:safe]
-            held, seen = held[safe:], seen + safe
+        safe = max(0, len(held) - (longest - 1))
+        yield held[:safe]
+        held = held[safe:]
     yield held

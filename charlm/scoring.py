@@ -21,7 +21,7 @@ _WINDOW_CHARACTERS = 1 << 22  # or fewer, where lines are long
 
 @dataclass(frozen=True)
 class TokenScore:
-    """One token of a line: as the vocabulary has it (`<UNK>` where it lacks it), its -ln P, and its surface."""
+    """One token of a line: as the line has it, its -ln P, whether the vocabulary lacks it, and its id."""
 
     token: str
     nats: float
@@ -48,7 +48,7 @@ class Score:
     @property
     def log10p(self) -> float:
         """log10 P(line)."""
-        return -self.nats / math.log(10.0)
+        return -self.nats / math.log(10.0) + 0.0
 
     @property
     def prob(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.errors import CorpusError
 from charlm.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
@@ -53,6 +54,8 @@ def prepare(
     )
     if valid_lines is not None:
         valid = encode(tokenizer, valid_lines, text.unit)
+        if not valid.ids.size:
+            raise CorpusError("the held-out text is empty", hint="name a file with a line in it, or leave --valid out")
     model_config = ModelConfig(vocabulary_size=len(tokenizer.vocabulary), **network)
     model = build(model_config, ops or NumpyBackend(), seed=config.seed)
     return assemble(LanguageModel(model, tokenizer, text, config), train, valid)

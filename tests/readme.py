@@ -1,4 +1,4 @@
-"""The README's help texts: `python -m tests.readme` writes them anew; `tests/test_readme.py` holds them to the truth."""
+"""The README's help texts: `python -m tests.readme` writes them; `tests/test_readme.py` holds them to the truth."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 import traceback
@@ -25,7 +24,7 @@ from charlm.errors import CharlmError, ResourceError
 
 app = typer.Typer(
     name="charlm",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -42,6 +41,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def charlm(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
@@ -53,6 +53,8 @@ def charlm(
     charlm generate names.safetensors -n 10             draw ten new lines
     charlm score names.safetensors names.txt            the probability of each line
     """
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,10 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush()
         return code if isinstance(code, int) else 0
     except (ui.ClosedPipe, BrokenPipeError):
-        _forget_output()
+        ui.silence(1)
+        return 0
+    except SystemExit as end:
+        if end.code != 1:
+            raise
+        ui.silence(1)  # Typer's own end where the reader of a help text has gone
         return 0
     except KeyboardInterrupt:
-        _forget_output()
+        ui.silence(1)
         return 128 + signal.SIGINT
     except Exception as error:
         if ui.settings.debug:
@@ -78,7 +85,7 @@ def _report(error: Exception) -> int:
     """Say in two lines what went wrong and what to do; give the exit code."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         error = ResourceError(f"cannot write, standard output: {error.strerror}", hint="make room, or write elsewhere")
-        _forget_output()
+        ui.silence(1)
     if isinstance(error, MemoryError):
         error = ResourceError("out of memory", hint="try a smaller --batch-size, --seq-length or --hidden-size")
     if isinstance(error, CharlmError):
@@ -99,12 +106,3 @@ def _terminate(*_: Any) -> NoReturn:
 def _flush() -> None:
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def _forget_output() -> None:
-    """Point standard output nowhere, so that the interpreter's own flush at exit cannot fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-    finally:
-        os.close(nowhere)

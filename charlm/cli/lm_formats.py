@@ -22,7 +22,7 @@ def kenlm(scores: Iterable[Any]) -> Iterator[str]:
     for score in scores:
         words = []
         for at, token in enumerate(score.token_scores):
-            surface = "</s>" if token.token_id == EOS_ID else token.token
+            surface = "</s>" if token.token_id == EOS_ID else _visible(token.token)
             number = _KENLM_IDS.get(token.token_id, token.token_id + 1)
             words.append(f"{surface}={number} {at + 2} {_short(_log10(token.nats))}\t")
         yield f"{''.join(words)}Total: {_short(_log10(score.nats))} OOV: {score.oov}"
@@ -37,29 +37,35 @@ def kenlm(scores: Iterable[Any]) -> Iterator[str]:
 
 def srilm(scores: Iterable[Any]) -> Iterator[str]:
     """Yield SRILM's lines for each line, word by word, and its summary at the end; OOVs are left out of the sums."""
-    sentences = words = oov = 0
+    sentences = words = oov = ends = 0
     total = 0.0
     for score in scores:
         yield score.text
         context = "<s> "
         for token in score.token_scores:
-            surface = "</s>" if token.token_id == EOS_ID else "<unk>" if token.oov else token.token
+            surface = "</s>" if token.token_id == EOS_ID else "<unk>" if token.oov else _visible(token.token)
             found = f"[rnn] {_short(math.exp(-token.nats))} [ {_short(_log10(token.nats))} ]"
             yield f"\tp( {surface} | {context}) \t= {'[OOV] 0 [ -inf ]' if token.oov else found}"
             context = f"{surface} ..."
         own_words = score.tokens - int(score.has_eos)
         own_total = _log10(score.nats - score.oov_nats)
-        yield from _srilm_sums("", 1, own_words, score.oov, own_total)
+        yield from _srilm_sums("", 1, own_words, score.oov, own_total, ends=int(score.has_eos))
         yield ""
         sentences, words, oov, total = sentences + 1, words + own_words, oov + score.oov, total + own_total
-    yield from _srilm_sums("file -: ", sentences, words, oov, total)
+        ends += score.has_eos
+    yield from _srilm_sums("file -: ", sentences, words, oov, total, ends=ends)
 
 
-def _srilm_sums(name: str, sentences: int, words: int, oov: int, log10: float) -> Iterator[str]:
+def _srilm_sums(name: str, sentences: int, words: int, oov: int, log10: float, *, ends: int) -> Iterator[str]:
     yield f"{name}{sentences} sentences, {words} words, {oov} OOVs"
-    ppl = _short(_perplexity(log10, words - oov + sentences))
+    ppl = _short(_perplexity(log10, words - oov + ends))
     ppl1 = _short(_perplexity(log10, words - oov))
     yield f"0 zeroprobs, logprob= {_short(log10)} ppl= {ppl} ppl1= {ppl1}"
+
+
+def _visible(token: str) -> str:
+    """Write a token without white space, which separates their fields: a space as SentencePiece's mark, U+2581."""
+    return "".join("\u2581" if c == " " else f"\\x{ord(c):02x}" if c.isspace() else c for c in token)
 
 
 def _log10(nats: float) -> float:

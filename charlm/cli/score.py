@@ -90,7 +90,7 @@ def score(
 def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
     record = {
         "text": score.text,
-        key: -score.nats / unit,
+        key: -score.nats / unit + 0.0,
         "prob": score.prob,
         "tokens": score.tokens,
         "oov": score.oov,
@@ -98,14 +98,16 @@ def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
         "bits_per_char": score.bits_per_char,
     }
     if per == "token":
-        record["token_scores"] = [{"token": t.token, key: -t.nats / unit, "oov": t.oov} for t in score.token_scores]
+        record["token_scores"] = [
+            {"token": t.token, key: -t.nats / unit + 0.0, "oov": t.oov} for t in score.token_scores
+        ]
     return record
 
 
 def _text(scores: Any, unit: float, per: str) -> Iterator[str]:
     for score in scores:
         nats = [token.nats for token in score.token_scores] if per == "token" else [score.nats]
-        yield " ".join(f"{-n / unit:.4f}" for n in nats)
+        yield " ".join(f"{-n / unit + 0.0:.4f}" for n in nats)
 
 
 def _tsv(scores: Any, key: str, unit: float, per: str) -> Iterator[str]:
@@ -113,9 +115,9 @@ def _tsv(scores: Any, key: str, unit: float, per: str) -> Iterator[str]:
     if per == "line":
         yield f"{key}\ttokens\toov\tperplexity\ttext"
         for s in scores:
-            yield f"{-s.nats / unit:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{s.text}"
+            yield f"{-s.nats / unit + 0.0:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{s.text}"
         return
     yield f"line\ttoken\t{key}\toov"
     for number, s in enumerate(scores, start=1):
         for token in s.token_scores:
-            yield f"{number}\t{ui.tsv_field(token.token)}\t{-token.nats / unit:.4f}\t{int(token.oov)}"
+            yield f"{number}\t{ui.tsv_field(token.token)}\t{-token.nats / unit + 0.0:.4f}\t{int(token.oov)}"

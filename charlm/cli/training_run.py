@@ -15,7 +15,8 @@ import typer
 from charlm.cli import ui
 from charlm.cli.options import open_model
 
-_SAVE_SECONDS = 60.0  # between checkpoints, where evaluations are further apart
+# Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
+_SAVE_SECONDS = {True: 2.0, False: 60.0}
 _LIMITS: tuple[str, ...] = ("epochs", "max_steps", "minutes", "patience")  # may differ in a resumed run
 
 
@@ -47,6 +48,8 @@ class TrainingRun:
         from charlm.errors import ModelFileError, UsageError
         from charlm.files import check_writable
 
+        if resume and "init_from" in self.given:
+            raise UsageError("--init-from with --resume", hint="leave one out: the checkpoint has its own weights")
         if resume and not self.checkpoint_path.exists():
             raise ModelFileError(f"no checkpoint to resume, {self.checkpoint_path}", hint="train without --resume")
         for path in (self.model_path, self.checkpoint_path):
@@ -152,7 +155,7 @@ class TrainingRun:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take_signal)
         bar = ui.progress_bar(total, "step")
-        tokens, begin, saved = 0, time.perf_counter(), time.perf_counter()
+        tokens, begin, saved, is_better = 0, time.perf_counter(), time.perf_counter(), True
         try:
             for progress in trainer.run():
                 tokens += progress.tokens
@@ -164,9 +167,10 @@ class TrainingRun:
                     bar.clear()
                     ui.note(_evaluation_line(progress, rate))
                     tokens, begin = 0, time.perf_counter()
-                if progress.is_evaluation or self.signal or time.perf_counter() - saved > _SAVE_SECONDS:
-                    self.save(model=progress.is_best or not self.model_path.exists())
-                    saved = time.perf_counter()
+                is_better = is_better or progress.is_best
+                if time.perf_counter() - saved > _SAVE_SECONDS[progress.is_evaluation]:
+                    self.save(model=is_better)
+                    is_better, saved = False, time.perf_counter()
                 if self.signal:
                     break
         except DivergenceError:
@@ -207,7 +211,14 @@ class TrainingRun:
     def resume_command(self) -> str:
         """Give the command that goes on from here."""
         valid = ["--valid", self.valid] if self.valid is not None else []
-        return shlex.join([*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, "--resume"])
+        same = [
+            part
+            for name in ("device", "threads")
+            if name in self.given
+            for part in (f"--{name}", str(self.given[name]))
+        ]
+        command = [*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, *same, "--resume"]
+        return shlex.join(command)
 
 
 def _evaluation_line(progress: Any, rate: float) -> str:

@@ -55,8 +55,17 @@ def _say(text: str) -> None:
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-    except (OSError, ValueError):  # standard error is closed: the results matter, what is said of them does not
-        pass
+    except (OSError, ValueError):  # nobody reads it: the results matter, what is said of them does not
+        silence(2)
+
+
+def silence(descriptor: int) -> None:
+    """Point a standard stream nowhere, so that the interpreter's own flush of it at exit cannot fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+    finally:
+        os.close(nowhere)
 
 
 def _one_line(text: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.schedules import SCHEDULES
 
 DEFAULT_EPOCHS = 10  # where no limit is given
-EVALUATIONS = 10  # a run, at least
+FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
 _SPEED_SECONDS = 3.0  # that the steps which measure the speed may take
 
 
@@ -161,8 +161,9 @@ class Trainer:
         """Learn from one batch; give the learning rate that it was done with."""
         numbers, model, config = self._numbers, self.model, self.config
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
-        loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
-        norm = model.ops.norm(model.parameters.grads)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below, once
+            loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
+            norm = model.ops.norm(model.parameters.grads)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise DivergenceError(
                 f"training diverged at step {numbers['step'] + 1}: loss {loss:g}, gradient norm {norm:g}",
@@ -202,11 +203,13 @@ class Trainer:
         )
 
     def _evaluation_due(self) -> bool:
-        """Tell whether a step is followed by an evaluation: one an epoch, or ten a run where that is more."""
+        """Tell whether a step is followed by an evaluation; they lie evenly over the run, and the last step has one."""
         step, total = self.step, self.total_steps
-        if self.train.steps(0) * EVALUATIONS <= total:
-            return bool(self._numbers["index"] == 0 or step == total)
-        return step * EVALUATIONS // total > (step - 1) * EVALUATIONS // total
+        count = self._evaluations(total)
+        return step * count // total > (step - 1) * count // total
+
+    def _evaluations(self, total: int) -> int:
+        return min(max(round(total / self.train.steps(0)), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
     def _evaluate(self) -> tuple[float | None, bool]:
         numbers = self._numbers
@@ -237,26 +240,26 @@ class Trainer:
         """Measure how many steps, with their evaluations, the time holds; what the measuring has learned is undone."""
         begin = time.perf_counter()
         before = self.state()
-        evaluation = self._seconds(self._evaluate) if self.valid is not None else 0.0
-        steps: list[float] = []
-        for batch in self.train.epoch(0):
-            steps.append(self._seconds(partial(self._step, batch)))
-            if time.perf_counter() - begin > min(_SPEED_SECONDS, 0.05 * seconds) and len(steps) > 2:
-                break
+        batches = itertools.chain.from_iterable(map(self.train.epoch, itertools.count()))
+        for batch in itertools.islice(batches, 2):  # the first ones make the buffers
+            self._step(batch)
+        started, steps = time.perf_counter(), 0
+        while steps < 2 or time.perf_counter() - begin < min(_SPEED_SECONDS, 0.05 * seconds):
+            self._step(next(batches))
+            steps += 1
+        step = (time.perf_counter() - started) / steps
+        evaluation = 0.0
+        for _ in range(2 if self.valid is not None else 0):
+            started = time.perf_counter()
+            self._evaluate()
+            evaluation = time.perf_counter() - started
         self._best_values = None
         self.restore(before)
-        step = float(np.median(steps))
         left = seconds - (time.perf_counter() - begin)
-        an_epoch = self.train.steps(0)
-        by_epoch = left / (step + evaluation / an_epoch)
-        count = by_epoch if by_epoch > EVALUATIONS * an_epoch else (left - EVALUATIONS * evaluation) / step
-        return max(1, int(count))
-
-    @staticmethod
-    def _seconds(work: Any) -> float:
-        begin = time.perf_counter()
-        work()
-        return time.perf_counter() - begin
+        count = max(1, int(left / step))
+        for _ in range(3):  # the number of evaluations depends on the number of steps, and settles at once
+            count = max(1, int((left - self._evaluations(count) * evaluation) / step))
+        return count
 
 
 def _leaves(state: State) -> list[Any]:
