@@ -23,7 +23,7 @@ def train(lines: Iterable[str], **options: Any) -> LanguageModel:
     TypeError for an option that there is not.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
-    names = [{field.name for field in fields(kind)} for kind in kinds]
+    names = [{field.name for field in fields(kind)} - {"vocabulary_size", "valid"} for kind in kinds]
     if strange := sorted(set(options).difference(*names)):
         raise TypeError(f"train() has no option {strange[0]!r}")
     text, network, config = ({k: v for k, v in options.items() if k in of_kind} for of_kind in names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -32,9 +31,14 @@ def _whole(name: str, value: object, low: int, high: int = LARGEST_SIZE) -> None
         raise UsageError(f"{name} is {value!r}", hint=f"give a whole number from {low} to {high}")
 
 
+def _flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} is {value!r}", hint="it is on or off")
+
+
 def _number(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not low <= float(value) <= high or (open_low and value == low):  # type: ignore[arg-type]
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not fits or (open_low and value == low):  # a comparison with NaN is false
         above = "above" if open_low else "from"
         raise UsageError(f"{name} is {value!r}", hint=f"give a number {above} {low:g} to {high:g}")
 
@@ -72,6 +76,7 @@ class TextConfig(Record):
         _one_of("--level", self.level, LEVELS)
         _one_of("--unit", self.unit, UNITS)
         _one_of("--split", self.split, SPLITS)
+        _flag("--lowercase", self.lowercase)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class ModelConfig(Record):
         for size in self.dense:
             _whole("--dense", size, 1)
         _number("--dropout", self.dropout, 0.0, 0.95)
+        _flag("--relevance-gate", self.relevance_gate)
+        _flag("--tie-weights", self.tie_weights)
         if self.relevance_gate and self.cell != "lstm":
             raise UsageError(f"--relevance-gate with --cell {self.cell}", hint="it is an option of --cell lstm")
         if self.activation == "relu" and self.cell != "rnn" and not self.dense:
@@ -172,7 +179,7 @@ class SampleConfig(Record):
 
     def __post_init__(self) -> None:
         _whole("--length", self.length, 0, 1 << 40)
-        _number("--temperature", self.temperature, 0.0, math.inf)
+        _number("--temperature", self.temperature, 0.0, 1e300)
         if self.top_k is not None:
             _whole("--top-k", self.top_k, 1, 1 << 40)
         if self.top_p is not None:

@@ -1,8 +1,9 @@
-"""Writing a file so that it is the old one or the new one, whatever happens in between."""
+"""Files by name: written so that they are the old one or the new one, whatever happens in between."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -21,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -32,7 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise ResourceError(
-            f"cannot write {path}: {error.strerror or error}", hint=_hint(target.parent, len(data))
+            f"cannot write {display_name(path)}: {error.strerror or error}", hint=_hint(target.parent, len(data))
         ) from error
     finally:
         if temporary is not None:
@@ -40,19 +41,31 @@ def write_atomically(path: Path, data: bytes) -> None:
                 os.unlink(temporary)
 
 
+def display_name(path: str | Path) -> str:
+    """Give a file's name as messages show it: on one line, with nothing in it that a terminal would obey."""
+    name = str(path)
+    if name == "-":
+        return "standard input"
+    return name if name and name.isprintable() else repr(name)
+
+
 def check_writable(path: Path) -> None:
     """Raise ResourceError, before any work is done, where `write_atomically` could not write `path`."""
     target = Path(os.path.realpath(path))
-    folder = target.parent
-    if target.is_dir():
-        raise ResourceError(f"cannot write {path}: it is a directory", hint="name a file in it")
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder):
-            pass
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a directory")
+        with tempfile.NamedTemporaryFile(prefix=_prefix(target), suffix=".tmp", dir=target.parent):
+            target.exists()  # raises where the name is too long for a file
     except OSError as error:
         raise ResourceError(
-            f"cannot write {path}: {error.strerror or error}", hint="name a file in a folder that can be written"
+            f"cannot write {display_name(path)}: {error.strerror or error}",
+            hint="name a file in a folder that can be written",
         ) from error
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:60]}."
 
 
 def _mode(target: Path) -> int:

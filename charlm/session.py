@@ -71,6 +71,8 @@ def resume(
     """
     stored, state = checkpoint.language_model, checkpoint.training
     assert state is not None
+    if limits.keys() - {"patience"}:  # a new limit takes the place of all old ones
+        limits = {"epochs": None, "max_steps": None, "minutes": None, **limits}
     config = replace(stored.train, **limits)
     language_model = replace(stored, train=config, history=[])
     whole = encode(stored.tokenizer, lines, stored.text.unit)

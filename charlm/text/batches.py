@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class LineBatches(Batches):
         super().__init__(batch_size, seq_length)
         self.ids, self.offsets, self.seed = ids, offsets, seed
 
+    @lru_cache(maxsize=2)  # noqa: B019 - the layouts of this epoch and of the first are asked for at every step
     def _packed(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the order of the lines, the end of each in the packed text, and where the lanes begin and end there."""
         lines = self.offsets.size - 1
@@ -117,9 +119,8 @@ class StreamBatches(Batches):
     def __init__(self, ids: np.ndarray, *, batch_size: int, seq_length: int, context: int = 0) -> None:
         super().__init__(batch_size, seq_length)
         self.ids, self.context = ids, context
-        own = -(-ids.size // batch_size)
-        self._begins = np.minimum(np.arange(batch_size) * own, ids.size)
-        self._ends = np.minimum(self._begins + own, ids.size)
+        edges = ids.size * np.arange(batch_size + 1) // batch_size
+        self._begins, self._ends = edges[:-1], edges[1:]
         self._reads = np.maximum(self._begins - context, 0)
 
     def lane_length(self, epoch: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.errors import CorpusError
+from charlm.files import display_name
 
 STANDARD_INPUT = "-"
 
@@ -58,13 +59,6 @@ def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Diges
     for path in paths:
         with _open(path) as file:
             yield from _lines_of(file, path, errors, digest)
-
-
-def display_name(path: str) -> str:
-    """A file name as messages show it: on one line, with nothing in it that a terminal would obey."""
-    if path == STANDARD_INPUT:
-        return "standard input"
-    return path if path and path.isprintable() else repr(path)
 
 
 def split_lines(count: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

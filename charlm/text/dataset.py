@@ -100,7 +100,8 @@ def learn_vocabulary(
     counts = {token: int(count) for token, count in zip(everything.tokens, seen, strict=True) if count}
     vocabulary = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
     if len(vocabulary) == 2:
-        raise CorpusError("no token is left in the vocabulary", hint="lower --min-count, or raise --vocab-size")
+        hint = "lower --min-count" if seen[2:].any() else "lower --valid-fraction"
+        raise CorpusError("no token is left in the vocabulary", hint=hint)
     new_id = np.array([vocabulary.id_of(token) for token in everything.tokens], np.int32)
 
     def renumbered(part: Dataset) -> Dataset:

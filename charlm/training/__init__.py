@@ -1,5 +1,7 @@
 """Learning: optimizers, schedules, and the loop that yields what happens."""
 
-from charlm.training.trainer import Progress, Trainer, TrainingState
+from charlm.training.optimizers import OPTIMIZERS
+from charlm.training.state import HISTORY_FIELDS, TrainingState, check_numbers
+from charlm.training.trainer import Progress, Trainer
 
-__all__ = ["Progress", "Trainer", "TrainingState"]
+__all__ = ["HISTORY_FIELDS", "OPTIMIZERS", "Progress", "Trainer", "TrainingState", "check_numbers"]

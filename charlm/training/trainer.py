@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from charlm.config import TrainConfig
-from charlm.errors import DivergenceError
+from charlm.errors import DivergenceError, ModelFileError
 from charlm.evaluation import evaluate
 from charlm.nn.layer import State
 from charlm.nn.model import Model
@@ -20,6 +21,7 @@ from charlm.randomness import DROPOUT, key
 from charlm.text.batches import Batches
 from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.schedules import SCHEDULES
+from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState
 
 DEFAULT_EPOCHS = 10  # where no limit is given
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
@@ -46,14 +48,6 @@ class Progress:
     tokens: int
 
 
-@dataclass(frozen=True)
-class TrainingState:
-    """All that an exact resumption needs: plain numbers, and arrays by name; no generator, see `randomness`."""
-
-    numbers: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-
 class Trainer:
     """Truncated backpropagation through time over a corpus, with the best validated weights kept.
 
@@ -69,16 +63,7 @@ class Trainer:
         self._workspace, self._valid_workspace = model.workspace(), model.workspace()
         self._state = model.zero_state(train.batch_size)
         self._best_values: np.ndarray | None = None
-        self._numbers: dict[str, Any] = {
-            "step": 0,
-            "epoch": 0,
-            "index": 0,  # batches done of the epoch
-            "best_nats": None,
-            "plateaus": 0,  # evaluations in all that were not better than the best before
-            "waiting": 0,  # such evaluations since the best
-            "sum_nats": 0.0,
-            "sum_tokens": 0,
-        }
+        self._numbers = dict(FIRST_NUMBERS)
 
     def plan(self) -> int:
         """Fix the number of steps, if it is not yet, from the first limit that will be reached; give it."""
@@ -115,7 +100,7 @@ class Trainer:
         """Give a host copy of the best validated weights by name; of the last ones, where none were validated."""
         parameters = self.model.parameters
         flat = self.model.ops.numpy(parameters.values) if self._best_values is None else self._best_values
-        return {name: np.ascontiguousarray(array) for name, array in parameters.named(flat).items()}
+        return {name: array.copy() for name, array in parameters.named(flat).items()}
 
     @property
     def step(self) -> int:
@@ -136,7 +121,7 @@ class Trainer:
             flats["best"] = self._best_values.copy()
         arrays = {f"{kind}/{name}": array for kind, flat in flats.items() for name, array in _named(parameters, flat)}
         arrays |= {f"state/{i}": ops.numpy(array) for i, array in enumerate(_leaves(self._state))}
-        return TrainingState({**self._numbers, "total_steps": self.total_steps, "history": self.history}, arrays)
+        return TrainingState({**self._numbers, "total_steps": self.total_steps, "history": list(self.history)}, arrays)
 
     def restore(self, state: TrainingState) -> None:
         """Go back to where `state` was taken; the model, the configuration and the corpus are to be the same."""
@@ -146,6 +131,7 @@ class Trainer:
         self.history[:] = numbers.pop("history")
         self._numbers.update(numbers)
         targets = {"weights": parameters.values, **self.optimizer.memory}
+        self._best_values = None
         if any(name.startswith("best/") for name in state.arrays):
             self._best_values = np.zeros_like(ops.numpy(parameters.values))
             targets["best"] = self._best_values
@@ -155,20 +141,23 @@ class Trainer:
                     ops.array(state.arrays[f"{kind}/{name}"]) if kind != "best" else state.arrays[f"best/{name}"]
                 )
         for i, leaf in enumerate(_leaves(self._state)):
-            leaf[...] = ops.array(state.arrays[f"state/{i}"])
+            stored = state.arrays[f"state/{i}"]
+            if stored.shape != leaf.shape:
+                raise ModelFileError(
+                    f"the checkpoint carries {stored.shape[1]} sequences, this corpus makes {leaf.shape[1]}",
+                    hint="give the corpus that it was trained on",
+                )
+            leaf[...] = ops.array(stored)
 
+    @np.errstate(all="ignore")  # what is no finite number is told once, as an error
     def _step(self, batch: Any) -> float:
         """Learn from one batch; give the learning rate that it was done with."""
         numbers, model, config = self._numbers, self.model, self.config
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below, once
-            loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
-            norm = model.ops.norm(model.parameters.grads)
+        loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
+        norm = model.ops.norm(model.parameters.grads)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise DivergenceError(
-                f"training diverged at step {numbers['step'] + 1}: loss {loss:g}, gradient norm {norm:g}",
-                hint="lower --lr or --clip; the best weights so far are kept",
-            )
+            raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
         scale = config.clip / norm if config.clip and norm > config.clip else 1.0
         done = numbers["step"] / self.total_steps if self.total_steps else 0.0
         learning_rate = config.learning_rate * SCHEDULES[config.schedule](done, numbers["plateaus"])
@@ -188,15 +177,8 @@ class Trainer:
         if is_evaluation:
             valid_nats, is_best = self._evaluate()
             numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
-            self.history.append(
-                {
-                    "step": numbers["step"],
-                    "epoch": epoch,
-                    "train_nats": train_nats,
-                    "valid_nats": valid_nats,
-                    "learning_rate": learning_rate,
-                }
-            )
+            row = (self.step, epoch, train_nats, valid_nats, learning_rate)
+            self.history.append(dict(zip(HISTORY_FIELDS, row, strict=True)))
         step = numbers["step"]
         return Progress(
             step, self.total_steps, epoch, train_nats, valid_nats, is_evaluation, is_best, learning_rate, tokens
@@ -211,12 +193,15 @@ class Trainer:
     def _evaluations(self, total: int) -> int:
         return min(max(round(total / self.train.steps(0)), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
+    @np.errstate(all="ignore")
     def _evaluate(self) -> tuple[float | None, bool]:
         numbers = self._numbers
         if self.valid is None:
             return None, False
         nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
-        is_best = math.isfinite(nats) and (numbers["best_nats"] is None or nats < numbers["best_nats"])
+        if not math.isfinite(nats):
+            raise _diverged(self.step, f"validation loss {nats:g}")
+        is_best = numbers["best_nats"] is None or nats < numbers["best_nats"]
         if is_best:
             numbers["best_nats"], numbers["waiting"] = nats, 0
             self._best_values = self.model.ops.numpy(self.model.parameters.values)
@@ -253,13 +238,17 @@ class Trainer:
             started = time.perf_counter()
             self._evaluate()
             evaluation = time.perf_counter() - started
-        self._best_values = None
         self.restore(before)
         left = seconds - (time.perf_counter() - begin)
-        count = max(1, int(left / step))
-        for _ in range(3):  # the number of evaluations depends on the number of steps, and settles at once
-            count = max(1, int((left - self._evaluations(count) * evaluation) / step))
-        return count
+        counts = range(1, 2 + max(0, int(left / step)))
+        fitting = bisect_right(counts, left, key=lambda count: count * step + self._evaluations(count) * evaluation)
+        return max(1, fitting)
+
+
+def _diverged(step: int, what: str) -> DivergenceError:
+    return DivergenceError(
+        f"training diverged at step {step}: {what}", hint="lower --lr or --clip; the best weights so far are kept"
+    )
 
 
 def _leaves(state: State) -> list[Any]:

@@ -147,15 +147,33 @@ class TestFirstWeights:
             assert not model.parameters.value(name).any()
 
     def test_sizes_of_the_others(self):
-        """Glorot's reach, and that of the embedding."""
+        """Glorot's reach."""
         model = build(ModelConfig(40, hidden_size=30, num_layers=1, embedding_size=50, dense=(60,)), OPS, seed=6)
-        reaches = {"head.W_y": 6 / (40 + 60), "dense0.W": 6 / (60 + 30), "input.E": 0.01}
+        reaches = {"head.W_y": 6 / (40 + 60), "dense0.W": 6 / (60 + 30)}
         views = {name: model.parameters.value(name) for name in reaches}
-        reaches["W_x"], views["W_x"] = 6 / (30 + 50), model.parameters.value("layer0.W")[:, 30:-1]
         for name, squared in reaches.items():
             reach, view = np.sqrt(squared), views[name]
             assert 0.95 * reach < np.abs(view).max() <= reach * (1 + 1e-6), name
             assert abs(view.mean()) < 0.1 * reach, name
+
+    @pytest.mark.parametrize(
+        ("network", "largest", "table", "first", "second"),
+        [
+            ({}, 512, None, 1.0, 3 / 30**0.5),
+            ({}, 5, 1.0, None, 3 / 30**0.5),
+            ({"embedding_size": 50}, 512, 1.0, 50**-0.5, 3 / 30**0.5),
+            ({"embedding_size": 30, "tie_weights": True}, 512, 0.1, 10 / 30**0.5, 3 / 30**0.5),
+        ],
+    )
+    def test_the_inputs_of_the_gates_have_unit_variance(self, monkeypatch, network, largest, table, first, second):
+        """Standard deviations of what begins as one-hot columns, an embedding, a tied one, and a layer's output."""
+        monkeypatch.setattr("charlm.nn.build.LARGEST_ONE_HOT", largest)
+        model = build(ModelConfig(60, hidden_size=30, **network), OPS, seed=6)
+        if table is not None:
+            assert model.parameters.value("input.E").std() == pytest.approx(table, rel=0.05)
+        if first is not None:
+            assert model.parameters.value("layer0.W")[:, 30:-1].std() == pytest.approx(first, rel=0.05)
+        assert model.parameters.value("layer1.W")[:, 30:-1].std() == pytest.approx(second, rel=0.05)
 
     def test_a_new_model_knows_nothing(self):
         """Its loss is about that of a uniform guess."""

@@ -1,0 +1,147 @@
+"""The library in five functions, as a program uses it."""
+
+import math
+
+import numpy as np
+import pytest
+
+import charlm
+from charlm import api
+from charlm.config import TextConfig, TrainConfig
+from charlm.errors import CorpusError, ModelFileError, ResourceError, UsageError
+from charlm.evaluation import evaluate
+from charlm.session import prepare
+
+LINES = ["tip tap", "tap tip", "tip tip", "tap tap"] * 10
+SMALL = {"hidden_size": 12, "num_layers": 1, "batch_size": 4, "seq_length": 16, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return charlm.train(LINES, **SMALL, max_steps=150, learning_rate=0.02)
+
+
+def test_five_functions_are_the_package():
+    assert [getattr(charlm, name) for name in ("train", "save", "load", "generate", "score")] == [
+        api.train,
+        api.save,
+        api.load,
+        api.generate,
+        api.score,
+    ]
+    assert set(charlm.__all__) == {"__version__", "train", "save", "load", "generate", "score"}
+    with pytest.raises(AttributeError, match="zebra"):
+        _ = charlm.zebra
+
+
+def test_what_was_trained_generates_and_scores_like_its_corpus(model):
+    likely, unlikely = charlm.score(model, ["tip tap", "pit pat"])
+    assert (likely.text, unlikely.text) == ("tip tap", "pit pat")
+    assert likely.tokens == unlikely.tokens == 8 and likely.oov == 0
+    assert likely.log10p > unlikely.log10p + 2
+    assert likely.prob == pytest.approx(10**likely.log10p) == pytest.approx(likely.perplexity**-8)
+    texts = {charlm.generate(model, seed=seed, temperature=0.3) for seed in range(20)}
+    assert texts <= set(LINES) and len(texts) > 1
+
+
+def test_generating_begins_with_the_prompt_and_depends_on_the_seed_alone(model):
+    drawn = [charlm.generate(model, "ta", seed=seed, length=30, temperature=2.0) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(text.startswith("ta") for text in drawn)
+    assert charlm.generate(model, "ta", length=0) == "ta"
+    assert len(charlm.generate(model, "ta", length=3, temperature=0)) <= 5
+
+
+def test_scores_come_in_order_whatever_the_lengths(model):
+    lines = ["tip " * count for count in (9, 0, 4, 30, 1, 0)]
+    assert [score.text for score in charlm.score(model, iter(lines))] == lines
+    alone = [next(iter(charlm.score(model, [line]))).nats for line in lines]
+    assert [score.nats for score in charlm.score(model, lines)] == pytest.approx(alone, rel=1e-5)
+    assert list(charlm.score(model, [])) == []
+
+
+def test_a_saved_model_is_the_model(model, tmp_path):
+    charlm.save(model, str(tmp_path / "m.safetensors"))
+    again = charlm.load(str(tmp_path / "m.safetensors"))
+    assert np.array_equal(again.model.parameters.values, model.model.parameters.values)
+    assert [s.nats for s in charlm.score(again, LINES)] == [s.nats for s in charlm.score(model, LINES)]
+    assert charlm.generate(again, seed=5) == charlm.generate(model, seed=5)
+    assert again.history == model.history and again.history
+    charlm.save(again, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
+
+
+def test_training_gives_the_best_weights_and_not_the_last():
+    """Letters drawn at random can be learned by heart, which makes the prediction of others worse and worse."""
+    rng = np.random.default_rng(2)
+    lines = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(24)]
+    network = {"hidden_size": 24, "num_layers": 1}
+    config = TrainConfig(max_steps=150, valid_fraction=0.5, learning_rate=0.02, seed=3)
+    options = {name: value for name, value in config.to_dict().items() if name != "valid"}
+    trained = charlm.train(lines, **network, **options)
+    nats = [record["valid_nats"] for record in trained.history]
+    assert min(nats) + 1 < nats[-1]
+    held_out = prepare(lines, TextConfig(), network, config).trainer.valid
+    assert evaluate(trained.model, held_out, trained.model.workspace()).nats_per_token == min(nats)
+
+
+def test_every_option_reaches_its_configuration():
+    trained = charlm.train(
+        LINES,
+        level="word",
+        unit="stream",
+        lowercase=True,
+        cell="gru",
+        reset="before",
+        dense=(5,),
+        dropout=0.1,
+        hidden_size=6,
+        max_steps=2,
+        optimizer="rmsprop",
+        seq_length=7,
+    )
+    assert (trained.text.level, trained.text.unit, trained.text.lowercase) == ("word", "stream", True)
+    config = trained.model.config
+    assert (config.cell, config.reset, config.dense, config.dropout) == ("gru", "before", (5,), 0.1)
+    assert (trained.train.optimizer, trained.train.seq_length, trained.train.max_steps) == ("rmsprop", 7, 2)
+    assert trained.is_stream and trained.tokenizer.vocabulary.tokens[2:] == ("tap", "tip")
+
+
+def test_training_twice_gives_the_same_model():
+    one, same, other = (
+        charlm.train(iter(LINES), **{**SMALL, "seed": seed}, max_steps=5, dropout=0.2) for seed in (3, 3, 4)
+    )
+    assert np.array_equal(one.model.parameters.values, same.model.parameters.values)
+    assert not np.array_equal(one.model.parameters.values, other.model.parameters.values)
+
+
+@pytest.mark.parametrize("option", ["zebra", "lr", "vocabulary_size", "length"])
+def test_an_option_that_there_is_not_is_a_type_error(option):
+    with pytest.raises(TypeError, match=option):
+        charlm.train(LINES, **{option: 1})
+
+
+def test_an_unknown_option_of_generate_is_a_type_error(model):
+    with pytest.raises(TypeError, match="zebra"):
+        charlm.generate(model, zebra=1)
+
+
+def test_mistakes_are_the_packages_errors(model, tmp_path):
+    with pytest.raises(UsageError, match="--hidden-size"):
+        charlm.train(LINES, hidden_size=0)
+    with pytest.raises(UsageError, match="--temperature"):
+        charlm.generate(model, temperature=-1)
+    with pytest.raises(UsageError, match="--device"):
+        charlm.load(tmp_path / "m", device="abacus")
+    with pytest.raises(CorpusError):
+        charlm.train([])
+    with pytest.raises(ModelFileError):
+        charlm.load(tmp_path / "missing")
+    with pytest.raises(ResourceError):
+        charlm.save(model, tmp_path / "missing" / "m")
+
+
+def test_a_probability_too_small_for_a_float_is_0(model):
+    (score,) = charlm.score(model, ["pit " * 300])
+    assert score.prob == 0.0
+    assert math.isfinite(score.log10p) and score.log10p < -330

@@ -1,0 +1,270 @@
+"""Writing a file: the old one or the new one, whatever happens in between."""
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from charlm import files
+from charlm.errors import ResourceError
+from charlm.files import check_writable, write_atomically
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refusal_of(work):
+    with pytest.raises(ResourceError) as refusal:
+        work()
+    assert refusal.value.exit_code == 6
+    assert refusal.value.hint
+    assert "\n" not in refusal.value.message + refusal.value.hint
+    return refusal.value
+
+
+@pytest.fixture
+def umask():
+    """Give a function that sets the umask until the test ends."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.parametrize("data", [b"", b"new", bytes(range(256)) * 5000])
+def test_what_is_written_is_there(tmp_path, data):
+    path = tmp_path / "m.safetensors"
+    write_atomically(path, data)
+    assert path.read_bytes() == data
+    write_atomically(path, b"another")
+    assert path.read_bytes() == b"another"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_relative_name_is_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_atomically(Path("m"), b"new")
+    check_writable(Path("m"))
+    assert (tmp_path / "m").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o444, 0o755])
+def test_the_mode_of_an_existing_file_is_kept(tmp_path, umask, mode):
+    umask(0o077)
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert (path.read_bytes(), mode_of(path)) == (b"new", mode)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0, 0o666)])
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, umask, mask, mode):
+    umask(mask)
+    path = tmp_path / "m"
+    write_atomically(path, b"new")
+    assert mode_of(path) == mode
+    assert umask(mask) == mask  # and the umask is what it was
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "real", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(Path("there") / "real")
+    write_atomically(link, b"new")
+    assert link.is_symlink() and os.readlink(link) == "there/real"
+    assert (target.read_bytes(), mode_of(target)) == (b"new", 0o640)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["link", "real", "there"]
+
+
+def test_a_link_to_nothing_gets_something(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_another_name_of_the_old_file_keeps_the_old_content(tmp_path):
+    """The file is replaced, not written over: whoever has it open goes on reading the old one."""
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+    os.link(path, tmp_path / "hard")
+    with open(path, "rb") as reader:
+        write_atomically(path, b"new")
+        assert reader.read() == b"old"
+    assert (tmp_path / "hard").read_bytes() == b"old"
+
+
+def test_the_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    """Write, fsync, rename, fsync of the folder: after a power failure the name is that of whole data."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+
+    def watched_fsync(descriptor):
+        where = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append(("fsync folder", where) if where.is_dir() else ("fsync", where, where.read_bytes()))
+        fsync(descriptor)
+
+    def watched_replace(source, target):
+        done.append(("replace", Path(source), Path(target), path.read_bytes()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    write_atomically(path, b"new")
+    temporary = done[0][1]
+    assert done == [
+        ("fsync", temporary, b"new"),
+        ("replace", temporary, path, b"old"),
+        ("fsync folder", tmp_path),
+    ]
+    assert temporary.parent == tmp_path and temporary.name.startswith(".m.") and temporary.suffix == ".tmp"
+
+
+@pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "broken"])
+@pytest.mark.parametrize("broken", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, broken, existed):
+    path = tmp_path / "m.safetensors"
+    if existed:
+        path.write_bytes(b"old")
+        path.chmod(0o640)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, broken, fail)
+    refusal = refusal_of(lambda: write_atomically(path, b"new and longer"))
+    assert str(path) in refusal.message and error.strerror in refusal.message
+    assert refusal.__cause__ is error
+    assert "14 bytes" in refusal.hint
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == (["m.safetensors"] if existed else [])
+    if existed:
+        assert (path.read_bytes(), mode_of(path)) == (b"old", 0o640)
+
+
+def test_a_write_that_fails_is_not_tried_again(tmp_path, monkeypatch):
+    """After a failed fsync the pages are gone, and a second one would succeed."""
+    calls = []
+
+    def fail(descriptor):
+        calls.append(descriptor)
+        raise BROKEN
+
+    monkeypatch.setattr(os, "fsync", fail)
+    refusal_of(lambda: write_atomically(tmp_path / "m", b"new"))
+    assert len(calls) == 1
+
+
+def test_a_disk_that_is_full_while_writing(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+    fdopen = os.fdopen
+
+    class Full:
+        def __init__(self, descriptor, mode):
+            self.file = fdopen(descriptor, mode)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:3])
+            raise FULL
+
+    monkeypatch.setattr(os, "fdopen", Full)
+    refusal_of(lambda: write_atomically(path, b"new and longer"))
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_reported_and_the_file_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    path.write_bytes(b"old")
+
+    def fail(_):
+        raise BROKEN
+
+    monkeypatch.setattr(files, "_sync_folder", fail)
+    refusal_of(lambda: write_atomically(path, b"new"))
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def bad_places(folder):
+    """Give names that cannot be written, for root either."""
+    (folder / "file").write_bytes(b"a file")
+    (folder / "folder").mkdir()
+    return {
+        "under a file": folder / "file" / "m",
+        "in no folder": folder / "missing" / "m",
+        "too long": folder / ("m" * 300),
+        "a folder": folder / "folder",
+    }
+
+
+@pytest.mark.parametrize("where", ["under a file", "in no folder", "too long", "a folder"])
+@pytest.mark.parametrize("work", [check_writable, lambda path: write_atomically(path, b"new")], ids=["check", "write"])
+def test_where_nothing_can_be_written(tmp_path, where, work):
+    """What `write_atomically` could not write, `check_writable` refuses before any work is done."""
+    path = bad_places(tmp_path)[where]
+    before = sorted(tmp_path.rglob("*"))
+    assert str(path) in refusal_of(lambda: work(path)).message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("work", [check_writable, lambda path: write_atomically(path, b"new")], ids=["check", "write"])
+def test_a_folder_that_is_read_only(tmp_path, work):
+    tmp_path.chmod(0o555)
+    try:
+        refusal_of(lambda: work(tmp_path / "m"))
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_checking_changes_nothing(tmp_path):
+    path = tmp_path / "m"
+    check_writable(path)
+    assert not list(tmp_path.iterdir())
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_checking_a_full_disk(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise FULL
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", fail)
+    assert "No space left" in refusal_of(lambda: check_writable(tmp_path / "m")).message
