@@ -21,8 +21,8 @@ FLAGS = {
     "num_layers": 2,
     "embedding_size": 64,
     "epochs": 12,
-    "batch_size": 32,
-    "learning_rate": 0.004,
+    "batch_size": 16,
+    "learning_rate": 0.003,
     "seed": 1,
 }
 
