@@ -31,7 +31,7 @@ install: $(VENV)/.installed  ## make .venv with charlm in it
 demo: $(VENV)/.installed  ## train a character model and a word model, generate from both, score the two salads
 	mkdir -p $(DEMO)
 	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1 \
-	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.2
+	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.3
 	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 \
 	  --level word --embedding-size 64 --epochs 12 --batch-size 16 --lr 0.003
 	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1

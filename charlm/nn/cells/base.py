@@ -67,7 +67,11 @@ class Cell(ABC):
         self.W = values["W"]
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Write an orthogonal W_a, a W_x such that W_x x has variance 1, and zero biases."""
+        """Write an orthogonal W_a, a W_x such that W_x x has variance 1, and zero biases but for the candidate's.
+
+        With those zero too, the notes' first step, x<1> = 0 and a<0> = 0, would give a<1> = 0, which says nothing:
+        drawn at random, they make "nothing" a token among others.
+        """
         H = self.hidden
         for row in range(0, self.rows, H):
             block = self.W[row : row + H]
@@ -76,6 +80,7 @@ class Cell(ABC):
                 initializers.unit_variance((H, self.n_in), self.input_rms, rng), self.W.dtype
             )
             block[:, -1] = 0
+        block[:, -1] = self.ops.array(initializers.normal((H,), 0.5, rng), self.W.dtype)
 
     @abstractmethod
     def step(self, s: SimpleNamespace) -> None:
