@@ -20,14 +20,14 @@ def train(lines: Iterable[str], **options: Any) -> LanguageModel:
     """Train a model on lines; the options are the fields of `TextConfig`, `ModelConfig` and `TrainConfig`.
 
     Returns the model with its best validated weights. Raises UsageError or CorpusError for what cannot be learned,
-    TypeError for an option that there is not.
+    DivergenceError where the numbers explode, TypeError for an option that there is not.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
     names = [{field.name for field in fields(kind)} - {"vocabulary_size", "valid"} for kind in kinds]
     if strange := sorted(set(options).difference(*names)):
         raise TypeError(f"train() has no option {strange[0]!r}")
     text, network, config = ({k: v for k, v in options.items() if k in of_kind} for of_kind in names)
-    session = prepare(lines, TextConfig(**text), network, TrainConfig(**config))
+    session = prepare(_lines(lines), TextConfig(**text), network, TrainConfig(**config))
     for _ in session.trainer.run():
         pass
     session.trainer.take_best()
@@ -51,4 +51,11 @@ def generate(model: LanguageModel, prompt: str = "", *, seed: int = 0, **options
 
 def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`."""
-    return Scorer(model).score(lines)
+    return Scorer(model).score(_lines(lines))
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    """Give lines without the newline at their end, as open files have it; one text is none of them."""
+    if isinstance(lines, str):
+        raise TypeError("lines are an iterable of strings, not one string: give text.splitlines()")
+    return (line.removesuffix("\n") for line in lines)

@@ -160,7 +160,7 @@ class TrainConfig(Record):
             _number("--minutes", self.minutes, 0.0, 1e6, open_low=True)
         _one_of("--optimizer", self.optimizer, OPTIMIZERS)
         _one_of("--schedule", self.schedule, SCHEDULES)
-        _number("--lr", self.learning_rate, 0.0, 1e30, open_low=True)
+        _number("--lr", self.learning_rate, 0.0, 1e9, open_low=True)
         _number("--clip", self.clip, 0.0, 1e9)
         _number("--valid-fraction", self.valid_fraction, 0.0, 0.9)
         _whole("--seed", self.seed, 0, (1 << 63) - 1)

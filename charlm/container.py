@@ -42,7 +42,7 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # else its bytes are wrong
     signed = {**header, "sha256": checksum(header, contiguous)}
-    write_atomically(path, save(contiguous, metadata={_KEY: json.dumps(signed, ensure_ascii=False, allow_nan=False)}))
+    write_atomically(path, save(contiguous, metadata={_KEY: json.dumps(signed, allow_nan=False)}))
 
 
 class Container:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from charlm.config import SampleConfig
-from charlm.errors import UsageError
+from charlm.errors import ModelFileError, UsageError
 from charlm.language_model import LanguageModel
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
@@ -30,6 +30,8 @@ def next_token_probs(
     banned_mass = float(np.exp(scores[list(banned)]).sum()) if banned else 0.0
     scores[list(banned)] = -math.inf
     best = float(scores.max())
+    if math.isnan(best):
+        raise ModelFileError("the model's probabilities are no numbers", hint="its training diverged: train it again")
     if not math.isfinite(best):
         raise UsageError("no token is left to draw: all that the model expects is <UNK>", hint="add --allow-unk")
     if config.temperature == 0.0:
@@ -55,8 +57,9 @@ def next_token_probs(
 class Sample:
     """One drawn text.
 
-    text: prompt and continuation; tokens: those drawn, with `<EOS>` if it was; log_prob: their ln P under the model as
-    it is, before temperature and bans; unk_mass_rejected: the probability of `<UNK>` summed over the draws
+    text: prompt and continuation; tokens: those drawn, with `<EOS>` if it was, and with what a stop cut off;
+    log_prob: their ln P under the model as it is, before temperature and bans; unk_mass_rejected: the probability of
+    `<UNK>` summed over the draws
     """
 
     text: str = ""
@@ -77,8 +80,9 @@ class Sampler:
     def unknown(self, prompt: str) -> list[str]:
         """Give the tokens of the prompt that the vocabulary lacks; they are read as `<UNK>`."""
         tokenizer = self.language_model.tokenizer
-        tokens = [token for line in prompt.split("\n") for token in tokenizer.split(line)]
-        return [token for token in dict.fromkeys(tokens) if tokenizer.vocabulary.id_of(token) == UNK_ID]
+        lines = prompt.split("\n")
+        pairs = [pair for line in lines for pair in zip(tokenizer.split(line), tokenizer.encode(line), strict=True)]
+        return list(dict.fromkeys(token for token, token_id in pairs if token_id == UNK_ID))
 
     def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
         """Draw one text, whole."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from charlm.language_model import LanguageModel
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches import NO_TARGET, Batch
 
-_STEPS = 128  # tokens of a line that are worked on at a time: memory does not grow with its length
+_STEPS = 128  # tokens of a line that are worked on at a time
+_GROUP_TOKENS = 1 << 17  # of lines side by side, with their padding
 _WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
 _WINDOW_CHARACTERS = 1 << 22  # or fewer, where lines are long
 
@@ -100,16 +101,14 @@ class Scorer:
         """Yield a score for each line, in order; memory does not grow with their number."""
         for window in self._windows(iter(lines)):
             ids, offsets = self.language_model.tokenizer.encode_lines(window)
-            ends = offsets[1:] if self.has_eos else offsets[1:] - 1
-            tokens = [ids[start:end] for start, end in zip(offsets[:-1], ends, strict=True)]
+            tokens = [ids[start:end] for start, end in pairwise(offsets)]
             nats: list[np.ndarray] = [np.empty(0)] * len(window)
-            by_length = range(len(tokens)) if self.carry_state else np.argsort([len(t) for t in tokens], kind="stable")
-            for first in range(0, len(tokens), self.batch_size):
-                chosen = [int(i) for i in by_length[first : first + self.batch_size]]
+            for chosen in self._groups([len(line) for line in tokens]):
                 for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen]), strict=True):
                     nats[i] = of_line
             for line, line_tokens, of_line in zip(window, tokens, nats, strict=True):
-                yield self._score(line, line_tokens, of_line)
+                scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
+                yield self._score(line, line_tokens[:scored], of_line[:scored])
 
     def _windows(self, lines: Iterator[str]) -> Iterator[list[str]]:
         while window := list(islice(lines, 1)):
@@ -122,6 +121,17 @@ class Scorer:
                 characters += len(line)
             yield window
 
+    def _groups(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Yield the lines to read side by side: of like length, and the fewer the longer they are."""
+        order = range(len(lengths)) if self.carry_state else sorted(range(len(lengths)), key=lengths.__getitem__)
+        group: list[int] = []
+        for i in order:
+            if len(group) == self.batch_size or (group and (len(group) + 1) * lengths[i] > _GROUP_TOKENS):
+                yield group
+                group = []
+            group.append(i)
+        yield group
+
     def _nats(self, lines: list[np.ndarray]) -> list[np.ndarray]:
         """Give -ln P of each token of lines side by side, the shorter ones padded at their ends."""
         model = self.language_model.model
@@ -132,8 +142,7 @@ class Scorer:
             targets[: len(line), column] = line
             inputs[1 : len(line), column] = line[:-1]
         state = model.zero_state(len(lines))
-        if longest:
-            inputs[0] = self._before
+        inputs[0] = self._before
         if self.carry_state:
             state = self._carried
         parts = [np.empty((0, len(lines)))]
@@ -143,8 +152,7 @@ class Scorer:
             parts.append(nats)
         if self.carry_state:
             self._carried = state
-            if longest:
-                self._before = int(lines[0][-1])
+            self._before = EOS_ID
         nats = np.concatenate(parts)
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 

@@ -43,7 +43,7 @@ def refusal_of(make):
         (TrainConfig, "minutes", "--minutes", [0, -1, math.nan, math.inf, "5"]),
         (TrainConfig, "optimizer", "--optimizer", ["adamw"]),
         (TrainConfig, "schedule", "--schedule", ["linear"]),
-        (TrainConfig, "learning_rate", "--lr", [0, -0.1, math.nan, math.inf, "1", 2e30, 10**400]),
+        (TrainConfig, "learning_rate", "--lr", [0, -0.1, math.nan, math.inf, "1", 2e9, 10**400]),
         (TrainConfig, "clip", "--clip", [-1, math.nan, math.inf]),
         (TrainConfig, "valid_fraction", "--valid-fraction", [-0.01, 0.91, 1, math.nan]),
         (TrainConfig, "vocab_size", "--vocab-size", [0, -1]),

@@ -193,12 +193,12 @@ def test_with_the_state_carried_the_lines_are_one_text(window):
     assert not np.allclose(apart, expected)
 
 
-def test_with_the_state_carried_and_no_ends_the_lines_are_one_text_without_newlines():
+def test_with_the_state_carried_and_no_ends_the_newlines_are_read_and_not_scored():
     lm = random_model("abc", unit="stream", dtype="float64")
     lines = ["abc", "", "ca", "", "b"]
-    each = nats_of(lm, lm.tokenizer.encode("".join(lines)).tolist())
-    ends = np.cumsum([0, *map(len, lines)])
-    expected = [each[a:b].sum() for a, b in itertools.pairwise(ends)]
+    each = nats_of(lm, lm.tokenizer.encode_lines(lines)[0].tolist())
+    ends = np.cumsum([0, *(len(line) + 1 for line in lines)])
+    expected = [each[a : b - 1].sum() for a, b in itertools.pairwise(ends)]
     scores = list(Scorer(lm, carry_state=True, has_eos=False).score(lines))
     np.testing.assert_allclose([score.nats for score in scores], expected, rtol=1e-12)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, chosen_seed, open_model
+from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model
 
 
 def generate(
@@ -42,8 +42,10 @@ def generate(
 
     config = SampleConfig(length, temperature, top_k, top_p, tuple(stop or ()), allow_unk)
     text = _read_prompt() if prompt == "-" else prompt
-    seed = chosen_seed(seed)
     language_model = open_model(model, device)
+    if seed is None:
+        seed = choose_seed()
+        ui.note(f"seed {seed}")
 
     import math
 

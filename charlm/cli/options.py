@@ -64,14 +64,11 @@ BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences side
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Hand over each result at once.")]
 
 
-def chosen_seed(seed: int | None) -> int:
-    """Give the seed, or choose one and say which, so that the run can be repeated."""
-    if seed is None:
-        import secrets
+def choose_seed() -> int:
+    """Choose a seed where none is given; the caller says which, so that the run can be repeated."""
+    import secrets
 
-        seed = secrets.randbelow(1 << 31)
-        ui.note(f"seed {seed}")
-    return seed
+    return secrets.randbelow(1 << 31)
 
 
 def open_model(path: Path, device: str) -> Any:
@@ -80,6 +77,14 @@ def open_model(path: Path, device: str) -> Any:
     from charlm.checkpoint import load
 
     return load(path, get_backend(device)).language_model
+
+
+def _is_text(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def input_lines(files: list[str] | None) -> Any:
@@ -93,7 +98,7 @@ def input_lines(files: list[str] | None) -> Any:
         ui.note("reading standard input, to its end (Ctrl-D)")
     warned = False
     for line in read_lines(paths, errors="keep"):
-        if not warned and any("\udc80" <= c <= "\udcff" for c in line if c > "\ud7ff"):
-            ui.warn("the text has bytes that are no UTF-8; each counts as one unknown character")
+        if not warned and not line.isascii() and not _is_text(line):
+            ui.warn("the text has bytes that are no UTF-8: characters, or parts of words, that no model knows")
             warned = True
         yield line

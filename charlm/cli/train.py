@@ -17,7 +17,6 @@ from charlm.cli.options import (
     Split,
     Threads,
     VocabSize,
-    chosen_seed,
 )
 from charlm.cli.training_run import TrainingRun
 
@@ -91,7 +90,7 @@ def train(
     if resume:
         run.resume(device)
     else:
-        run.start(dict(context.params), chosen_seed(seed), init_from, device)
+        run.start(dict(context.params), init_from, device)
     with run.session.trainer.model.ops.threads(threads):
         code = run.train()
     if code:

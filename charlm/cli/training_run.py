@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import open_model
+from charlm.cli.options import choose_seed, open_model
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
@@ -54,17 +54,17 @@ class TrainingRun:
             raise ModelFileError(f"no checkpoint to resume, {self.checkpoint_path}", hint="train without --resume")
         for path in (self.model_path, self.checkpoint_path):
             if path.exists() and not (force or resume):
-                raise UsageError(
-                    f"output exists, {path}", hint="--force overwrites it, --resume continues it, -o names another"
-                )
+                on = ", --resume continues it" if self.checkpoint_path.exists() else ""
+                raise UsageError(f"output exists, {path}", hint=f"--force overwrites it{on}, -o names another")
         check_writable(self.model_path)
 
-    def start(self, flags: dict[str, Any], seed: int, init_from: Path | None, device: str) -> None:
+    def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
         """Make the configurations, before anything is read, and then the model."""
         from charlm.backends import get_backend
         from charlm.config import ModelConfig, TextConfig, TrainConfig
         from charlm.session import prepare
 
+        seed = choose_seed() if flags["seed"] is None else flags["seed"]
         flags = {**flags, "learning_rate": flags["lr"], "seed": seed, "dense": tuple(flags["dense"] or ())}
 
         def chosen(kind: Any) -> dict[str, Any]:
@@ -74,16 +74,27 @@ class TrainingRun:
         network = chosen(ModelConfig)
         ModelConfig(vocabulary_size=3, **network)  # a mistake in the flags shows before the corpus is read
         ops = get_backend(device)
+        source = None if init_from is None else open_model(init_from, device)
         lines, valid_lines = self.read()
         self.session = prepare(lines, text, network, config, valid_lines=valid_lines, ops=ops)
-        if init_from is not None:
-            from charlm.nn.transfer import transfer
-
-            source, target = open_model(init_from, device), self.session.language_model
-            tokens = [lm.tokenizer.vocabulary.tokens for lm in (source, target)]
-            matched = transfer(source.model, tokens[0], target.model, tokens[1])
-            ui.note(f"starting from {init_from}: {matched:,} of {len(tokens[1]):,} tokens matched")
+        if source is not None:
+            self._begin_from(source, init_from)
+        if "seed" not in self.given:
+            ui.note(f"seed {seed}")
         self.describe()
+
+    def _begin_from(self, source: Any, path: Path | None) -> None:
+        from charlm.errors import UsageError
+        from charlm.nn.transfer import transfer
+
+        target = self.session.language_model
+        if source.text != target.text:
+            mine, its = source.text.to_dict(), target.text.to_dict()
+            name = next(key for key in its if mine[key] != its[key])
+            raise UsageError(f"--init-from: its {name} is {mine[name]}, not {its[name]}", hint="see charlm inspect")
+        tokens = [lm.tokenizer.vocabulary.tokens for lm in (source, target)]
+        matched = transfer(source.model, tokens[0], target.model, tokens[1])
+        ui.note(f"starting from {path}: {matched:,} of {len(tokens[1]):,} tokens matched")
 
     def resume(self, device: str) -> None:
         """Go on from the checkpoint; refuse another corpus or configuration."""
@@ -129,7 +140,10 @@ class TrainingRun:
         from charlm.text import read_lines
 
         lines = list(read_lines(self.corpus, digest=self.digest))
-        return lines, None if self.valid is None else list(read_lines([self.valid], digest=self.digest))
+        if self.valid is None:
+            return lines, None
+        self.digest.update(b"\0held out\0")  # no line holds a zero byte: a line cannot change sides unnoticed
+        return lines, list(read_lines([self.valid], digest=self.digest))
 
     def describe(self) -> None:
         """Say what is about to be trained on what."""
@@ -142,6 +156,8 @@ class TrainingRun:
         )
         if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
             ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
+        if not session.valid.ids.size and (config.patience is not None or config.schedule == "plateau"):
+            ui.warn("nothing is held out: --patience and --schedule plateau have nothing to go by")
 
     def train(self) -> int:
         """Train to the end or to a signal, saving on the way; give the exit code."""
@@ -154,6 +170,12 @@ class TrainingRun:
             ui.note(f"{config.minutes:g} minutes are {total:,} steps here; repeat this run with --max-steps {total}")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take_signal)
+        if trainer.step >= total:
+            ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
+        elif not trainer.step:
+            self.save(
+                model=False
+            )  # in the place of an older run's checkpoint, which --resume would take for this one's
         bar = ui.progress_bar(total, "step")
         tokens, begin, saved, is_better = 0, time.perf_counter(), time.perf_counter(), True
         try:
@@ -174,7 +196,8 @@ class TrainingRun:
                 if self.signal:
                     break
         except DivergenceError:
-            self.save_model()
+            if trainer.has_best:
+                self.save_model()
             raise
         finally:
             bar.close()

@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from charlm.errors import ResourceError, UsageError
-
-FORMATS = ("text", "tsv", "jsonl")
+from charlm.errors import ResourceError
 
 
 class ClosedPipe(Exception):
@@ -146,9 +144,14 @@ def tsv_field(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Output) -> None:
-    """Write records as aligned text, as TSV with a header line, or as JSON Lines."""
-    header_due = True
+def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Output, fields: Iterable[str] = ()) -> None:
+    """Write records as aligned text, as TSV with a header line, or as JSON Lines.
+
+    fields: names of the header, where they are known before the first record
+    """
+    header_due = not fields
+    if form == "tsv" and fields:
+        output.line("\t".join(fields))
     for record in records:
         if form == "jsonl":
             output.line(strict_json(record))
@@ -166,12 +169,6 @@ def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Outpu
 
 def _readable(value: Any) -> str:
     return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def check_format(form: str, choices: Iterable[str] = FORMATS) -> None:
-    """Raise UsageError for a format that a command does not have."""
-    if form not in choices:
-        raise UsageError(f"--format is {form!r}", hint=f"choose one of: {', '.join(choices)}")
 
 
 def progress_bar(total: int, unit: str) -> Any:

@@ -23,7 +23,7 @@ def vocab(
     ] = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
 ) -> None:
-    """Count the tokens of a corpus.
+    """Count the tokens of a corpus; `train` counts those of its training part.
 
     \b
     charlm vocab corpus.txt | head
@@ -50,4 +50,4 @@ def vocab(
             output.line(f"{record['count']:>10,}  {ui.tsv_field(record['token'])}")
         output.close()
     else:
-        ui.write_records(records(), format, output)
+        ui.write_records(records(), format, output, fields=("token", "id", "count"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from charlm.backends import Array, Backend, Shape
 
-_SHAPES_REMEMBERED = 4  # training, its last short batch, evaluation, its last short batch
+_SHAPES_REMEMBERED = 4  # batches of an epoch differ by a step, and lines to score by more
 
 
 class Workspace:

@@ -31,7 +31,7 @@ _FOREIGN_MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-# Second key word of the generator: training draws with (seed, step), and no step is this large.
+# Second key word of the generator: apart from `charlm.randomness`, whose keys are hashes.
 _SPLIT_STREAM = 2**64 - 1
 
 
@@ -183,7 +183,7 @@ def _refuse_foreign_text(data: bytes, path: str, errors: Errors) -> None:
         if data.startswith(mark):
             raise CorpusError(f"{encoding} is not UTF-8, {display_name(path)}", hint=_iconv(encoding, path))
     # Files are decompressed before they get here; standard input is not.
-    if errors == "strict" and data.startswith(_GZIP_MARK):
+    if data.startswith(_GZIP_MARK):
         raise CorpusError(f"compressed by gzip, {display_name(path)}", hint="decompress it first: gzip -dc")
 
 

@@ -25,6 +25,8 @@ from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState
 
 DEFAULT_EPOCHS = 10  # where no limit is given
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
+_EXPLODED = 1000.0  # nats a token: no network that learns comes near it, a blind guess costs ln V
+_EPOCHS_COUNTED = 100  # one by one; they differ by a step at most, and many more would take their time
 _SPEED_SECONDS = 3.0  # that the steps which measure the speed may take
 
 
@@ -71,7 +73,7 @@ class Trainer:
         if not self.total_steps:
             limits = [] if config.max_steps is None else [config.max_steps]
             if config.minutes is not None:
-                limits.append(self._steps_in(60.0 * config.minutes))
+                limits.append(self.step + self._steps_in(60.0 * config.minutes))
             if config.epochs is not None or not limits:
                 epochs = DEFAULT_EPOCHS if config.epochs is None else config.epochs
                 limits.append(self._steps_of(epochs, min(limits, default=None)))
@@ -81,7 +83,8 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Learn until the planned steps are done or patience is at its end; a run may be broken off at any yield.
 
-        Raises DivergenceError, with the weights of the step before, where loss or gradient is no finite number.
+        Raises DivergenceError where the loss explodes, or gradient or validation loss is no finite number; the best
+        weights are kept.
         """
         self.plan()
         numbers = self._numbers
@@ -106,6 +109,11 @@ class Trainer:
     def step(self) -> int:
         """The number of steps done."""
         return int(self._numbers["step"])
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any weights were validated."""
+        return self._best_values is not None
 
     def take_best(self) -> None:
         """Put the best validated weights into the model."""
@@ -156,7 +164,7 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
         loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
             raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
         scale = config.clip / norm if config.clip and norm > config.clip else 1.0
         done = numbers["step"] / self.total_steps if self.total_steps else 0.0
@@ -197,7 +205,7 @@ class Trainer:
     def _evaluate(self) -> tuple[float | None, bool]:
         numbers = self._numbers
         if self.valid is None:
-            return None, False
+            return None, True
         nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
         if not math.isfinite(nats):
             raise _diverged(self.step, f"validation loss {nats:g}")
@@ -214,12 +222,9 @@ class Trainer:
         return self.config.patience is not None and self._numbers["waiting"] >= self.config.patience
 
     def _steps_of(self, epochs: int, most: int | None) -> int:
-        steps = 0
-        for epoch in range(epochs):
-            steps += self.train.steps(epoch)
-            if most is not None and steps >= most:
-                break
-        return steps
+        counted = range(min(epochs, _EPOCHS_COUNTED))
+        steps = sum(map(self.train.steps, counted)) * epochs // len(counted)
+        return steps if most is None else min(steps, most)
 
     def _steps_in(self, seconds: float) -> int:
         """Measure how many steps, with their evaluations, the time holds; what the measuring has learned is undone."""
@@ -247,7 +252,7 @@ class Trainer:
 
 def _diverged(step: int, what: str) -> DivergenceError:
     return DivergenceError(
-        f"training diverged at step {step}: {what}", hint="lower --lr or --clip; the best weights so far are kept"
+        f"training diverged at step {step}: {what}", hint="lower --lr or --clip; what was validated before is kept"
     )
 
 

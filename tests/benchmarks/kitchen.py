@@ -22,7 +22,7 @@ FLAGS = {
     "embedding_size": 64,
     "epochs": 12,
     "batch_size": 16,
-    "learning_rate": 0.003,
+    "learning_rate": 0.005,
     "seed": 1,
 }
 

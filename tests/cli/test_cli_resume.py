@@ -97,7 +97,7 @@ OTHER_WAYS = {
     "words": ("--level", "word", "--embedding-size", 8, "--tie-weights", "--vocab-size", 20, "--min-count", 2),
     "dense": ("--dense", 5, "--cell", "gru", "--reset", "before"),
     "double": ("--dtype", "float64", "--cell", "lstm-peephole"),
-    "patience": ("--patience", 2, "--lr", 0.5),
+    "patience": ("--patience", 5, "--lr", 0.5),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from charlm.nn.workspace import Workspace
 class Head(ABC):
     """The output layer y^ = softmax(W_y a + b_y) of the notes, or another one, with its loss."""
 
-    body: ClassVar[str]  # what it may stand on: "causal", ...
-    generates: ClassVar[bool]  # whether a sampler may use it
-    exact: ClassVar[bool]  # whether the sum of its log-probabilities is the probability of the sequence
     ops: Backend
 
     @abstractmethod

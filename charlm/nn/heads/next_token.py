@@ -20,10 +20,6 @@ class NextToken(Head):
     With tied weights W_y is the embedding E [V, D] itself, Press and Wolf 2017.
     """
 
-    body = "causal"
-    generates = True
-    exact = True
-
     def __init__(self, ops: Backend, n_in: int, vocabulary_size: int, *, tied: bool) -> None:
         self.ops = ops
         self.n_in, self.vocabulary_size = n_in, vocabulary_size
