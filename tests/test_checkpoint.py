@@ -376,7 +376,7 @@ def zipped():
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "HDF5"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "HTML"),
-        (gzip.compress(b"x" * 100), "gzip"),
+        (gzip.compress(b"x" * 100, mtime=0), "gzip"),
         (struct.pack("<Q", 1 << 62) + b"{}" + b" " * 50, "m.safetensors"),
         (struct.pack("<Q", 2) + b"{}", "not a charlm model"),
         (struct.pack("<Q", 2) + b"{x", "m.safetensors"),
