@@ -1,8 +1,9 @@
 """The embedded Reber grammar: a symbol at the start decides the last but one, whatever came between.
 
-Hochreiter and Schmidhuber 1997, experiment 1: 256 random strings to learn from and 256 to be tested on; a run succeeds
-when, over all strings of both sets, the symbols that may come next are always the most probable ones. That is looked
-at after every epoch, of 256 strings, up to 40,000 strings.
+After Hochreiter and Schmidhuber 1997, experiment 1: 256 random strings to learn from and 256 to be tested on; a run
+succeeds when, over all strings of both sets, the symbols that may come next are always the most probable ones.
+That is looked at
+after every epoch, of 256 strings, up to 40,000 strings. The sets overlap: the likely, short strings are in both.
 
     python -m tests.benchmarks.reber [--runs 30] [--cells lstm gru rnn]
 """
