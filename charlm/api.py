@@ -13,21 +13,26 @@ from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.generation import Sampler
 from charlm.language_model import LanguageModel
 from charlm.scoring import Score, Scorer
-from charlm.session import prepare
+from charlm.session import prepare, text_defaults
+
+_FOUND = {"vocabulary_size", "labels", "target_size"}  # fields that follow from the corpus
 
 
-def train(lines: Iterable[str], **options: Any) -> LanguageModel:
+def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> LanguageModel:
     """Train a model on lines; the options are the fields of `TextConfig`, `ModelConfig` and `TrainConfig`.
+
+    condition: whether each line begins with a label and a tab, for the model to be told
 
     Returns the model with its best validated weights. Raises UsageError or CorpusError for what cannot be learned,
     DivergenceError where the numbers explode, TypeError for an option that there is not.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
-    names = [{field.name for field in fields(kind)} - {"vocabulary_size", "valid"} for kind in kinds]
+    names = [{field.name for field in fields(kind)} - _FOUND - {"valid"} for kind in kinds]
+    options = {**text_defaults(options.get("task", "lm")), **options}
     if strange := sorted(set(options).difference(*names)):
         raise TypeError(f"train() has no option {strange[0]!r}")
     text, network, config = ({k: v for k, v in options.items() if k in of_kind} for of_kind in names)
-    session = prepare(_lines(lines), TextConfig(**text), network, TrainConfig(**config))
+    session = prepare(_lines(lines), TextConfig(**text), network, TrainConfig(**config), conditioned=condition)
     for _ in session.trainer.run():
         pass
     session.trainer.take_best()

@@ -15,13 +15,15 @@ import numpy as np
 
 from charlm import __version__, container
 from charlm.backends import Backend, Shape
-from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.config import TASKS, ModelConfig, TextConfig, TrainConfig
 from charlm.container import Container
 from charlm.errors import CharlmError, ModelFileError
 from charlm.files import display_name
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, parameter_shapes
+from charlm.nn.cells import cell_class
 from charlm.text import Tokenizer, Vocabulary, make_splitter
+from charlm.text.tasks import Codec
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
 FORMAT_VERSION = 1
@@ -73,7 +75,9 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     try:
         config = ModelConfig.from_dict(header["model"])
         text, train = TextConfig.from_dict(header["text"]), TrainConfig.from_dict(header["train"])
-        vocabulary = Vocabulary(tuple(header["vocabulary"]))
+        codec = _codec(header, text)
+        if header["task"] != config.task:
+            raise ValueError(f"its task is {header['task']} and {config.task}")
         is_model = {"model": True, "checkpoint": False}[header["kind"]]
         history = _checked_history(header["history"])
         if not is_model:
@@ -82,8 +86,10 @@ def load(path: Path, ops: Backend) -> Checkpoint:
             corpus = str(header["corpus"])
     except (CharlmError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise file.damaged(f"its header does not hold: {error}") from error
-    if len(vocabulary) != config.vocabulary_size:
-        raise file.damaged(f"{len(vocabulary)} tokens in a vocabulary of {config.vocabulary_size}")
+    for name, size in codec.sizes(config.task).items():
+        if getattr(config, name) != size:
+            what = {"vocabulary_size": "tokens in a vocabulary", "labels": "labels in a network"}.get(name, name)
+            raise file.damaged(f"{size} {what} of {getattr(config, name)}")
     implied = parameter_shapes(config, ops)
     if not is_model:
         implied = _of_training(implied, train, config, file)
@@ -94,8 +100,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     model = build(config, ops)
     for name, array in model.parameters.named(model.parameters.values).items():
         array[...] = ops.array(values[name if is_model else f"weights/{name}"])
-    splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
-    language_model = LanguageModel(model, Tokenizer(splitter, vocabulary), text, train, history)
+    language_model = LanguageModel(model, codec, text, train, history)
     if is_model:
         return Checkpoint(language_model)
     return Checkpoint(language_model, TrainingState(dict(header["training"]), values), corpus)
@@ -107,20 +112,41 @@ def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:
         "version": FORMAT_VERSION,
         "charlm": __version__,
         "kind": kind,
-        "task": "lm",
+        "task": language_model.task,
         "text": language_model.text.to_dict(),
         "model": language_model.model.config.to_dict(),
         "train": language_model.train.to_dict(),
         "vocabulary": list(language_model.tokenizer.vocabulary.tokens),
+        **_names(language_model.codec),
         "history": language_model.history,
     }
+
+
+def _names(codec: Codec) -> dict[str, list[str]]:
+    """Give the names that only some tasks have."""
+    target = [] if codec.target is None else list(codec.target.vocabulary.tokens)
+    return {key: names for key, names in (("labels", list(codec.labels)), ("target_vocabulary", target)) if names}
+
+
+def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
+    """Make the codec that a header describes; raises ValueError or KeyError where it describes none."""
+    splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
+    labels = tuple(header.get("labels", ()))
+    if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
+        raise ValueError("its labels are no different names")
+    target = tuple(header.get("target_vocabulary", ()))
+    return Codec(
+        Tokenizer(splitter, Vocabulary(tuple(header["vocabulary"]))),
+        labels,
+        Tokenizer(splitter, Vocabulary(target)) if target else None,
+    )
 
 
 def _check_version(file: Container) -> None:
     version, task = file.header.get("version"), file.header.get("task")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise file.damaged(f"its format version is {version!r}")
-    if version > FORMAT_VERSION or task != "lm":
+    if version > FORMAT_VERSION or task not in TASKS:
         newer = f"format version {version}" if version > FORMAT_VERSION else f"task {task!r}"
         raise ModelFileError(f"{newer} is newer than this charlm, {display_name(file.path)}", hint="upgrade charlm-rnn")
 
@@ -143,7 +169,7 @@ def _of_training(
     if any(name.startswith("best/") for name in file.types):
         kinds.append("best")
     batch = file.types.get("state/0", ("", (0, 0)))[1][-1:]
-    states = (2 if config.cell.startswith("lstm") else 1) * config.num_layers
+    states = len(cell_class(config).states) * config.num_layers if config.task in ("lm", "music") else 0
     carried = {f"state/{i}": (config.hidden_size, *batch) for i in range(states)}
     return {**{f"{kind}/{name}": shape for kind in kinds for name, shape in weights.items()}, **carried}
 

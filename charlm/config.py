@@ -11,6 +11,7 @@ from charlm.errors import UsageError
 LEVELS = ("char", "word")
 UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
+TASKS = ("lm", "cloze", "tag", "classify", "translate", "music")
 CELL_NAMES = ("rnn", "gru-simple", "gru", "lstm", "lstm-peephole")
 ACTIVATIONS = ("tanh", "relu")
 RESETS = ("after", "before", "both")
@@ -95,9 +96,17 @@ class ModelConfig(Record):
     tie_weights: bool = False
     dropout: float = 0.0
     dtype: str = "float32"
+    task: str = "lm"
+    bidirectional: bool = False  # whether the input is read from both sides
+    labels: int = 0  # tags (1: a yes or no), classes, or what a conditioned model's x<1> can be
+    target_size: int = 0  # tokens of the language that is translated into
 
     def __post_init__(self) -> None:
         _whole("the vocabulary's size", self.vocabulary_size, 3, 1 << 27)
+        _whole("the number of labels", self.labels, 0, 1 << 27)
+        _whole("the size of the target's vocabulary", self.target_size, 0, 1 << 27)
+        _one_of("--task", self.task, TASKS)
+        _flag("--bidirectional", self.bidirectional)
         _one_of("--cell", self.cell, CELL_NAMES)
         _one_of("--activation", self.activation, ACTIVATIONS)
         _one_of("--reset", self.reset, RESETS)
@@ -116,12 +125,34 @@ class ModelConfig(Record):
             raise UsageError(f"--activation relu with --cell {self.cell}", hint="it is of --cell rnn and of --dense")
         if self.reset != "after" and self.cell != "gru":
             raise UsageError(f"--reset {self.reset} with --cell {self.cell}", hint="it is an option of --cell gru")
-        top = self.dense[-1] if self.dense else self.hidden_size
-        if self.tie_weights and self.embedding_size != top:
+        self._check_task()
+        if self.tie_weights and self.embedding_size != self.top:
+            top, size = self.top, self.embedding_size
             raise UsageError(
-                f"--tie-weights with --embedding-size {self.embedding_size} under an output layer that reads {top}",
+                f"--tie-weights with --embedding-size {size} under an output layer that reads {top}",
                 hint=f"the two share one matrix: add --embedding-size {top}",
             )
+
+    def _check_task(self) -> None:
+        """Refuse what the task has no place for."""
+        task = f"--task {self.task}"
+        if self.task == "cloze" and not self.bidirectional:
+            raise UsageError(f"{task} with --causal", hint="it reads both sides: leave --causal out, or take --task lm")
+        if self.task in ("lm", "translate", "music") and self.bidirectional:
+            raise UsageError(f"{task} with --bidirectional", hint="what is yet to come cannot be read: leave it out")
+        if self.task in ("tag", "classify", "music") and self.tie_weights:
+            raise UsageError(f"{task} with --tie-weights", hint="its output layer is no embedding: leave it out")
+        if self.task == "music" and self.embedding_size:
+            raise UsageError(f"{task} with --embedding-size", hint="its input is a 0 or 1 for each key: leave it out")
+        if self.task in ("tag", "classify") and not self.labels:
+            raise UsageError(f"{task} without labels", hint="give a corpus with at least one label")
+        if self.task == "translate" and self.target_size < 3:
+            raise UsageError(f"{task} without a target vocabulary", hint="give a corpus of pairs")
+
+    @property
+    def top(self) -> int:
+        """The number of inputs of the output layer."""
+        return self.dense[-1] if self.dense else self.hidden_size * (2 if self.bidirectional else 1)
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,14 @@ def perplexity(nats: float, tokens: int) -> float:
 
 
 def evaluate(model: Model, batches: Batches, ws: Workspace) -> Evaluation:
-    """Run the model over one epoch of `batches`, the state carried from batch to batch; nothing is learned."""
+    """Run the model over one epoch of `batches`, the state carried where it is to be; nothing is learned."""
     state = model.zero_state(batches.batch_size)
+    are_tokens = model.config.task in ("lm", "cloze", "translate")
     tokens = oov = 0
     nats = oov_nats = 0.0
     for batch in batches.epoch():
-        of_each, state = model.nats(batch, state, ws)
-        unknown = batch.targets == UNK_ID
+        of_each, state = model.nats(batch, state if batches.carries else model.zero_state(batch.lanes), ws)
+        unknown = (batch.targets == UNK_ID) if are_tokens else np.zeros(of_each.shape, bool)
         tokens += batch.count
         oov += int(np.count_nonzero(unknown))
         nats += float(of_each.sum())

@@ -6,24 +6,69 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charlm.config import TextConfig, TrainConfig
+from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.text import Tokenizer
+from charlm.text.tasks import Codec, TaskText, task_text
+
+COMMANDS = {  # what a model of each task is for
+    "lm": ("generate", "score", "evaluate"),
+    "cloze": ("fill", "score", "evaluate"),
+    "tag": ("predict", "evaluate"),
+    "classify": ("predict", "evaluate"),
+    "translate": ("predict", "evaluate"),
+    "music": ("generate", "evaluate"),
+}
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A trained model, its tokenizer, and how both came to be.
+    """A trained model, the names that it knows, and how both came to be.
 
     history: one record an evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate
     """
 
     model: Model
-    tokenizer: Tokenizer
+    codec: Codec
     text: TextConfig
     train: TrainConfig
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """What turns the text that the model reads into tokens."""
+        return self.codec.tokenizer
+
+    @property
+    def task(self) -> str:
+        """What the model was trained for."""
+        return self.model.config.task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags, the classes, or what a conditioned model can be told to begin with."""
+        return self.codec.labels
+
+    @property
+    def is_conditioned(self) -> bool:
+        """Whether a label is what the model reads first."""
+        return self.task in ("lm", "music") and bool(self.labels)
+
+    @property
     def is_stream(self) -> bool:
         """Whether the model was trained on one stream, in which the newline is a token like any other."""
         return self.text.unit == "stream"
+
+    @property
+    def reader(self) -> TaskText:
+        """What reads a corpus of the model's task."""
+        return task_text(self.task, self.text, conditioned=self.is_conditioned)
+
+    def require(self, command: str) -> None:
+        """Raise UsageError, naming the command that is meant, where the model is not one for `command`."""
+        fitting = COMMANDS[self.task]
+        if command not in fitting:
+            raise UsageError(
+                f"{command} with a model of the task {self.task}",
+                hint=f"such a model is for: {', '.join(f'charlm {name}' for name in fitting)}",
+            )

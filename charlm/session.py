@@ -9,29 +9,55 @@ from typing import Any
 from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
 from charlm.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
-from charlm.text.dataset import Dataset, encode, learn_vocabulary
+from charlm.text.dataset import Encoded
+from charlm.text.tasks import task_text
 from charlm.training import Trainer
 
 VALIDATION_LANES = 64
+BOTH_SIDES = ("cloze", "tag", "classify")  # tasks that are read from both sides unless asked otherwise
 
 
 @dataclass(frozen=True)
 class Session:
     """A training that can start: the model with its first weights, the trainer, and the two parts of the corpus.
 
-    batch_size, seq_length: as fitted to the corpus, not larger than asked for
+    batch_size, seq_length: as fitted to the corpus, not larger than asked for, nor cutting what is to be read whole
     """
 
     language_model: LanguageModel
     trainer: Trainer
-    train: Dataset
-    valid: Dataset
+    train: Encoded
+    valid: Encoded
     batch_size: int
     seq_length: int
+
+
+def text_defaults(task: str) -> dict[str, str]:
+    """Give the fields of `TextConfig` whose default is another one for this task."""
+    apart = {"level": "word", "split": "whitespace"}
+    return {"tag": apart, "music": apart, "translate": {"level": "word"}}.get(task, {})
+
+
+def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> None:
+    """Raise UsageError for a text's configuration that does not fit the task."""
+    if text.unit == "stream" and (task != "lm" or conditioned):
+        what = "--condition" if conditioned else f"--task {task}"
+        raise UsageError(f"{what} with --unit stream", hint="its records are sequences of their own: leave it out")
+    if task in ("tag", "music") and text.level == "char":
+        raise UsageError(
+            f"--task {task} with --level char", hint="its corpus says itself what a token is: leave it out"
+        )
+    if conditioned and task not in ("lm", "music"):
+        raise UsageError(f"--condition with --task {task}", hint="it is an option of --task lm and --task music")
+
+
+def check_network(network: dict[str, Any]) -> None:
+    """Raise UsageError for a network that cannot be, before its vocabulary is known."""
+    ModelConfig(**{"vocabulary_size": 3, "labels": 1, "target_size": 3, **_completed(network)})
 
 
 def prepare(
@@ -40,25 +66,33 @@ def prepare(
     network: dict[str, Any],
     config: TrainConfig,
     *,
+    conditioned: bool = False,
     valid_lines: Iterable[str] | None = None,
     ops: Backend | None = None,
 ) -> Session:
     """Learn the vocabulary, encode the corpus, hold out a part, and build the network.
 
-    network: fields of `ModelConfig`, without the vocabulary's size; valid_lines: held-out lines in place of a part
+    network: fields of `ModelConfig`, without the sizes that follow from the corpus; valid_lines: held-out lines in
+    place of a part; conditioned: whether each line begins with a label and a tab
     Raises CorpusError where there is nothing to learn, UsageError where the configuration does not hold.
     """
+    network = _completed(network)
+    task = network["task"]
+    check_text(task, text, conditioned=conditioned)
+    reader = task_text(task, text, conditioned=conditioned)
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
-    tokenizer, train, valid = learn_vocabulary(
-        list(lines), text, fraction=held_out, seed=config.seed, max_size=config.vocab_size, min_count=config.min_count
-    )
+    codec, train, valid = reader.learn(lines, text, config, held_out)
     if valid_lines is not None:
-        valid = encode(tokenizer, valid_lines, text.unit)
-        if not valid.ids.size:
+        valid = reader.encode(reader.read(valid_lines, set(codec.labels) or None), codec)
+        if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with a line in it, or leave --valid out")
-    model_config = ModelConfig(vocabulary_size=len(tokenizer.vocabulary), **network)
-    model = build(model_config, ops or NumpyBackend(), seed=config.seed)
-    return assemble(LanguageModel(model, tokenizer, text, config), train, valid)
+    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or NumpyBackend(), seed=config.seed)
+    return assemble(LanguageModel(model, codec, text, config), train, valid)
+
+
+def _completed(network: dict[str, Any]) -> dict[str, Any]:
+    task = network.get("task", "lm")
+    return {"task": task, "bidirectional": task in BOTH_SIDES, **network}
 
 
 def resume(
@@ -75,10 +109,11 @@ def resume(
         limits = {"epochs": None, "max_steps": None, "minutes": None, **limits}
     config = replace(stored.train, **limits)
     language_model = replace(stored, train=config, history=[])
-    whole = encode(stored.tokenizer, lines, stored.text.unit)
-    train, valid = whole.split(0.0 if valid_lines is not None else config.valid_fraction, config.seed)
+    reader = stored.reader
+    held_out = 0.0 if valid_lines is not None else config.valid_fraction
+    train, valid = reader.again(lines, stored.codec, config, held_out)
     if valid_lines is not None:
-        valid = encode(stored.tokenizer, valid_lines, stored.text.unit)
+        valid = reader.encode(reader.read(valid_lines, set(stored.labels) or None), stored.codec)
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
@@ -86,13 +121,15 @@ def resume(
     return session
 
 
-def assemble(language_model: LanguageModel, train: Dataset, valid: Dataset) -> Session:
+def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> Session:
     """Put a trainer beside a model and the encoded parts of its corpus."""
     config = language_model.train
+    if not train.size:
+        raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
     batch_size, seq_length = train.fit(config.batch_size, config.seq_length)
     batches = train.batches(batch_size, seq_length, seed=config.seed)
     judged = None
-    if valid.ids.size:
+    if valid.size:
         lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
         judged = valid.batches(lanes, steps, context=CONTEXT)
     trainer = Trainer(language_model.model, config, batches, judged)

@@ -8,6 +8,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
+from charlm.text.tasks import Codec
 
 Rule = Callable[[int, int], Sequence[float]]
 
@@ -65,7 +66,7 @@ def language_model(model: object, tokens: Sequence[str], **text: object) -> Lang
     """Put a model beside a vocabulary of `<EOS>`, `<UNK>` and `tokens`; text: fields of `TextConfig`."""
     config = TextConfig(**text)  # type: ignore[arg-type]
     splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)  # type: ignore[arg-type]
-    return LanguageModel(model, Tokenizer(splitter, Vocabulary((EOS, UNK, *tokens))), config, TrainConfig())  # type: ignore[arg-type]
+    return LanguageModel(model, Codec(Tokenizer(splitter, Vocabulary((EOS, UNK, *tokens)))), config, TrainConfig())  # type: ignore[arg-type]
 
 
 def saying(text: str, *, stream: bool = False, prompt: str = "") -> LanguageModel:

@@ -182,7 +182,7 @@ def layer_errors(layer, parameters, x, *, starts=None, noise=None, seed=0):
 
 def model_errors(model, batch, *, noise=None, seed=0):
     """Check a model's gradients of the mean loss, from a random state."""
-    state = random_state(model.body, batch.inputs.shape[1], np.random.default_rng(seed))
+    state = random_state(model.body, batch.lanes, np.random.default_rng(seed))
     ws, scratch = model.workspace(), model.workspace()
     parameters = model.parameters
     parameters.grads[...] = np.nan  # they are overwritten

@@ -27,6 +27,7 @@ from charlm.nn import build as build_module
 from charlm.nn.build import build
 from charlm.session import prepare, resume
 from charlm.text import Tokenizer, Vocabulary, make_splitter
+from charlm.text.tasks import Codec
 
 OPS = NumpyBackend()
 TOKENS = ("<EOS>", "<UNK>", "a", "é", "\U0001f600", '"', "\\", " ", "\x1b")
@@ -44,7 +45,7 @@ def language_model(text=None, train=None, tokens=TOKENS, history=(), **network):
     model.parameters.value("head.b_y")[:4, 0] = [-0.0, np.finfo(np.float32).tiny / 3, 3e38, 1 / 3]
     text = text or TextConfig()
     tokenizer = Tokenizer(make_splitter(text.level, text.split, lowercase=text.lowercase), Vocabulary(tokens))
-    return LanguageModel(model, tokenizer, text, train or TrainConfig(), list(history))
+    return LanguageModel(model, Codec(tokenizer), text, train or TrainConfig(), list(history))
 
 
 def bits(arrays):

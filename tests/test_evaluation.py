@@ -16,6 +16,7 @@ from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
 from charlm.text.batches import Batch
 from charlm.text.dataset import Dataset, encode
+from charlm.text.tasks import Codec
 
 OPS = NumpyBackend()
 VOCABULARY = 6
@@ -52,7 +53,7 @@ def table_model(bits, tokens="ab", **text):
     model = build(ModelConfig(len(vocabulary), cell="rnn", hidden_size=1, num_layers=1, dtype="float64"), OPS)
     model.parameters.value("head.b_y")[:, 0] = -math.log(2.0) * np.array(bits)
     tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), vocabulary)
-    return LanguageModel(model, tokenizer, TextConfig(**text), TrainConfig())
+    return LanguageModel(model, Codec(tokenizer), TextConfig(**text), TrainConfig())
 
 
 # --- the sum over a corpus -------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def test_the_batch_size_does_not_show(unit):
     rng = np.random.default_rng(8)
     lines = ["".join(rng.choice(list("abcdx"), length)) for length in rng.integers(0, 30, 40)]
     tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), Vocabulary.build(dict.fromkeys("abcd", 1)))
-    language_model = LanguageModel(random_model(), tokenizer, TextConfig(unit=unit), TrainConfig())
+    language_model = LanguageModel(random_model(), Codec(tokenizer), TextConfig(unit=unit), TrainConfig())
     expected = evaluate_text(language_model, lines, batch_size=1)
     for batch_size in (2, 7, 64):
         figures = evaluate_text(language_model, iter(lines), batch_size=batch_size)
@@ -152,7 +153,7 @@ def test_the_batch_size_does_not_show(unit):
 def test_the_unit_of_the_model_decides_how_the_text_is_read():
     lines = ["abca", "bcd", "ab"]
     tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), Vocabulary.build(dict.fromkeys("abcd", 1)))
-    by_line = LanguageModel(random_model(), tokenizer, TextConfig(), TrainConfig())
+    by_line = LanguageModel(random_model(), Codec(tokenizer), TextConfig(), TrainConfig())
     as_stream = dataclasses.replace(by_line, text=TextConfig(unit="stream"))
     ids = encode(tokenizer, lines, "stream").ids
     nats = nats_of(as_stream.model, ids).sum()

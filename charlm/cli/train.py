@@ -10,7 +10,6 @@ import typer
 from charlm.cli.options import (
     CorpusArgument,
     Device,
-    Level,
     Lowercase,
     MinCount,
     Seed,
@@ -30,7 +29,16 @@ def train(
         bool, typer.Option("--resume", help="Continue from the checkpoint beside the model file.")
     ] = False,
     init_from: Annotated[Path | None, typer.Option(help="Start from this model's weights.")] = None,
-    level: Level = "char",
+    task: Annotated[
+        Literal["lm", "cloze", "tag", "classify", "translate", "music"], typer.Option(help="What to learn.")
+    ] = "lm",
+    condition: Annotated[
+        bool, typer.Option("--condition", help="lm, music: each line begins with a label and a tab.")
+    ] = False,
+    level: Annotated[
+        Literal["char", "word"],
+        typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
+    ] = "char",
     unit: Annotated[
         Literal["line", "stream"], typer.Option(help="Each line a sequence of its own, or the text as one.")
     ] = "line",
@@ -55,6 +63,14 @@ def train(
     embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,
     dense: Annotated[list[int] | None, typer.Option(help="A feed-forward layer of N units on top; repeatable.")] = None,
     tie_weights: Annotated[bool, typer.Option("--tie-weights", help="The output layer shares the embedding.")] = False,
+    bidirectional: Annotated[
+        bool | None,
+        typer.Option(
+            "--bidirectional/--causal",
+            help="Read from both sides, or from the left alone; of lm: the same as --task cloze.",
+            show_default="--bidirectional for cloze, tag and classify",
+        ),
+    ] = None,
     dropout: Annotated[float, typer.Option(help="Share of activations dropped between layers.")] = 0.0,
     seq_length: Annotated[int, typer.Option(help="Tokens of truncated backpropagation through time.")] = 64,
     batch_size: Annotated[int, typer.Option(help="Sequences side by side.")] = 64,

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from charlm.cli.options import choose_seed, open_model
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
+_UNITS = {"classify": "text", "music": "step"}  # what a loss is a mean over, where it is not tokens
 _LIMITS: tuple[str, ...] = ("epochs", "max_steps", "minutes", "patience")  # may differ in a resumed run
 
 
@@ -28,6 +30,19 @@ def _given(context: typer.Context) -> dict[str, Any]:
     """Give the options that stand on the command line, by name."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+class _HeldOut:
+    """The digest of the held-out lines: told from those before, so that a line cannot change sides unnoticed."""
+
+    def __init__(self, digest: Any) -> None:
+        self._digest, self._begun = digest, False
+
+    def update(self, data: bytes, /) -> None:
+        if not self._begun:
+            self._digest.update(b"\0held out\0")  # no line holds a zero byte
+            self._begun = True
+        self._digest.update(data)
 
 
 class TrainingRun:
@@ -62,8 +77,13 @@ class TrainingRun:
         """Make the configurations, before anything is read, and then the model."""
         from charlm.backends import get_backend
         from charlm.config import ModelConfig, TextConfig, TrainConfig
-        from charlm.session import prepare
+        from charlm.session import check_network, check_text, prepare, text_defaults
 
+        if flags["task"] == "lm" and flags["bidirectional"]:
+            flags["task"] = "cloze"
+        if flags["bidirectional"] is None:
+            del flags["bidirectional"]
+        flags |= {name: value for name, value in text_defaults(flags["task"]).items() if name not in self.given}
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
         flags = {**flags, "learning_rate": flags["lr"], "seed": seed, "dense": tuple(flags["dense"] or ())}
 
@@ -72,11 +92,14 @@ class TrainingRun:
 
         text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
         network = chosen(ModelConfig)
-        ModelConfig(vocabulary_size=3, **network)  # a mistake in the flags shows before the corpus is read
+        check_text(network["task"], text, conditioned=flags["condition"])
+        check_network(network)  # a mistake in the flags shows before the corpus is read
         ops = get_backend(device)
         source = None if init_from is None else open_model(init_from, device)
         lines, valid_lines = self.read()
-        self.session = prepare(lines, text, network, config, valid_lines=valid_lines, ops=ops)
+        self.session = prepare(
+            lines, text, network, config, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops
+        )
         if source is not None:
             self._begin_from(source, init_from)
         if "seed" not in self.given:
@@ -110,6 +133,7 @@ class TrainingRun:
         self.valid = self.valid if self.valid is not None else config.valid
         self._refuse_differences(checkpoint.language_model)
         lines, valid_lines = self.read()
+        lines, valid_lines = list(lines), None if valid_lines is None else list(valid_lines)
         if self.digest.hexdigest() != checkpoint.corpus:
             raise UsageError(
                 f"the corpus is not the one that {self.checkpoint_path} was trained on",
@@ -135,28 +159,27 @@ class TrainingRun:
                     hint="leave the flag out, or train anew without --resume",
                 )
 
-    def read(self) -> tuple[list[str], list[str] | None]:
-        """Read the corpus and the held-out file."""
+    def read(self) -> tuple[Iterable[str], Iterable[str] | None]:
+        """Give the lines of the corpus and of the held-out file, to be read in this order."""
         from charlm.text import read_lines
 
-        lines = list(read_lines(self.corpus, digest=self.digest))
-        if self.valid is None:
-            return lines, None
-        self.digest.update(b"\0held out\0")  # no line holds a zero byte: a line cannot change sides unnoticed
-        return lines, list(read_lines([self.valid], digest=self.digest))
+        lines = read_lines(self.corpus, digest=self.digest)
+        return lines, None if self.valid is None else read_lines([self.valid], digest=_HeldOut(self.digest))
 
     def describe(self) -> None:
         """Say what is about to be trained on what."""
         session = self.session
         lm = session.language_model
         config, vocabulary = lm.train, lm.tokenizer.vocabulary
+        unit = "steps" if lm.task == "music" else "tokens"
+        labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
         ui.note(
-            f"{session.train.ids.size:,} tokens to learn from, {session.valid.ids.size:,} held out, "
-            f"vocabulary {len(vocabulary):,}, {lm.model.parameters.count:,} parameters"
+            f"{session.train.size:,} {unit} to learn from, {session.valid.size:,} held out, "
+            f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters"
         )
         if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
             ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
-        if not session.valid.ids.size and (config.patience is not None or config.schedule == "plateau"):
+        if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):
             ui.warn("nothing is held out: --patience and --schedule plateau have nothing to go by")
 
     def train(self) -> int:
@@ -177,6 +200,7 @@ class TrainingRun:
                 model=False
             )  # in the place of an older run's checkpoint, which --resume would take for this one's
         bar = ui.progress_bar(total, "step")
+        unit = _UNITS.get(self.session.language_model.task, "token")
         tokens, begin, saved, is_better = 0, time.perf_counter(), time.perf_counter(), True
         try:
             for progress in trainer.run():
@@ -187,7 +211,7 @@ class TrainingRun:
                 if progress.is_evaluation:
                     rate = tokens / (time.perf_counter() - begin)
                     bar.clear()
-                    ui.note(_evaluation_line(progress, rate))
+                    ui.note(_evaluation_line(progress, rate, unit))
                     tokens, begin = 0, time.perf_counter()
                 is_better = is_better or progress.is_best
                 if time.perf_counter() - saved > _SAVE_SECONDS[progress.is_evaluation]:
@@ -244,11 +268,11 @@ class TrainingRun:
         return shlex.join(command)
 
 
-def _evaluation_line(progress: Any, rate: float) -> str:
+def _evaluation_line(progress: Any, rate: float, unit: str) -> str:
     valid = (
         "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
     )
     return (
         f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
-        f"train {progress.train_nats:.4f}{valid}  nats/token  lr {progress.learning_rate:.2g}  {rate:,.0f} tokens/s"
+        f"train {progress.train_nats:.4f}{valid}  nats/{unit}  lr {progress.learning_rate:.2g}  {rate:,.0f} {unit}s/s"
     )

@@ -1,18 +1,30 @@
-"""From a configuration to a network: the only place where names become classes."""
+"""From a configuration to a network: the only place where names become classes.
+
+| task | body | head |
+|---|---|---|
+| lm | causal: recurrent layers, dense layers on top | softmax over the tokens |
+| cloze | towers: one causal body from each side, dense layers on top | softmax over the tokens |
+| tag | recurrent layers both ways, or causal, dense layers on top | softmax over the tags, or sigmoid of one unit |
+| classify | the same, with both last states brought together | softmax over the classes |
+| translate | an encoder, whose last state is the first one of a causal decoder | softmax over the target's tokens |
+| music | causal | sigmoid of each key |
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from charlm.backends import Backend, Shape
+from charlm.backends import Array, Backend, Shape
 from charlm.config import ModelConfig
 from charlm.nn.cells import cell_class
 from charlm.nn.cells.base import OUTPUT_RMS
 from charlm.nn.dense import Dense
+from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
-from charlm.nn.embedding import Embedding, OneHot
-from charlm.nn.heads import HEADS, Head
-from charlm.nn.layer import Layer, Stack
+from charlm.nn.embedding import Embedding, MultiHot, OneHot
+from charlm.nn.heads import HEADS, Head, Sigmoid, Softmax
+from charlm.nn.layer import Layer, Stack, Views
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
@@ -21,66 +33,144 @@ from charlm.randomness import INITIALISE, generator
 LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
 
 TIED_RMS = 0.1  # of an embedding that is the output layer too: as large as that one begins
+_VOICES = 4  # keys that sound at once, about
+_SPECIAL = 2  # `<EOS>` and `<UNK>`, for which music has no unit
+_OTHER_PLACES = 1000  # where the dropouts of a second stack are counted from
 
 
 def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
     """Build the network of a configuration, with weights drawn by the seed, or with zeros where there is none."""
-    body, head = Stack(_layers(config, ops)), _head(config, ops)
-    parameters = Parameters(parameter_shapes(config, ops), ops, config.dtype)
-    values, grads = parameters.named(parameters.values), parameters.named(parameters.grads)
-    body.bind(values, grads)
-    for views in (values, grads):
-        if config.tie_weights:
-            views["head.W_y"] = views["input.E"]
-    own = [name for name in values if name.startswith("head.")]
-    head.bind({n[5:]: values[n] for n in own}, {n[5:]: grads[n] for n in own})
+    network = _Network(config, ops)
+    parameters = Parameters(network.shapes(), ops, config.dtype)
+    network.bind(parameters.named(parameters.values), parameters.named(parameters.grads))
     if seed is not None:
         rng = generator(seed, INITIALISE)
-        body.initialise(rng)
-        head.initialise(rng)
-    return Model(config, ops, body, head, parameters)
+        for part in network.parts.values():
+            part.initialise(rng)
+    return Model(config, ops, network.body, network.head, parameters, encoder=network.encoder)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:
     """Give each parameter's shape by its name in the file; nothing is allocated."""
-    body, head = Stack(_layers(config, ops)), _head(config, ops)
-    return {**body.shapes(), **{f"head.{name}": shape for name, shape in head.shapes().items()}}
+    return _Network(config, ops).shapes()
 
 
-def _head(config: ModelConfig, ops: Backend) -> Head:
-    top = config.dense[-1] if config.dense else config.hidden_size
-    return HEADS["lm"](ops, top, config.vocabulary_size, tied=config.tie_weights)
+class _Network:
+    """The parts of a network by the prefix of their parameters' names, and the names that share one array."""
+
+    def __init__(self, config: ModelConfig, ops: Backend) -> None:
+        self.config, self.ops = config, ops
+        tokens = config.target_size or config.vocabulary_size + (config.labels if config.task == "lm" else 0)
+        self.body: Layer
+        if config.task == "cloze":
+            top = 2 * config.hidden_size
+            towers = Towers(Stack(self._recurrent(tokens)), Stack(self._recurrent(tokens, first_place=_OTHER_PLACES)))
+            self.body = Stack({"towers": towers, **self._dense(top)})
+        else:
+            self.body = Stack(self._causal_or_both(tokens))
+        self.encoder: Layer | None = None
+        if config.task == "translate":
+            stack = Stack(self._recurrent(config.vocabulary_size, first_place=_OTHER_PLACES))
+            self.encoder = Reversed(stack)
+        self.head = self._head()
+        self.parts: dict[str, Layer | Head] = {"": self.body}
+        if self.encoder is not None:
+            self.parts["encoder."] = self.encoder
+        self.parts["head."] = self.head
+
+    def shapes(self) -> dict[str, Shape]:
+        """Give the shape of each array of the file."""
+        aliases = self._aliases()
+        every = {prefix + name: shape for prefix, part in self.parts.items() for name, shape in part.shapes().items()}
+        return {name: shape for name, shape in every.items() if name not in aliases}
+
+    def bind(self, values: dict[str, Array], grads: dict[str, Array]) -> None:
+        """Hand each part the views of its parameters and of their gradients."""
+        for views in (values, grads):
+            for name, original in self._aliases().items():
+                views[name] = views[original][: self.config.target_size or self.config.vocabulary_size]
+        for prefix, part in self.parts.items():
+            part.bind(_with_prefix(values, prefix), _with_prefix(grads, prefix))
+
+    def _aliases(self) -> dict[str, str]:
+        """Give the names that are another name's array, or its first rows: name -> that name."""
+        config = self.config
+        embedding = "towers.from_left.input.E" if config.task == "cloze" else "input.E"
+        aliases = {}
+        if config.task == "cloze" and config.embedding_size:
+            aliases["towers.from_right.input.E"] = embedding
+        if config.tie_weights:
+            aliases["head.W_y"] = embedding
+        return aliases
+
+    def _head(self) -> Head:
+        config = self.config
+        if config.task == "music":
+            return Sigmoid(self.ops, config.top, config.vocabulary_size - _SPECIAL)
+        if config.task == "tag" and config.labels == 1:
+            return Sigmoid(self.ops, config.top, 1)
+        choices = {"lm": config.vocabulary_size, "cloze": config.vocabulary_size, "translate": config.target_size}
+        kind = HEADS[config.task]
+        assert issubclass(kind, Softmax)
+        return kind(self.ops, config.top, choices.get(config.task, config.labels), tied=config.tie_weights)
+
+    def _causal_or_both(self, tokens: int) -> dict[str, Layer]:
+        """Stack recurrent layers, of one direction or of both, and dense layers."""
+        layers = self._recurrent(tokens, both=self.config.bidirectional)
+        if self.config.task == "classify" and self.config.bidirectional:
+            top = layers[f"layer{self.config.num_layers - 1}"]
+            assert isinstance(top, BothWays)
+            layers["ends"] = LastSteps(top)
+        return {**layers, **self._dense(self.config.hidden_size * (2 if self.config.bidirectional else 1))}
+
+    def _dense(self, n_in: int) -> dict[str, Layer]:
+        layers: dict[str, Layer] = {}
+        for index, size in enumerate(self.config.dense):
+            layers[f"dense{index}"] = Dense(self.ops, n_in, size, self.config.activation)
+            n_in = size
+        return layers
+
+    def _recurrent(self, tokens: int, *, both: bool = False, first_place: int = 0) -> dict[str, Layer]:
+        """Stack the input and the recurrent layers, with dropout on the way up from each but one-hot."""
+        config, ops, H = self.config, self.ops, self.config.hidden_size
+        make_cell = cell_class(config)
+        sides = 2 if both else 1
+        projected = not config.embedding_size and tokens > LARGEST_ONE_HOT and config.task != "music"
+        rms = OUTPUT_RMS
+        layers: dict[str, Layer] = {}
+
+        def with_dropout(name: str, layer: Layer) -> None:
+            layers[name] = layer
+            if config.dropout:
+                place = first_place + len(layers)
+                layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=place)
+
+        if config.task == "music":
+            keys = tokens - _SPECIAL
+            layers["input"] = MultiHot(ops, keys + config.labels)
+            rms = math.sqrt(_VOICES / keys)
+        elif config.embedding_size:
+            rms = TIED_RMS if config.tie_weights else 1.0
+            with_dropout("input", Embedding(ops, tokens, config.embedding_size, rms=rms))
+        elif projected:
+            layers["input"] = Embedding(ops, tokens, sides * len(make_cell.gates) * H)
+        else:
+            layers["input"] = OneHot(ops, tokens)
+            rms = 1.0 / math.sqrt(tokens)
+        n_in = 0 if projected else layers["input"].n_out
+        for index in range(config.num_layers):
+            first = index == 0
+            input_rms = rms if first else OUTPUT_RMS
+            below_learns = not first or bool(config.embedding_size)
+            given = projected and first
+            one, *other = (
+                Recurrent(make_cell(ops, n_in, H, input_rms=input_rms), wants_dx=below_learns, projected=given)
+                for _ in range(sides)
+            )
+            with_dropout(f"layer{index}", BothWays(one, other[0], projected=given) if both else one)
+            n_in = sides * H
+        return layers
 
 
-def _layers(config: ModelConfig, ops: Backend) -> dict[str, Layer]:
-    """Stack the causal body: input, recurrent layers, dense layers, and dropout on the way up from each but one-hot."""
-    V, H = config.vocabulary_size, config.hidden_size
-    make_cell = cell_class(config)
-    projected = not config.embedding_size and V > LARGEST_ONE_HOT
-    rms = OUTPUT_RMS
-    layers: dict[str, Layer] = {}
-
-    def with_dropout(name: str, layer: Layer) -> None:
-        layers[name] = layer
-        if config.dropout:
-            layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=len(layers))
-
-    if config.embedding_size:
-        rms = TIED_RMS if config.tie_weights else 1.0
-        with_dropout("input", Embedding(ops, V, config.embedding_size, rms=rms))
-    elif projected:
-        layers["input"] = Embedding(ops, V, len(make_cell.gates) * H)
-    else:
-        layers["input"] = OneHot(ops, V)
-        rms = 1.0 / math.sqrt(V)
-    n_in = 0 if projected else layers["input"].n_out
-    for index in range(config.num_layers):
-        first = index == 0
-        cell = make_cell(ops, n_in, H, input_rms=rms if first else OUTPUT_RMS)
-        learns_below = not first or bool(config.embedding_size)
-        with_dropout(f"layer{index}", Recurrent(cell, wants_dx=learns_below, projected=projected and first))
-        n_in = H
-    for index, size in enumerate(config.dense):
-        layers[f"dense{index}"] = Dense(ops, n_in, size, config.activation)
-        n_in = size
-    return layers
+def _with_prefix(views: Mapping[str, Array], prefix: str) -> Views:
+    return {name.removeprefix(prefix): view for name, view in views.items() if name.startswith(prefix)}

@@ -29,6 +29,24 @@ class OneHot(Layer):
         return dy, ()  # nothing below learns
 
 
+class MultiHot(Layer):
+    """x<t> has a 1 for each key that sounds; zeros and ones `[T, N, B]` -> x `[T, N, B]`."""
+
+    def __init__(self, ops: Backend, keys: int) -> None:
+        self.ops = ops
+        self.n_in = self.n_out = keys
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+    ) -> tuple[Array, State]:
+        columns = ws.array("x", x.shape)
+        columns[...] = self.ops.array(x, columns.dtype)
+        return columns, ()
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
+        return dy, ()  # nothing below learns
+
+
 class Embedding(Layer):
     """x<t> = E[token]: the product of a matrix with a one-hot vector is a look-up; ids `[T, B]` -> x `[T, D, B]`.
 

@@ -72,6 +72,7 @@ class Stack(Layer):
     def __init__(self, layers: Mapping[str, Layer]) -> None:
         self.layers = dict(layers)
         self._in_order: Sequence[tuple[str, Layer]] = list(self.layers.items())
+        self.ops = self._in_order[0][1].ops
         self.n_in = self._in_order[0][1].n_in
         self.n_out = self._in_order[-1][1].n_out
 

@@ -7,7 +7,7 @@ import numpy as np
 from charlm.backends import Array, Backend
 from charlm.config import ModelConfig
 from charlm.nn.heads import Head
-from charlm.nn.layer import Stack, State
+from charlm.nn.layer import Layer, State
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
@@ -17,12 +17,22 @@ class Model:
     """The network: its configuration, its parameters, and what can be asked of it.
 
     The state of the sequences goes in and comes out; whatever a call needs in between lies in the workspace that it is
-    handed, so that calls on two workspaces do not know of each other.
+    handed, so that calls on two workspaces do not know of each other. Where a batch has sources, an encoder reads them
+    first, and its last state is the one that the body begins with, whatever state is handed in.
     """
 
-    def __init__(self, config: ModelConfig, ops: Backend, body: Stack, head: Head, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        ops: Backend,
+        body: Layer,
+        head: Head,
+        parameters: Parameters,
+        *,
+        encoder: Layer | None = None,
+    ) -> None:
         self.config, self.ops = config, ops
-        self.body, self.head = body, head
+        self.body, self.head, self.encoder = body, head, encoder
         self.parameters = parameters
 
     def workspace(self) -> Workspace:
@@ -36,28 +46,56 @@ class Model:
     def loss_and_grads(
         self, batch: Batch, state: State, ws: Workspace, *, noise: int | None = None
     ) -> tuple[float, State]:
-        """Run a batch forward and backward through time, cut off at its first step.
+        """Run a batch forward and backward through time, cut off at its first step, and at that of its sources.
 
         Overwrites the gradients with those of the mean loss over the batch's targets. Returns the loss summed over
         them, in nats, and the state after the last step.
         """
         self.parameters.grads[...] = 0
-        y, state = self._forward(batch.inputs, batch.starts, state, ws, noise)
+        y, state = self._forward(batch, state, ws, noise)
         loss, dy = self.head.loss_and_grad(y, batch.targets, 1.0 / max(1, batch.count), ws.scope("head"))
-        self.body.backward(dy, (), ws)
+        _, d_state = self.body.backward(dy, (), ws)
+        if self.encoder is not None:
+            self._encoder_backward(d_state, ws)
         return loss, state
 
     def nats(self, batch: Batch, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Give -ln P(target) at each step, float64 [T, B], 0 where there is no target, and the state after."""
-        y, state = self._forward(batch.inputs, batch.starts, state, ws, None)
+        y, state = self._forward(batch, state, ws, None)
         return self.head.nats(y, batch.targets, ws.scope("head")), state
 
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
-        y, state = self._forward(inputs, None, state, ws, None)
+        y, state = self.body.forward(inputs, state, ws)
         return self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head"))), state
 
-    def _forward(
-        self, inputs: np.ndarray, starts: np.ndarray | None, state: State, ws: Workspace, noise: int | None
-    ) -> tuple[Array, State]:
-        return self.body.forward(inputs, state, ws, starts=starts, noise=noise)
+    def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
+        """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
+        y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        columns = y[steps, :, lanes].T[None]
+        return self.ops.numpy(self.head.log_probs(columns, ws.scope("head")))
+
+    def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
+        """Read `sources [S, B]` and give the state that the body begins with."""
+        return self._encoded(sources, starts, ws, None)
+
+    def _forward(self, batch: Batch, state: State, ws: Workspace, noise: int | None) -> tuple[Array, State]:
+        if batch.sources is not None:
+            state = self._encoded(batch.sources, batch.source_starts, ws, noise)
+        return self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
+
+    def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: int | None) -> State:
+        """The decoder's layers are the encoder's, and dense ones on top, which have no state."""
+        assert self.encoder is not None
+        zero, own = self.encoder.zero_state(sources.shape[1]), ws.scope("encoder")
+        y, state = self.encoder.forward(sources, zero, own, starts=starts, noise=noise)
+        own.keep("shape", y.shape)
+        return state + ((),) * (len(self.body.zero_state(0)) - len(state))
+
+    def _encoder_backward(self, d_state: State, ws: Workspace) -> None:
+        """Go on backwards through the encoder: all that the loss knows of it came by way of its last state."""
+        assert self.encoder is not None
+        own = ws.scope("encoder")
+        nothing = own.array("dy", own.kept("shape"))
+        nothing[...] = 0
+        self.encoder.backward(nothing, d_state[: len(self.encoder.zero_state(0))], own)

@@ -7,7 +7,7 @@ import io
 import shlex
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, Literal, Protocol
 
@@ -42,7 +42,34 @@ class Digest(Protocol):
         """Take in more bytes."""
 
 
-def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Digest | None = None) -> Iterator[str]:
+class Lines(Iterator[str]):
+    """Lines as they are read, and where the last one stood."""
+
+    def __init__(self, lines: Generator[tuple[str, str, int], None, None]) -> None:
+        self._lines = lines
+        self._path, self._number = "", 0
+
+    def __next__(self) -> str:
+        line, self._path, self._number = next(self._lines)
+        return line
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        self._lines.close()
+
+    @property
+    def place(self) -> str:
+        """The file and the line's number in it."""
+        return f"{display_name(self._path)} line {self._number}"
+
+
+def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each line with its place: of what `read_lines` gave, the file and the line, else the line alone."""
+    for number, line in enumerate(lines, start=1):
+        yield line, lines.place if isinstance(lines, Lines) else f"line {number}"
+
+
+def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Digest | None = None) -> Lines:
     r"""Read the lines of several UTF-8 files as one text, each as soon as it has arrived.
 
     A line ends in `\n` or `\r\n` and nowhere else, or with its file. A byte order mark at the start of a file
@@ -56,9 +83,14 @@ def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Diges
     Raises CorpusError, once iteration gets there, for a file that cannot be read, that is cut off or damaged,
     or whose text is not as above. Offsets in messages count bytes from 0, after decompression.
     """
-    for path in paths:
-        with _open(path) as file:
-            yield from _lines_of(file, path, errors, digest)
+
+    def located() -> Generator[tuple[str, str, int], None, None]:
+        for path in paths:
+            with _open(path) as file:
+                for number, line in enumerate(_lines_of(file, path, errors, digest), start=1):
+                    yield line, path, number
+
+    return Lines(located())
 
 
 def split_lines(count: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

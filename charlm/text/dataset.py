@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -11,9 +12,24 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.batches import Batches, LineBatches, StreamBatches
 from charlm.text.corpus import split_lines
+from charlm.text.sequences import PairBatches, WholeBatches
 from charlm.text.splitter import make_splitter
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import Vocabulary
+
+
+class Encoded(Protocol):
+    """A corpus as numbers, of whatever task."""
+
+    @property
+    def size(self) -> int:
+        """The number of tokens, or of steps."""
+
+    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
+        """Shrink the sizes of a batch to what the corpus can fill."""
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
+        """Cut the corpus into batches; seed: shuffles its sequences anew each epoch, None does not."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +37,18 @@ class Dataset:
     """Ids of lines, one after the other, each ended by `<EOS>`.
 
     ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`; unit: `line` or `stream`
+    first [lines] int32 or None: x<1> of each line, where that is a label and not the zero vector
     """
 
     ids: np.ndarray
     offsets: np.ndarray
     unit: str
+    first: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of tokens."""
+        return self.ids.size
 
     @property
     def lines(self) -> int:
@@ -49,7 +72,8 @@ class Dataset:
         lengths = np.diff(self.offsets)[chosen]
         ends = np.cumsum(lengths)
         where = np.repeat(self.offsets[chosen] - (ends - lengths), lengths) + np.arange(lengths.sum())
-        return Dataset(self.ids[where], np.concatenate([[0], ends]).astype(np.int64), self.unit)
+        first = None if self.first is None else self.first[chosen]
+        return Dataset(self.ids[where], np.concatenate([[0], ends]).astype(np.int64), self.unit, first)
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what the corpus can fill: no lane idle, none much longer than others."""
@@ -66,8 +90,62 @@ class Dataset:
         seed: shuffles lines anew each epoch, None does not; context: tokens that a stream's lanes read before their own
         """
         if self.unit == "line":
-            return LineBatches(self.ids, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed)
+            return LineBatches(
+                self.ids, self.offsets, batch_size=batch_size, seq_length=seq_length, first=self.first, seed=seed
+            )
         return StreamBatches(self.ids, batch_size=batch_size, seq_length=seq_length, context=context)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Ids of sequences that are read whole, one after the other, with a target for each, or `NO_TARGET`.
+
+    ids, targets [N] int32; offsets [sequences + 1] int64
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """The number of tokens."""
+        return self.ids.size
+
+    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
+        """Shrink the lanes of a batch to what there is; a lane is as long as the longest sequence at least."""
+        longest = int(np.diff(self.offsets).max())
+        seq_length = max(1, min(seq_length, self.size), longest)
+        return max(1, min(batch_size, self.size // seq_length)), seq_length
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:
+        """Pack the sequences into batches; seed: shuffles them anew each epoch."""
+        del context  # nothing is cut
+        return WholeBatches(
+            self.ids, self.targets, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed
+        )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of sequences: ids and offsets of the sources and of the targets, each sequence ended by `<EOS>`."""
+
+    sources: tuple[np.ndarray, np.ndarray]
+    targets: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """The number of tokens to predict."""
+        return self.targets[0].size
+
+    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
+        """Shrink the pairs of a batch to what there is; pairs are never cut."""
+        return min(batch_size, self.sources[1].size - 1), seq_length
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PairBatches:
+        """Put pairs of like length side by side; seed: draws them anew each epoch."""
+        del context, seq_length
+        return PairBatches(self.sources, self.targets, batch_size=batch_size, seed=seed)
 
 
 def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
@@ -105,7 +183,7 @@ def learn_vocabulary(
     new_id = np.array([vocabulary.id_of(token) for token in everything.tokens], np.int32)
 
     def renumbered(part: Dataset) -> Dataset:
-        return Dataset(new_id[part.ids], part.offsets, part.unit)
+        return replace(part, ids=new_id[part.ids])
 
     return Tokenizer(splitter, vocabulary), renumbered(train), renumbered(valid)
 

@@ -54,6 +54,12 @@ class Tokenizer:
         """The ids [n] of the tokens of a line, without `EOS_ID`; raises ValueError if it holds a newline."""
         return self.encode_lines([line])[0][:-1]
 
+    def encode_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
+        """The ids [n] of tokens that are apart already, as a corpus of tags has them; of the word level alone."""
+        if not isinstance(self._lookup, _WordLookup):
+            raise ValueError("tokens that are apart already are words")
+        return self._lookup.of_tokens(tokens)
+
     def encode_lines(self, lines: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """The ids of all lines, one after the other, each line followed by `EOS_ID`.
 
@@ -96,7 +102,11 @@ class _WordLookup:
     def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         # A newline is white space, so no token of a line can be one.
         self._ids = {**vocabulary.ids, **dict.fromkeys((EOS, *UNK_SPELLINGS), UNK_ID), "\n": EOS_ID}
-        self._split = splitter.split
+        self._split, self._lowercase = splitter.split, splitter.lowercase
+
+    def of_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
+        own = (token.lower() for token in tokens) if self._lowercase else tokens
+        return np.fromiter(map(self._ids.get, own, repeat(UNK_ID)), np.int32)
 
     def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
         tokens: list[str] = []

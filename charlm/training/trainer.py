@@ -63,7 +63,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.total_steps = 0
         self._workspace, self._valid_workspace = model.workspace(), model.workspace()
-        self._state = model.zero_state(train.batch_size)
+        self._state: State = model.zero_state(train.batch_size) if train.carries else ()
         self._best_values: np.ndarray | None = None
         self._numbers = dict(FIRST_NUMBERS)
 
@@ -162,7 +162,8 @@ class Trainer:
         """Learn from one batch; give the learning rate that it was done with."""
         numbers, model, config = self._numbers, self.model, self.config
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
-        loss, state = model.loss_and_grads(batch, self._state, self._workspace, noise=noise)
+        before = self._state if self.train.carries else model.zero_state(batch.lanes)
+        loss, state = model.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
             raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
@@ -170,7 +171,8 @@ class Trainer:
         done = numbers["step"] / self.total_steps if self.total_steps else 0.0
         learning_rate = config.learning_rate * SCHEDULES[config.schedule](done, numbers["plateaus"])
         self.optimizer.step(numbers["step"] + 1, learning_rate, scale)
-        self._state = state
+        if self.train.carries:
+            self._state = state
         numbers["step"] += 1
         numbers["sum_nats"] += loss
         numbers["sum_tokens"] += batch.count

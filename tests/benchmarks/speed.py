@@ -22,6 +22,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import Tokenizer, Vocabulary, make_splitter
 from charlm.text.batches import StreamBatches
+from charlm.text.tasks import Codec
 from charlm.training import Trainer
 
 V, B, T = 65, 64, 64
@@ -67,7 +68,7 @@ def charlm_sampling(hidden: int) -> Step:
     vocabulary = Vocabulary(("<EOS>", "<UNK>", *map(chr, range(33, 33 + V - 2))))
     model = build(ModelConfig(vocabulary_size=V, hidden_size=hidden), NumpyBackend(), seed=1)
     tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), vocabulary)
-    language_model = LanguageModel(model, tokenizer, TextConfig(unit="stream"), TrainConfig())
+    language_model = LanguageModel(model, Codec(tokenizer), TextConfig(unit="stream"), TrainConfig())
     sampler = Sampler(language_model, SampleConfig(length=500))
     return lambda: len(sampler.sample(seed=1).tokens)
 

@@ -6,8 +6,8 @@ import pytest
 from charlm.nn.dense import Dense
 from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding, OneHot
-from charlm.nn.heads import NextToken
-from charlm.nn.heads import next_token as next_token_module
+from charlm.nn.heads import Softmax
+from charlm.nn.heads import softmax as softmax_module
 from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -162,9 +162,9 @@ def test_the_head(blocks, monkeypatch):
     """The loss by W_y, b_y and the body's output; also where the logits are made in several blocks of columns."""
     V, n, T, batch = 4, 3, 5, 26
     if blocks == 3:
-        monkeypatch.setattr(next_token_module, "_LOGITS_AT_A_TIME", 1)  # 130 columns are then 64 + 64 + 2
+        monkeypatch.setattr(softmax_module, "_LOGITS_AT_A_TIME", 1)  # 130 columns are then 64 + 64 + 2
     rng = np.random.default_rng(11)
-    head = NextToken(OPS, n, V, tied=False)
+    head = Softmax(OPS, n, V, tied=False)
     parameters = bind(head, 1)
     y = rng.standard_normal((T, n, batch))
     targets = rng.integers(-1, V, (T, batch))

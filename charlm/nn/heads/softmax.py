@@ -1,4 +1,4 @@
-"""The language model's head: a softmax over the vocabulary for the token that comes next."""
+"""The output of one choice out of many: which token, which tag, which class."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from charlm.nn.heads.base import Head
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
-_LOGITS_AT_A_TIME = 1 << 22  # numbers: a large vocabulary is worked on in blocks of columns
+_LOGITS_AT_A_TIME = 1 << 22  # numbers: many choices are worked on in blocks of columns
 
 
-class NextToken(Head):
+class Softmax(Head):
     """y^<t> = softmax(W_y a<t> + b_y), with the loss L = - sum over t of ln y^<t>[target<t>]. Source: the notes.
 
     With tied weights W_y is the embedding E [V, D] itself, Press and Wolf 2017.
     """
 
-    def __init__(self, ops: Backend, n_in: int, vocabulary_size: int, *, tied: bool) -> None:
+    def __init__(self, ops: Backend, n_in: int, choices: int, *, tied: bool) -> None:
         self.ops = ops
-        self.n_in, self.vocabulary_size = n_in, vocabulary_size
+        self.n_in, self.choices = n_in, choices
         self.tied = tied
 
     def shapes(self) -> dict[str, Shape]:
-        own = {} if self.tied else {"W_y": (self.vocabulary_size, self.n_in)}
-        return {**own, "b_y": (self.vocabulary_size, 1)}
+        own = {} if self.tied else {"W_y": (self.choices, self.n_in)}
+        return {**own, "b_y": (self.choices, 1)}
 
     def bind(self, values: Views, grads: Views) -> None:
         self.W_y, self.dW_y = values["W_y"], grads["W_y"]
@@ -73,11 +73,11 @@ class NextToken(Head):
         return logits
 
     def _logits(self, a: Array, ws: Workspace) -> Array:
-        logits = ws.array("logits", (self.vocabulary_size, a.shape[1]))
+        logits = ws.array("logits", (self.choices, a.shape[1]))
         self.ops.matmul(self.W_y, a, out=logits)
         logits += self.b_y
         return logits
 
     def _parts(self, columns: int) -> list[slice]:
-        most = max(64, _LOGITS_AT_A_TIME // self.vocabulary_size)
+        most = max(64, _LOGITS_AT_A_TIME // self.choices)
         return [slice(start, min(start + most, columns)) for start in range(0, columns, most)]

@@ -1,0 +1,106 @@
+"""The notes' output of zeros and ones: is this word part of a name, does this key sound."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charlm.backends import Array, Backend, Shape
+from charlm.nn import initializers
+from charlm.nn.dense import columns_of, steps_of
+from charlm.nn.heads.base import Head
+from charlm.nn.layer import Views
+from charlm.nn.workspace import Workspace
+
+
+class Sigmoid(Head):
+    """y^<t> = sigma(W_y a<t> + b_y), with the loss L = -y log y^ - (1 - y) log(1 - y^), summed over units and steps.
+
+    Source: the notes. Targets are 0, 1 or `NO_TARGET`: [T, N, B] for N units, or [T, B] for one.
+    """
+
+    def __init__(self, ops: Backend, n_in: int, units: int) -> None:
+        self.ops = ops
+        self.n_in, self.units = n_in, units
+
+    def shapes(self) -> dict[str, Shape]:
+        return {"W_y": (self.units, self.n_in), "b_y": (self.units, 1)}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        self.W_y, self.dW_y = values["W_y"], grads["W_y"]
+        self.b_y, self.db_y = values["b_y"], grads["b_y"]
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
+        self.b_y[...] = 0
+
+    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
+        """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
+
+        dW_y = d a^T    db_y = sum of d    da = W_y^T d
+        """
+        a = columns_of(y, ws, "a")
+        z, truth = self._logits(a, ws), self._truth(targets, ws)
+        asked = truth >= 0
+        loss = float(self._entropies(z, truth, asked, ws).sum(dtype=np.float64))
+        z *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2
+        np.tanh(z, out=z)
+        z += 1.0
+        z *= 0.5
+        z -= truth
+        z *= asked
+        z *= scale
+        product = ws.array("product", self.W_y.shape)
+        self.ops.matmul(z, a.T, out=product)
+        self.dW_y += product
+        self.db_y += z.sum(axis=1, keepdims=True)
+        da = ws.array("da", a.shape)
+        self.ops.matmul(self.W_y.T, z, out=da)
+        return loss, steps_of(da, targets.shape[0], ws, "dy")
+
+    def nats(self, y: Array, targets: np.ndarray, ws: Workspace) -> np.ndarray:
+        z, truth = self._logits(columns_of(y, ws, "a"), ws), self._truth(targets, ws)
+        entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
+        result: np.ndarray = entropies.sum(axis=0, dtype=np.float64).reshape(targets.shape[0], targets.shape[-1])
+        return result
+
+    def log_probs(self, y: Array, ws: Workspace) -> Array:
+        """Give ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
+        z = self._logits(columns_of(y, ws, "a"), ws)
+        out = ws.array("entropies", z.shape)
+        np.negative(z, out=out)
+        _softplus(out, ws.array("tail", z.shape))
+        np.negative(out, out=out)
+        return out
+
+    def _logits(self, a: Array, ws: Workspace) -> Array:
+        z = ws.array("logits", (self.units, a.shape[1]))
+        self.ops.matmul(self.W_y, a, out=z)
+        z += self.b_y
+        return z
+
+    def _truth(self, targets: np.ndarray, ws: Workspace) -> Array:
+        """Give the targets as columns `[N, T·B]`."""
+        T, batch = targets.shape[0], targets.shape[-1]
+        columns = targets.reshape(T, self.units, batch).transpose(1, 0, 2).reshape(self.units, T * batch)
+        return self.ops.array(columns, ws.dtype)
+
+    def _entropies(self, z: Array, truth: Array, asked: Array, ws: Workspace) -> Array:
+        """Give -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^z) - y z, 0 where nothing is asked."""
+        out = ws.array("entropies", z.shape)
+        tail = ws.array("tail", z.shape)
+        out[...] = z
+        _softplus(out, tail)
+        np.multiply(truth, z, out=tail)
+        out -= tail
+        out *= asked
+        return out
+
+
+def _softplus(x: Array, tmp: Array) -> None:
+    """Turn x into ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|), in place, without overflow."""
+    np.abs(x, out=tmp)
+    np.negative(tmp, out=tmp)
+    np.exp(tmp, out=tmp)
+    np.log1p(tmp, out=tmp)
+    np.maximum(x, 0.0, out=x)
+    x += tmp

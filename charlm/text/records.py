@@ -1,0 +1,71 @@
+"""The records of a corpus that has columns: labels and texts, tokens and tags, sources and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import Any
+
+from charlm.errors import CorpusError
+from charlm.text.corpus import numbered
+
+Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
+
+
+def columns(line: str, what: str, place: str) -> tuple[str, str]:
+    """Split a line at its tab into two columns, `what`; raises CorpusError where there are others, or an empty one."""
+    fields = line.split("\t")
+    if len(fields) != 2:
+        found = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
+        raise CorpusError(f"{found} instead of {what}, {place}", hint="give two columns, apart by one tab")
+    if not all(fields):
+        which = what.split(" TAB ")[0 if not fields[0] else 1]
+        raise CorpusError(f"the {which} is empty, {place}", hint=f"give {what}, or leave the line out")
+    return fields[0], fields[1]
+
+
+def check_label(label: str, known: Container[str] | None, what: str, place: str) -> None:
+    """Raise CorpusError for a label that training did not have; None knows all."""
+    if known is not None and label not in known:
+        raise CorpusError(
+            f"the {what} {label!r} was never seen in training, {place}",
+            hint="charlm inspect MODEL lists those that the model knows",
+        )
+
+
+def pairs(lines: Iterable[str], what: str, known: Container[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the two columns of each line; known: what the first may be.
+
+    what: the columns' names, e.g. "label TAB text". Raises CorpusError with the place of a line that is none.
+    """
+    for line, place in numbered(lines):
+        first, second = columns(line, what, place)
+        check_label(first, known, what.split(" TAB ", maxsplit=1)[0], place)
+        yield first, second
+
+
+def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iterator[Tagged]:
+    """Yield the sentences of lines `token TAB tag`, apart by blank lines; known: what the tags may be.
+
+    Raises CorpusError with the place of a line that is neither.
+    """
+    tokens: list[str] = []
+    tags: list[str] = []
+    for line, place in numbered(lines):
+        if line:
+            token, tag = columns(line, "token TAB tag", place)
+            check_label(tag, known, "tag", place)
+            tokens.append(token)
+            tags.append(tag)
+        elif tokens:
+            yield tokens, tags
+            tokens, tags = [], []
+    if tokens:
+        yield tokens, tags
+
+
+def parsed(text: str, parse: Callable[[str], Any], place: str) -> Any:
+    """Give `parse(text)`; a ValueError that it raises becomes a CorpusError with the place."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise CorpusError(f"{error}, {place}", hint="see the README on what this task reads") from error

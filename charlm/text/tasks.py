@@ -1,0 +1,295 @@
+"""What each task reads, and how that becomes numbers. A new task is one class and one line in `TASK_TEXTS`.
+
+| task | a record of the corpus | x<t> | y<t> |
+|---|---|---|---|
+| lm | a line | the token before | the token |
+| lm, conditioned | label TAB text | the token before; x<1> is the label | the token |
+| cloze | a line | the token, which the network does not get to see at t | the token |
+| tag | lines token TAB tag, up to a blank one | the token | its tag |
+| classify | label TAB text | the token | the label, at the last step alone |
+| translate | source TAB target | the target's token before; the source is read first | the target's token |
+| music | a piece a line, or genre TAB piece | the keys before | the keys |
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from charlm.config import TextConfig, TrainConfig
+from charlm.errors import CorpusError
+from charlm.text.batches import NO_TARGET
+from charlm.text.corpus import numbered, split_lines
+from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode, learn_vocabulary
+from charlm.text.pieces import PIANO, Pieces, parse_piece
+from charlm.text.records import check_label, columns, pairs, parsed, sentences
+from charlm.text.splitter import RESERVED, Splitter, make_splitter
+from charlm.text.tokenizer import Tokenizer
+from charlm.text.vocabulary import EOS, EOS_ID, UNK, Vocabulary
+
+BINARY = ("0", "1")  # tags that answer no and yes, as the notes' y<t> does for names of persons
+SPECIAL = 2  # `<EOS>` and `<UNK>`, which stand before the keys in the vocabulary of music and are none
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Names to numbers and back: those of a task's input, its labels, and those of what it translates into."""
+
+    tokenizer: Tokenizer
+    labels: tuple[str, ...] = ()
+    target: Tokenizer | None = None
+
+    def sizes(self, task: str) -> dict[str, int]:
+        """Give the fields of `ModelConfig` that follow from it."""
+        return {
+            "vocabulary_size": len(self.tokenizer.vocabulary),
+            "labels": 1 if task == "tag" and self.labels == BINARY else len(self.labels),
+            "target_size": 0 if self.target is None else len(self.target.vocabulary),
+        }
+
+    def label_ids(self, labels: Iterable[str]) -> np.ndarray:
+        """Give the numbers of labels, int32."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        return np.array([numbers[label] for label in labels], np.int32)
+
+
+class TaskText(ABC):
+    """How the corpus of a task is read, learned from and encoded."""
+
+    @abstractmethod
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        """Read the records; known: what their labels may be. Raises CorpusError with the place of what is none."""
+
+    @abstractmethod
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        """Learn the tokens from the records of the training part, and the labels, a closed set, from all."""
+
+    @abstractmethod
+    def encode(self, records: list[Any], codec: Codec) -> Encoded:
+        """Turn records into numbers."""
+
+    def learn(
+        self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
+    ) -> tuple[Codec, Encoded, Encoded]:
+        """Learn the names from a corpus, and encode it with a part of it held out, whose names are not learned.
+
+        Raises CorpusError where there is nothing to learn.
+        """
+        records = self.read(lines)
+        learned, held_out = _split(records, fraction, train.seed)
+        codec = self.codec(learned, text, train, records)
+        return codec, self.encode(learned, codec), self.encode(held_out, codec)
+
+    def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
+        """Encode a corpus as `learn` did, with the names that it learned."""
+        learned, held_out = _split(self.read(lines), fraction, train.seed)
+        return self.encode(learned, codec), self.encode(held_out, codec)
+
+    def labels(self, records: list[Any]) -> list[str]:
+        """Give all labels of records."""
+        return [label for label, _ in records]
+
+
+class Lines(TaskText):
+    """The language model's lines, each a sequence of its own, or one stream of them."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(lines)
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of(records, text, train))
+
+    def encode(self, records: list[Any], codec: Codec) -> Dataset:
+        return encode(codec.tokenizer, records, self.unit)
+
+    def learn(
+        self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
+    ) -> tuple[Codec, Encoded, Encoded]:
+        tokenizer, learned, held_out = learn_vocabulary(
+            list(lines), text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
+        )
+        return Codec(tokenizer), learned, held_out
+
+    def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
+        return self.encode(list(lines), codec).split(fraction, train.seed)
+
+
+class Conditioned(TaskText):
+    """The language model's lines, each with the label that is its x<1>: its number comes after those of the tokens."""
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(pairs(lines, "label TAB text", known))
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of([one for _, one in records], text, train), _sorted_labels(self.labels(everything)))
+
+    def encode(self, records: list[Any], codec: Codec) -> Dataset:
+        whole = encode(codec.tokenizer, [one for _, one in records], "line")
+        first = len(codec.tokenizer.vocabulary) + codec.label_ids(self.labels(records))
+        return Dataset(whole.ids, whole.offsets, "line", first.astype(np.int32))
+
+
+class Cloze(TaskText):
+    """Lines of which every token is a target; the end of the line is none, as it is no secret."""
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(lines)
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of(records, text, train))
+
+    def encode(self, records: list[Any], codec: Codec) -> Sequences:
+        ids, offsets = codec.tokenizer.encode_lines(records)
+        ids = ids[ids != EOS_ID]
+        return Sequences(ids, ids, offsets - np.arange(offsets.size))
+
+
+class Tagged(TaskText):
+    """Sentences with a tag for each token."""
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(sentences(lines, known))
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        counts = Counter(token.lower() if text.lowercase else token for tokens, _ in records for token in tokens)
+        for reserved in RESERVED:
+            counts.pop(reserved, None)
+        tokenizer = Tokenizer(_splitter(text), _vocabulary_of(counts, train))
+        labels = _sorted_labels(self.labels(everything))
+        return Codec(tokenizer, BINARY if set(labels) <= set(BINARY) else labels)
+
+    def encode(self, records: list[Any], codec: Codec) -> Sequences:
+        ids = codec.tokenizer.encode_tokens(chain.from_iterable(tokens for tokens, _ in records))
+        return Sequences(ids, codec.label_ids(self.labels(records)), _offsets(len(tokens) for tokens, _ in records))
+
+    def labels(self, records: list[Any]) -> list[str]:
+        return [tag for _, tags in records for tag in tags]
+
+
+class Labelled(TaskText):
+    """Texts with one label each, which is asked for after the last token, `<EOS>`."""
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(pairs(lines, "label TAB text", known))
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of([one for _, one in records], text, train), _sorted_labels(self.labels(everything)))
+
+    def encode(self, records: list[Any], codec: Codec) -> Sequences:
+        ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
+        targets = np.full_like(ids, NO_TARGET)
+        targets[offsets[1:] - 1] = codec.label_ids(self.labels(records))
+        return Sequences(ids, targets, offsets)
+
+
+class Translated(TaskText):
+    """Lines with their translations."""
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        return list(pairs(lines, "source TAB target"))
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        source, target = (_tokenizer_of([pair[side] for pair in records], text, train) for side in (0, 1))
+        return Codec(source, target=target)
+
+    def encode(self, records: list[Any], codec: Codec) -> Pairs:
+        assert codec.target is not None
+        return Pairs(
+            codec.tokenizer.encode_lines([source for source, _ in records]),
+            codec.target.encode_lines([target for _, target in records]),
+        )
+
+
+class Music(TaskText):
+    """Pieces of music; conditioned, each with the genre that is its x<1>."""
+
+    def __init__(self, *, conditioned: bool) -> None:
+        self.conditioned = conditioned
+
+    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+        records = []
+        for line, place in numbered(lines):
+            genre, piece = columns(line, "genre TAB piece", place) if self.conditioned else ("", line)
+            if self.conditioned:
+                check_label(genre, known, "genre", place)
+            steps = parsed(piece, parse_piece, place)
+            if not steps:
+                raise CorpusError(f"a piece without steps, {place}", hint="leave the line out")
+            records.append((genre, steps))
+        return records
+
+    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+        keys = {*PIANO, *chain.from_iterable(chain.from_iterable(steps) for _, steps in everything)}
+        vocabulary = Vocabulary((EOS, UNK, *map(str, range(min(keys), max(keys) + 1))))
+        labels = _sorted_labels(self.labels(everything)) if self.conditioned else ()
+        return Codec(Tokenizer(make_splitter("word", "whitespace", lowercase=False), vocabulary), labels)
+
+    def encode(self, records: list[Any], codec: Codec) -> Pieces:
+        keys = codec.tokenizer.vocabulary.ids
+        offsets = _offsets(len(steps) for _, steps in records)
+        roll = np.zeros((int(offsets[-1]), len(keys) - SPECIAL), np.uint8)
+        for number, step in enumerate(chain.from_iterable(steps for _, steps in records)):
+            for key in step:
+                if str(key) not in keys:
+                    raise CorpusError(f"the key {key} was not in the training", hint="the model has no output for it")
+                roll[number, keys[str(key)] - SPECIAL] = 1
+        labels = codec.label_ids(self.labels(records)) if self.conditioned else None
+        return Pieces(roll, offsets, labels, len(codec.labels))
+
+
+def task_text(task: str, text: TextConfig, *, conditioned: bool) -> TaskText:
+    """Give what reads the corpus of a task."""
+    if task == "lm":
+        return Conditioned() if conditioned else Lines(text.unit)
+    if task == "music":
+        return Music(conditioned=conditioned)
+    return TASK_TEXTS[task]()
+
+
+TASK_TEXTS: dict[str, type[TaskText]] = {
+    "cloze": Cloze,
+    "tag": Tagged,
+    "classify": Labelled,
+    "translate": Translated,
+}
+
+
+def _split(records: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any]]:
+    learned, held_out = ([records[i] for i in part] for part in split_lines(len(records), fraction, seed))
+    if not learned:
+        raise CorpusError("the corpus is empty", hint="name a file with a record in it")
+    return learned, held_out
+
+
+def _sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(labels)))
+
+
+def _offsets(lengths: Iterable[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
+
+
+def _splitter(text: TextConfig) -> Splitter:
+    return make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
+
+
+def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
+    splitter = _splitter(text)
+    return Tokenizer(splitter, _vocabulary_of(splitter.count(texts), train))
+
+
+def _vocabulary_of(counts: dict[str, int], train: TrainConfig) -> Vocabulary:
+    vocabulary = Vocabulary.build(counts, max_size=train.vocab_size, min_count=train.min_count)
+    if len(vocabulary) == SPECIAL:
+        hint = "lower --min-count" if counts else "give a corpus with at least one word in it"
+        raise CorpusError("no token is left in the vocabulary", hint=hint)
+    return vocabulary
