@@ -69,10 +69,18 @@ class Sample:
 
 
 class Sampler:
-    """Draws texts from a language model; each is a function of the prompt, the seed and its number."""
+    """Draws texts from a language model; each is a function of the prompt, the seed and its number.
 
-    def __init__(self, language_model: LanguageModel, config: SampleConfig) -> None:
+    label: what a conditioned model reads first. Raises UsageError where that is none it knows, or not asked for.
+    """
+
+    def __init__(self, language_model: LanguageModel, config: SampleConfig, *, label: str | None = None) -> None:
         self.language_model, self.config = language_model, config
+        self._first = NOTHING
+        if language_model.is_conditioned:
+            self._first = len(language_model.tokenizer.vocabulary) + language_model.label_number(label)
+        elif label is not None:
+            raise UsageError("--class with a model that knows none", hint="train one with --condition")
         self._model = language_model.model
         self._banned = () if config.allow_unk else (UNK_ID,)
         self._prompt_workspace, self._step_workspace = self._model.workspace(), self._model.workspace()
@@ -130,7 +138,7 @@ class Sampler:
             log_probs = columns[:, 0]
 
     def _read(self, ids: list[int]) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
-        inputs = np.array([NOTHING, *ids], np.int32)[:, None]
+        inputs = np.array([self._first, *ids], np.int32)[:, None]
         state = self._model.zero_state(1)
         for start in range(0, len(inputs), _PROMPT_STEPS):
             part = inputs[start : start + _PROMPT_STEPS]

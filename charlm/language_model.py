@@ -45,6 +45,11 @@ class LanguageModel:
         return self.model.config.task
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that a model of its task is for."""
+        return COMMANDS[self.task]
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The tags, the classes, or what a conditioned model can be told to begin with."""
         return self.codec.labels
@@ -64,11 +69,18 @@ class LanguageModel:
         """What reads a corpus of the model's task."""
         return task_text(self.task, self.text, conditioned=self.is_conditioned)
 
+    def label_number(self, label: str | None) -> int:
+        """Give the number of the label to begin with; raises UsageError where none is given, or none that is known."""
+        if label not in self.labels:
+            what = "no class is given" if label is None else f"the class {label!r} was never seen in training"
+            listed = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
+            raise UsageError(what, hint=f"name one with --class: {listed}")
+        return self.labels.index(label)
+
     def require(self, command: str) -> None:
         """Raise UsageError, naming the command that is meant, where the model is not one for `command`."""
-        fitting = COMMANDS[self.task]
-        if command not in fitting:
+        if command not in self.commands:
             raise UsageError(
                 f"{command} with a model of the task {self.task}",
-                hint=f"such a model is for: {', '.join(f'charlm {name}' for name in fitting)}",
+                hint=f"such a model is for: {', '.join(f'charlm {name}' for name in self.commands)}",
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,11 +13,13 @@ from charlm.evaluation import perplexity
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches import NO_TARGET, Batch
+from charlm.text.corpus import windows
+from charlm.text.dataset import joined
+from charlm.text.records import pairs
 
 _STEPS = 128  # tokens of a line that are worked on at a time
 _GROUP_TOKENS = 1 << 17  # of lines side by side, with their padding
 _WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
-_WINDOW_CHARACTERS = 1 << 22  # or fewer, where lines are long
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Score:
     """The probability of one line.
 
     text: the line; nats: -ln P(line); tokens: how many were predicted, with `<EOS>`; oov: how many of them the
-    vocabulary lacks; oov_nats: their share of `nats`; token_scores: one for each, where asked for
+    vocabulary lacks; oov_nats: their share of `nats`; token_scores: one for each, where asked for; label: what a
+    conditioned model was told
+
+    Of a cloze model, the sum of -ln P(token | all others) is no probability of the line: a pseudo-log-probability.
     """
 
     text: str
@@ -45,6 +50,7 @@ class Score:
     oov_nats: float
     has_eos: bool = True
     token_scores: list[TokenScore] = field(default_factory=list)
+    label: str = ""
 
     @property
     def log10p(self) -> float:
@@ -75,7 +81,8 @@ class Scorer:
     those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
     left; window: lines read ahead at most, None for as many as serve speed
 
-    A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`.
+    A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`. A
+    conditioned model's lines are label TAB text, and the label is read first. A cloze model predicts no `<EOS>`.
     """
 
     def __init__(
@@ -90,7 +97,9 @@ class Scorer:
     ) -> None:
         self.language_model = language_model
         self.batch_size = 1 if carry_state else batch_size
-        self.has_eos, self.per_token, self.carry_state = has_eos, per_token, carry_state
+        self.is_cloze = language_model.task == "cloze"
+        self.has_eos = has_eos and not self.is_cloze
+        self.per_token, self.carry_state = per_token, carry_state
         self.window = window if window is not None else _WINDOW * batch_size
         model = language_model.model
         self._workspace = model.workspace()
@@ -99,27 +108,44 @@ class Scorer:
 
     def score(self, lines: Iterable[str]) -> Iterator[Score]:
         """Yield a score for each line, in order; memory does not grow with their number."""
-        for window in self._windows(iter(lines)):
-            ids, offsets = self.language_model.tokenizer.encode_lines(window)
+        for window in windows(self._records(lines), self.window, size=lambda record: len(record[1])):
+            labels, texts = zip(*window, strict=True)
+            ids, offsets = self.language_model.tokenizer.encode_lines(texts)
             tokens = [ids[start:end] for start, end in pairwise(offsets)]
-            nats: list[np.ndarray] = [np.empty(0)] * len(window)
-            for chosen in self._groups([len(line) for line in tokens]):
-                for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen]), strict=True):
-                    nats[i] = of_line
-            for line, line_tokens, of_line in zip(window, tokens, nats, strict=True):
+            nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
+            for label, line, line_tokens, of_line in zip(labels, texts, tokens, nats, strict=True):
                 scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
-                yield self._score(line, line_tokens[:scored], of_line[:scored])
+                yield self._score(label, line, line_tokens[:scored], of_line[:scored])
 
-    def _windows(self, lines: Iterator[str]) -> Iterator[list[str]]:
-        while window := list(islice(lines, 1)):
-            characters = len(window[0])
-            while len(window) < self.window and characters < _WINDOW_CHARACTERS:
-                line = next(lines, None)
-                if line is None:
-                    break
-                window.append(line)
-                characters += len(line)
-            yield window
+    def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Give the label, if any, and the text of each line."""
+        if self.language_model.is_conditioned:
+            return pairs(lines, "label TAB text", set(self.language_model.labels))
+        return (("", line) for line in lines)
+
+    def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
+        """Give -ln P of each token of each line, lines of like length side by side."""
+        first = np.full(len(tokens), self._before, np.int32)
+        if self.language_model.is_conditioned:
+            first[:] = self.language_model.codec.first_inputs(labels)
+        nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
+        for chosen in self._groups([len(line) for line in tokens]):
+            if self.carry_state:
+                first[chosen] = self._before
+            for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen], first[chosen]), strict=True):
+                nats[i] = of_line
+        return nats
+
+    def _pseudo_nats(self, tokens: list[np.ndarray]) -> list[np.ndarray]:
+        """Give -ln P(token | all others) of each token of each line, `<EOS>` left out."""
+        model = self.language_model.model
+        sequences = joined([line[:-1] for line in tokens])
+        nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
+        for batch, numbers, begins, lanes in sequences.batches(self.batch_size, _STEPS).placed():
+            of_each, _ = model.nats(batch, model.zero_state(batch.lanes), self._workspace)
+            for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
+                nats[i] = of_each[begin : begin + len(tokens[i]) - 1, lane]
+        return nats
 
     def _groups(self, lengths: list[int]) -> Iterator[list[int]]:
         """Yield the lines to read side by side: of like length, and the fewer the longer they are."""
@@ -132,8 +158,8 @@ class Scorer:
             group.append(i)
         yield group
 
-    def _nats(self, lines: list[np.ndarray]) -> list[np.ndarray]:
-        """Give -ln P of each token of lines side by side, the shorter ones padded at their ends."""
+    def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
+        """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""
         model = self.language_model.model
         longest = max(len(line) for line in lines)
         targets = np.full((longest, len(lines)), NO_TARGET, np.int32)
@@ -142,7 +168,7 @@ class Scorer:
             targets[: len(line), column] = line
             inputs[1 : len(line), column] = line[:-1]
         state = model.zero_state(len(lines))
-        inputs[0] = self._before
+        inputs[0] = first
         if self.carry_state:
             state = self._carried
         parts = [np.empty((0, len(lines)))]
@@ -156,7 +182,7 @@ class Scorer:
         nats = np.concatenate(parts)
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 
-    def _score(self, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+    def _score(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
         unknown = ids == UNK_ID
         vocabulary = self.language_model.tokenizer.vocabulary
         each = []
@@ -166,6 +192,5 @@ class Scorer:
                 TokenScore(surface[at] if at < len(surface) else vocabulary.token_of(int(i)), float(n), bool(u), int(i))
                 for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
             ]
-        return Score(
-            line, float(nats.sum()), ids.size, int(unknown.sum()), float(nats[unknown].sum()), self.has_eos, each
-        )
+        of_unknown = float(nats[unknown].sum())
+        return Score(line, float(nats.sum()), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)

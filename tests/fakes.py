@@ -1,6 +1,7 @@
 """A model that is a rule written down: what `Sampler` asks of a `Model`, with every call on record."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class FakeModel:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.ops = NumpyBackend()
+        self.config = SimpleNamespace(task="lm")
         self.reads: list[int] = []
         self.calls: list[int] = []
         self._workspaces: list[object] = []

@@ -114,7 +114,7 @@ def test_a_line_is_worth_the_same_beside_any_others(unit, dtype, tolerance):
 
 
 def test_scoring_goes_on_where_a_long_line_fills_a_window(monkeypatch):
-    monkeypatch.setattr("charlm.scoring._WINDOW_CHARACTERS", 50)
+    monkeypatch.setattr("charlm.text.corpus.WINDOW_SIZE", 50)
     lm = random_model("abc")
     lines = random_lines("abc", 40, 30)
     assert [score.text for score in Scorer(lm).score(lines)] == lines
@@ -275,7 +275,7 @@ def test_no_more_lines_are_read_than_the_window_has(window):
 
 
 def test_long_lines_are_not_read_ahead(monkeypatch):
-    monkeypatch.setattr("charlm.scoring._WINDOW_CHARACTERS", 1000)
+    monkeypatch.setattr("charlm.text.corpus.WINDOW_SIZE", 1000)
     read = 0
 
     def lines():

@@ -14,9 +14,11 @@ import typer
 from charlm import __version__
 from charlm.cli import ui
 from charlm.cli.evaluate import evaluate
+from charlm.cli.fill import fill
 from charlm.cli.generate import generate
-from charlm.cli.inspect import inspect
+from charlm.cli.inspect import InspectCommand, inspect
 from charlm.cli.options import Command
+from charlm.cli.predict import predict
 from charlm.cli.score import score
 from charlm.cli.train import train
 from charlm.cli.vocab import vocab
@@ -29,8 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, generate, score, evaluate, inspect, vocab):
-    app.command(command.__name__, cls=Command)(command)
+for command in (train, generate, score, evaluate, fill, predict, inspect, vocab):
+    app.command(command.__name__, cls=InspectCommand if command is inspect else Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,17 @@ def loss_chart(history: Sequence[dict[str, Any]]) -> list[str]:
         for mark, key in (("·", "train_nats"), ("o", "valid_nats"))
     }
     return [*chart(curves, y="nats", x="step"), "          · train   o valid"]
+
+
+def decay_chart(norms: dict[str, list[float]]) -> list[str]:
+    """Draw how gradients fall with the distance k, in powers of ten, a letter for each model."""
+    marks = "abcdefghijklmnopqrstuvwxyz"
+    curves: dict[str, list[tuple[float, float]]] = {
+        mark: [(k, math.log10(norm)) for k, norm in enumerate(of_model) if norm > 0]
+        for mark, of_model in zip(marks, norms.values(), strict=False)
+    }
+    legend = "   ".join(f"{mark} {name}" for mark, name in zip(marks, norms, strict=False))
+    return [*chart(curves, y="log10", x="k"), f"          {legend}"]
 
 
 def chart(curves: dict[str, list[tuple[float, float]]], *, x: str, y: str) -> list[str]:

@@ -7,27 +7,39 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import BatchSize, Device, FilesArgument, ModelArgument, Threads, input_lines, open_model
+from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, input_lines, open_model
 
 
 def evaluate(
     model: ModelArgument,
     files: FilesArgument = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    beam: Beam = 1,
     batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Print how well a model predicts a corpus.
+    """Print how well a model does on a whole corpus, which is of the kind that it was trained on.
 
     \b
     charlm evaluate shakespeare.safetensors valid.txt
     tail -c 111540 tinyshakespeare.txt | charlm evaluate shakespeare.safetensors --format jsonl
+    charlm evaluate tags.safetensors tagged.tsv                     accuracy, F1
+    charlm evaluate spanish.safetensors pairs.tsv --beam 5          BLEU, chrF
     """
-    language_model = open_model(model, device)
+    language_model = open_model(model, device, "evaluate")
 
-    from charlm.evaluation import evaluate_text
+    from charlm.errors import UsageError
+    from charlm.figures import figures
 
+    if beam > 1 and language_model.task != "translate":
+        raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
     with language_model.model.ops.threads(threads):
-        record = evaluate_text(language_model, input_lines(files), batch_size=batch_size)
-    ui.write_records([record], format, ui.Output())
+        record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam)
+    rows = record.pop("by_source_length", []) if format != "jsonl" else []
+    output = ui.Output()
+    ui.write_records([record], format, output)
+    if rows and format == "text":
+        for row in rows:
+            output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {row['bleu']:.4f}")
+        output.close()

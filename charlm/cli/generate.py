@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +26,12 @@ def generate(
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this mass.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before TEXT; repeatable.")] = None,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <UNK> be drawn.")] = False,
+    label: Annotated[
+        str | None, typer.Option("--class", metavar="LABEL", help="What a conditioned model is to begin with.")
+    ] = None,
+    midi: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="music: write the piece as a MIDI file, too.")
+    ] = None,
     seed: Seed = None,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
     unbuffered: Unbuffered = False,
@@ -37,36 +45,102 @@ def generate(
     charlm generate shakespeare.safetensors -p "ROMEO:" -l 500 --seed 1
     echo "the apple and" | charlm generate kitchen.safetensors -p - --top-k 5
     charlm generate names.safetensors -n 1000 --format jsonl | jq .log10p
+    charlm generate places.safetensors --class elf -n 5             train --condition
+    charlm generate tunes.safetensors --class waltz -l 48 --midi waltz.mid
     """
     from charlm.config import SampleConfig
+    from charlm.errors import UsageError
 
     config = SampleConfig(length, temperature, top_k, top_p, tuple(stop or ()), allow_unk)
     text = _read_prompt() if prompt == "-" else prompt
-    language_model = open_model(model, device)
+    language_model = open_model(model, device, "generate")
     if seed is None:
         seed = choose_seed()
         ui.note(f"seed {seed}")
+    output = ui.Output(unbuffered=unbuffered)
+    with language_model.model.ops.threads(threads):
+        if language_model.task == "music":
+            _refuse_of_music(top_k, top_p, stop, midi, num_samples)
+            records = _pieces(language_model, config, text, label, seed, num_samples, midi)
+        else:
+            if midi is not None:
+                raise UsageError("--midi with a model of text", hint="train one with --task music")
+            records = _texts(language_model, config, text, label, seed, num_samples)
+        for pieces, record in records:
+            for piece in pieces:
+                if format == "text":
+                    output.write(piece)
+            output.line("" if format == "text" else ui.strict_json({**record(), "seed": seed}))
+    output.close()
 
+
+def _texts(
+    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int
+) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
+    """Yield for each text its pieces, as they are drawn, and what makes its record once they are."""
     import math
 
     from charlm.generation import Sample, Sampler
 
-    sampler = Sampler(language_model, config)
-    if unknown := sampler.unknown(text):
+    sampler = Sampler(language_model, config, label=label)
+    if unknown := sampler.unknown(prompt):
         shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         ui.warn(f"the prompt has tokens that the model does not know, read as <UNK>: {shown}")
-    output = ui.Output(unbuffered=unbuffered)
-    with language_model.model.ops.threads(threads):
-        for number in range(num_samples):
-            if format == "text":
-                for piece in sampler.pieces(text, seed=seed, number=number):
-                    output.write(piece)
-                output.write("\n")
-                continue
-            sample: Sample = sampler.sample(text, seed=seed, number=number)
-            record = {"text": sample.text, "tokens": sample.tokens, "log10p": sample.log_prob / math.log(10.0)}
-            output.line(ui.strict_json({**record, "unk_mass_rejected": sample.unk_mass_rejected, "seed": seed}))
-    output.close()
+    for number in range(count):
+        sample = Sample()
+
+        def pieces(sample: Sample = sample, number: int = number) -> Iterator[str]:
+            for piece in sampler.pieces(prompt, seed=seed, number=number, into=sample):
+                sample.text += piece
+                yield piece
+
+        def record(sample: Sample = sample) -> dict[str, Any]:
+            known = {"text": sample.text, "tokens": sample.tokens, "log10p": sample.log_prob / math.log(10.0)}
+            return {**known, "unk_mass_rejected": sample.unk_mass_rejected} | ({"label": label} if label else {})
+
+        yield pieces(), record
+
+
+def _pieces(
+    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, midi: Path | None
+) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
+    """Yield for each piece of music its steps, as they are drawn, and what makes its record once they are."""
+    import math
+
+    from charlm.music import Piece, PieceSampler, write_midi
+
+    sampler = PieceSampler(language_model, config)
+    for number in range(count):
+        drawn = Piece()
+
+        def steps(drawn: Piece = drawn, number: int = number) -> Iterator[str]:
+            space = ""
+            for step in sampler.steps(prompt, label=label, seed=seed, number=number, into=drawn):
+                yield space + step
+                space = " "
+            if midi is not None:
+                write_midi(midi, drawn.steps)
+
+        def record(drawn: Piece = drawn) -> dict[str, Any]:
+            known = {"text": drawn.text, "tokens": drawn.text.split(), "log10p": drawn.log_prob / math.log(10.0)}
+            return known | ({"label": label} if label else {})
+
+        yield steps(), record
+
+
+def _refuse_of_music(
+    top_k: int | None, top_p: float | None, stop: list[str] | None, midi: Path | None, count: int
+) -> None:
+    from charlm.errors import UsageError
+    from charlm.files import check_writable
+
+    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop)):
+        if given:
+            raise UsageError(f"{flag} with a model of music", hint="each key is drawn by itself: leave it out")
+    if midi is not None:
+        if count > 1:
+            raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
+        check_writable(midi)
 
 
 def _read_prompt() -> str:

@@ -1,18 +1,52 @@
-"""`charlm inspect`: what is in a model file."""
+"""`charlm inspect`: what is in a model file, and how far back in time it can learn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import ModelArgument, open_model
+from charlm.cli.options import Command, input_lines, open_model
+
+PICTURES = (".svg", ".png")
+_OPTIONAL: dict[
+    str, Callable[[str], bool]
+] = {  # options whose value may be left out -> whether the argument after one is its value
+    "--plot": lambda argument: argument.lower().endswith(PICTURES),
+    "--gradients": lambda argument: not argument.endswith(".safetensors"),
+}
+
+
+class InspectCommand(Command):
+    """A command with options whose value may be left out, which Typer does not know: `-` then stands for it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `-` where a value is left out."""
+        completed: list[str] = []
+        for number, argument in enumerate(args):
+            completed.append(argument)
+            if argument in _OPTIONAL:
+                following = args[number + 1 : number + 2]
+                given = following and (following[0] == "-" or not following[0].startswith("-"))
+                if not (given and (following[0] == "-" or _OPTIONAL[argument](following[0]))):
+                    completed.append("-")
+        return super().parse_args(ctx, completed)
 
 
 def inspect(
-    model: ModelArgument,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw the loss curves.")] = False,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model files.", show_default=False)],
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="Draw the curves, in characters or as a picture: FILE.svg, FILE.png."),
+    ] = None,
+    gradients: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="Measure on a text how far back in time gradients reach."),
+    ] = None,
+    longest: Annotated[int, typer.Option(min=1, max=1000, help="Steps back at most, of --gradients.")] = 24,
     vocabulary: Annotated[
         bool, typer.Option("--vocabulary", help="Print the tokens instead, one a line, by id.")
     ] = False,
@@ -24,30 +58,96 @@ def inspect(
     charlm inspect names.safetensors
     charlm inspect names.safetensors --plot
     charlm inspect names.safetensors --format jsonl | jq .history
+    charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
     """
-    language_model = open_model(model, "cpu")
+    picture = None if plot in (None, "-") else Path(str(plot))
+    if picture is not None:
+        _check_picture(picture)
+    opened = {str(path): open_model(path, "cpu") for path in models}
     output = ui.Output()
+    if gradients is not None:
+        _gradients(opened, gradients, longest, format, plot, output)
+    else:
+        for name, language_model in opened.items():
+            _inspect(
+                name, language_model, output, vocabulary=vocabulary, format=format, plot=plot, many=len(models) > 1
+            )
+        if picture is not None:
+            from charlm.cli import pictures
+
+            pictures.losses({_short(name): one.history for name, one in opened.items()}, picture)
+    output.close()
+
+
+def _check_picture(path: Path) -> None:
+    from charlm.errors import UsageError
+    from charlm.files import check_writable
+
+    if path.suffix.lower() not in PICTURES:
+        raise UsageError(f"--plot {path}", hint="name a picture that ends in .svg or .png, or nothing")
+    check_writable(path)
+
+
+def _short(name: str) -> str:
+    return Path(name).name.removesuffix(".safetensors")
+
+
+def _inspect(
+    name: str, language_model: Any, output: ui.Output, *, vocabulary: bool, format: str, plot: str | None, many: bool
+) -> None:
+    if many and format == "text":
+        output.line(f"== {name}")
     if vocabulary:
         for token in language_model.tokenizer.vocabulary.tokens:
             output.line(ui.tsv_field(token) if format == "text" else ui.strict_json({"token": token}))
     elif format == "jsonl":
-        output.line(ui.strict_json(_record(language_model)))
+        output.line(ui.strict_json({**_record(language_model), **({"model": name} if many else {})}))
     else:
         for line in _describe(language_model):
             output.line(line)
-    if plot and format == "text":
+    if plot == "-" and format == "text":
         from charlm.cli.chart import loss_chart
 
         for line in loss_chart(language_model.history):
             output.line(line)
-    output.close()
+
+
+def _gradients(
+    opened: dict[str, Any], file: str, longest: int, format: str, plot: str | None, output: ui.Output
+) -> None:
+    """Print the norms of each model's gradients by the distance in time, and draw them."""
+    from charlm.cli.chart import decay_chart
+    from charlm.vanishing import gradient_decay
+
+    lines = list(input_lines([file]))
+    decays = {_short(name): gradient_decay(one, lines, longest=longest) for name, one in opened.items()}
+    if format == "jsonl":
+        for name, decay in zip(opened, decays.values(), strict=True):
+            norms = [{"k": k, "norm": float(norm)} for k, norm in enumerate(decay.norms)]
+            output.line(ui.strict_json({"model": name, "gradients": norms, "half_life": decay.half_life}))
+    else:
+        width = max(12, *(len(name) + 2 for name in decays))
+        output.line("mean norm of dL<t>/da<t-k>")
+        output.line(f"{'k':>9}" + "".join(f"{name:>{width}}" for name in decays))
+        for k in range(max(len(decay.norms) for decay in decays.values())):
+            cells = (f"{decay.norms[k]:.3e}" if k < len(decay.norms) else "" for decay in decays.values())
+            output.line(f"{k:>9}" + "".join(f"{cell:>{width}}" for cell in cells))
+        output.line(f"{'half-life':>9}" + "".join(f"{decay.half_life:>{width}.2f}" for decay in decays.values()))
+        for line in decay_chart({name: decay.norms.tolist() for name, decay in decays.items()}):
+            output.line(line)
+    if plot not in (None, "-"):
+        from charlm.cli import pictures
+
+        pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
 
 
 def _record(language_model: Any) -> dict[str, Any]:
     parts = (language_model.text, language_model.model.config, language_model.train)
     shapes = language_model.model.parameters.shapes
     return {
-        "task": "lm",
+        "task": language_model.task,
+        "commands": [f"charlm {name}" for name in language_model.commands],
+        "labels": list(language_model.labels),
         "config": {name: value for part in parts for name, value in part.to_dict().items()},
         "parameters": language_model.model.parameters.count,
         "arrays": {name: list(shape) for name, shape in shapes.items()},
@@ -58,7 +158,7 @@ def _record(language_model: Any) -> dict[str, Any]:
 
 def _describe(language_model: Any) -> list[str]:
     record = _record(language_model)
-    lines = [f"task           {record['task']}"]
+    lines = [f"task           {record['task']}, for {', '.join(record['commands'])}"]
     for title, part in (
         ("text", language_model.text),
         ("network", language_model.model.config),
@@ -70,6 +170,12 @@ def _describe(language_model: Any) -> list[str]:
     lines.append(
         f"vocabulary     {len(tokens):,}: {' '.join(map(repr, tokens[2:12]))}{' ...' if len(tokens) > 12 else ''}"
     )
+    if record["labels"]:
+        labels = record["labels"]
+        lines.append(f"labels         {len(labels):,}: {' '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}")
+    if language_model.codec.target is not None:
+        target = language_model.codec.target.vocabulary.tokens
+        lines.append(f"target         {len(target):,}: {' '.join(map(repr, target[2:12]))}")
     lines.append(f"parameters     {record['parameters']:,}")
     lines += [f"  {name:<20} {' x '.join(map(str, shape))}" for name, shape in record["arrays"].items()]
     if record["history"]:

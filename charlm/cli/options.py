@@ -61,6 +61,7 @@ Threads = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Threads of the matrix products.", show_default="all")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences side by side.")]
+Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: beginnings that are kept at each step.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Hand over each result at once.")]
 
 
@@ -71,12 +72,15 @@ def choose_seed() -> int:
     return secrets.randbelow(1 << 31)
 
 
-def open_model(path: Path, device: str) -> Any:
-    """Open a model file on a device."""
+def open_model(path: Path, device: str, command: str | None = None) -> Any:
+    """Open a model file on a device; raises UsageError where a model of its task is not for `command`."""
     from charlm.backends import get_backend
     from charlm.checkpoint import load
 
-    return load(path, get_backend(device)).language_model
+    language_model = load(path, get_backend(device)).language_model
+    if command is not None:
+        language_model.require(command)
+    return language_model
 
 
 def _is_text(line: str) -> bool:
@@ -97,8 +101,11 @@ def input_lines(files: list[str] | None) -> Any:
     if "-" in paths and ui.is_terminal(sys.stdin):
         ui.note("reading standard input, to its end (Ctrl-D)")
     warned = False
-    for line in read_lines(paths, errors="keep"):
+
+    def watch(line: str) -> None:
+        nonlocal warned
         if not warned and not line.isascii() and not _is_text(line):
             ui.warn("the text has bytes that are no UTF-8: characters, or parts of words, that no model knows")
             warned = True
-        yield line
+
+    return read_lines(paths, errors="keep", watch=watch)

@@ -36,6 +36,13 @@ def score(
     carry_state: Annotated[
         bool, typer.Option("--carry-state", help="Read the lines as one text; for stream models.")
     ] = False,
+    suspect: Annotated[
+        bool,
+        typer.Option("--suspect", help="cloze: name tokens that both sides find unlikely, and likelier ones."),
+    ] = False,
+    suspect_factor: Annotated[
+        float, typer.Option(min=1.0, help="How many times as likely the other is to be.")
+    ] = 100.0,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -48,14 +55,24 @@ def score(
     printf 'the apple and pair salad\\nthe apple and pear salad\\n' | charlm score kitchen.safetensors -
     charlm score log.safetensors app.log | sort -n | head           the oddest lines of a log
     charlm score kitchen.safetensors nbest.txt --format text        just the numbers, for rescoring
+    echo 'the apple and pair salad' | charlm score cloze.safetensors --suspect
     """
-    language_model = open_model(model, device)
-    if carry_state and not language_model.is_stream:
-        from charlm.errors import UsageError
+    language_model = open_model(model, device, "score")
 
+    from charlm.errors import UsageError
+
+    if carry_state and not language_model.is_stream:
         raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
+    is_cloze = language_model.task == "cloze"
+    if is_cloze and format in ("kenlm", "srilm"):
+        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
+    if suspect and not is_cloze:
+        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
+    if suspect and (per == "token" or format == "text"):
+        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
 
     from charlm.cli import lm_formats
+    from charlm.cloze import suspects
     from charlm.scoring import Scorer
 
     if format in ("kenlm", "srilm") and (per == "token" or log_base != "10"):
@@ -70,9 +87,19 @@ def score(
     )
     output = ui.Output(unbuffered=unbuffered)
     key, unit = _BASES[log_base]
+    key = "pseudo_" + key if is_cloze else key
     with language_model.model.ops.threads(threads):
         scores = scorer.score(input_lines(files))
-        if format == "kenlm":
+        if suspect:
+            found = suspects(
+                language_model,
+                input_lines(files),
+                factor=suspect_factor,
+                batch_size=batch_size,
+                window=1 if unbuffered else None,
+            )
+            lines = _suspects(found, key, unit, format)
+        elif format == "kenlm":
             lines = lm_formats.kenlm(scores)
         elif format == "srilm":
             lines = lm_formats.srilm(scores)
@@ -81,7 +108,7 @@ def score(
         elif format == "text":
             lines = _text(scores, unit, per)
         else:
-            lines = _tsv(scores, key, unit, per)
+            lines = _tsv(scores, key, unit, per, labelled=language_model.is_conditioned)
         for line in lines:
             output.line(line)
     output.close()
@@ -91,12 +118,14 @@ def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
     record = {
         "text": score.text,
         key: -score.nats / unit + 0.0,
-        "prob": score.prob,
+        _named("prob", key): score.prob,
         "tokens": score.tokens,
         "oov": score.oov,
-        "perplexity": score.perplexity,
-        "bits_per_char": score.bits_per_char,
+        _named("perplexity", key): score.perplexity,
+        _named("bits_per_char", key): score.bits_per_char,
     }
+    if score.label:
+        record["label"] = score.label
     if per == "token":
         record["token_scores"] = [
             {"token": t.token, key: -t.nats / unit + 0.0, "oov": t.oov} for t in score.token_scores
@@ -110,12 +139,41 @@ def _text(scores: Any, unit: float, per: str) -> Iterator[str]:
         yield " ".join(f"{-n / unit + 0.0:.4f}" for n in nats)
 
 
-def _tsv(scores: Any, key: str, unit: float, per: str) -> Iterator[str]:
+def _named(name: str, key: str) -> str:
+    """Give the name of a figure that is one of the pseudo-probability, where the key is of that."""
+    return f"pseudo_{name}" if key.startswith("pseudo_") else name
+
+
+def _suspects(found: Any, key: str, unit: float, format: str) -> Iterator[str]:
+    """Write each line with its suspects: token > what is likelier there."""
+    if format == "tsv":
+        yield f"{key}\ttokens\toov\tsuspects\ttext"
+    for score, suspicious in found:
+        if format == "jsonl":
+            listed = [
+                {
+                    "position": one.position,
+                    "token": one.token,
+                    key: -one.nats / unit,
+                    "suggestion": one.suggestion.token,
+                    "prob": one.suggestion.prob,
+                }
+                for one in suspicious
+            ]
+            yield ui.strict_json({**_record(score, key, unit, "line"), "suspects": listed})
+        else:
+            named = " ".join(ui.tsv_field(f"{one.token}>{one.suggestion.token}") for one in suspicious)
+            yield f"{-score.nats / unit + 0.0:.4f}\t{score.tokens}\t{score.oov}\t{named}\t{score.text}"
+
+
+def _tsv(scores: Any, key: str, unit: float, per: str, *, labelled: bool) -> Iterator[str]:
     """With --per token, a line for each token, numbered by line; one line in is one line out only with --per line."""
     if per == "line":
-        yield f"{key}\ttokens\toov\tperplexity\ttext"
+        label = ["label"] if labelled else []
+        yield "\t".join([key, "tokens", "oov", _named("perplexity", key), *label, "text"])
         for s in scores:
-            yield f"{-s.nats / unit + 0.0:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{s.text}"
+            text = f"{s.label}\t{s.text}" if labelled else s.text
+            yield f"{-s.nats / unit + 0.0:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{text}"
         return
     yield f"line\ttoken\t{key}\toov"
     for number, s in enumerate(scores, start=1):

@@ -32,7 +32,7 @@ from charlm.randomness import INITIALISE, generator
 
 LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
 
-TIED_RMS = 0.1  # of an embedding that is the output layer too: as large as that one begins
+EMBEDDING_RMS = 0.1  # large enough to tell tokens apart, small enough for rare ones to be moved by a few examples
 _VOICES = 4  # keys that sound at once, about
 _SPECIAL = 2  # `<EOS>` and `<UNK>`, for which music has no unit
 _OTHER_PLACES = 1000  # where the dropouts of a second stack are counted from
@@ -150,7 +150,7 @@ class _Network:
             layers["input"] = MultiHot(ops, keys + config.labels)
             rms = math.sqrt(_VOICES / keys)
         elif config.embedding_size:
-            rms = TIED_RMS if config.tie_weights else 1.0
+            rms = EMBEDDING_RMS
             with_dropout("input", Embedding(ops, tokens, config.embedding_size, rms=rms))
         elif projected:
             layers["input"] = Embedding(ops, tokens, sides * len(make_cell.gates) * H)

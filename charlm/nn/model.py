@@ -59,10 +59,15 @@ class Model:
             self._encoder_backward(d_state, ws)
         return loss, state
 
-    def nats(self, batch: Batch, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
-        """Give -ln P(target) at each step, float64 [T, B], 0 where there is no target, and the state after."""
+    def nats(
+        self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
+    ) -> tuple[np.ndarray, State]:
+        """Give -ln P(target) at each step, float64 [T, B], 0 where there is no target, and the state after.
+
+        best [T, B]: overwritten with the likeliest choice at each step, where given
+        """
         y, state = self._forward(batch, state, ws, None)
-        return self.head.nats(y, batch.targets, ws.scope("head")), state
+        return self.head.nats(y, batch.targets, ws.scope("head"), best=best), state
 
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""

@@ -87,8 +87,14 @@ class Recurrent(Layer):
                 if buffers.c is not None:
                     d.c *= keep[t]
         self.cell.weight_grads(buffers.all_steps, ws)
+        ws.keep("d_a", buffers.all_steps.d_a)
         dx = buffers.all_steps.z if self.projected else buffers.d_ax[:, self.n_out :]
         return dx, tuple(getattr(d, name).copy() for name in self.cell.states)
+
+    def state_grads(self, ws: Workspace) -> Array:
+        """Give dL/da<t-1> for t = 1 ... T, `[T, H, B]`, as the last backward brought it; the workspace's."""
+        grads: Array = ws.kept("d_a")
+        return grads
 
     def _buffers(self, ws: Workspace, T: int, batch: int) -> SimpleNamespace:
         buffers: SimpleNamespace = ws.views((T, batch), lambda: self._make_buffers(ws, T, batch))

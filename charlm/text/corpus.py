@@ -7,9 +7,10 @@ import io
 import shlex
 import sys
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, Literal, Protocol
+from itertools import islice
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,10 @@ STANDARD_INPUT = "-"
 
 Errors = Literal["strict", "keep"]
 
+Item = TypeVar("Item")
+
 _BLOCK_BYTES = 1 << 20
+WINDOW_SIZE = 1 << 22  # characters of lines that are read ahead
 _GZIP_MARK = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
 # UTF-32 first: its little-endian mark starts with the one of UTF-16.
@@ -69,7 +73,27 @@ def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield line, lines.place if isinstance(lines, Lines) else f"line {number}"
 
 
-def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Digest | None = None) -> Lines:
+def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Yield items in groups to be worked on together: at most `count`, fewer where they are large."""
+    remaining = iter(items)
+    while window := list(islice(remaining, 1)):
+        total = size(window[0])
+        while len(window) < count and total < WINDOW_SIZE:
+            item = next(remaining, None)
+            if item is None:
+                break
+            window.append(item)
+            total += size(item)
+        yield window
+
+
+def read_lines(
+    paths: Sequence[str],
+    *,
+    errors: Errors = "strict",
+    digest: Digest | None = None,
+    watch: Callable[[str], None] | None = None,
+) -> Lines:
     r"""Read the lines of several UTF-8 files as one text, each as soon as it has arrived.
 
     A line ends in `\n` or `\r\n` and nowhere else, or with its file. A byte order mark at the start of a file
@@ -79,6 +103,7 @@ def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Diges
     errors: "strict" refuses what is not UTF-8 and what holds a zero byte; "keep" decodes each byte that is
         not UTF-8 to one lone surrogate: `line.encode("utf-8", "surrogateescape")` has the bytes as they came.
     digest: updated with the bytes of each line, without its end, and `\n`.
+    watch: called with each line.
 
     Raises CorpusError, once iteration gets there, for a file that cannot be read, that is cut off or damaged,
     or whose text is not as above. Offsets in messages count bytes from 0, after decompression.
@@ -88,6 +113,8 @@ def read_lines(paths: Sequence[str], *, errors: Errors = "strict", digest: Diges
         for path in paths:
             with _open(path) as file:
                 for number, line in enumerate(_lines_of(file, path, errors, digest), start=1):
+                    if watch is not None:
+                        watch(line)
                     yield line, path, number
 
     return Lines(located())

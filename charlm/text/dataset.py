@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -124,6 +124,13 @@ class Sequences:
         return WholeBatches(
             self.ids, self.targets, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed
         )
+
+
+def joined(sequences: Sequence[np.ndarray], targets: np.ndarray | None = None) -> Sequences:
+    """Put sequences of ids end to end; each token is its own target, where no others are given."""
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
+    ids = np.concatenate([np.empty(0, np.int32), *sequences])
+    return Sequences(ids, ids if targets is None else targets, offsets)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,11 @@ class Codec:
         numbers = {label: number for number, label in enumerate(self.labels)}
         return np.array([numbers[label] for label in labels], np.int32)
 
+    def first_inputs(self, labels: Iterable[str]) -> np.ndarray:
+        """Give x<1> of lines conditioned on labels: their numbers come after those of the tokens."""
+        first: np.ndarray = len(self.tokenizer.vocabulary) + self.label_ids(labels)
+        return first
+
 
 class TaskText(ABC):
     """How the corpus of a task is read, learned from and encoded."""
@@ -134,8 +139,7 @@ class Conditioned(TaskText):
 
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
         whole = encode(codec.tokenizer, [one for _, one in records], "line")
-        first = len(codec.tokenizer.vocabulary) + codec.label_ids(self.labels(records))
-        return Dataset(whole.ids, whole.offsets, "line", first.astype(np.int32))
+        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
 
 
 class Cloze(TaskText):

@@ -18,6 +18,7 @@ FIGURES = [
     "nats_per_token",
     "perplexity",
     "perplexity_without_oov",
+    "accuracy",
     "bits_per_char",
     "bits_per_byte",
     "tokens_per_second",

@@ -36,8 +36,11 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def nats(self, y: Array, targets: np.ndarray, ws: Workspace) -> np.ndarray:
-        """Give -ln P(target) of each target, float64 [T, B] on the host; 0 where there is none."""
+    def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
+        """Give -ln P(target) of each target, float64 [T, B] on the host; 0 where there is none.
+
+        best [T, B]: overwritten with the likeliest choice at each step, where given
+        """
 
     @abstractmethod
     def log_probs(self, y: Array, ws: Workspace) -> Array:

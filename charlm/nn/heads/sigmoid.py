@@ -57,8 +57,11 @@ class Sigmoid(Head):
         self.ops.matmul(self.W_y.T, z, out=da)
         return loss, steps_of(da, targets.shape[0], ws, "dy")
 
-    def nats(self, y: Array, targets: np.ndarray, ws: Workspace) -> np.ndarray:
+    def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
+        """Overwrite `best` with 0 or 1, for one unit."""
         z, truth = self._logits(columns_of(y, ws, "a"), ws), self._truth(targets, ws)
+        if best is not None:
+            best[...] = self.ops.numpy(z > 0).reshape(best.shape)
         entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
         result: np.ndarray = entropies.sum(axis=0, dtype=np.float64).reshape(targets.shape[0], targets.shape[-1])
         return result

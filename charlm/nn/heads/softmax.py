@@ -57,7 +57,7 @@ class Softmax(Head):
             self.ops.matmul(self.W_y.T, logits, out=da[:, part])
         return float(nats.sum(dtype=np.float64)), steps_of(da, targets.shape[0], ws, "dy")
 
-    def nats(self, y: Array, targets: np.ndarray, ws: Workspace) -> np.ndarray:
+    def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
         result = np.empty(flat.size)
@@ -65,6 +65,8 @@ class Softmax(Head):
             logits = self._logits(a[:, part], ws)
             self.ops.log_softmax(logits)
             result[part] = -self.ops.pick(logits, flat[part])
+            if best is not None:
+                best.reshape(-1)[part] = self.ops.numpy(logits.argmax(axis=0))
         return result.reshape(targets.shape)
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:

@@ -1,0 +1,90 @@
+"""`charlm predict`: tags, classes and translations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+
+from charlm.cli import ui
+from charlm.cli.options import (
+    BatchSize,
+    Beam,
+    Device,
+    FilesArgument,
+    ModelArgument,
+    Threads,
+    Unbuffered,
+    input_lines,
+    open_model,
+)
+
+
+def predict(
+    model: ModelArgument,
+    files: FilesArgument = None,
+    format: Annotated[
+        Literal["text", "tsv", "jsonl"],
+        typer.Option(help="The prediction alone; with its probability and the text; JSON Lines."),
+    ] = "text",
+    columns: Annotated[
+        bool, typer.Option("--columns", help="tag: read a token a line, a blank line after each sentence; write both.")
+    ] = False,
+    beam: Beam = 1,
+    batch_size: BatchSize = 64,
+    unbuffered: Unbuffered = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print the tags, the class or the translation of each line.
+
+    \b
+    echo 'they can fish' | charlm predict tags.safetensors
+    cut -f2 reviews.tsv | charlm predict reviews.safetensors --format tsv
+    charlm predict spanish.safetensors english.txt --beam 5
+    charlm predict tags.safetensors tokens.txt --columns            the format of the training
+    """
+    language_model = open_model(model, device, "predict")
+
+    from charlm.errors import UsageError
+    from charlm.prediction import predict as predictions_of
+    from charlm.prediction import tag_columns
+
+    task = language_model.task
+    if columns and task != "tag":
+        raise UsageError(f"--columns with a model of the task {task}", hint="it is for tags: leave it out")
+    if beam > 1 and task != "translate":
+        raise UsageError(f"--beam with a model of the task {task}", hint="it is for translations: leave it out")
+    options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if unbuffered else None}
+    if task == "translate":
+        options["beam"] = beam
+    output = ui.Output(unbuffered=unbuffered)
+    with language_model.model.ops.threads(threads):
+        if columns:
+            for row in tag_columns(language_model, input_lines(files), **options):
+                output.line("" if row is None else _columns(row, format))
+        else:
+            for line in _lines(predictions_of(language_model, input_lines(files), **options), format):
+                output.line(line)
+    output.close()
+
+
+def _columns(row: tuple[str, str, float], format: str) -> str:
+    token, tag, prob = row
+    if format == "jsonl":
+        return ui.strict_json({"text": token, "prediction": tag, "prob": prob})
+    return f"{token}\t{tag}\t{prob:.4f}" if format == "tsv" else f"{token}\t{tag}"
+
+
+def _lines(predictions: Any, format: str) -> Iterator[str]:
+    if format == "tsv":
+        yield "prediction\tprob\ttext"
+    for one in predictions:
+        many = isinstance(one.prediction, list)
+        if format == "jsonl":
+            yield ui.strict_json({"text": one.text, "prediction": one.prediction, "prob": one.prob, **one.others})
+            continue
+        shown = " ".join(one.prediction) if many else one.prediction
+        prob = " ".join(f"{p:.4f}" for p in one.prob) if many else f"{one.prob:.4g}"
+        yield f"{shown}\t{prob}\t{one.text}" if format == "tsv" else shown

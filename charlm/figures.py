@@ -1,0 +1,135 @@
+"""How good a model is on a whole corpus, in the figures that its task is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.evaluation import Evaluation, evaluate, evaluate_text
+from charlm.language_model import LanguageModel
+from charlm.prediction import Translator, classify
+from charlm.prediction.tagging import tag_tokens
+from charlm.text.tasks import BINARY
+
+_STEPS = 64
+_LENGTH_STEP = 2  # tokens of a source that one row of translation's figures spans
+
+Figures = dict[str, Any]
+
+
+def figures(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, beam: int = 1) -> Figures:
+    """Give the figures of a corpus, by name; `beam` is of translation.
+
+    Raises CorpusError where there is nothing to evaluate, or the corpus is not of the model's task.
+    """
+    if language_model.task in ("lm", "cloze"):
+        return evaluate_text(language_model, lines, batch_size=batch_size)
+    reader = language_model.reader
+    records = reader.read(lines, set(language_model.labels) or None)
+    if not records:
+        raise CorpusError("nothing to evaluate: the corpus is empty", hint="name a file with at least one record")
+    dataset = reader.encode(records, language_model.codec)
+    batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
+    loss = evaluate(language_model.model, batches, language_model.model.workspace())
+    return FIGURES[language_model.task](language_model, records, loss, batch_size, beam)
+
+
+def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
+    found = tag_tokens(language_model, [tokens for tokens, _ in records], batch_size=batch_size)
+    predicted = [tag for tags, _ in found for tag in tags]
+    truth = [tag for _, tags in records for tag in tags]
+    counts = {"sentences": len(records), "tokens": len(truth), "nats_per_token": loss.nats_per_token}
+    if language_model.labels == BINARY:
+        return {**counts, "accuracy": accuracy(predicted, truth), **scores_of(BINARY[1], predicted, truth)}
+    return {**counts, "accuracy": accuracy(predicted, truth), "macro_f1": macro_f1(predicted, truth)}
+
+
+def _of_classes(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
+    truth = [label for label, _ in records]
+    found = classify(language_model, [text for _, text in records], batch_size=batch_size)
+    predicted = [one.prediction for one in found]
+    return {
+        "texts": len(records),
+        "nats_per_text": loss.nats_per_token,
+        "accuracy": accuracy(predicted, truth),
+        "macro_f1": macro_f1(predicted, truth),
+    }
+
+
+def _of_translations(
+    language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, beam: int
+) -> Figures:
+    sources, references = (list(side) for side in zip(*records, strict=True))
+    found = Translator(language_model, beam=beam, batch_size=batch_size).predict(sources)
+    translations = [one.prediction for one in found]
+    return {
+        "sentences": len(records),
+        "tokens": loss.tokens,
+        "nats_per_token": loss.nats_per_token,
+        "perplexity": loss.perplexity,
+        **bleu_and_chrf(translations, references),
+        "beam": beam,
+        "by_source_length": _by_length(language_model, sources, translations, references),
+    }
+
+
+def _of_music(_: LanguageModel, records: Any, loss: Evaluation, _batch_size: int, _beam: int) -> Figures:
+    return {"pieces": len(records), "steps": loss.tokens, "nats_per_step": loss.nats_per_token}
+
+
+FIGURES: dict[str, Callable[..., Figures]] = {
+    "tag": _of_tags,
+    "classify": _of_classes,
+    "translate": _of_translations,
+    "music": _of_music,
+}
+
+
+def accuracy(predicted: Sequence[str], truth: Sequence[str]) -> float:
+    """Give the share that is right."""
+    return sum(one == other for one, other in zip(predicted, truth, strict=True)) / max(1, len(truth))
+
+
+def scores_of(label: str, predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """Give precision, recall and F1 of one label; 0 where nothing was found or was to be found."""
+    both = sum(one == other == label for one, other in zip(predicted, truth, strict=True))
+    found, there = predicted.count(label), truth.count(label)
+    return {
+        "precision": both / found if found else 0.0,
+        "recall": both / there if there else 0.0,
+        "f1": 2 * both / (found + there) if found + there else 0.0,
+    }
+
+
+def macro_f1(predicted: Sequence[str], truth: Sequence[str]) -> float:
+    """Give the mean of the labels' F1, over the labels that occur in the truth."""
+    labels = sorted(set(truth))
+    return sum(scores_of(label, predicted, truth)["f1"] for label in labels) / max(1, len(labels))
+
+
+def bleu_and_chrf(translations: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Give BLEU (Papineni et al. 2002) and chrF2 (Popovic 2015), of 100, as sacrebleu computes them by default."""
+    from sacrebleu import corpus_bleu, corpus_chrf
+
+    return {
+        "bleu": float(corpus_bleu(translations, [references]).score),
+        "chrf": float(corpus_chrf(translations, [references]).score),
+    }
+
+
+def _by_length(
+    language_model: LanguageModel, sources: list[str], translations: list[str], references: list[str]
+) -> list[Figures]:
+    """Give BLEU by the number of tokens of the source, as Cho et al. 2014 plot it."""
+    lengths = np.array([len(language_model.tokenizer.split(source)) for source in sources])
+    rows = []
+    for start in range(1, int(lengths.max()) + 1, _LENGTH_STEP):
+        chosen = np.flatnonzero((lengths >= start) & (lengths < start + _LENGTH_STEP))
+        if chosen.size:
+            pairs = [translations[i] for i in chosen], [references[i] for i in chosen]
+            bleu = bleu_and_chrf(*pairs)["bleu"]
+            rows.append({"from": start, "to": start + _LENGTH_STEP - 1, "sentences": int(chosen.size), "bleu": bleu})
+    return rows
