@@ -28,7 +28,7 @@ $(VENV)/.bench: $(VENV)/.dev
 
 install: $(VENV)/.installed  ## make .venv with charlm in it
 
-demo: $(VENV)/.installed  ## train a character model and a word model, generate from both, score the two salads
+demo: $(VENV)/.installed  ## train a character model, a word model and a tagger; generate, score the two salads, tag
 	mkdir -p $(DEMO)
 	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1 \
 	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.3
@@ -37,6 +37,9 @@ demo: $(VENV)/.installed  ## train a character model and a word model, generate 
 	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
 	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
 	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors
+	$(BIN)/charlm train corpora/persons.tsv -o $(DEMO)/persons.safetensors --force --seed 1 --task tag --min-count 2 \
+	  --embedding-size 32 --hidden-size 32 --num-layers 1 --batch-size 8 --seq-length 32 --lr 0.01 --epochs 5
+	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
 
 test: $(VENV)/.dev  ## run all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
@@ -50,15 +53,17 @@ check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
 bench: $(VENV)/.bench  ## measure the speed beside PyTorch's
 	$(UNPINNED) $(BIN)/python -m tests.benchmarks.speed
 
-experiments: $(VENV)/.installed  ## measure what models learn: the kitchen, the embedded Reber grammar
+experiments: $(VENV)/.dev  ## measure what models learn: the kitchen, the embedded Reber grammar, every task
 	$(UNPINNED) $(BIN)/python -m tests.benchmarks.kitchen
 	$(UNPINNED) $(BIN)/python -m tests.benchmarks.reber
+	$(UNPINNED) $(BIN)/python -m tests.benchmarks.tasks
 
-corpora: $(VENV)/.installed  ## write corpora/kitchen* anew, bit for bit, from its grammar
+corpora: $(VENV)/.installed  ## write our corpora but dinosaurs.txt anew, bit for bit, from their grammars
 	$(BIN)/python corpora/kitchen_grammar.py
+	$(BIN)/python corpora/task_corpora.py
 
-readme: $(VENV)/.dev  ## bring the README's --help blocks up to date
-	$(BIN)/python -m tests.readme
+readme: $(VENV)/.dev  ## bring the README's --help blocks and the output of its examples up to date
+	$(BIN)/python -m tests.readme --examples
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) $(DEMO) .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

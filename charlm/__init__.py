@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "generate", "load", "save", "score", "train"]
+__all__ = ["__version__", "fill", "generate", "load", "predict", "save", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The library in five functions: train, save, load, generate, score."""
+"""The library in seven functions: train, save, load, generate, score, fill, predict."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 
 from charlm import checkpoint
 from charlm.backends import get_backend
+from charlm.cloze import Filled, Filler
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.generation import Sampler
 from charlm.language_model import LanguageModel
+from charlm.music import PieceSampler
+from charlm.prediction import Prediction
+from charlm.prediction import predict as predictions_of
 from charlm.scoring import Score, Scorer
 from charlm.session import prepare, text_defaults
 
@@ -49,14 +53,36 @@ def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
     return checkpoint.load(Path(path), get_backend(device)).language_model
 
 
-def generate(model: LanguageModel, prompt: str = "", *, seed: int = 0, **options: Any) -> str:
-    """Draw one text that begins with the prompt; the options are the fields of `SampleConfig`."""
-    return Sampler(model, SampleConfig(**options)).sample(prompt, seed=seed).text
+def generate(model: LanguageModel, prompt: str = "", *, label: str | None = None, seed: int = 0, **options: Any) -> str:
+    """Draw one text, or piece of music, that begins with the prompt; the options are the fields of `SampleConfig`.
+
+    label: what a conditioned model reads first. Raises UsageError for a model of another task.
+    """
+    model.require("generate")
+    config = SampleConfig(**options)
+    if model.task == "music":
+        return PieceSampler(model, config).sample(prompt, label=label, seed=seed).text
+    return Sampler(model, config, label=label).sample(prompt, seed=seed).text
 
 
 def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
-    """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`."""
+    """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`.
+
+    Raises UsageError for a model of a task that gives no probabilities of text.
+    """
+    model.require("score")
     return Scorer(model).score(_lines(lines))
+
+
+def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:
+    """Yield each line with its gaps `___` filled: `filled`, and `gaps`, the best candidates for each with `prob`."""
+    model.require("fill")
+    return Filler(model, candidates=candidates).fill(_lines(lines))
+
+
+def predict(model: LanguageModel, lines: Iterable[str], **options: Any) -> Iterator[Prediction]:
+    """Yield the tags, class or translation of each line: `prediction` and `prob`; translations may have a `beam`."""
+    return predictions_of(model, _lines(lines), **options)
 
 
 def _lines(lines: Iterable[str]) -> Iterator[str]:

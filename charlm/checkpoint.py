@@ -23,7 +23,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
 from charlm.text import Tokenizer, Vocabulary, make_splitter
-from charlm.text.tasks import Codec
+from charlm.text.codec import BINARY, Codec
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
 FORMAT_VERSION = 1
@@ -86,6 +86,8 @@ def load(path: Path, ops: Backend) -> Checkpoint:
             corpus = str(header["corpus"])
     except (CharlmError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise file.damaged(f"its header does not hold: {error}") from error
+    if config.task == "tag" and config.labels == 1 and codec.labels != BINARY:
+        raise file.damaged(f"its tags are {codec.labels}, not {BINARY}")
     for name, size in codec.sizes(config.task).items():
         if getattr(config, name) != size:
             what = {"vocabulary_size": "tokens in a vocabulary", "labels": "labels in a network"}.get(name, name)
@@ -131,10 +133,13 @@ def _names(codec: Codec) -> dict[str, list[str]]:
 def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
     """Make the codec that a header describes; raises ValueError or KeyError where it describes none."""
     splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
-    labels = tuple(header.get("labels", ()))
+    names = {key: header.get(key, []) for key in ("labels", "target_vocabulary")}
+    if not all(isinstance(listed, list) for listed in names.values()):
+        raise ValueError("its labels are no list")
+    labels = tuple(names["labels"])
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("its labels are no different names")
-    target = tuple(header.get("target_vocabulary", ()))
+    target = tuple(names["target_vocabulary"])
     return Codec(
         Tokenizer(splitter, Vocabulary(tuple(header["vocabulary"]))),
         labels,

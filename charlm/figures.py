@@ -12,7 +12,7 @@ from charlm.evaluation import Evaluation, evaluate, evaluate_text
 from charlm.language_model import LanguageModel
 from charlm.prediction import Translator, classify
 from charlm.prediction.tagging import tag_tokens
-from charlm.text.tasks import BINARY
+from charlm.text.codec import BINARY
 
 _STEPS = 64
 _LENGTH_STEP = 2  # tokens of a source that one row of translation's figures spans

@@ -9,7 +9,8 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.text import Tokenizer
-from charlm.text.tasks import Codec, TaskText, task_text
+from charlm.text.codec import Codec
+from charlm.text.tasks import TaskText, task_text
 
 COMMANDS = {  # what a model of each task is for
     "lm": ("generate", "score", "evaluate"),

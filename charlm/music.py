@@ -14,8 +14,8 @@ from charlm.errors import UsageError
 from charlm.files import write_atomically
 from charlm.language_model import LanguageModel
 from charlm.randomness import SAMPLE, generator
+from charlm.text.codec import SPECIAL
 from charlm.text.pieces import format_step, parse_piece
-from charlm.text.tasks import SPECIAL
 
 _TICKS = 480  # of MIDI's clock, a step
 _VELOCITY = 80  # how hard a key is struck, of 127

@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
-from charlm.text.tasks import Codec
+from charlm.text.codec import Codec
 
 Rule = Callable[[int, int], Sequence[float]]
 

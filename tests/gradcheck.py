@@ -11,6 +11,7 @@ less than FLOOR times the largest element of its array: of smaller ones differen
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
+from tests.task_batches import BODIES, random_task_batch
 
 STEP = 4e-3
 STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}  # weight of L(+ih) - L(-ih)
@@ -214,23 +216,44 @@ def rectified(layer, x, state, y, starts):
     return None
 
 
-def clear_of_kinks(layer, x, *, starts=None, noise=None, seed=0):
-    """Say whether all rectified units keep a distance from z = 0, on this input and from the state of the check."""
-    state = random_state(layer, x.shape[-1], np.random.default_rng(seed))
-    if not isinstance(layer, Stack):
-        layer, state = Stack({"": layer}), (state,)
-    for one, before in zip(layer.layers.values(), state, strict=True):
-        y, _ = one.forward(x, before, Workspace(OPS, "float64"), starts=starts, noise=noise)
-        z = rectified(one, x, before, y, starts)
-        if z is not None and (np.abs(z).min() < FROM_KINK or not 0.2 < np.mean(z > 0) < 0.9):
-            return False
-        x = y
-    return True
+def clear_of_kinks(run):
+    """Say whether all rectified units keep a distance from z = 0, in all layers that `run()` runs forward."""
+    found = []
+
+    def recorded(forward):
+        def recording(self, x, state, ws, *, starts=None, noise=None):
+            y, last = forward(self, x, state, ws, starts=starts, noise=noise)
+            found.append(rectified(self, x, state, y, starts))
+            return y, last
+
+        return recording
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Dense, Recurrent):
+            patch.setattr(kind, "forward", recorded(kind.forward))
+        run()
+    return all(np.abs(z).min() >= FROM_KINK and 0.2 < np.mean(z > 0) < 0.9 for z in found if z is not None)
 
 
-def first_clear(make, x, **options):
+def first_clear(make, x, *, starts=None, noise=None, seed=0):
     """Give what `make(seed)` makes, a tuple that begins with a layer, for the first seed that is clear of kinks."""
-    return next(made for made in map(make, range(5000)) if clear_of_kinks(made[0], x, **options))
+
+    def run(layer):
+        state = random_state(layer, x.shape[-1], np.random.default_rng(seed))
+        layer.forward(x, state, Workspace(OPS, "float64"), starts=starts, noise=noise)
+
+    return next(made for made in map(make, range(5000)) if clear_of_kinks(partial(run, made[0])))
+
+
+def first_clear_model(config, batch, *, noise=None, largest_one_hot=None, seed=0):
+    """Give the first model that is clear of kinks on a batch, from the state of the check."""
+
+    def run(model):
+        state = random_state(model.body, batch.lanes, np.random.default_rng(seed))
+        model.loss_and_grads(batch, state, model.workspace(), noise=noise)
+
+    models = (make_model(config, seed=number, largest_one_hot=largest_one_hot) for number in range(5000))
+    return next(model for model in models if clear_of_kinks(partial(run, model)))
 
 
 # --- what every cell is put through ---------------------------------------------------------------------------------
@@ -269,12 +292,7 @@ def check_model(cell, variant, *, noise=None, largest_one_hot=None, **options):
     """A whole model, as `build` makes it."""
     config = config_of(cell, variant, **options)
     batch = random_batch(config.vocabulary_size, 4, 2, np.random.default_rng(4))
-
-    def make(seed):
-        model = make_model(config, seed=seed, largest_one_hot=largest_one_hot)
-        return model.body, model
-
-    _, model = first_clear(make, batch.inputs, starts=batch.starts, noise=noise)
+    model = first_clear_model(config, batch, noise=noise, largest_one_hot=largest_one_hot)
     return model_errors(model, batch, noise=noise)
 
 
@@ -294,6 +312,40 @@ def check_deep(cell, variant):
     return check_model(cell, variant, noise=0x1234_5678_9ABC_DEF1, dropout=0.3, vocabulary_size=5, **deep)
 
 
+def check_task(cell, variant, body, *, noise=None, largest_one_hot=None, **options):
+    """A model of another task, on several sequences of different lengths."""
+    small = {"vocabulary_size": 4, "hidden_size": 2, "num_layers": 1}
+    config = config_of(cell, variant, **{**small, **BODIES[body], **options})
+    batch = random_task_batch(config, np.random.default_rng(5))
+    model = first_clear_model(config, batch, noise=noise, largest_one_hot=largest_one_hot)
+    return model_errors(model, batch, noise=noise)
+
+
+def check_cloze(cell, variant):
+    """Two towers of two layers on one embedding, and a dense layer on top."""
+    return check_task(cell, variant, "cloze", num_layers=2, embedding_size=2, dense=(3,))
+
+
+def check_tag(cell, variant):
+    """Two layers, each both ways."""
+    return check_task(cell, variant, "tag", num_layers=2)
+
+
+def check_classify(cell, variant):
+    """Both last states, brought together."""
+    return check_task(cell, variant, "classify")
+
+
+def check_translate(cell, variant):
+    """An encoder and a decoder of two layers."""
+    return check_task(cell, variant, "translate", num_layers=2)
+
+
+def check_music(cell, variant):
+    """A sigmoid for each key, and a genre."""
+    return check_task(cell, variant, "genre")
+
+
 CHECKS = {
     "alone": check_alone,
     "starts": check_starts,
@@ -301,6 +353,11 @@ CHECKS = {
     "one-hot": check_one_hot,
     "look-up": check_look_up,
     "deep": check_deep,
+    "cloze": check_cloze,
+    "tag": check_tag,
+    "classify": check_classify,
+    "translate": check_translate,
+    "music": check_music,
 }
 
 

@@ -27,7 +27,7 @@ from charlm.nn import build as build_module
 from charlm.nn.build import build
 from charlm.session import prepare, resume
 from charlm.text import Tokenizer, Vocabulary, make_splitter
-from charlm.text.tasks import Codec
+from charlm.text.codec import Codec
 
 OPS = NumpyBackend()
 TOKENS = ("<EOS>", "<UNK>", "a", "é", "\U0001f600", '"', "\\", " ", "\x1b")

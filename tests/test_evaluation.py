@@ -15,8 +15,8 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
 from charlm.text.batches import Batch
+from charlm.text.codec import Codec
 from charlm.text.dataset import Dataset, encode
-from charlm.text.tasks import Codec
 
 OPS = NumpyBackend()
 VOCABULARY = 6

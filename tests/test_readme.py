@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 import typer
 
 from charlm.cli.app import app
-from tests.readme import README, documented, updated
+from tests.readme import README, documented, run_example, updated
 
 TEXT = README.read_text()
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
@@ -52,11 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_console_examples_print_what_is_shown(folder: Path) -> None:
     """Numbers and drawn texts depend on the machine's arithmetic; everything else is compared to the letter."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C"}
     for command, shown in examples():
-        run = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
-        )
+        run = run_example(command, folder)
         assert run.returncode == 0, f"{command}\n{run.stderr}"
         printed = [line.rstrip() for line in run.stdout.splitlines()]
         assert len(printed) == len(shown), f"{command}\n{run.stdout}"

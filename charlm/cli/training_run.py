@@ -77,6 +77,7 @@ class TrainingRun:
         """Make the configurations, before anything is read, and then the model."""
         from charlm.backends import get_backend
         from charlm.config import ModelConfig, TextConfig, TrainConfig
+        from charlm.errors import UsageError
         from charlm.session import check_network, check_text, prepare, text_defaults
 
         if flags["task"] == "lm" and flags["bidirectional"]:
@@ -84,6 +85,10 @@ class TrainingRun:
         if flags["bidirectional"] is None:
             del flags["bidirectional"]
         flags |= {name: value for name, value in text_defaults(flags["task"]).items() if name not in self.given}
+        if init_from is not None and (flags["task"] != "lm" or flags["condition"]):
+            raise UsageError(
+                "--init-from with another task than plain language", hint="leave one out: it starts language models"
+            )
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
         flags = {**flags, "learning_rate": flags["lr"], "seed": seed, "dense": tuple(flags["dense"] or ())}
 

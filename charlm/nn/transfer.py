@@ -1,4 +1,4 @@
-"""Starting from another model's weights, tokens matched by name."""
+"""Starting a plain language model from another one's weights, tokens matched by name."""
 
 from __future__ import annotations
 

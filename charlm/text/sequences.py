@@ -45,8 +45,8 @@ class WholeBatches(Batches):
         order = shuffled(self.offsets.size - 1, self.seed, epoch)
         ends = np.cumsum(np.diff(self.offsets)[order])
         cuts = even_cuts(ends, max(1, round(int(ends[-1]) / (self.batch_size * self.seq_length))))
-        edges = np.unique(np.searchsorted(ends, cuts[1:-1], side="right"))
-        return np.split(order, edges[(edges > 0) & (edges < order.size)])
+        inner = cuts[(cuts > 0) & (cuts < ends[-1])]  # a batch without tokens would have nothing to say
+        return np.split(order, np.unique(np.searchsorted(ends, inner, side="right")))
 
     def steps(self, epoch: int = 0) -> int:
         return len(self._groups(epoch))

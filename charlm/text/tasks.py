@@ -16,7 +16,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -25,43 +24,15 @@ import numpy as np
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.text.batches import NO_TARGET
+from charlm.text.codec import BINARY, SPECIAL, Codec
 from charlm.text.corpus import numbered, split_lines
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode, learn_vocabulary
 from charlm.text.pieces import PIANO, Pieces, parse_piece
 from charlm.text.records import check_label, columns, pairs, parsed, sentences
+from charlm.text.shapes import common_shapes
 from charlm.text.splitter import RESERVED, Splitter, make_splitter
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, EOS_ID, UNK, Vocabulary
-
-BINARY = ("0", "1")  # tags that answer no and yes, as the notes' y<t> does for names of persons
-SPECIAL = 2  # `<EOS>` and `<UNK>`, which stand before the keys in the vocabulary of music and are none
-
-
-@dataclass(frozen=True)
-class Codec:
-    """Names to numbers and back: those of a task's input, its labels, and those of what it translates into."""
-
-    tokenizer: Tokenizer
-    labels: tuple[str, ...] = ()
-    target: Tokenizer | None = None
-
-    def sizes(self, task: str) -> dict[str, int]:
-        """Give the fields of `ModelConfig` that follow from it."""
-        return {
-            "vocabulary_size": len(self.tokenizer.vocabulary),
-            "labels": 1 if task == "tag" and self.labels == BINARY else len(self.labels),
-            "target_size": 0 if self.target is None else len(self.target.vocabulary),
-        }
-
-    def label_ids(self, labels: Iterable[str]) -> np.ndarray:
-        """Give the numbers of labels, int32."""
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        return np.array([numbers[label] for label in labels], np.int32)
-
-    def first_inputs(self, labels: Iterable[str]) -> np.ndarray:
-        """Give x<1> of lines conditioned on labels: their numbers come after those of the tokens."""
-        first: np.ndarray = len(self.tokenizer.vocabulary) + self.label_ids(labels)
-        return first
 
 
 class TaskText(ABC):
@@ -158,18 +129,28 @@ class Cloze(TaskText):
 
 
 class Tagged(TaskText):
-    """Sentences with a tag for each token."""
+    """Sentences with a tag for each token; unknown words are told apart by their shapes."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(sentences(lines, known))
 
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        counts = Counter(token.lower() if text.lowercase else token for tokens, _ in records for token in tokens)
+        spelled = Counter(token for tokens, _ in records for token in tokens)
+        counts: Counter[str] = Counter()
+        for token, count in spelled.items():
+            counts[token.lower() if text.lowercase else token] += count
         for reserved in RESERVED:
             counts.pop(reserved, None)
-        tokenizer = Tokenizer(_splitter(text), _vocabulary_of(counts, train))
+        words = _vocabulary_of(counts, train)
+        rare = [token for token in spelled if (token.lower() if text.lowercase else token) not in words.ids]
+        shapes = common_shapes(set(rare).difference(RESERVED))
+        tokenizer = Tokenizer(_splitter(text), Vocabulary((*words.tokens, *shapes)))
         labels = _sorted_labels(self.labels(everything))
-        return Codec(tokenizer, BINARY if set(labels) <= set(BINARY) else labels)
+        if set(labels) <= set(BINARY):
+            labels = BINARY
+        if len(labels) == 1:
+            raise CorpusError(f"{labels[0]!r} is the only tag", hint="there is nothing to choose: name another corpus")
+        return Codec(tokenizer, labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
         ids = codec.tokenizer.encode_tokens(chain.from_iterable(tokens for tokens, _ in records))
@@ -241,10 +222,15 @@ class Music(TaskText):
         keys = codec.tokenizer.vocabulary.ids
         offsets = _offsets(len(steps) for _, steps in records)
         roll = np.zeros((int(offsets[-1]), len(keys) - SPECIAL), np.uint8)
+        pieces = (number for number, (_, steps) in enumerate(records, start=1) for _ in steps)
         for number, step in enumerate(chain.from_iterable(steps for _, steps in records)):
+            piece = next(pieces)
             for key in step:
                 if str(key) not in keys:
-                    raise CorpusError(f"the key {key} was not in the training", hint="the model has no output for it")
+                    raise CorpusError(
+                        f"the key {key} was never seen in training, piece {piece}",
+                        hint="charlm inspect MODEL --vocabulary lists the keys that the model knows",
+                    )
                 roll[number, keys[str(key)] - SPECIAL] = 1
         labels = codec.label_ids(self.labels(records)) if self.conditioned else None
         return Pieces(roll, offsets, labels, len(codec.labels))

@@ -8,6 +8,7 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
+from charlm.text.shapes import shapes_of
 from charlm.text.splitter import UNK_SPELLINGS, Level, Splitter
 from charlm.text.vocabulary import EOS, EOS_ID, UNK_ID, Vocabulary
 
@@ -55,7 +56,10 @@ class Tokenizer:
         return self.encode_lines([line])[0][:-1]
 
     def encode_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
-        """The ids [n] of tokens that are apart already, as a corpus of tags has them; of the word level alone."""
+        """The ids [n] of tokens that are apart already, as a corpus of tags has them; of the word level alone.
+
+        A token that the vocabulary lacks is read as its shape, see `shapes_of`, where the vocabulary has that.
+        """
         if not isinstance(self._lookup, _WordLookup):
             raise ValueError("tokens that are apart already are words")
         return self._lookup.of_tokens(tokens)
@@ -105,8 +109,13 @@ class _WordLookup:
         self._split, self._lowercase = splitter.split, splitter.lowercase
 
     def of_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
-        own = (token.lower() for token in tokens) if self._lowercase else tokens
-        return np.fromiter(map(self._ids.get, own, repeat(UNK_ID)), np.int32)
+        return np.fromiter(map(self._of_token, tokens), np.int32)
+
+    def _of_token(self, token: str) -> int:
+        known = self._ids.get(token.lower() if self._lowercase else token)
+        if known is None:
+            known = next((self._ids[shape] for shape in shapes_of(token) if shape in self._ids), UNK_ID)
+        return known
 
     def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
         tokens: list[str] = []

@@ -22,7 +22,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import Tokenizer, Vocabulary, make_splitter
 from charlm.text.batches import StreamBatches
-from charlm.text.tasks import Codec
+from charlm.text.codec import Codec
 from charlm.training import Trainer
 
 V, B, T = 65, 64, 64

@@ -88,13 +88,12 @@ class Sigmoid(Head):
         return self.ops.array(columns, ws.dtype)
 
     def _entropies(self, z: Array, truth: Array, asked: Array, ws: Workspace) -> Array:
-        """Give -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^z) - y z, 0 where nothing is asked."""
+        """Give -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^((1 - 2y) z)), 0 where nothing is asked."""
         out = ws.array("entropies", z.shape)
-        tail = ws.array("tail", z.shape)
-        out[...] = z
-        _softplus(out, tail)
-        np.multiply(truth, z, out=tail)
-        out -= tail
+        np.multiply(truth, -2.0, out=out)
+        out += 1.0
+        out *= z
+        _softplus(out, ws.array("tail", z.shape))
         out *= asked
         return out
 
