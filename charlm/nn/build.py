@@ -23,7 +23,7 @@ from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding, MultiHot, OneHot
-from charlm.nn.heads import HEADS, Head, Sigmoid, Softmax
+from charlm.nn.heads import HEADS, Head, Sigmoid
 from charlm.nn.layer import Layer, Stack, Views
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -105,14 +105,10 @@ class _Network:
 
     def _head(self) -> Head:
         config = self.config
-        if config.task == "music":
-            return Sigmoid(self.ops, config.top, config.vocabulary_size - _SPECIAL)
-        if config.task == "tag" and config.labels == 1:
-            return Sigmoid(self.ops, config.top, 1)
-        choices = {"lm": config.vocabulary_size, "cloze": config.vocabulary_size, "translate": config.target_size}
-        kind = HEADS[config.task]
-        assert issubclass(kind, Softmax)
-        return kind(self.ops, config.top, choices.get(config.task, config.labels), tied=config.tie_weights)
+        V = config.vocabulary_size
+        outputs = {"lm": V, "cloze": V, "translate": config.target_size, "music": V - _SPECIAL}
+        kind = Sigmoid if config.task == "tag" and config.labels == 1 else HEADS[config.task]
+        return kind(self.ops, config.top, outputs.get(config.task, config.labels), tied=config.tie_weights)
 
     def _causal_or_both(self, tokens: int) -> dict[str, Layer]:
         """Stack recurrent layers, of one direction or of both, and dense layers."""

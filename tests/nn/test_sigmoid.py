@@ -114,7 +114,7 @@ def test_each_key_is_a_choice_of_its_own():
 
 def test_a_piece_counts_its_steps_and_a_sentence_its_tags():
     music = make_model(config_of("gru", "after", **BODIES["music"]))
-    assert music.head.units == music.config.vocabulary_size - 2 == music.body.n_in == 4
+    assert music.head.outputs == music.config.vocabulary_size - 2 == music.body.n_in == 4
     targets = np.zeros((T, 4, B), np.int8)
     targets[2:, :, 1] = NO_TARGET
     batch = Batch(np.zeros((T, 4, B), np.uint8), targets)
@@ -123,4 +123,4 @@ def test_a_piece_counts_its_steps_and_a_sentence_its_tags():
     assert nats.shape == (T, B) and not nats[2:, 1].any() and nats.all(axis=0)[[0, 2]].all()
     music.loss_and_grads(batch, music.zero_state(B), music.workspace())
     tags = make_model(config_of("gru", "after", **BODIES["yes-no"]))
-    assert tags.head.units == 1
+    assert tags.head.outputs == 1

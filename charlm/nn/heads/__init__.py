@@ -6,7 +6,7 @@ from charlm.nn.heads.softmax import Softmax
 
 __all__ = ["HEADS", "Head", "Sigmoid", "Softmax"]
 
-HEADS: dict[str, type[Softmax] | type[Sigmoid]] = {
+HEADS: dict[str, type[Head]] = {
     "lm": Softmax,
     "cloze": Softmax,
     "tag": Softmax,  # of the tags 0 and 1: Sigmoid, see `build`

@@ -7,26 +7,43 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from charlm.backends import Array, Backend, Shape
+from charlm.nn import initializers
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
 
 class Head(ABC):
-    """The output layer y^ = softmax(W_y a + b_y) of the notes, or another one, with its loss."""
+    """The output layer y^<t> = g(W_y a<t> + b_y) of the notes, and its loss.
 
-    ops: Backend
+    outputs: numbers that y^ has; tied: W_y is not its own, but bound to another layer's array
+    """
 
-    @abstractmethod
+    def __init__(self, ops: Backend, n_in: int, outputs: int, *, tied: bool = False) -> None:
+        self.ops = ops
+        self.n_in, self.outputs, self.tied = n_in, outputs, tied
+
     def shapes(self) -> dict[str, Shape]:
         """Give the shape of each parameter."""
+        own = {} if self.tied else {"W_y": (self.outputs, self.n_in)}
+        return {**own, "b_y": (self.outputs, 1)}
 
-    @abstractmethod
     def bind(self, values: Views, grads: Views) -> None:
         """Take the views of the parameters and of their gradients."""
+        self.W_y, self.dW_y = values["W_y"], grads["W_y"]
+        self.b_y, self.db_y = values["b_y"], grads["b_y"]
 
-    @abstractmethod
     def initialise(self, rng: np.random.Generator) -> None:
         """Write the weights that learning starts from."""
+        if not self.tied:
+            self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
+        self.b_y[...] = 0
+
+    def logits(self, a: Array, ws: Workspace) -> Array:
+        """Give W_y a + b_y for columns a `[n, N]`, as `[outputs, N]`, the workspace's."""
+        logits = ws.array("logits", (self.outputs, a.shape[1]))
+        self.ops.matmul(self.W_y, a, out=logits)
+        logits += self.b_y
+        return logits
 
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from charlm.backends import Array, Backend, Shape
-from charlm.nn import initializers
+from charlm.backends import Array
 from charlm.nn.dense import columns_of, steps_of
 from charlm.nn.heads.base import Head
-from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
 
@@ -18,28 +16,13 @@ class Sigmoid(Head):
     Source: the notes. Targets are 0, 1 or `NO_TARGET`: [T, N, B] for N units, or [T, B] for one.
     """
 
-    def __init__(self, ops: Backend, n_in: int, units: int) -> None:
-        self.ops = ops
-        self.n_in, self.units = n_in, units
-
-    def shapes(self) -> dict[str, Shape]:
-        return {"W_y": (self.units, self.n_in), "b_y": (self.units, 1)}
-
-    def bind(self, values: Views, grads: Views) -> None:
-        self.W_y, self.dW_y = values["W_y"], grads["W_y"]
-        self.b_y, self.db_y = values["b_y"], grads["b_y"]
-
-    def initialise(self, rng: np.random.Generator) -> None:
-        self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
-        self.b_y[...] = 0
-
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
         """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
 
         dW_y = d a^T    db_y = sum of d    da = W_y^T d
         """
         a = columns_of(y, ws, "a")
-        z, truth = self._logits(a, ws), self._truth(targets, ws)
+        z, truth = self.logits(a, ws), self._truth(targets, ws)
         asked = truth >= 0
         loss = float(self._entropies(z, truth, asked, ws).sum(dtype=np.float64))
         z *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2
@@ -59,7 +42,7 @@ class Sigmoid(Head):
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         """Overwrite `best` with 0 or 1, for one unit."""
-        z, truth = self._logits(columns_of(y, ws, "a"), ws), self._truth(targets, ws)
+        z, truth = self.logits(columns_of(y, ws, "a"), ws), self._truth(targets, ws)
         if best is not None:
             best[...] = self.ops.numpy(z > 0).reshape(best.shape)
         entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
@@ -68,23 +51,17 @@ class Sigmoid(Head):
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
         """Give ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
-        z = self._logits(columns_of(y, ws, "a"), ws)
+        z = self.logits(columns_of(y, ws, "a"), ws)
         out = ws.array("entropies", z.shape)
         np.negative(z, out=out)
         _softplus(out, ws.array("tail", z.shape))
         np.negative(out, out=out)
         return out
 
-    def _logits(self, a: Array, ws: Workspace) -> Array:
-        z = ws.array("logits", (self.units, a.shape[1]))
-        self.ops.matmul(self.W_y, a, out=z)
-        z += self.b_y
-        return z
-
     def _truth(self, targets: np.ndarray, ws: Workspace) -> Array:
         """Give the targets as columns `[N, T·B]`."""
         T, batch = targets.shape[0], targets.shape[-1]
-        columns = targets.reshape(T, self.units, batch).transpose(1, 0, 2).reshape(self.units, T * batch)
+        columns = targets.reshape(T, self.outputs, batch).transpose(1, 0, 2).reshape(self.outputs, T * batch)
         return self.ops.array(columns, ws.dtype)
 
     def _entropies(self, z: Array, truth: Array, asked: Array, ws: Workspace) -> Array:
