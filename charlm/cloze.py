@@ -27,7 +27,7 @@ _WINDOW = 8  # batches of lines that are read ahead
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token for a place, and its probability there, given all other tokens and that it is a known one."""
+    """A token for a place, and its probability there, given all others; for a gap, also that it is a known token."""
 
     token: str
     prob: float
@@ -105,9 +105,11 @@ class Filler:
 
 def known_probs(log_probs: np.ndarray) -> np.ndarray:
     """Give the probabilities `[V, n]` of the known tokens: neither `<UNK>` nor `<EOS>`, the others renormalised."""
-    probs = np.exp(log_probs.astype(np.float64))
-    probs[[EOS_ID, UNK_ID]] = 0.0
-    probs /= np.maximum(probs.sum(axis=0), 1e-300)
+    known = log_probs.astype(np.float64)
+    known[[EOS_ID, UNK_ID]] = -math.inf
+    known -= known.max(axis=0)
+    probs: np.ndarray = np.exp(known)
+    probs /= probs.sum(axis=0)
     return probs
 
 
@@ -144,10 +146,12 @@ def suspects(
         places = [np.arange(len(one)) for one in encoded]
         columns = log_probs_at(model, joined(encoded), places, ws, batch_size=batch_size)
         for score, log_probs in zip(scores, columns, strict=True):
-            found = []
-            probs = known_probs(log_probs) if score.token_scores else log_probs
+            found: list[Suspect] = []
+            probs = np.exp(log_probs.astype(np.float64))
+            probs[[EOS_ID, UNK_ID]] = 0.0
             for place, token in enumerate(score.token_scores):
                 likelier = np.flatnonzero(probs[:, place] >= factor * math.exp(-token.nats))
+                likelier = likelier[(likelier != token.token_id) & (probs[likelier, place] > 0.0)]
                 if likelier.size:
                     suggestion = _suggestion(token.token, likelier, probs[:, place], tokenizer.vocabulary)
                     found.append(Suspect(place + 1, token.token, token.nats, suggestion))

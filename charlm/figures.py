@@ -126,6 +126,7 @@ def _by_length(
     """Give BLEU by the number of tokens of the source, as Cho et al. 2014 plot it."""
     lengths = np.array([len(language_model.tokenizer.split(source)) for source in sources])
     rows = []
+    lengths = np.maximum(lengths, 1)  # a source of nothing but white space stands with the shortest
     for start in range(1, int(lengths.max()) + 1, _LENGTH_STEP):
         chosen = np.flatnonzero((lengths >= start) & (lengths < start + _LENGTH_STEP))
         if chosen.size:

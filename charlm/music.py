@@ -85,6 +85,8 @@ class PieceSampler:
 
     def _first(self, label: str | None) -> np.ndarray:
         labels = self.language_model.labels
+        if label is not None and not labels:
+            raise UsageError("--class with a model that knows none", hint="train one with --condition")
         x = np.zeros((1, len(self._keys) + len(labels), 1), np.uint8)
         if labels:
             x[0, len(self._keys) + self.language_model.label_number(label), 0] = 1
@@ -97,7 +99,8 @@ class PieceSampler:
             raise UsageError(f"the prompt is no music: {error}", hint="write steps as the corpus has them") from error
         for key in (key for step in steps for key in step):
             if key not in self._numbers:
-                raise UsageError(f"the prompt has the key {key}, which the model does not know")
+                known = f"it knows {self._keys.min()} to {self._keys.max()}"
+                raise UsageError(f"the prompt has the key {key}, which the model does not know", hint=known)
         return steps
 
     def _drawn(self, log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:

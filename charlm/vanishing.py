@@ -50,19 +50,23 @@ def gradient_decay(language_model: LanguageModel, lines: Iterable[str], *, longe
     L<t> is the loss of one step alone. a<t-k> are the outputs of all recurrent layers at a step, one below the other,
     and its gradient is what comes back to them through time: with all of them, and c<t-k>, given, nothing before
     matters. At k = 0 it is what the output layer hands to the topmost. The norm is Euclidean, per sequence.
-    Raises UsageError for a model that is no language model, CorpusError where there is no text.
+    Raises UsageError for a model that is no language model, CorpusError where there is no text of its kind.
     """
     if language_model.task != "lm" or not isinstance(language_model.model.body, Stack):
         raise UsageError(f"--gradients with a model of the task {language_model.task}", hint="give language models")
-    ids, offsets = language_model.tokenizer.encode_lines(_some(lines))
-    first = language_model.codec.first_inputs(language_model.labels[:1]) if language_model.is_conditioned else [NOTHING]
+    records = language_model.reader.read(_some(lines), set(language_model.labels) or None)
+    texts = [text for _, text in records] if language_model.is_conditioned else records
+    ids, offsets = language_model.tokenizer.encode_lines(texts)
+    first = np.full(len(texts), NOTHING, np.int32)
+    if language_model.is_conditioned:
+        first = language_model.codec.first_inputs(label for label, _ in records)
     norms, counts = np.zeros(longest + 1), np.zeros(longest + 1, np.int64)
     lengths = np.diff(offsets)
     steps = np.unique(np.linspace(1, int(lengths.max()), _PLACES).round().astype(np.int64))
     for t in steps.tolist():
         chosen = np.flatnonzero(lengths >= t)
         tokens = ids[offsets[chosen] + np.arange(t)[:, None]]
-        inputs = np.concatenate([np.full((1, chosen.size), first[0], np.int32), tokens[:-1]])
+        inputs = np.concatenate([first[chosen][None], tokens[:-1]])
         targets = np.full_like(tokens, NO_TARGET)
         targets[-1] = tokens[-1]
         of_t = _norms(language_model, Batch(inputs, targets), min(longest, t - 1))

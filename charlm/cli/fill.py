@@ -56,14 +56,16 @@ def fill(
 
 
 def _lines(filled: Any, format: str, *, listed: bool) -> Iterator[str]:
-    """Write each line; listed: with the candidates of each gap behind it, a column a gap."""
+    """Write each line; listed: as text, too, with the candidates behind it, a column a gap."""
     if format == "tsv":
-        yield "text\tcandidates"
+        yield "text\tfilled\tcandidates"
     for one in filled:
         if format == "jsonl":
             gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
             yield ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})
+            continue
+        candidates = [" ".join(f"{ui.tsv_field(c.token)} {c.prob:.4f}" for c in gap) for gap in one.gaps]
+        if format == "tsv":
+            yield "\t".join([ui.tsv_field(one.text), ui.tsv_field(one.filled), " | ".join(candidates)])
         else:
-            candidates = [" ".join(f"{ui.tsv_field(c.token)} {c.prob:.4f}" for c in gap) for gap in one.gaps]
-            columns = candidates if listed or format == "tsv" else []
-            yield "\t".join([one.filled, *columns])
+            yield "\t".join([one.filled, *(candidates if listed else [])])

@@ -134,8 +134,8 @@ def _refuse_of_music(
     from charlm.errors import UsageError
     from charlm.files import check_writable
 
-    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop)):
-        if given:
+    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None)):
+        if given is not None:
             raise UsageError(f"{flag} with a model of music", hint="each key is drawn by itself: leave it out")
     if midi is not None:
         if count > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ PICTURES = (".svg", ".png")
 _OPTIONAL: dict[
     str, Callable[[str], bool]
 ] = {  # options whose value may be left out -> whether the argument after one is its value
-    "--plot": lambda argument: argument.lower().endswith(PICTURES),
+    "--plot": lambda argument: Path(argument).suffix not in ("", ".safetensors"),
     "--gradients": lambda argument: not argument.endswith(".safetensors"),
 }
 
@@ -75,7 +75,8 @@ def inspect(
         if picture is not None:
             from charlm.cli import pictures
 
-            pictures.losses({_short(name): one.history for name, one in opened.items()}, picture)
+            histories = [one.history for one in opened.values()]
+            pictures.losses(dict(zip(_short(opened), histories, strict=True)), picture)
     output.close()
 
 
@@ -88,8 +89,11 @@ def _check_picture(path: Path) -> None:
     check_writable(path)
 
 
-def _short(name: str) -> str:
-    return Path(name).name.removesuffix(".safetensors")
+def _short(names: Iterable[str]) -> list[str]:
+    """Give the names of models without folders and suffix, where that leaves them different."""
+    whole = [name.removesuffix(".safetensors") for name in names]
+    short = [Path(name).name for name in whole]
+    return short if len(set(short)) == len(short) else whole
 
 
 def _inspect(
@@ -120,7 +124,8 @@ def _gradients(
     from charlm.vanishing import gradient_decay
 
     lines = list(input_lines([file]))
-    decays = {_short(name): gradient_decay(one, lines, longest=longest) for name, one in opened.items()}
+    measured = [gradient_decay(one, lines, longest=longest) for one in opened.values()]
+    decays = dict(zip(_short(opened), measured, strict=True))
     if format == "jsonl":
         for name, decay in zip(opened, decays.values(), strict=True):
             norms = [{"k": k, "norm": float(norm)} for k, norm in enumerate(decay.norms)]

@@ -47,7 +47,8 @@ def _figure() -> tuple[Any, Any]:
 
 def _write(figure: Any, axes: Any, path: Path) -> None:
     axes.grid(alpha=0.3)
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     data = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     figure.savefig(data, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

@@ -62,18 +62,23 @@ def predict(
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.threads(threads):
         if columns:
+            if format == "tsv":
+                output.line("text\tprediction\tprob")
             for row in tag_columns(language_model, input_lines(files), **options):
-                output.line("" if row is None else _columns(row, format))
+                output.line(_columns(row, format))
         else:
             for line in _lines(predictions_of(language_model, input_lines(files), **options), format):
                 output.line(line)
     output.close()
 
 
-def _columns(row: tuple[str, str, float], format: str) -> str:
-    token, tag, prob = row
+def _columns(row: tuple[str, str, float] | None, format: str) -> str:
+    """Write a token with its tag, or a blank line."""
     if format == "jsonl":
-        return ui.strict_json({"text": token, "prediction": tag, "prob": prob})
+        return ui.strict_json(dict(zip(("text", "prediction", "prob"), row or ("", None, None), strict=True)))
+    if row is None:
+        return ""
+    token, tag, prob = row
     return f"{token}\t{tag}\t{prob:.4f}" if format == "tsv" else f"{token}\t{tag}"
 
 

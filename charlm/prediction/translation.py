@@ -62,7 +62,8 @@ class Translator:
         state = self.model.encode(sources, starts, self._encoder_workspace)
         state = _taken(state, np.repeat(np.arange(count), K))
         inputs = np.full((1, count * K), NOTHING, np.int32)
-        most = _LONGEST[0] * sources.shape[0] + _LONGEST[1]
+        limits = (_LONGEST[0] * (sources != NOTHING).sum(axis=0) + _LONGEST[1])[:, None]  # each line's own
+        most = int(limits.max())
         tokens = np.full((count, K, most), EOS_ID, np.int32)
         found = np.full((count, K), -math.inf)  # sum of ln P, `<UNK>` left out, by which beams are compared
         found[:, 0] = 0.0
@@ -87,7 +88,7 @@ class Translator:
             found, lengths = totals[rows, origin, token], new_lengths[rows, origin]
             tokens = tokens[rows, origin]
             tokens[:, :, step] = token
-            ended = was_ended | (token == EOS_ID)
+            ended = was_ended | (token == EOS_ID) | (lengths >= limits)
             if ended.all():
                 break
             state = _taken(state, (rows * K + origin).ravel())

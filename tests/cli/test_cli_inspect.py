@@ -1,0 +1,237 @@
+"""`charlm inspect`: models of every task, several at once, pictures, and how far gradients reach."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from charlm import checkpoint, load
+from charlm.vanishing import gradient_decay
+from tests.task_models import FITTING, KINDS, TASKS, saved, task_model
+
+ROW = {"epoch": 0.5, "train_nats": 3.0, "valid_nats": 3.5, "learning_rate": 0.1}
+HISTORY = [{**ROW, "step": 10 * n, "train_nats": 3.0 / n, "valid_nats": 3.5 / n} for n in range(1, 5)]
+TEXT = "abcab\nca\n\nbbacca\n"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inspect")
+    made = saved(folder)
+    for cell in ("rnn", "gru", "lstm"):
+        lm = task_model("lm", cell=cell, spread=0.8)
+        lm.history.extend(HISTORY)
+        setattr(made, cell, folder / f"{cell}.safetensors")
+        checkpoint.save(getattr(made, cell), lm)
+    made.text = folder / "text.txt"
+    made.text.write_text(TEXT)
+    return made
+
+
+@pytest.fixture
+def drawing():
+    return pytest.importorskip("matplotlib")
+
+
+# ---- the task
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_task_comes_first_with_what_it_is_for(charlm, models, kind):
+    result = charlm("inspect", models.folder / f"{kind}.safetensors").succeeded()
+    commands = ", ".join(f"charlm {name}" for name in FITTING[TASKS[kind]])
+    assert result.lines[0].split(None, 1) == ["task", f"{TASKS[kind]}, for {commands}"]
+    labels = [line.split(":")[1].split() for line in result.lines if line.startswith("labels ")]
+    assert labels == ([list(KINDS[kind][1])] if KINDS[kind][1] else [])
+    assert any(line.startswith("target ") and "'chat'" in line for line in result.lines) == (kind == "translate")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_records(charlm, models, kind):
+    (record,) = charlm("inspect", models.folder / f"{kind}.safetensors", "--format", "jsonl").succeeded().records
+    assert set(record) >= {"config", "parameters", "vocabulary_size", "history", "task", "commands", "labels"}
+    assert "model" not in record
+    lm = models.models[kind]
+    assert (record["task"], record["labels"]) == (TASKS[kind], list(KINDS[kind][1]))
+    assert record["commands"] == [f"charlm {name}" for name in FITTING[TASKS[kind]]]
+    assert record["parameters"] == lm.model.parameters.count
+    assert record["parameters"] == sum(math.prod(shape) for shape in record["arrays"].values())
+    assert record["vocabulary_size"] == len(lm.tokenizer.vocabulary)
+
+
+# ---- several models
+
+
+def test_several_models_are_told_apart(charlm, models):
+    alone = [charlm("inspect", path).succeeded().lines for path in (models.gru, models.tag)]
+    both = charlm("inspect", models.gru, models.tag).succeeded().lines
+    assert both == [f"== {models.gru}", *alone[0], f"== {models.tag}", *alone[1]]
+    records = charlm("inspect", models.gru, models.tag, "--format", "jsonl").succeeded().records
+    assert [record.pop("model") for record in records] == [str(models.gru), str(models.tag)]
+    assert records == [
+        charlm("inspect", path, "--format", "jsonl").succeeded().records[0] for path in (models.gru, models.tag)
+    ]
+
+
+def test_one_that_is_no_model_is_refused_before_anything_is_printed(charlm, models):
+    assert charlm("inspect", models.gru, models.text).failed(4, str(models.text)).out == b""
+
+
+# ---- --plot
+
+
+def test_without_a_file_the_loss_is_drawn_in_characters_wherever_the_flag_stands(charlm, models):
+    plain = charlm("inspect", models.gru).succeeded().lines
+    after, before, dash = (
+        charlm("inspect", *args).succeeded().lines
+        for args in ((models.gru, "--plot"), ("--plot", models.gru), ("--plot", "-", models.gru))
+    )
+    assert after == before == dash
+    assert after[: len(plain)] == plain and after[-1].split() == ["·", "train", "o", "valid"]
+    assert sum(line.count("o") for line in after[len(plain) : -1]) >= len(HISTORY)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".SVG"])
+def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, drawing, tmp_path, suffix):
+    plain = charlm("inspect", models.gru).succeeded()
+    made = []
+    for number, order in enumerate(("after", "before", "joined")):
+        path = tmp_path / f"{number}{suffix}"
+        flags = ["--plot", path] if order != "joined" else [f"--plot={path}"]
+        args = [*flags, models.gru] if order == "before" else [models.gru, *flags]
+        result = charlm("inspect", *args).succeeded()
+        assert result.out == plain.out and result.err == ""
+        made.append(path.read_bytes())
+    assert made[0] == made[1] == made[2]
+    assert made[0].startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert suffix == ".png" or b"<!-- gru, train -->" in made[0]
+    other = tmp_path / f"other{suffix}"
+    charlm("inspect", models.lstm, "--plot", other).succeeded()
+    assert other.read_bytes() != made[0]
+
+
+def test_a_picture_of_several_models(charlm, models, drawing, tmp_path):
+    one, both = tmp_path / "one.svg", tmp_path / "both.svg"
+    charlm("inspect", models.gru, "--plot", one).succeeded()
+    charlm("inspect", models.gru, models.lstm, "--plot", both).succeeded()
+    assert both.stat().st_size > one.stat().st_size
+
+
+def test_a_model_without_a_history_has_an_empty_picture(charlm, models, drawing, tmp_path):
+    result = charlm("inspect", models.tag, "--plot", tmp_path / "x.svg").succeeded()
+    assert result.err == "" and (tmp_path / "x.svg").stat().st_size > 0
+    assert charlm("inspect", models.tag, "--plot").succeeded().err == ""
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_the_work(charlm, models, tmp_path):
+    result = charlm("inspect", models.gru, f"--plot={tmp_path / 'x.pdf'}").failed(2, "x.pdf", ".svg")
+    assert result.out == b""
+    assert charlm("inspect", models.gru, "--plot", tmp_path / "no" / "x.svg").failed(6, "x.svg").out == b""
+
+
+@pytest.mark.parametrize("flags", [(), ("--gradients",)])
+def test_without_matplotlib_pictures_are_refused_with_a_hint(charlm, models, tmp_path, monkeypatch, flags):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = charlm("inspect", models.gru, *flags, "--plot", tmp_path / "x.svg", stdin=TEXT.encode())
+    result.failed(6, "matplotlib", "pip install", "[plot]")
+    assert not (tmp_path / "x.svg").exists()
+    charlm("inspect", models.gru, "--plot").succeeded()
+
+
+# ---- --gradients
+
+
+def decay_of(path, longest=24):
+    return gradient_decay(load(path, device="cpu"), TEXT.split("\n")[:-1], longest=longest)
+
+
+def table_of(lines):
+    """Give the header and the rows of the printed table, k and half-life first."""
+    assert lines[0] == "mean norm of dL<t>/da<t-k>"
+    end = next(number for number, line in enumerate(lines) if line.split()[0] == "half-life")
+    return lines[1].split(), [line.split() for line in lines[2 : end + 1]]
+
+
+def test_the_norms_are_printed_and_drawn(charlm, models):
+    lines = charlm("inspect", models.gru, models.rnn, "--gradients", models.text).succeeded().lines
+    header, rows = table_of(lines)
+    decays = [decay_of(models.gru), decay_of(models.rnn)]
+    assert header == ["k", "gru", "rnn"]
+    assert [int(row[0]) for row in rows[:-1]] == list(range(7))
+    for column, decay in enumerate(decays, start=1):
+        np.testing.assert_allclose([float(row[column]) for row in rows[:-1]], decay.norms, rtol=1e-3)
+        assert float(rows[-1][column]) == pytest.approx(decay.half_life, abs=6e-3)
+    assert lines[-1].split() == ["a", "gru", "b", "rnn"]
+    chart = "".join(line.partition("|")[2] for line in lines[len(rows) + 2 :])
+    assert chart.count("a") + chart.count("b") > 8
+
+
+def test_where_the_text_comes_from(charlm, models):
+    given = charlm("inspect", models.gru, "--gradients", models.text).succeeded().out
+    for args in (
+        (models.gru, "--gradients"),
+        ("--gradients", models.gru),
+        ("--gradients", "-", models.gru),
+        (models.gru, "--gradients", "-"),
+        (models.gru, "--gradients=-"),
+        (models.gru, "--gradients", "--longest", 24),
+    ):
+        assert charlm("inspect", *args, stdin=TEXT.encode()).succeeded().out == given
+    assert charlm("inspect", "--gradients", models.text, models.gru).succeeded().out == given
+
+
+def test_gradients_as_records(charlm, models):
+    args = ("inspect", models.gru, models.lstm, "--gradients", models.text, "--longest", 3, "--format", "jsonl")
+    records = charlm(*args).succeeded().records
+    for record, path in zip(records, (models.gru, models.lstm), strict=True):
+        decay = decay_of(path, 3)
+        assert set(record) == {"model", "gradients", "half_life"}
+        assert record["model"] == str(path)
+        assert [one["k"] for one in record["gradients"]] == [0, 1, 2, 3]
+        assert [one["norm"] for one in record["gradients"]] == pytest.approx(decay.norms.tolist())
+        assert record["half_life"] == pytest.approx(decay.half_life)
+    (short,) = charlm("inspect", models.gru, "--gradients", "--format", "jsonl", stdin=b"\n").succeeded().records
+    assert short["half_life"] is None and len(short["gradients"]) == 1
+
+
+def test_models_of_the_same_name_are_all_shown(charlm, models, tmp_path):
+    other = tmp_path / "gru.safetensors"
+    other.write_bytes(models.lstm.read_bytes())
+    args = ("inspect", models.gru, other, "--gradients", models.text)
+    header, rows = table_of(charlm(*args).succeeded().lines)
+    assert [len(row) for row in rows] == [3] * len(rows) and len(header) == 3
+    records = charlm(*args, "--format", "jsonl").succeeded().records
+    assert [record["model"] for record in records] == [str(models.gru), str(other)]
+    assert records[0]["gradients"] != records[1]["gradients"]
+
+
+def test_a_picture_of_gradients_is_the_same_each_time(charlm, models, drawing, tmp_path):
+    args = ("inspect", models.gru, models.rnn, "--gradients", models.text, "--plot")
+    printed = [charlm(*args, tmp_path / f"{number}.svg").succeeded().out for number in (1, 2)]
+    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
+    assert printed[0] == printed[1]
+    losses = tmp_path / "losses.svg"
+    charlm("inspect", models.gru, models.rnn, "--plot", losses).succeeded()
+    assert losses.read_bytes() != (tmp_path / "1.svg").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [kind for kind, task in TASKS.items() if task != "lm"])
+def test_gradients_are_of_language_models(charlm, models, kind):
+    path = models.folder / f"{kind}.safetensors"
+    assert charlm("inspect", path, "--gradients", models.text).failed(2, "--gradients", TASKS[kind]).out == b""
+
+
+def test_gradients_of_no_text(charlm, models, tmp_path):
+    charlm("inspect", models.gru, "--gradients", stdin=b"").failed(3)
+    charlm("inspect", models.gru, "--gradients", tmp_path / "none").failed(3, "none")
+    charlm("inspect", models.gru, "--gradients", models.text, "--longest", 0).failed(2, "--longest")
+
+
+def test_a_model_is_needed(charlm, models):
+    charlm("inspect", "--plot").failed(2, "MODEL")
+    charlm("inspect", "--gradients", models.text).failed(2, "MODEL")
+    assert json.loads(charlm("inspect", models.gru, "--format", "jsonl", "--plot").succeeded().text)

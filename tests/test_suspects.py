@@ -1,0 +1,117 @@
+"""Doubting tokens: a suspect is one than which both sides find another so many times as likely."""
+
+import itertools
+import math
+from difflib import SequenceMatcher
+
+import numpy as np
+import pytest
+
+from charlm.cloze import suspects
+from charlm.text import EOS_ID, UNK_ID
+from tests.task_models import WORDS, given_the_others, ids_of, outputs, parameter, random_lines, task_model
+
+
+def suspicious(lm, lines, **options):
+    return list(suspects(lm, lines, **options))
+
+
+def of_known_tokens(seed=1):
+    """Draw a model that never expects `<EOS>` or `<UNK>`."""
+    lm = task_model("cloze", seed=seed)
+    parameter(lm, "head.b_y")[[EOS_ID, UNK_ID]] -= 200.0
+    return lm
+
+
+def fitness(prob, candidate, token):
+    """Give P e^(5 s), s being how like the spellings are."""
+    return prob * math.exp(5.0 * SequenceMatcher(None, candidate, token, autojunk=False).ratio())
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 10.0, 50.0])
+def test_a_suspect_is_a_token_than_which_another_is_so_many_times_as_likely(factor):
+    lm = of_known_tokens()
+    names = lm.tokenizer.vocabulary.tokens
+    lines = random_lines(WORDS, 40, 8, seed=4)
+    counts = [0, 0]
+    for line, (score, found) in zip(lines, suspicious(lm, lines, factor=factor), strict=True):
+        ids = ids_of(lm, line)
+        expected = []
+        for place, token in enumerate(ids):
+            probs = given_the_others(lm, ids, place)
+            likelier = [i for i in range(2, len(names)) if i != token and probs[i] >= factor * probs[token]]
+            if likelier:
+                best = max(likelier, key=lambda i, p=probs, own=names[token]: fitness(p[i], names[i], own))
+                nats, prob = -math.log(probs[token]), probs[best]
+                expected.append((place + 1, names[token], pytest.approx(nats), names[best], pytest.approx(prob)))
+        shown = [(one.position, one.token, one.nats, one.suggestion.token, one.suggestion.prob) for one in found]
+        assert shown == expected
+        assert score.text == line
+        counts[0] += len(found)
+        counts[1] += len(ids)
+    assert 0 < counts[0] < counts[1]
+
+
+def test_the_threshold_is_inclusive():
+    lm = task_model("cloze")
+    p = np.array([0.0, 0.0, 0.08, 0.8, 0.04, 0.04, 0.02, 0.01, 0.01])
+    outputs(lm, np.log(np.maximum(p, 1e-300)))
+    ((_, found),) = suspicious(lm, [" ".join(WORDS)], factor=9.99)
+    assert [one.token for one in found] == [WORDS[0], *WORDS[2:]]
+    ((_, found),) = suspicious(lm, [" ".join(WORDS)], factor=10.01)
+    assert [one.token for one in found] == list(WORDS[2:])
+    assert {one.suggestion.token for one in found} == {"cat"}
+    assert [one.suggestion.prob for one in found] == pytest.approx([0.8] * 5)
+
+
+@pytest.mark.parametrize(("factor", "unknown"), [(1.0, 0.1), (1.2, 0.5), (100.0, 0.999)])
+def test_no_token_is_suspected_in_favour_of_itself(factor, unknown):
+    """Where `<UNK>` is likely, the best of the known tokens has a larger share of them than it has of all."""
+    lm = task_model("cloze")
+    p = np.array([1e-300, unknown, *([1e-9] * 7)])
+    p[3] = 1.0 - unknown
+    outputs(lm, np.log(p))
+    ((_, found),) = suspicious(lm, ["the cat"], factor=factor)
+    assert [(one.token, one.suggestion.token) for one in found] == [("the", "cat")]
+
+
+@pytest.mark.parametrize(("factor", "doubted"), [(48.9, ["the"]), (49.1, []), (90.0, [])])
+def test_the_two_are_compared_as_the_model_has_them(factor, doubted):
+    """The suggestion's share of the known tokens is .98, but it is 49 times as likely as the other, not 98 times."""
+    lm = task_model("cloze")
+    outputs(lm, np.log([1e-300, 0.5, 0.01, 0.49, *([1e-9] * 5)]))
+    ((_, found),) = suspicious(lm, ["the"], factor=factor)
+    assert [one.token for one in found] == doubted
+
+
+def test_of_what_is_likelier_the_one_spelled_like_it_is_suggested():
+    lm = task_model("cloze")
+    outputs(lm, np.log([1e-9, 1e-5, 0.7, 1e-5, 1e-5, 0.2, 1e-5, 0.05, 0.05]))  # the .7, sees .2
+    ((_, found),) = suspicious(lm, ["seez zzz cat"])
+    assert [(one.token, one.suggestion.token) for one in found] == [("seez", "sees"), ("zzz", "the"), ("cat", "the")]
+    ((_, found),) = suspicious(lm, ["seez"], factor=3e4)
+    assert [one.suggestion.token for one in found] == ["the"]  # the other is not so much likelier
+
+
+def test_unknown_tokens_are_suspects_too():
+    lm = task_model("cloze")
+    outputs(lm, np.log([1e-9, 1e-6, 0.9, *([1e-6] * 6)]))
+    ((score, found),) = suspicious(lm, ["the zebra"])
+    assert [(one.position, one.token, one.suggestion.token) for one in found] == [(2, "zebra", "the")]
+    assert score.oov == 1
+
+
+@pytest.mark.parametrize("window", [None, 1])
+def test_empty_lines_have_none_and_the_order_is_kept(window):
+    lm = of_known_tokens()
+    lines = random_lines(WORDS, 30, 5)
+    assert lines.count("") > 1
+    found = suspicious(lm, lines, factor=2.0, window=window)
+    assert [score.text for score, _ in found] == lines
+    assert all(not listed for (score, listed), line in zip(found, lines, strict=True) if not line)
+    alone = list(itertools.chain.from_iterable(suspicious(lm, [line], factor=2.0)[0][1] for line in lines))
+    together = list(itertools.chain.from_iterable(listed for _, listed in found))
+    assert [(one.position, one.suggestion.token) for one in together] == [
+        (one.position, one.suggestion.token) for one in alone
+    ]
+    assert alone
