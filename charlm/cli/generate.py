@@ -123,7 +123,7 @@ def _pieces(
 
         def record(drawn: Piece = drawn) -> dict[str, Any]:
             known = {"text": drawn.text, "tokens": drawn.text.split(), "log10p": drawn.log_prob / math.log(10.0)}
-            return known | ({"label": label} if label else {})
+            return {**known, "unk_mass_rejected": 0.0} | ({"label": label} if label else {})
 
         yield steps(), record
 

@@ -113,9 +113,8 @@ class Sequences:
         return self.ids.size
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
-        """Shrink the lanes of a batch to what there is; a lane is as long as the longest sequence at least."""
-        longest = int(np.diff(self.offsets).max())
-        seq_length = max(1, min(seq_length, self.size), longest)
+        """Shrink the sizes of a batch to what there is; a longer sequence gets a longer lane, among fewer."""
+        seq_length = max(1, min(seq_length, self.size))
         return max(1, min(batch_size, self.size // seq_length)), seq_length
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:

@@ -105,18 +105,17 @@ def test_no_lane_is_longer_than_its_share_and_one_sequence(lengths, size, seed):
 def test_batches_are_of_the_size_that_was_asked_for_and_hardly_padded(batch_size, seq_length):
     rng = np.random.default_rng(1)
     whole = corpus(rng.geometric(0.05, 4000))
-    assert whole.fit(batch_size, seq_length)[0] >= batch_size - batch_size // 2
-    longest = int(np.diff(whole.offsets).max())
     fitted = whole.fit(batch_size, seq_length)
-    assert fitted == (batch_size, max(seq_length, longest))
+    assert fitted == (batch_size, seq_length)
     found = list(whole.batches(*fitted, seed=3).epoch(1))
     tokens = [int(np.count_nonzero(batch.inputs != NOTHING)) for batch in found]
     assert len(found) > 3
     for count in tokens:
-        assert abs(count / np.mean(tokens) - 1) < 0.2
-    assert 0.6 < np.mean(tokens) / (fitted[0] * fitted[1]) < 1.5
-    assert waste(found) < 0.05
-    assert max(len(batch.inputs) for batch in found) <= 1.6 * fitted[1]
+        assert abs(count / np.mean(tokens) - 1) < 0.4
+    assert 0.9 < np.mean(tokens) / (batch_size * seq_length) < 1.1
+    assert waste(found) < 0.1
+    longest = int(np.diff(whole.offsets).max())
+    assert max(len(batch.inputs) for batch in found) <= longest + seq_length
 
 
 def test_one_long_sequence_among_short_ones_takes_a_lane_of_its_own():
@@ -128,9 +127,16 @@ def test_one_long_sequence_among_short_ones_takes_a_lane_of_its_own():
     assert sorted(batch.starts.sum(axis=0).tolist()) == [1, 25, 25, 25]
 
 
-def test_fitting_never_cuts_a_sequence_and_never_asks_for_more_than_there_is():
+def test_one_long_sequence_does_not_make_the_other_batches_larger():
+    whole = corpus([2000, *[10] * 1000])
+    assert whole.fit(8, 32) == (8, 32)
+    counts = sorted(int(np.count_nonzero(b.inputs != NOTHING)) for b in whole.batches(8, 32, seed=1).epoch())
+    assert counts[-1] <= 2000 + 256 and counts[-2] <= 2 * 256
+
+
+def test_fitting_never_asks_for_more_than_there_is():
     assert corpus([10] * 1000).fit(64, 64) == (64, 64)
-    assert corpus([100] + [1] * 900).fit(64, 64) == (10, 100)
+    assert corpus([100] + [1] * 900).fit(64, 64) == (15, 64)
     assert corpus([3, 2]).fit(64, 64) == (1, 5)
     assert corpus([0, 0]).fit(64, 64) == (1, 1)
 
