@@ -1,4 +1,4 @@
-"""The library in five functions, as a program uses it."""
+"""The library in seven functions, as a program uses it."""
 
 import math
 
@@ -21,17 +21,31 @@ def model():
     return charlm.train(LINES, **SMALL, max_steps=150, learning_rate=0.02)
 
 
-def test_five_functions_are_the_package():
-    assert [getattr(charlm, name) for name in ("train", "save", "load", "generate", "score")] == [
-        api.train,
-        api.save,
-        api.load,
-        api.generate,
-        api.score,
-    ]
-    assert set(charlm.__all__) == {"__version__", "train", "save", "load", "generate", "score"}
+def test_seven_functions_are_the_package():
+    names = {"train", "save", "load", "generate", "score", "fill", "predict"}
+    assert set(charlm.__all__) == {"__version__", *names}
+    for name in names:
+        assert getattr(charlm, name) is getattr(api, name)
     with pytest.raises(AttributeError, match="zebra"):
         _ = charlm.zebra
+
+
+def test_other_tasks_than_language_are_trained_and_asked_by_the_same_functions():
+    """A tagger learns words by heart, a cloze model fills a gap, a class comes first; what does not fit is refused."""
+    small = {"hidden_size": 16, "num_layers": 1, "epochs": 60, "learning_rate": 0.02, "valid_fraction": 0.0, "seed": 1}
+    tagger = charlm.train(["the\tD", "cat\tN", "", "the\tD", "dog\tN"] * 4, task="tag", **small)
+    (tagged,) = charlm.predict(tagger, ["the dog the\n"])
+    assert (tagged.prediction, len(tagged.prob)) == (["D", "N", "D"], 3)
+    cloze = charlm.train(["a b c", "d e f"] * 8, task="cloze", level="word", **small)
+    (filled,) = charlm.fill(cloze, ["d ___ f"])
+    assert (filled.filled, filled.gaps[0][0].token) == ("d e f", "e")
+    told = charlm.train(["x\taaa", "y\tbbb"] * 8, condition=True, **small)
+    assert [charlm.generate(told, label=label, temperature=0) for label in "xy"] == ["aaa", "bbb"]
+    tune = charlm.train(["60 62 60 62"] * 8, task="music", **{**small, "epochs": 300})
+    assert charlm.generate(tune, temperature=0, length=3) == "60 62 60"
+    for use, model, *given in ((charlm.score, tagger, ["a"]), (charlm.fill, told, ["a"]), (charlm.generate, cloze)):
+        with pytest.raises(UsageError, match="with a model of the task"):
+            use(model, *given)
 
 
 def test_what_was_trained_generates_and_scores_like_its_corpus(model):
