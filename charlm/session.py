@@ -77,6 +77,7 @@ def prepare(
     Raises CorpusError where there is nothing to learn, UsageError where the configuration does not hold.
     """
     network = _completed(network)
+    check_network(network)
     task = network["task"]
     check_text(task, text, conditioned=conditioned)
     reader = task_text(task, text, conditioned=conditioned)
@@ -91,7 +92,10 @@ def prepare(
 
 
 def _completed(network: dict[str, Any]) -> dict[str, Any]:
+    """Give a network its task; a language model that reads both sides is a cloze model."""
     task = network.get("task", "lm")
+    if task == "lm" and network.get("bidirectional"):
+        network, task = {**network, "task": "cloze"}, "cloze"
     return {"task": task, "bidirectional": task in BOTH_SIDES, **network}
 
 

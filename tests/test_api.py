@@ -159,3 +159,12 @@ def test_a_probability_too_small_for_a_float_is_0(model):
     (score,) = charlm.score(model, ["pit " * 300])
     assert score.prob == 0.0
     assert math.isfinite(score.log10p) and score.log10p < -330
+
+
+def test_reading_both_sides_makes_a_language_model_a_cloze_model():
+    assert charlm.train(["ab", "ba"], bidirectional=True, max_steps=1, valid_fraction=0.0).task == "cloze"
+
+
+def test_a_task_that_there_is_not_is_refused():
+    with pytest.raises(UsageError, match="--task is 'foo'"):
+        charlm.train(["a"], task="foo")

@@ -11,6 +11,8 @@ import typer
 from charlm.cli import ui
 from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model
 
+_MIDI_MARK = b"MThd"  # that a MIDI file begins with: nothing else is overwritten
+
 
 def generate(
     model: ModelArgument,
@@ -60,7 +62,7 @@ def generate(
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.threads(threads):
         if language_model.task == "music":
-            _refuse_of_music(top_k, top_p, stop, midi, num_samples)
+            _refuse_of_music(top_k, top_p, stop, allow_unk, midi, num_samples)
             records = _pieces(language_model, config, text, label, seed, num_samples, midi)
         else:
             if midi is not None:
@@ -129,17 +131,19 @@ def _pieces(
 
 
 def _refuse_of_music(
-    top_k: int | None, top_p: float | None, stop: list[str] | None, midi: Path | None, count: int
+    top_k: int | None, top_p: float | None, stop: list[str] | None, unk: bool, midi: Path | None, count: int
 ) -> None:
     from charlm.errors import UsageError
     from charlm.files import check_writable
 
-    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None)):
+    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None), ("--allow-unk", unk or None)):
         if given is not None:
             raise UsageError(f"{flag} with a model of music", hint="each key is drawn by itself: leave it out")
     if midi is not None:
         if count > 1:
             raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
+        if str(midi) == "-" or (midi.is_file() and not midi.read_bytes().startswith(_MIDI_MARK)):
+            raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
         check_writable(midi)
 
 

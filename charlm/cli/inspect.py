@@ -44,7 +44,7 @@ def inspect(
     ] = None,
     gradients: Annotated[
         str | None,
-        typer.Option(metavar="[FILE]", help="Measure on a text how far back in time gradients reach."),
+        typer.Option(metavar="[FILE]", help="lm: measure on a text how far back in time gradients reach."),
     ] = None,
     longest: Annotated[int, typer.Option(min=1, max=1000, help="Steps back at most, of --gradients.")] = 24,
     vocabulary: Annotated[
@@ -123,8 +123,10 @@ def _gradients(
     from charlm.cli.chart import decay_chart
     from charlm.vanishing import gradient_decay
 
-    lines = list(input_lines([file]))
-    measured = [gradient_decay(one, lines, longest=longest) for one in opened.values()]
+    lines = list(input_lines([file])) if file == "-" else None  # a file is read anew, so that mistakes have their place
+    measured = [
+        gradient_decay(one, input_lines([file]) if lines is None else lines, longest=longest) for one in opened.values()
+    ]
     decays = dict(zip(_short(opened), measured, strict=True))
     if format == "jsonl":
         for name, decay in zip(opened, decays.values(), strict=True):

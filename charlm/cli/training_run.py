@@ -140,9 +140,11 @@ class TrainingRun:
         lines, valid_lines = self.read()
         lines, valid_lines = list(lines), None if valid_lines is None else list(valid_lines)
         if self.digest.hexdigest() != checkpoint.corpus:
+            model = checkpoint.language_model
+            plain = model.task == "lm" and not model.labels
             raise UsageError(
                 f"the corpus is not the one that {self.checkpoint_path} was trained on",
-                hint="give the same files in the same order, or start from its weights: --init-from",
+                hint="give the same files in the same order" + (", or start from its weights: --init-from" * plain),
             )
         limits = {name: self.given[name] for name in _LIMITS if name in self.given}
         self.session = resume(checkpoint, lines, valid_lines, limits)

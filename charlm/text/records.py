@@ -28,7 +28,7 @@ def check_label(label: str, known: Container[str] | None, what: str, place: str)
     if known is not None and label not in known:
         raise CorpusError(
             f"the {what} {label!r} was never seen in training, {place}",
-            hint="charlm inspect MODEL lists those that the model knows",
+            hint="labels are those of the training corpus; charlm inspect MODEL lists them",
         )
 
 

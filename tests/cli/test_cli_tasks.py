@@ -246,3 +246,16 @@ def test_what_music_has_no_place_for(charlm, models, tmp_path, monkeypatch, args
 def test_midi_is_of_music(charlm, models, tmp_path):
     charlm("generate", models.lm, "--midi", tmp_path / "x.mid").failed(2, "--midi", "--task music")
     assert not (tmp_path / "x.mid").exists()
+
+
+def test_midi_overwrites_midi_files_and_nothing_else(charlm, models, tmp_path):
+    """Not the model that it is drawn from, nor a file called -."""
+    precious = tmp_path / "precious.safetensors"
+    precious.write_bytes(models.music.read_bytes())
+    for name in (precious, "-"):
+        charlm("generate", precious, "--midi", name, "--seed", 1).failed(2, "--midi", "no MIDI file")
+    assert precious.read_bytes() == models.music.read_bytes()
+    song = tmp_path / "song.mid"
+    for length in (5, 9):
+        charlm("generate", precious, "-l", length, "--midi", song, "--seed", 1).succeeded()
+    assert mido.MidiFile(song).length == pytest.approx(9 * 0.5, abs=2.0)
