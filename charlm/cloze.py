@@ -72,8 +72,7 @@ class Filler:
 
     def _with_gaps(self, text: str) -> tuple[np.ndarray, list[int]]:
         """Give the ids of a line, `<UNK>` for each gap, and where the gaps are."""
-        parts = self.language_model.tokenizer.encode_lines(self._pattern.split(text))
-        ids, offsets = parts
+        ids, offsets = self.language_model.tokenizer.encode_lines(self._pattern.split(text))
         ids[offsets[1:] - 1] = UNK_ID  # the ends of the parts are where the gaps are
         return ids[:-1], (offsets[1:-1] - 1).tolist()
 

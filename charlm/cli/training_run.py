@@ -74,11 +74,11 @@ class TrainingRun:
         check_writable(self.model_path)
 
     def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
-        """Make the configurations, before anything is read, and then the model."""
+        """Make the configurations and then the model; a mistake in the flags shows before the corpus is read."""
         from charlm.backends import get_backend
         from charlm.config import ModelConfig, TextConfig, TrainConfig
         from charlm.errors import UsageError
-        from charlm.session import check_network, check_text, prepare, text_defaults
+        from charlm.session import prepare, text_defaults
 
         if flags["task"] == "lm" and flags["bidirectional"]:
             flags["task"] = "cloze"
@@ -97,8 +97,6 @@ class TrainingRun:
 
         text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
         network = chosen(ModelConfig)
-        check_text(network["task"], text, conditioned=flags["condition"])
-        check_network(network)  # a mistake in the flags shows before the corpus is read
         ops = get_backend(device)
         source = None if init_from is None else open_model(init_from, device)
         lines, valid_lines = self.read()

@@ -29,12 +29,12 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
 from charlm.randomness import INITIALISE, generator
+from charlm.text.codec import SPECIAL
 
 LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
 
 EMBEDDING_RMS = 0.1  # large enough to tell tokens apart, small enough for rare ones to be moved by a few examples
 _VOICES = 4  # keys that sound at once, about
-_SPECIAL = 2  # `<EOS>` and `<UNK>`, for which music has no unit
 _OTHER_PLACES = 1000  # where the dropouts of a second stack are counted from
 
 
@@ -106,7 +106,7 @@ class _Network:
     def _head(self) -> Head:
         config = self.config
         V = config.vocabulary_size
-        outputs = {"lm": V, "cloze": V, "translate": config.target_size, "music": V - _SPECIAL}
+        outputs = {"lm": V, "cloze": V, "translate": config.target_size, "music": V - SPECIAL}
         kind = Sigmoid if config.task == "tag" and config.labels == 1 else HEADS[config.task]
         return kind(self.ops, config.top, outputs.get(config.task, config.labels), tied=config.tie_weights)
 
@@ -142,7 +142,7 @@ class _Network:
                 layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=place)
 
         if config.task == "music":
-            keys = tokens - _SPECIAL
+            keys = tokens - SPECIAL
             layers["input"] = MultiHot(ops, keys + config.labels)
             rms = math.sqrt(_VOICES / keys)
         elif config.embedding_size:

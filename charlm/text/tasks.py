@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -99,20 +99,6 @@ class Lines(TaskText):
         return self.encode(list(lines), codec).split(fraction, train.seed)
 
 
-class Conditioned(TaskText):
-    """The language model's lines, each with the label that is its x<1>: its number comes after those of the tokens."""
-
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
-        return list(pairs(lines, "label TAB text", known))
-
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of([one for _, one in records], text, train), _sorted_labels(self.labels(everything)))
-
-    def encode(self, records: list[Any], codec: Codec) -> Dataset:
-        whole = encode(codec.tokenizer, [one for _, one in records], "line")
-        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
-
-
 class Cloze(TaskText):
     """Lines of which every token is a target; the end of the line is none, as it is no secret."""
 
@@ -169,11 +155,19 @@ class Labelled(TaskText):
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
         return Codec(_tokenizer_of([one for _, one in records], text, train), _sorted_labels(self.labels(everything)))
 
-    def encode(self, records: list[Any], codec: Codec) -> Sequences:
+    def encode(self, records: list[Any], codec: Codec) -> Encoded:
         ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
         targets = np.full_like(ids, NO_TARGET)
         targets[offsets[1:] - 1] = codec.label_ids(self.labels(records))
         return Sequences(ids, targets, offsets)
+
+
+class Conditioned(Labelled):
+    """The language model's lines, each with the label that is its x<1>: its number comes after those of the tokens."""
+
+    def encode(self, records: list[Any], codec: Codec) -> Encoded:
+        whole = encode(codec.tokenizer, [one for _, one in records], "line")
+        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
 
 
 class Translated(TaskText):
@@ -222,9 +216,8 @@ class Music(TaskText):
         keys = codec.tokenizer.vocabulary.ids
         offsets = _offsets(len(steps) for _, steps in records)
         roll = np.zeros((int(offsets[-1]), len(keys) - SPECIAL), np.uint8)
-        pieces = (number for number, (_, steps) in enumerate(records, start=1) for _ in steps)
-        for number, step in enumerate(chain.from_iterable(steps for _, steps in records)):
-            piece = next(pieces)
+        placed = ((piece, step) for piece, (_, steps) in enumerate(records, start=1) for step in steps)
+        for number, (piece, step) in enumerate(placed):
             for key in step:
                 if str(key) not in keys:
                     raise CorpusError(
@@ -236,21 +229,19 @@ class Music(TaskText):
         return Pieces(roll, offsets, labels, len(codec.labels))
 
 
+TASK_TEXTS: dict[str, Callable[[TextConfig, bool], TaskText]] = {  # of a text's configuration and of --condition
+    "lm": lambda text, conditioned: Conditioned() if conditioned else Lines(text.unit),
+    "cloze": lambda text, conditioned: Cloze(),
+    "tag": lambda text, conditioned: Tagged(),
+    "classify": lambda text, conditioned: Labelled(),
+    "translate": lambda text, conditioned: Translated(),
+    "music": lambda text, conditioned: Music(conditioned=conditioned),
+}
+
+
 def task_text(task: str, text: TextConfig, *, conditioned: bool) -> TaskText:
     """Give what reads the corpus of a task."""
-    if task == "lm":
-        return Conditioned() if conditioned else Lines(text.unit)
-    if task == "music":
-        return Music(conditioned=conditioned)
-    return TASK_TEXTS[task]()
-
-
-TASK_TEXTS: dict[str, type[TaskText]] = {
-    "cloze": Cloze,
-    "tag": Tagged,
-    "classify": Labelled,
-    "translate": Translated,
-}
+    return TASK_TEXTS[task](text, conditioned)
 
 
 def _split(records: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any]]:
