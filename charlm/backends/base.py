@@ -11,14 +11,15 @@ a backend holds only what differs by device.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Shape = tuple[int, ...]
+Part = TypeVar("Part")
 
 
 class Backend(ABC):
@@ -61,14 +62,6 @@ class Backend(ABC):
         """Add the columns of `d_out [T, D, B]` to the rows of `table_grad [V, D]` that `ids [T, B]` name."""
 
     @abstractmethod
-    def softmax_grad(self, logits: Array, targets: np.ndarray, nats: Array, scale: float) -> None:
-        """Turn `logits [V, N]` into the gradient of the cross-entropy, in place, and write the entropy to `nats [N]`.
-
-        With p = softmax(logits) and y the one-hot target, nats = -log p[target] and dL/dlogits = scale (p - y).
-        `targets [N]` int; -1 is no target: there nats and gradient are 0.
-        """
-
-    @abstractmethod
     def log_softmax(self, logits: Array) -> None:
         """Turn `logits [V, N]` into log-probabilities, in place."""
 
@@ -81,13 +74,29 @@ class Backend(ABC):
         """Give the Euclidean norm of a flat vector, summed in float64."""
 
     @abstractmethod
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
         """Write x to `out` with a share `rate` of its elements zeroed and the others divided by 1 - rate.
 
         Which ones are zeroed is a hash of (key, index): the same key gives the same mask, on any device, so that the
         backward pass recomputes it and nothing is stored. `x` and `out` are `[T, rows, B]`, `out` contiguous.
+
+        lanes: where x is some lanes of a batch, the first one and how many there are in all: the mask is theirs then
         """
 
     @abstractmethod
     def threads(self, count: int | None) -> AbstractContextManager[Any]:
-        """Bound the threads of the device's products inside a `with`; None leaves them as they are."""
+        """Bound the threads of the device's work inside a `with`; None leaves them as they are."""
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of work `each` does at a time."""
+        return 1
+
+    def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        """Call `work` for each part, several at a time where the device can; they write to different memory.
+
+        What a part computes does not depend on how many are worked on at a time. Within a part, `each` takes one part
+        after the other.
+        """
+        for part in parts:
+            work(part)

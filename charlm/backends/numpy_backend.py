@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Backend, Shape
+from charlm.backends.base import Array, Backend, Part, Shape
+from charlm.backends.pool import Pool
 
 _MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
 
@@ -18,6 +20,9 @@ class NumpyBackend(Backend):
 
     name = "cpu"
     block = 1 << 15  # five float32 vectors of this length stay in a core's second-level cache
+
+    def __init__(self) -> None:
+        self._pool = Pool()
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         return np.array(values, dtype=dtype, order="C")
@@ -51,19 +56,6 @@ class NumpyBackend(Backend):
         named, first = np.unique(flat[order], return_index=True)
         table_grad[named] += np.add.reduceat(rows, first, axis=0)
 
-    def softmax_grad(self, logits: Array, targets: np.ndarray, nats: Array, scale: float) -> None:
-        columns = np.flatnonzero(targets >= 0)
-        rows = targets[columns]
-        logits -= logits.max(axis=0)
-        nats[...] = 0
-        nats[columns] = -logits[rows, columns]
-        np.exp(logits, out=logits)
-        total = logits.sum(axis=0)
-        nats[columns] += np.log(total[columns])
-        weight = np.where(targets >= 0, scale, 0.0) / total
-        logits *= weight.astype(logits.dtype)
-        logits[rows, columns] -= scale
-
     def log_softmax(self, logits: Array) -> None:
         logits -= logits.max(axis=0)
         logits -= np.log(np.exp(logits).sum(axis=0))
@@ -74,20 +66,30 @@ class NumpyBackend(Backend):
         return np.asarray(picked)
 
     def norm(self, vector: Array) -> float:
-        total = 0.0
-        for part in self.blocks(vector.size):
-            exact = vector[part].astype(np.float64)
-            total += float(np.dot(exact, exact))
+        parts = list(self.blocks(vector.size))
+        squares = np.empty(len(parts))
+
+        def square(number: int) -> None:
+            part = vector[parts[number]]
+            squares[number] = np.dot(part, part)
+
+        self.each(square, range(len(parts)))
+        total = float(squares.sum())
+        if not math.isfinite(total):  # single precision ends at 1e38, which squares reach before their root does
+            return float(np.linalg.norm(vector.astype(np.float64)))
         return math.sqrt(total)
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
-        flat_out = out.reshape(-1)
-        flat_x = x.reshape(-1)
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+        batch = x.shape[-1]
+        first_lane, in_all = lanes or (0, batch)
+        flat_x, flat_out = x.reshape(-1, batch), out.reshape(-1, batch)
         first, second = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32 & 0xFFFFFFFF)
         threshold = np.uint32(min(rate * 2.0**32, 2.0**32 - 1))
         kept = flat_x.dtype.type(1.0 / (1.0 - rate))
-        for part in self.blocks(flat_x.size):
-            bits = np.arange(part.start, part.stop, dtype=np.uint32)
+        of_lane = np.arange(first_lane, first_lane + batch, dtype=np.uint32)
+
+        def mask(part: slice) -> None:
+            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(in_all) + of_lane
             bits ^= first
             for word in (second, None):
                 bits ^= bits >> np.uint32(16)
@@ -99,10 +101,15 @@ class NumpyBackend(Backend):
                     bits ^= word
             np.multiply(flat_x[part], (bits >= threshold) * kept, out=flat_out[part])
 
-    def threads(self, count: int | None) -> AbstractContextManager[Any]:
-        if count is None:
-            return nullcontext()
-        from threadpoolctl import threadpool_limits
+        rows = max(1, self.block // max(1, batch))
+        self.each(mask, [slice(at, min(at + rows, len(flat_x))) for at in range(0, len(flat_x), rows)])
 
-        limits: AbstractContextManager[Any] = threadpool_limits(limits=count)
-        return limits
+    @property
+    def workers(self) -> int:
+        return self._pool.size
+
+    def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        self._pool.each(work, list(parts))
+
+    def threads(self, count: int | None) -> AbstractContextManager[Any]:
+        return nullcontext() if count is None else self._pool.bounded(count)

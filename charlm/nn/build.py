@@ -42,12 +42,23 @@ def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Mode
     """Build the network of a configuration, with weights drawn by the seed, or with zeros where there is none."""
     network = _Network(config, ops)
     parameters = Parameters(network.shapes(), ops, config.dtype)
-    network.bind(parameters.named(parameters.values), parameters.named(parameters.grads))
+    model = _bound(network, parameters)
     if seed is not None:
         rng = generator(seed, INITIALISE)
         for part in network.parts.values():
             part.initialise(rng)
-    return Model(config, ops, network.body, network.head, parameters, encoder=network.encoder)
+    return model
+
+
+def _bound(network: _Network, parameters: Parameters) -> Model:
+    """Make a model of a network with these parameters."""
+    config, ops = network.config, network.ops
+    network.bind(parameters.named(parameters.values), parameters.named(parameters.grads))
+
+    def twin() -> Model:
+        return _bound(_Network(config, ops), Parameters(network.shapes(), ops, config.dtype, values=parameters.values))
+
+    return Model(config, ops, network.body, network.head, parameters, encoder=network.encoder, twin=twin)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:

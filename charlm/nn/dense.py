@@ -7,7 +7,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
 from charlm.nn.layer import Layer, State, Views
-from charlm.nn.workspace import Workspace
+from charlm.nn.workspace import Workspace, columns_of, steps_of
 
 
 class Dense(Layer):
@@ -33,6 +33,7 @@ class Dense(Layer):
     ) -> tuple[Array, State]:
         T, _, batch = x.shape
         columns = columns_of(x, ws, "x")
+        ws.keep("x", columns)
         y = ws.array("y_columns", (self.n_out, T * batch))
         self.ops.matmul(self.p["W"], columns, out=y)
         y += self.p["b"]
@@ -40,38 +41,20 @@ class Dense(Layer):
             np.tanh(y, out=y)
         else:
             np.maximum(y, 0.0, out=y)
-        return steps_of(y, T, ws, "y"), ()
+        return steps_of(y, T), ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dz = dy g'(z);  dW += dz x^T, db += sum of dz, dx = W^T dz, each over all T·B columns."""
         T, _, batch = dy.shape
-        x, y = ws.array("x", (self.n_in, T * batch)), ws.array("y_columns", (self.n_out, T * batch))
+        x, y = ws.kept("x"), ws.array("y_columns", (self.n_out, T * batch))
         if self.activation == "tanh":
             np.multiply(y, y, out=y)
             np.subtract(1.0, y, out=y)
         else:
             np.sign(y, out=y)
         y *= columns_of(dy, ws, "dy")
-        product = ws.array("product", (self.n_out, self.n_in))
-        self.ops.matmul(y, x.T, out=product)
-        self.g["W"][...] += product
-        self.g["b"][...] += y.sum(axis=1, keepdims=True)
+        ws.add_product(y, x.T, self.g["W"])
+        ws.add(y.sum(axis=1, keepdims=True), self.g["b"])
         dx = ws.array("dx_columns", (self.n_in, T * batch))
         self.ops.matmul(self.p["W"].T, y, out=dx)
-        return steps_of(dx, T, ws, "dx"), ()
-
-
-def columns_of(x: Array, ws: Workspace, name: str) -> Array:
-    """Copy `x [T, n, B]` to `[n, T·B]`, so that one product does the work of T."""
-    T, n, batch = x.shape
-    columns = ws.array(name, (n, T * batch))
-    columns.reshape(n, T, batch)[...] = x.transpose(1, 0, 2)
-    return columns
-
-
-def steps_of(columns: Array, T: int, ws: Workspace, name: str) -> Array:
-    """Copy `[n, T·B]` back to `[T, n, B]`."""
-    n = columns.shape[0]
-    x = ws.array(name, (T, n, columns.shape[1] // T))
-    x[...] = columns.reshape(n, T, -1).transpose(1, 0, 2)
-    return x
+        return steps_of(dx, T), ()

@@ -37,6 +37,9 @@ class Reversed(Layer):
     def initialise(self, rng: np.random.Generator) -> None:
         self.layer.initialise(rng)
 
+    def clear_grads(self) -> None:
+        self.layer.clear_grads()
+
     def zero_state(self, batch: int) -> State:
         return self.layer.zero_state(batch)
 
@@ -75,6 +78,10 @@ class TwoSided(Layer):
     def initialise(self, rng: np.random.Generator) -> None:
         for layer in self.sides:
             layer.initialise(rng)
+
+    def clear_grads(self) -> None:
+        for layer in self.sides:
+            layer.clear_grads()
 
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for layer in self.sides)

@@ -35,5 +35,5 @@ class Dropout(Layer):
             return x
         out = ws.array("masked", x.shape)
         key = (noise + self.place * 0x9E3779B97F4A7C15) % 2**64  # an odd constant spreads the places over the keys
-        self.ops.dropout(x, rate=self.rate, key=key, out=out)
+        self.ops.dropout(x, rate=self.rate, key=key, out=out, lanes=ws.lanes)
         return out

@@ -66,6 +66,9 @@ class Embedding(Layer):
     def bind(self, values: Views, grads: Views) -> None:
         self.table, self.table_grad = values["E"], grads["E"]
 
+    def clear_grads(self) -> None:
+        self.table_grad[...] = 0
+
     def initialise(self, rng: np.random.Generator) -> None:
         self.table[...] = self.ops.array(initializers.normal(self.table.shape, self.rms, rng), self.table.dtype)
 
@@ -79,6 +82,6 @@ class Embedding(Layer):
         return columns, ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        """Give dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
+        """Add dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
         self.ops.lookup_grad(dy, ws.kept("ids"), table_grad=self.table_grad)
         return dy, ()

@@ -38,6 +38,9 @@ class Layer(ABC):
         """Write the weights that learning starts from into the bound parameters."""
         del rng
 
+    def clear_grads(self) -> None:  # noqa: B027
+        """Set those gradients to zero that `backward` always adds to, also in a pass that overwrites the others."""
+
     def zero_state(self, batch: int) -> State:
         """Give a<0> = 0 for `batch` sequences."""
         del batch
@@ -61,8 +64,8 @@ class Layer(ABC):
         """Run it backwards, once for each forward.
 
         dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
-        Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
-        of the state that forward took.
+        Adds dL/dparameter to the bound gradients, or overwrites them with it where the workspace says so. Returns dx
+        [T, n_in, B], which is the workspace's, and the gradient of the state that forward took.
         """
 
 
@@ -87,6 +90,10 @@ class Stack(Layer):
     def initialise(self, rng: np.random.Generator) -> None:
         for _, layer in self._in_order:
             layer.initialise(rng)
+
+    def clear_grads(self) -> None:
+        for _, layer in self._in_order:
+            layer.clear_grads()
 
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from charlm.backends import Array, Backend
 from charlm.config import ModelConfig
 from charlm.nn.heads import Head
+from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
 from charlm.nn.layer import Layer, State
 from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
@@ -19,6 +22,11 @@ class Model:
     The state of the sequences goes in and comes out; whatever a call needs in between lies in the workspace that it is
     handed, so that calls on two workspaces do not know of each other. Where a batch has sources, an encoder reads them
     first, and its last state is the one that the body begins with, whatever state is handed in.
+
+    Sequences side by side do not know of each other either: a wide batch is worked on by several workers, each with
+    some of its lanes, a workspace and, in training, gradients of its own, which are then summed.
+
+    twin: makes the same network over the same values, with gradients of its own
     """
 
     def __init__(
@@ -30,10 +38,13 @@ class Model:
         parameters: Parameters,
         *,
         encoder: Layer | None = None,
+        twin: Callable[[], Model] | None = None,
     ) -> None:
         self.config, self.ops = config, ops
         self.body, self.head, self.encoder = body, head, encoder
         self.parameters = parameters
+        self._twin = twin
+        self._twins: list[Model] = [self]
 
     def workspace(self) -> Workspace:
         """Make the buffers for one pass at a time."""
@@ -51,13 +62,52 @@ class Model:
         Overwrites the gradients with those of the mean loss over the batch's targets. Returns the loss summed over
         them, in nats, and the state after the last step.
         """
-        self.parameters.grads[...] = 0
+        scale = 1.0 / max(1, batch.count)
+        shares = self._shares(batch.lanes)
+        if len(shares) == 1:
+            return self._loss_and_grads(batch, state, ws.share(0, 0, batch.lanes), scale, noise)
+        while len(self._twins) < len(shares):
+            assert self._twin is not None
+            self._twins.append(self._twin())
+        losses, states = [0.0] * len(shares), [state] * len(shares)
+
+        def of_share(number: int) -> None:
+            lanes = shares[number]
+            own = ws.share(number, lanes.start, batch.lanes)
+            losses[number], states[number] = self._twins[number]._loss_and_grads(
+                lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), own, scale, noise
+            )
+
+        self.ops.each(of_share, range(len(shares)))
+        self._sum_grads(len(shares))
+        return sum(losses), side_by_side(states)
+
+    def _loss_and_grads(
+        self, batch: Batch, state: State, ws: Workspace, scale: float, noise: int | None
+    ) -> tuple[float, State]:
+        self.parameters.clear_gaps()
+        self.body.clear_grads()
+        if self.encoder is not None:
+            self.encoder.clear_grads()
         y, state = self._forward(batch, state, ws, noise)
-        loss, dy = self.head.loss_and_grad(y, batch.targets, 1.0 / max(1, batch.count), ws.scope("head"))
+        loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
         _, d_state = self.body.backward(dy, (), ws)
         if self.encoder is not None:
             self._encoder_backward(d_state, ws)
         return loss, state
+
+    def _sum_grads(self, shares: int) -> None:
+        """Add the gradients of the twins to those of the model."""
+        own, *others = (twin.parameters.grads for twin in self._twins[:shares])
+
+        def of_part(part: slice) -> None:
+            for other in others:
+                own[part] += other[part]
+
+        self.ops.each(of_part, self.ops.blocks(own.size))
+
+    def _shares(self, lanes: int) -> list[slice]:
+        return shares_of(lanes, self.ops.workers if self._twin is not None else 1)
 
     def nats(
         self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
@@ -66,6 +116,23 @@ class Model:
 
         best [T, B]: overwritten with the likeliest choice at each step, where given
         """
+        shares = self._shares(batch.lanes)
+        if len(shares) == 1:
+            return self._nats(batch, state, ws.share(0, 0, batch.lanes), best)
+        nats, states = [np.empty(0)] * len(shares), [state] * len(shares)
+
+        def of_share(number: int) -> None:
+            lanes = shares[number]
+            own = ws.share(number, lanes.start, batch.lanes)
+            best_of_share = None if best is None else best[:, lanes]
+            nats[number], states[number] = self._nats(
+                lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), own, best_of_share
+            )
+
+        self.ops.each(of_share, range(len(shares)))
+        return np.concatenate(nats, axis=-1), side_by_side(states)
+
+    def _nats(self, batch: Batch, state: State, ws: Workspace, best: np.ndarray | None) -> tuple[np.ndarray, State]:
         y, state = self._forward(batch, state, ws, None)
         return self.head.nats(y, batch.targets, ws.scope("head"), best=best), state
 

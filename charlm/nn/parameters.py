@@ -18,17 +18,17 @@ class Parameters:
     Clipping, the optimizer, zeroing and saving are one call each on the whole; a weight that two layers share is one
     name that both bind. The gaps between parameters hold zeros and stay zero under every optimizer.
 
-    shapes: name -> shape, in the order of the file
+    shapes: name -> shape, in the order of the file; values: a vector of this layout to share, in place of a new one
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], ops: Backend, dtype: str) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], ops: Backend, dtype: str, *, values: Array | None = None) -> None:
         self.shapes = dict(shapes)
         self._starts: dict[str, int] = {}
         end = 0
         for name, shape in self.shapes.items():
             self._starts[name] = end
             end += -(-math.prod(shape) // _ALIGNMENT) * _ALIGNMENT
-        self.values = ops.array(np.zeros(end, dtype))
+        self.values = ops.array(np.zeros(end, dtype)) if values is None else values
         self.grads = ops.array(np.zeros(end, dtype))
 
     def _view(self, flat: Array, name: str) -> Array:
@@ -46,6 +46,12 @@ class Parameters:
     def named(self, flat: Array) -> dict[str, Array]:
         """Give the named views into any flat vector of this layout, such as an optimizer's moments."""
         return {name: self._view(flat, name) for name in self.shapes}
+
+    def clear_gaps(self) -> None:
+        """Set the gradients' gaps to zero, which nothing else writes to but what goes over the whole vector."""
+        for name, start in self._starts.items():
+            end = start + math.prod(self.shapes[name])
+            self.grads[end : -(-end // _ALIGNMENT) * _ALIGNMENT] = 0
 
     @property
     def count(self) -> int:

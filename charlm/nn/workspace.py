@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from charlm.backends import Array, Backend, Shape
 
-_SHAPES_REMEMBERED = 4  # batches of an epoch differ by a step, and lines to score by more
+_SHAPES_REMEMBERED = 8  # batches of an epoch differ by a step, and lines to score by more
+
+
+@dataclass
+class _Pass:
+    """What holds for every part of a pass."""
+
+    lanes: tuple[int, int] | None = None
+    overwrites: bool = False
 
 
 class Workspace:
@@ -16,11 +25,15 @@ class Workspace:
 
     An array's contents are undefined when it is handed out, and it is the caller's until the same name is asked for
     again. Buffers grow and never shrink.
+
+    A layer adds its gradients to what is there. Where they would be added to zeros, as in a step of training, writing
+    them is the same and touches memory once, not three times: that is what `add` and `add_product` are for.
     """
 
     def __init__(self, ops: Backend, dtype: str) -> None:
         self.ops = ops
         self.dtype = dtype
+        self._pass = _Pass()
         self._buffers: dict[str, Array] = {}
         self._views: dict[Hashable, Any] = {}
         self._kept: dict[str, Any] = {}
@@ -56,7 +69,46 @@ class Workspace:
         """Give the workspace of a part of the network."""
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
+            self._scopes[name]._pass = self._pass
         return self._scopes[name]
+
+    def share(self, number: int, first: int, lanes: int) -> Workspace:
+        """Give the workspace of a worker's pass over lanes of a batch, from `first` on; the whole batch has `lanes`.
+
+        Gradients are overwritten in it.
+        """
+        name = f"share {number}"
+        if name not in self._scopes:
+            self._scopes[name] = Workspace(self.ops, self.dtype)
+        own = self._scopes[name]
+        own._pass.lanes, own._pass.overwrites = (first, lanes), True
+        return own
+
+    @property
+    def lanes(self) -> tuple[int, int] | None:
+        """Of a pass over some of a batch's lanes: the first one, and how many the whole batch has."""
+        return self._pass.lanes
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether gradients are overwritten in this pass."""
+        return self._pass.overwrites
+
+    def add(self, value: Array, grad: Array) -> None:
+        """grad += value."""
+        if self.overwrites:
+            grad[...] = value
+        else:
+            grad += value
+
+    def add_product(self, a: Array, b: Array, grad: Array) -> None:
+        """grad += a b."""
+        if self.overwrites:
+            self.ops.matmul(a, b, out=grad)
+            return
+        product = self.array("product", grad.shape)
+        self.ops.matmul(a, b, out=product)
+        grad += product
 
     def fill(self, value: float) -> None:
         """Overwrite every buffer: a pass that reads what it did not write then shows."""
@@ -64,3 +116,23 @@ class Workspace:
             buffer[...] = value
         for scope in self._scopes.values():
             scope.fill(value)
+
+
+def columns_of(x: Array, ws: Workspace, name: str) -> Array:
+    """Give `x [T, n, B]` as columns `[n, T·B]`, so that one product does the work of T; a copy where it has to be."""
+    T, n, batch = x.shape
+    rows = x.transpose(1, 0, 2)
+    if T == 1:
+        return rows[:, 0]
+    item = x.dtype.itemsize
+    if x.strides[2] == item and x.strides[0] == batch * item:
+        return rows.reshape(n, T * batch)
+    columns = ws.array(name, (n, T * batch))
+    columns.reshape(n, T, batch)[...] = rows
+    return columns
+
+
+def steps_of(columns: Array, T: int) -> Array:
+    """Look at columns `[n, T·B]` as `[T, n, B]`."""
+    n = columns.shape[0]
+    return columns.reshape(n, T, -1).transpose(1, 0, 2)

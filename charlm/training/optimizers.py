@@ -20,17 +20,20 @@ class Optimizer(ABC):
     def __init__(self, parameters: Parameters, ops: Backend) -> None:
         self.parameters, self.ops = parameters, ops
         self.memory = {slot: ops.array(np.zeros_like(ops.numpy(parameters.values))) for slot in self.slots}
-        self._scratch = ops.empty((min(ops.block, parameters.values.size),), parameters.values.dtype)
 
     def step(self, count: int, learning_rate: float, scale: float) -> None:
         """Take step number `count` (from 1) along the gradient times `scale`; the gradient is overwritten."""
-        p = self.parameters
-        for part in self.ops.blocks(p.values.size):
+        p, size = self.parameters, self.parameters.values.size
+
+        def of_part(part: slice) -> None:
             g = p.grads[part]
             if scale != 1.0:
                 g *= scale
             memory = [self.memory[slot][part] for slot in self.slots]
-            self.update(p.values[part], g, memory, self._scratch[: g.size], learning_rate, count)
+            tmp = self.ops.empty(g.shape, g.dtype)
+            self.update(p.values[part], g, memory, tmp, learning_rate, count)
+
+        self.ops.each(of_part, self.ops.blocks(size))
 
     @abstractmethod
     def update(self, w: Array, g: Array, memory: list[Array], tmp: Array, learning_rate: float, count: int) -> None:
@@ -80,11 +83,11 @@ class Adam(Optimizer):
         g *= 0.1
         m *= 0.9
         m += g
+        root = math.sqrt(1.0 - 0.999**count)  # multiplied out, so that v^ needs no pass of its own
         np.sqrt(v, out=tmp)
-        tmp *= 1.0 / math.sqrt(1.0 - 0.999**count)
-        tmp += 1e-8
+        tmp += 1e-8 * root
         np.divide(m, tmp, out=tmp)
-        tmp *= learning_rate / (1.0 - 0.9**count)
+        tmp *= learning_rate * root / (1.0 - 0.9**count)
         w -= tmp
 
 

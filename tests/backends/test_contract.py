@@ -165,52 +165,16 @@ def test_lookup_grad_of_many_and_of_a_view(ops, dtype, rng):
     close(ops, table_grad, expected, dtype, scale=500)
 
 
-def plain_loss(logits, targets):
-    """Give -ln softmax(logits)[target] of each column, in float64."""
-    nats = np.zeros(len(targets))
-    for n in np.flatnonzero(targets >= 0):
-        nats[n] = -np.log(softmax(logits[:, n].astype(float))[targets[n]])
-    return nats
-
-
-class TestSoftmax:
-    def run(self, ops, logits, targets, scale=1.0):
-        device, nats = ops.array(logits), undefined(ops, targets.shape, logits.dtype)
-        ops.softmax_grad(device, targets, nats, scale)
-        return ops.numpy(device), ops.numpy(nats)
-
-    @pytest.mark.parametrize(("V", "N"), [(1, 3), (2, 1), (7, 5), (300, 40)])
+class TestLogSoftmax:
+    @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40)])
     def test_against_the_plain_version(self, ops, dtype, rng, V, N):
-        logits, targets = rng.normal(0, 3, (V, N)).astype(dtype), rng.integers(-1, V, N).astype(np.int32)
-        targets[0] = V - 1
-        gradient, nats = self.run(ops, logits, targets, scale=0.25)
-        expected = np.zeros((V, N))
-        for n in np.flatnonzero(targets >= 0):
-            expected[:, n] = softmax(logits[:, n].astype(float))
-            expected[targets[n], n] -= 1
-        close(ops, gradient, 0.25 * expected, dtype)
-        close(ops, nats, plain_loss(logits, targets), dtype, scale=10)
-        assert not gradient[:, targets < 0].any() and not nats[targets < 0].any()
-
-    def test_is_the_derivative_of_the_loss(self, ops, rng):
-        logits, targets = rng.normal(0, 2, (4, 5)), np.array([3, 0, -1, 0, 2])
-        gradient, _ = self.run(ops, logits, targets, scale=2.5)
-        numeric = np.zeros_like(logits)
-        h = 1e-3
-        for index in np.ndindex(logits.shape):
-            for factor, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
-                moved = logits.copy()
-                moved[index] += factor * h
-                numeric[index] += weight * 2.5 * plain_loss(moved, targets).sum() / (12 * h)
-        np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-10)
-
-    def test_without_targets(self, ops, dtype, rng):
-        gradient, nats = self.run(ops, rng.normal(0, 1, (3, 4)).astype(dtype), np.full(4, -1))
-        assert not gradient.any() and not nats.any()
+        logits = rng.normal(0, 3, (V, N)).astype(dtype)
+        device = ops.array(logits)
+        assert ops.log_softmax(device) is None
+        expected = np.log(np.stack([softmax(column) for column in logits.T.astype(float)], axis=1))
+        close(ops, device, expected, dtype, scale=10)
 
     def test_without_columns(self, ops, dtype):
-        gradient, nats = self.run(ops, np.zeros((3, 0), dtype), np.zeros(0, int))
-        assert gradient.shape == (3, 0) and nats.shape == (0,)
         logits = ops.empty((3, 0), dtype)
         ops.log_softmax(logits)
         assert logits.shape == (3, 0)
@@ -218,34 +182,11 @@ class TestSoftmax:
 
     def test_extreme_logits(self, ops, dtype):
         """No overflow, no warning, no NaN; all that is lost is what is too small to tell."""
-        logits = np.array([[1e4, -1e4, 1e4, 0.0], [-1e4, 1e4, 1e4, -1e4], [0.0, -1e4, 1e4, 1e30]], dtype)
-        targets = np.array([0, 0, 2, 2])
+        logits = ops.array(np.array([[1e4, -1e4, 1e4, 0.0], [-1e4, 1e4, 1e4, -1e4], [0.0, -1e4, 1e4, 1e30]], dtype))
         with np.errstate(all="raise", under="ignore"):
-            gradient, nats = self.run(ops, logits, targets)
-            log_probs = ops.array(logits)
-            ops.log_softmax(log_probs)
-        np.testing.assert_allclose(nats, [0, 2e4, math.log(3), 0], rtol=1e-6)
-        third = 1 / 3
-        expected = [[0, -1, third, 0], [0, 1, third, 0], [0, 0, third - 1, 0]]
-        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6)
-        picked = ops.pick(log_probs, targets)
-        np.testing.assert_allclose(picked, -nats, rtol=1e-6)
-
-    @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40)])
-    def test_log_softmax(self, ops, dtype, rng, V, N):
-        logits = rng.normal(0, 3, (V, N)).astype(dtype)
-        device = ops.array(logits)
-        assert ops.log_softmax(device) is None
-        expected = np.log(np.stack([softmax(column) for column in logits.T.astype(float)], axis=1))
-        close(ops, device, expected, dtype, scale=10)
-
-    def test_columns_do_not_know_of_each_other(self, ops, dtype, rng):
-        logits, targets = rng.normal(0, 3, (6, 5)).astype(dtype), np.array([1, 2, -1, 0, 5])
-        gradient, nats = self.run(ops, logits, targets)
-        logits[:, 2:] = 77
-        changed, changed_nats = self.run(ops, logits, targets)
-        np.testing.assert_array_equal(gradient[:, :2], changed[:, :2])
-        np.testing.assert_array_equal(nats[:2], changed_nats[:2])
+            ops.log_softmax(logits)
+        picked = ops.pick(logits, np.array([0, 0, 2, 2]))
+        np.testing.assert_allclose(picked, [0, -2e4, -math.log(3), 0], rtol=1e-6)
 
     def test_pick(self, ops, dtype, rng):
         columns = rng.normal(0, 1, (4, 6)).astype(dtype)

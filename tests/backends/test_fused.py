@@ -7,20 +7,21 @@ import pytest
 
 from charlm.backends import NumpyBackend
 from charlm.nn.cells import CELLS
-from charlm.nn.cells.gru_simple import update_backward, update_forward
-from charlm.nn.cells.lstm import lstm_backward, lstm_forward
+from charlm.nn.cells.gru_simple import SimpleGru, update_forward, update_slopes
+from charlm.nn.cells.lstm import Lstm, lstm_backward, lstm_forward, lstm_slopes
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
+from charlm.nn.unrolled import Unrolled
 from charlm.nn.workspace import Workspace
 from tests.gradcheck import OPS, each_kind
 
-H, B = 5, 7
-GATED = {name: rows * H for name, rows in (("z", 4), ("slope", 3))}  # rows of the arguments that have not H
-KERNELS = {  # name -> the cell's own function, its arguments, and those of them that hold a result afterwards
-    "lstm_forward": (lstm_forward, "z c_old c_new a_new tanh_c", "z c_new a_new tanh_c"),
-    "lstm_backward": (lstm_backward, "z c_old tanh_c da dc tmp slope", "z dc"),
-    "update_forward": (update_forward, "gamma_u candidate c_old c_new", "candidate c_new"),
-    "update_backward": (update_backward, "gamma_u candidate c_old dc tmp", "gamma_u candidate dc"),
+T, H, B = 4, 5, 7
+KERNELS = {  # name -> the cell's own function, the cell, whether it works on a step or a block, and what it writes
+    "lstm_forward": (lstm_forward, Lstm, "step", "z c a_old tanh_c"),
+    "lstm_slopes": (lstm_slopes, Lstm, "block", "f tanh_c"),
+    "lstm_backward": (lstm_backward, Lstm, "back", "dz"),
+    "update_forward": (update_forward, SimpleGru, "step", "z a_old"),
+    "update_slopes": (update_slopes, SimpleGru, "block", "f"),
 }
 
 
@@ -29,9 +30,31 @@ class OwnKernels(NumpyBackend):
 
     calls: ClassVar[list[str]] = []
     fused: ClassVar = {
-        name: lambda *arrays, name=name, own=own: (OwnKernels.calls.append(name), own(*arrays))[1]
-        for name, (own, _, _) in KERNELS.items()
+        name: lambda *views, name=name, own=own: (OwnKernels.calls.append(name), own(*views))[1]
+        for name, (own, *_) in KERNELS.items()
     }
+
+
+class Arrays:
+    """All the arrays of a pass, with the same random numbers on each device."""
+
+    def __init__(self, ops, cell, dtype):
+        self.ops = ops
+        self.pass_ = u = Unrolled(cell(ops, 3, H), Workspace(ops, dtype), T, B, cut=False)
+        self.named = {"a_old": u.a_old, "c": u.c, "f": u.f, "dz": u.dz, "z": u.every["z"], "d_a": u.d.a}
+        self.named |= {"tanh_c": u.every.get("tanh_c"), "d_c": getattr(u.d, "c", None)}
+        self.named = {name: array for name, array in self.named.items() if array is not None}
+        rng = np.random.default_rng(100)
+        for array in self.named.values():
+            array[...] = ops.array(rng.normal(0, 0.9, array.shape), dtype)
+
+    def run(self, kernel, kind):
+        u = self.pass_
+        views = (u.steps[2],) if kind == "step" else (u.blocks[0][1],) if kind == "block" else (u.steps[2], u.d)
+        assert kernel(*views) is None
+        if kind == "back":
+            self.named["d_c"] = u.d.c
+        return {name: self.ops.numpy(array) for name, array in self.named.items()}
 
 
 def test_every_kernel_is_one_that_is_known_here(ops):
@@ -42,19 +65,14 @@ def test_every_kernel_is_one_that_is_known_here(ops):
 @pytest.mark.parametrize("name", KERNELS)
 def test_it_does_what_the_cells_own_function_does(ops, name, dtype):
     """What is left in scratch arrays is its own affair; what it only reads stays."""
-    own, arguments, results = KERNELS[name]
-    rng = np.random.default_rng(100)
-    fused = ops.fused.get(name, own)
-    host = {argument: rng.normal(0, 0.9, (GATED.get(argument, H), B)).astype(dtype) for argument in arguments.split()}
-    device = {argument: ops.array(array) for argument, array in host.items()}
-    assert fused(*device.values()) is None
-    before = {argument: array.copy() for argument, array in host.items()}
-    own(*host.values())
-    for argument, array in host.items():
-        if argument in results.split():
-            assert not np.array_equal(array, before[argument])
-        if argument in results.split() or argument in ("c_old", "da"):
-            np.testing.assert_allclose(ops.numpy(device[argument]), array, rtol=0, atol=1e-6)
+    own, cell, kind, results = KERNELS[name]
+    device, host = Arrays(ops, cell, dtype), Arrays(OPS, cell, dtype)
+    before = {name: array.copy() for name, array in host.named.items()}
+    found, expected = device.run(ops.fused.get(name, own), kind), host.run(own, kind)
+    written = [*results.split(), *(["d_c"] if kind == "back" else [])]
+    for array in expected:
+        assert np.array_equal(expected[array], before[array]) == (array not in written), array
+        np.testing.assert_allclose(found[array], expected[array], rtol=0, atol=1e-6)
 
 
 @each_kind
@@ -73,5 +91,6 @@ def test_a_cell_takes_the_kernels_it_is_offered(cell, variant):
         results.append((y, parameters.grads))
     for own, fused in zip(*results, strict=True):
         np.testing.assert_array_equal(own, fused)
-    family = "lstm" if cell.startswith("lstm") else "update"
-    assert OwnKernels.calls == ([] if cell == "rnn" else [f"{family}_forward"] * 3 + [f"{family}_backward"] * 3)
+    lstm = cell.startswith("lstm")
+    family, back = ("lstm", ["lstm_backward"] * 3) if lstm else ("update", [])
+    assert OwnKernels.calls == ([] if cell == "rnn" else [f"{family}_forward"] * 3 + [f"{family}_slopes"] + back)

@@ -1,7 +1,13 @@
 """What a cell is: one time step of a recurrent layer, forward and backward.
 
-All cells share the notes' stacked form: one product of `W = [W_a | W_x | b]` with `[a<t-1>; x<t>; 1]` gives the
-pre-activations z of all gates, a block of H rows each. A cell's own file holds what it does with them.
+All cells share the notes' stacked form: `W = [W_a | W_x | b]` with `[a<t-1>; x<t>; 1]` gives the pre-activations z of
+all gates, a block of H rows each. W_x x<t> + b is known for all steps before the first, so it is computed for many at
+once; W_a a<t-1> is what has to wait. A cell's own file holds what it does with them.
+
+Going back, what a step multiplies dL/da<t> and dL/dc<t> with is known before the way back begins, as it hangs on values
+of the forward pass alone: sigma' = Gamma (1 - Gamma), tanh' = 1 - tanh^2, times what stands beside them. `slopes`
+computes these factors for many steps at once, and what is left for `step_back`, which has to go step by step, is to
+multiply.
 """
 
 from __future__ import annotations
@@ -32,30 +38,38 @@ def sigmoid(x: Array) -> None:
 class Cell(ABC):
     """One time step; `input_rms` is the root mean square of the numbers of x that learning begins with.
 
-    `step` and `step_back` get the views `s` of that step, and may use nothing else of the sequence:
+    `step` and `step_back` get the views `s` of that step, and may use nothing else of the sequence; B is the last axis:
 
-    | s.ax    | [H+I+1, B]  | [a<t-1>; x<t>; 1]; s.a is its first H rows, s.x1 the others                          |
-    | s.zx    | [G·H, B]    | W_x x<t> where a look-up has made it (then I = 0), else None                          |
-    | s.z     | [G·H, B]    | gate values after `step`; dL/dz after `step_back`                                     |
-    | s.a_new | [H, B]      | a<t>, written by `step`                                                               |
+    | s.a, s.a_new | [H, B] | a<t-1>, and a<t>, written by `step`                                                   |
     | s.c_old, s.c_new | [H, B] | c<t-1> and c<t>, of cells with a second state                                     |
-    | s.d_ax  | [H+I, B]    | dL/d[a<t-1>; x<t>], written by `step_back`; s.d_a is its first H rows, s.d_x the      |
-    |         |             | others, of which there are none where dx is not wanted                                |
-    | s.W_back | [H+I, G·H] | the transpose of W's columns for [a; x], or for a alone                               |
+    | s.zx     | [G·H, B]  | W_x x<t> + b                                                                          |
+    | s.z      | [G·H, B]  | gate values after `step`; s.z_u its block of the gate u, and so on; s.gates all but   |
+    |          |           | the last block, the candidate                                                         |
+    | s.dz     | [D·H, B]  | dL/dz, written by `step_back`, a block for each name in `blocks`; s.dz_u, ... as above |
+    | s.dz_a   | [.., B]   | the first of these blocks, `reached_by_a`                                             |
+    | s.d_a    | [H, B]    | dL/da<t-1>, written by `step_back`                                                    |
+    | s.W_back | [H, ..]   | the columns of W_a^T that go with s.dz_a                                              |
+    | s.f      | [F·H, B]  | scratch, where `slopes` leaves its factors: a block for each of `blocks`, s.f_u, ...,  |
+    |          |           | and for each name in `factors`                                                        |
+    | s.tmp    | [H, B]    | scratch                                                                               |
 
-    and an array [H, B] a step for each name in `kept`, untouched between forward and backward, and one for all steps
-    for each name in `scratch`. Batch B is the last axis throughout.
+    and an array [H, B] for each name in `kept`, untouched between `step` and `slopes`.
     """
 
     gates: ClassVar[tuple[str, ...]]  # the row blocks of W and z in order: sigmoid gates first, the candidate last
     states: ClassVar[tuple[str, ...]] = ("a",)  # what goes from step to step; the first is the output
     kept: ClassVar[tuple[str, ...]] = ()
-    scratch: ClassVar[Mapping[str, int]] = {}  # name -> blocks of H rows
+    before_gates: ClassVar[tuple[str, ...]] = ()  # blocks of dz beside those of the gates
+    rows_of: ClassVar[Mapping[str, str]] = {}  # of such a block: the gate whose rows of W_a it goes with
+    beyond_a: ClassVar[int] = 0  # how many of the last blocks a<t-1> does not reach through W_a
+    factors: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops
         self.n_in, self.hidden, self.input_rms = n_in, hidden, input_rms
         self.rows = len(self.gates) * hidden
+        self.blocks = (*self.before_gates, *self.gates)
+        self.reached_by_a = self.blocks[: len(self.blocks) - self.beyond_a]
 
     def shapes(self) -> dict[str, Shape]:
         """Give the parameters' shapes: W [G·H, H+I+1], and what a cell has beside it."""
@@ -65,6 +79,7 @@ class Cell(ABC):
         """Take the views of the parameters and of their gradients."""
         self.p, self.g = values, grads
         self.W = values["W"]
+        self.W_a, self.W_x1 = self.W[:, : self.hidden], self.W[:, self.hidden :]
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Write an orthogonal W_a, a W_x such that W_x x has variance 1, and zero biases but for the candidate's.
@@ -84,41 +99,52 @@ class Cell(ABC):
 
     @abstractmethod
     def step(self, s: SimpleNamespace) -> None:
-        """Compute a<t> (and c<t>) from a<t-1>, x<t> (and c<t-1>)."""
+        """Compute a<t> (and c<t>) from a<t-1>, W_x x<t> + b (and c<t-1>)."""
+
+    @abstractmethod
+    def slopes(self, b: SimpleNamespace) -> None:
+        """Compute the factors of several steps at once: `b` has the arrays of `s` with the steps as first axis."""
 
     @abstractmethod
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
         """Go one step back in time.
 
-        d.a [H, B]: dL/da<t> in full; d.c [H, B]: dL/dc<t> as it came from step t+1, dL/dc<t-1> on exit. Turns s.z from
-        gate values into dL/dz and writes s.d_ax.
+        d.a [H, B]: dL/da<t> in full; d.c [H, B]: dL/dc<t> as it came from step t+1, dL/dc<t-1> on exit (the name may
+        then stand for another array). Writes s.dz and s.d_a.
         """
 
     def linear(self, s: SimpleNamespace) -> None:
-        """z = W [a<t-1>; x<t>; 1]."""
-        self.ops.matmul(self.W, s.ax, out=s.z)
-        if s.zx is not None:
-            s.z += s.zx
+        """z = W_a a<t-1>; what x<t> adds, s.zx, is left to the cell."""
+        self.ops.matmul(self.W_a, s.a, out=s.z)
 
     def linear_back(self, s: SimpleNamespace) -> None:
-        """d[a<t-1>; x<t>] = W^T dz."""
-        self.ops.matmul(s.W_back, s.z, out=s.d_ax)
+        """dL/da<t-1> = W_a^T dz, as far as it goes by way of the product."""
+        self.ops.matmul(s.W_back, s.dz_a, out=s.d_a)
 
-    def weight_grads(self, all_steps: SimpleNamespace, ws: Workspace) -> None:
+    def fill_back(self, W_back: Array) -> None:
+        """Write the columns of W_a^T that go with `reached_by_a` to `W_back [H, ..]`."""
+        for number, rows in enumerate(self._rows_of_blocks()):
+            W_back[:, number * self.hidden : (number + 1) * self.hidden] = self.W_a[rows].T
+
+    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         """Add dL/dW = sum over t of dz<t> [a<t-1>; x<t>; 1]^T: one large product once a sequence, not T small ones.
 
-        all_steps: arrays as in `s`, `[T, rows, B]`
+        w.dz [D·H, T·B], w.a [H, T·B], w.x1 [I+1, T·B]: the columns of all steps, x1 with a last row of ones, which
+        gives b; beside them the arrays of `s` for all steps, [T, H, B]
         """
-        self.add_outer(self.g["W"], all_steps.z, all_steps.ax, ws)
+        H, grad = self.hidden, self.g["W"]
+        ws.add_product(w.dz[-self.rows :], w.x1.T, grad[:, H:])
+        dz_a = w.dz[: len(self.reached_by_a) * H]
+        if not self.before_gates:
+            ws.add_product(dz_a, w.a.T, grad[: len(dz_a), :H])
+            return
+        product = ws.array("by_blocks", (len(dz_a), H))
+        self.ops.matmul(dz_a, w.a.T, out=product)
+        for number, rows in enumerate(self._rows_of_blocks()):
+            ws.add(product[number * H : (number + 1) * H], grad[rows, :H])
 
-    def add_outer(self, grad: Array, dz: Array, x: Array, ws: Workspace) -> None:
-        """Add sum over t of dz<t> x<t>^T to `grad [m, n]`, for dz [T, m, B] and x [T, n, B]."""
-        steps, m, batch = dz.shape
-        n = x.shape[1]
-        dz_columns = ws.array("dz_columns", (m, steps, batch))
-        x_columns = ws.array("x_columns", (n, steps, batch))
-        product = ws.array("product", (m, n))
-        dz_columns[...] = dz.transpose(1, 0, 2)
-        x_columns[...] = x.transpose(1, 0, 2)
-        self.ops.matmul(dz_columns.reshape(m, -1), x_columns.reshape(n, -1).T, out=product)
-        grad += product
+    def _rows_of_blocks(self) -> list[slice]:
+        """Give for each block that a<t-1> reaches the rows of W_a that it is multiplied with."""
+        H = self.hidden
+        starts = [self.gates.index(self.rows_of.get(name, name)) * H for name in self.reached_by_a]
+        return [slice(start, start + H) for start in starts]

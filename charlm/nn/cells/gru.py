@@ -11,121 +11,92 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Shape
+from charlm.backends import Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.layer import Views
-from charlm.nn.workspace import Workspace
+from charlm.nn.workspace import Workspace, columns_of
 
 
-class Gru(SimpleGru):
-    """What `before` and `after` have in common: c and x reach the candidate apart, as the gate comes between.
+class GruResetAfter(SimpleGru):
+    """c~ = tanh(Gamma_r (W_c c + b_ca) + W_cx x + b_cx): PyTorch's, cuDNN's and ONNX's form, with two biases.
 
-    Gamma_r = sigma(W_r [c, x] + b_r); the update is the simple GRU's.
+    Gamma_r = sigma(W_r [c, x] + b_r); the update is the simple GRU's. With z_ca = W_c c + b_ca, which c reaches and x
+    does not, and z_c, which x reaches and c does not, the way back has four blocks, ca, u, r and c.
     """
 
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
-    scratch: ClassVar[Mapping[str, int]] = {"tmp": 1, "tmp_r": 1}
-
-    def bind(self, values: Views, grads: Views) -> None:
-        super().bind(values, grads)
-        H = self.hidden
-        self.W_gates, self.W_ca, self.W_cx = self.W[: 2 * H], self.W[2 * H :, :H], self.W[2 * H :, H:]
-
-    def blocks(self, s: SimpleNamespace) -> tuple[Array, Array, Array]:
-        """Give z's blocks of rows u, r and c."""
-        H = self.hidden
-        return s.z[:H], s.z[H : 2 * H], s.z[2 * H :]
-
-    def linear(self, s: SimpleNamespace) -> None:
-        """z_u and z_r as in every cell; of z_c only what x gives, W_cx x + b_c."""
-        H = self.hidden
-        self.ops.matmul(self.W_gates, s.ax, out=s.z[: 2 * H])
-        self.ops.matmul(self.W_cx, s.x1, out=s.z[2 * H :])
-        if s.zx is not None:
-            s.z += s.zx
-
-    def linear_back(self, s: SimpleNamespace) -> None:
-        """The way back through `linear`: dz_c reaches x alone."""
-        H = self.hidden
-        self.ops.matmul(s.W_back[:, : 2 * H], s.z[: 2 * H], out=s.d_ax)
-        if s.d_x.shape[0]:
-            self.ops.matmul(s.W_back[H:, 2 * H :], s.z[2 * H :], out=s.tmp_x)
-            s.d_x += s.tmp_x
-
-    def weight_grads(self, all_steps: SimpleNamespace, ws: Workspace) -> None:
-        H = self.hidden
-        self.add_outer(self.g["W"][: 2 * H], all_steps.z[:, : 2 * H], all_steps.ax, ws)
-        self.add_outer(self.g["W"][2 * H :, H:], all_steps.z[:, 2 * H :], all_steps.x1, ws)
-
-
-class GruResetAfter(Gru):
-    """c~ = tanh(Gamma_r (W_c c + b_ca) + W_cx x + b_cx): PyTorch's, cuDNN's and ONNX's form, with two biases."""
-
     kept: ClassVar[tuple[str, ...]] = ("z_ca",)
+    before_gates: ClassVar[tuple[str, ...]] = ("ca",)
+    rows_of: ClassVar[Mapping[str, str]] = {"ca": "c"}
+    beyond_a: ClassVar[int] = 1
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
-        self.ops.matmul(self.W_ca, s.a, out=s.z_ca)
-        s.z_ca += self.p["b_ca"]
-        sigmoid(s.z[: 2 * self.hidden])
-        gamma_u, gamma_r, z_c = self.blocks(s)
-        np.multiply(gamma_r, s.z_ca, out=s.a_new)
-        z_c += s.a_new
-        self.forward(gamma_u, z_c, s.a, s.a_new)
+        s.gates += s.zx_gates
+        sigmoid(s.gates)
+        np.add(s.z_c, self.p["b_ca"], out=s.z_ca)
+        np.multiply(s.z_r, s.z_ca, out=s.z_c)
+        s.z_c += s.zx_c
+        self.forward(s)
 
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """dz_ca = dz_c Gamma_r (left in s.z_ca for the weights), dz_r = dz_c z_ca Gamma_r (1 - Gamma_r)."""
-        gamma_u, gamma_r, z_c = self.blocks(s)
-        self.backward(gamma_u, z_c, s.a, d.a, s.tmp)
-        np.multiply(z_c, gamma_r, out=s.tmp)
-        s.z_ca *= s.tmp
-        np.subtract(1.0, gamma_r, out=gamma_r)
-        gamma_r *= s.z_ca
-        s.z_ca[...] = s.tmp
-        self.linear_back(s)
-        s.d_a += d.a
-        self.ops.matmul(self.W_ca.T, s.z_ca, out=s.tmp)
-        s.d_a += s.tmp
+    def slopes(self, b: SimpleNamespace) -> None:
+        """f_ca = f_c Gamma_r    f_r = f_c z_ca Gamma_r (1 - Gamma_r); the others as in the simple GRU."""
+        self.slopes_of(b)
+        np.multiply(b.f_c, b.z_r, out=b.f_ca)
+        np.subtract(1.0, b.z_r, out=b.f_r)
+        b.f_r *= b.z_ca
+        b.f_r *= b.f_ca
 
-    def weight_grads(self, all_steps: SimpleNamespace, ws: Workspace) -> None:
-        super().weight_grads(all_steps, ws)
-        H = self.hidden
-        self.add_outer(self.g["W"][2 * H :, :H], all_steps.z_ca, all_steps.a, ws)
-        self.g["b_ca"][...] += all_steps.z_ca.sum(axis=(0, 2))[:, None]
+    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
+        super().weight_grads(w, ws)
+        ws.add(w.dz[: self.hidden].sum(axis=1, keepdims=True), self.g["b_ca"])
 
 
-class GruResetBefore(Gru):
+class GruResetBefore(SimpleGru):
     """c~ = tanh(W_c [Gamma_r c, x] + b_c): Cho et al. 2014 and Chung et al. 2014."""
 
+    gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
+    beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
+
+    def bind(self, values: Views, grads: Views) -> None:
+        super().bind(values, grads)
+        self.W_gates, self.W_ca = self.W_a[: 2 * self.hidden], self.W_a[2 * self.hidden :]
 
     def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        sigmoid(s.z[: 2 * self.hidden])
-        gamma_u, gamma_r, z_c = self.blocks(s)
-        np.multiply(gamma_r, s.a, out=s.relevant)
-        self.ops.matmul(self.W_ca, s.relevant, out=s.a_new)
-        z_c += s.a_new
-        self.forward(gamma_u, z_c, s.a, s.a_new)
+        self.ops.matmul(self.W_gates, s.a, out=s.gates)
+        s.gates += s.zx_gates
+        sigmoid(s.gates)
+        np.multiply(s.z_r, s.a, out=s.relevant)
+        self.ops.matmul(self.W_ca, s.relevant, out=s.z_c)
+        s.z_c += s.zx_c
+        self.forward(s)
+
+    def slopes(self, b: SimpleNamespace) -> None:
+        """f_r = c Gamma_r (1 - Gamma_r), to be multiplied with e = W_ca^T dz_c = dL/d(Gamma_r c)."""
+        self.slopes_of(b)
+        np.subtract(1.0, b.z_r, out=b.f_r)
+        b.f_r *= b.relevant
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """With e = W_ca^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r), and c gets e Gamma_r."""
-        gamma_u, gamma_r, z_c = self.blocks(s)
-        self.backward(gamma_u, z_c, s.a, d.a, s.tmp)
-        self.ops.matmul(self.W_ca.T, z_c, out=s.tmp)
-        np.multiply(s.tmp, gamma_r, out=s.tmp_r)
-        d.a += s.tmp_r
-        s.tmp_r *= s.a
-        np.subtract(1.0, gamma_r, out=gamma_r)
-        gamma_r *= s.tmp_r
+        """With e = W_ca^T dz_c = dL/d(Gamma_r c): dz_r = f_r e, and c gets Gamma_r e beside the rest."""
+        np.multiply(s.f_u, d.a, out=s.dz_u)
+        np.multiply(s.f_c, d.a, out=s.dz_c)
+        self.ops.matmul(self.W_ca.T, s.dz_c, out=s.tmp)
+        np.multiply(s.f_r, s.tmp, out=s.dz_r)
         self.linear_back(s)
-        s.d_a += d.a
+        s.tmp *= s.z_r
+        s.d_a += s.tmp
+        np.multiply(s.f_direct, d.a, out=s.tmp)
+        s.d_a += s.tmp
 
-    def weight_grads(self, all_steps: SimpleNamespace, ws: Workspace) -> None:
-        super().weight_grads(all_steps, ws)
+    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
+        """Add dL/dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T too."""
+        super().weight_grads(w, ws)
         H = self.hidden
-        self.add_outer(self.g["W"][2 * H :, :H], all_steps.z[:, 2 * H :], all_steps.relevant, ws)
+        relevant = columns_of(w.relevant, ws, "relevant_columns")
+        ws.add_product(w.dz[2 * H :], relevant.T, self.g["W"][2 * H :, :H])

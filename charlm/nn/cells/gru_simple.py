@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Backend
+from charlm.backends import Backend
 from charlm.nn.cells.base import Cell, sigmoid
 
 
-def update_forward(gamma_u: Array, candidate: Array, c_old: Array, c_new: Array) -> None:
-    """c' = Gamma_u c~ + (1 - Gamma_u) c; `candidate` holds z_c on entry and c~ = tanh(z_c) on exit."""
-    np.tanh(candidate, out=candidate)
-    np.subtract(candidate, c_old, out=c_new)
-    c_new *= gamma_u
-    c_new += c_old
+def update_forward(s: SimpleNamespace) -> None:
+    """a' = Gamma_u c~ + (1 - Gamma_u) a; s.z_c holds the argument of tanh on entry and c~ on exit."""
+    np.tanh(s.z_c, out=s.z_c)
+    np.subtract(s.z_c, s.a, out=s.a_new)
+    s.a_new *= s.z_u
+    s.a_new += s.a
 
 
-def update_backward(gamma_u: Array, candidate: Array, c_old: Array, dc: Array, tmp: Array) -> None:
-    """Go back through `update_forward`, in place.
+def update_slopes(b: SimpleNamespace) -> None:
+    """Compute what dL/da' is multiplied with on the way back through `update_forward`.
 
-    dz_u = dc (c~ - c) Gamma_u (1 - Gamma_u)    dz_c = dc Gamma_u (1 - c~^2)    dc = dc (1 - Gamma_u)
+    f_u = (c~ - a) Gamma_u (1 - Gamma_u)    f_c = Gamma_u (1 - c~^2)    f_direct = 1 - Gamma_u, for dL/da
     """
-    np.subtract(candidate, c_old, out=tmp)
-    tmp *= dc
-    tmp *= gamma_u
-    np.multiply(candidate, candidate, out=candidate)
-    np.subtract(1.0, candidate, out=candidate)
-    candidate *= dc
-    candidate *= gamma_u
-    np.subtract(1.0, gamma_u, out=gamma_u)
-    dc *= gamma_u
-    gamma_u *= tmp
+    np.subtract(1.0, b.z_u, out=b.f_direct)
+    np.subtract(b.z_c, b.a, out=b.f_u)
+    b.f_u *= b.z_u
+    b.f_u *= b.f_direct
+    np.multiply(b.z_c, b.z_c, out=b.f_c)
+    np.subtract(1.0, b.f_c, out=b.f_c)
+    b.f_c *= b.z_u
 
 
 class SimpleGru(Cell):
@@ -44,21 +40,25 @@ class SimpleGru(Cell):
     """
 
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
-    scratch: ClassVar[Mapping[str, int]] = {"tmp": 1}
+    factors: ClassVar[tuple[str, ...]] = ("direct",)
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
         super().__init__(ops, n_in, hidden, **options)
         self.forward = ops.fused.get("update_forward", update_forward)
-        self.backward = ops.fused.get("update_backward", update_backward)
+        self.slopes_of = ops.fused.get("update_slopes", update_slopes)
 
     def step(self, s: SimpleNamespace) -> None:
-        H = self.hidden
         self.linear(s)
-        sigmoid(s.z[:H])
-        self.forward(s.z[:H], s.z[H:], s.a, s.a_new)
+        s.z += s.zx
+        sigmoid(s.gates)
+        self.forward(s)
+
+    def slopes(self, b: SimpleNamespace) -> None:
+        self.slopes_of(b)
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        H = self.hidden
-        self.backward(s.z[:H], s.z[H:], s.a, d.a, s.tmp)
+        """dz = f dL/da', a block at a time; dL/da has the share (1 - Gamma_u) dL/da' beside the product's."""
+        np.multiply(s.f_blocks, d.a, out=s.dz_blocks)
         self.linear_back(s)
-        s.d_a += d.a
+        np.multiply(s.f_direct, d.a, out=s.tmp)
+        s.d_a += s.tmp

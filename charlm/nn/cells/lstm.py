@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -10,58 +9,61 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
-from charlm.nn.cells.base import Cell, sigmoid
+from charlm.nn.cells.base import Cell
 from charlm.nn.workspace import Workspace
 
 
-def lstm_forward(z: Array, c_old: Array, c_new: Array, a_new: Array, tanh_c: Array) -> None:
-    """Compute one step from the pre-activations; z [G·H, B]: pre-activations in, gate values out.
+def lstm_forward(s: SimpleNamespace) -> None:
+    """Compute one step from the pre-activations s.z, which become gate values.
 
     Gamma = sigma(z_Gamma)   c~ = tanh(z_c)   c' = Gamma_u c~ + Gamma_f c   a' = Gamma_o tanh(c')
 
-    Writes c_new, a_new and tanh_c = tanh(c'), all [H, B].
+    sigma(z) = (1 + tanh(z/2)) / 2, so that one tanh does for all. Writes s.c_new, s.a_new and s.tanh_c = tanh(c').
     """
-    H = c_old.shape[0]
-    gamma, candidate = z[:-H], z[-H:]
-    sigmoid(gamma)
-    np.tanh(candidate, out=candidate)
-    gamma_u, gamma_f, gamma_o = z[:H], z[H : 2 * H], z[2 * H : 3 * H]
-    np.multiply(gamma_u, candidate, out=c_new)
-    np.multiply(gamma_f, c_old, out=tanh_c)  # scratch until c' is whole
-    c_new += tanh_c
-    np.tanh(c_new, out=tanh_c)
-    np.multiply(gamma_o, tanh_c, out=a_new)
+    s.gates *= 0.5
+    np.tanh(s.z, out=s.z)
+    s.gates += 1.0
+    s.gates *= 0.5
+    np.multiply(s.z_u, s.z_c, out=s.c_new)
+    np.multiply(s.z_f, s.c_old, out=s.tanh_c)  # scratch until c' is whole
+    s.c_new += s.tanh_c
+    np.tanh(s.c_new, out=s.tanh_c)
+    np.multiply(s.z_o, s.tanh_c, out=s.a_new)
 
 
-def lstm_backward(z: Array, c_old: Array, tanh_c: Array, da: Array, dc: Array, tmp: Array, slope: Array) -> None:
-    """Go back through `lstm_forward`; z [G·H, B]: gate values in, dL/dz of Gamma_u, Gamma_f, Gamma_o and c~ out.
+def lstm_slopes(b: SimpleNamespace) -> None:
+    """Compute the factors of the way back, with sigma' = Gamma (1 - Gamma) and tanh' = 1 - tanh^2.
 
-    dc += da Gamma_o (1 - tanh(c')^2)              then, with sigma' = Gamma (1 - Gamma) and tanh' = 1 - c~^2,
-    dz_o = da tanh(c') sigma'    dz_f = dc c sigma'    dz_u = dc c~ sigma'    dz_c = dc Gamma_u tanh'    dc = dc Gamma_f
-
-    dc [H, B]: dL/dc' from the step after on entry, dL/dc on exit. Overwrites tanh_c, tmp [H, B], slope [3H, B].
+    f_u = c~ sigma'    f_f = c sigma'    f_c = Gamma_u tanh'    dL/dc' times these is dz_u, dz_f, dz_c
+    f_o = tanh(c') sigma'                dL/da' times this is dz_o
+    Gamma_o tanh'(c')                    dL/da' times this goes to dL/dc'; it overwrites b.tanh_c
     """
-    H = c_old.shape[0]
-    gamma, candidate = z[: 3 * H], z[-H:]
-    gamma_u, gamma_f, gamma_o = z[:H], z[H : 2 * H], z[2 * H : 3 * H]
-    np.multiply(tanh_c, tanh_c, out=tmp)
-    np.subtract(1.0, tmp, out=tmp)
-    tmp *= gamma_o
-    tmp *= da
-    dc += tmp
-    np.subtract(1.0, gamma, out=slope)
-    slope *= gamma
-    tanh_c *= da
-    np.multiply(slope[2 * H :], tanh_c, out=gamma_o)
-    np.multiply(dc, gamma_u, out=tanh_c)  # dL/dc~
-    np.multiply(dc, candidate, out=tmp)
-    np.multiply(slope[:H], tmp, out=gamma_u)
-    np.multiply(candidate, candidate, out=candidate)
-    np.subtract(1.0, candidate, out=candidate)
-    candidate *= tanh_c
-    np.multiply(dc, c_old, out=tmp)
-    dc *= gamma_f
-    np.multiply(slope[H : 2 * H], tmp, out=gamma_f)
+    np.subtract(1.0, b.gates, out=b.f_gates)
+    b.f_gates *= b.gates
+    b.f_u *= b.z_c
+    b.f_f *= b.c_old
+    b.f_o *= b.tanh_c
+    np.multiply(b.z_c, b.z_c, out=b.f_c)
+    np.subtract(1.0, b.f_c, out=b.f_c)
+    b.f_c *= b.z_u
+    b.tanh_c *= b.tanh_c
+    np.subtract(1.0, b.tanh_c, out=b.tanh_c)
+    b.tanh_c *= b.z_o
+
+
+def lstm_backward(s: SimpleNamespace, d: SimpleNamespace) -> None:
+    """Multiply: dL/dc' += dL/da' Gamma_o tanh'(c'), then dz as `lstm_slopes` says, and dL/dc = dL/dc' Gamma_f.
+
+    d.a [H, B]: dL/da'; d.c: dL/dc' from the step after on entry, dL/dc on exit, and d.spare the other way round
+    """
+    np.multiply(d.a, s.tanh_c, out=d.spare)
+    d.c += d.spare
+    np.multiply(s.f_o, d.a, out=s.dz_o)
+    np.multiply(s.f_u, d.c, out=s.dz_u)
+    np.multiply(s.f_f, d.c, out=s.dz_f)
+    np.multiply(s.f_c, d.c, out=s.dz_c)
+    np.multiply(s.z_f, d.c, out=d.spare)
+    d.c, d.spare = d.spare, d.c
 
 
 class Lstm(Cell):
@@ -74,11 +76,11 @@ class Lstm(Cell):
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "c")
     states: ClassVar[tuple[str, ...]] = ("a", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c",)
-    scratch: ClassVar[Mapping[str, int]] = {"tmp": 1, "slope": 3}
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
         super().__init__(ops, n_in, hidden, **options)
         self.forward = ops.fused.get("lstm_forward", lstm_forward)
+        self.slopes_of = ops.fused.get("lstm_slopes", lstm_slopes)
         self.backward = ops.fused.get("lstm_backward", lstm_backward)
 
     def initialise(self, rng: np.random.Generator) -> None:
@@ -88,10 +90,14 @@ class Lstm(Cell):
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
-        self.forward(s.z, s.c_old, s.c_new, s.a_new, s.tanh_c)
+        s.z += s.zx
+        self.forward(s)
+
+    def slopes(self, b: SimpleNamespace) -> None:
+        self.slopes_of(b)
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        self.backward(s.z, s.c_old, s.tanh_c, d.a, d.c, s.tmp, s.slope)
+        self.backward(s, d)
         self.linear_back(s)
 
 
@@ -113,22 +119,24 @@ class PeepholeLstm(Lstm):
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
-        np.multiply(self._by_gate(self.p["P"]), s.c_old, out=self._by_gate(s.slope))
-        s.z[: 3 * self.hidden] += s.slope
-        self.forward(s.z, s.c_old, s.c_new, s.a_new, s.tanh_c)
+        s.z += s.zx
+        np.multiply(self._by_gate(self.p["P"]), s.c_old, out=self._by_gate(s.f_gates))
+        s.gates += s.f_gates
+        self.forward(s)
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
         """Beside the lstm's: dL/dc<t-1> += sum over the gates of P dz."""
-        self.backward(s.z, s.c_old, s.tanh_c, d.a, d.c, s.tmp, s.slope)
-        np.multiply(self.p["P"], s.z[: 3 * self.hidden], out=s.slope)
-        for gate in self._by_gate(s.slope):
+        self.backward(s, d)
+        np.multiply(self.p["P"], s.dz[: 3 * self.hidden], out=s.f_gates)
+        for gate in self._by_gate(s.f_gates):
             d.c += gate
         self.linear_back(s)
 
-    def weight_grads(self, all_steps: SimpleNamespace, ws: Workspace) -> None:
-        """Add dP = sum over t and the batch of dz<t> c<t-1>."""
-        super().weight_grads(all_steps, ws)
-        H = self.hidden
+    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
+        """Add dP = sum over t and the batch of dz<t> c<t-1> too."""
+        super().weight_grads(w, ws)
+        steps, H, batch = w.c_old.shape
         for gate in range(3):
             rows = slice(gate * H, (gate + 1) * H)
-            self.g["P"][rows] += (all_steps.z[:, rows] * all_steps.c_old).sum(axis=(0, 2))[:, None]
+            of_steps = w.dz[rows].reshape(H, steps, batch).transpose(1, 0, 2)
+            ws.add((of_steps * w.c_old).sum(axis=(0, 2))[:, None], self.g["P"][rows])

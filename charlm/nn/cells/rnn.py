@@ -17,14 +17,18 @@ class Rnn(Cell):
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
+        s.z += s.zx
         np.tanh(s.z, out=s.z)
         s.a_new[...] = s.z
 
+    def slopes(self, b: SimpleNamespace) -> None:
+        """f = tanh' = 1 - a^2."""
+        np.multiply(b.z, b.z, out=b.f)
+        np.subtract(1.0, b.f, out=b.f)
+
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """dz = da (1 - a^2)."""
-        np.multiply(s.z, s.z, out=s.z)
-        np.subtract(1.0, s.z, out=s.z)
-        s.z *= d.a
+        """dz = f da."""
+        np.multiply(s.f, d.a, out=s.dz)
         self.linear_back(s)
 
 
@@ -33,11 +37,10 @@ class ReluRnn(Rnn):
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
+        s.z += s.zx
         np.maximum(s.z, 0.0, out=s.z)
         s.a_new[...] = s.z
 
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """dz = da where a > 0, else 0."""
-        np.sign(s.z, out=s.z)
-        s.z *= d.a
-        self.linear_back(s)
+    def slopes(self, b: SimpleNamespace) -> None:
+        """f = 1 where a > 0, else 0."""
+        np.sign(b.z, out=b.f)

@@ -47,9 +47,10 @@ class Head(ABC):
 
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
-        """Give the loss, summed in nats, and dy; add `scale` times the gradients to the bound ones.
+        """Give the loss, summed in nats, and dy; add to the bound gradients.
 
-        y [T, n, B]; targets [T, B], `NO_TARGET` where none; scale: usually 1 / number of targets, for the mean
+        y [T, n, B]; targets [T, B], `NO_TARGET` where none
+        scale: what the gradients are multiplied with, usually 1 / number of targets, for the mean
         """
 
     @abstractmethod

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from charlm.backends import Array
-from charlm.nn.dense import columns_of, steps_of
 from charlm.nn.heads.base import Head
-from charlm.nn.workspace import Workspace
+from charlm.nn.workspace import Workspace, columns_of, steps_of
 
 
 class Sigmoid(Head):
@@ -19,7 +18,7 @@ class Sigmoid(Head):
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
         """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
 
-        dW_y = d a^T    db_y = sum of d    da = W_y^T d
+        dW_y += d a^T    db_y += sum of d    da = W_y^T d
         """
         a = columns_of(y, ws, "a")
         z, truth = self.logits(a, ws), self._truth(targets, ws)
@@ -32,13 +31,11 @@ class Sigmoid(Head):
         z -= truth
         z *= asked
         z *= scale
-        product = ws.array("product", self.W_y.shape)
-        self.ops.matmul(z, a.T, out=product)
-        self.dW_y += product
-        self.db_y += z.sum(axis=1, keepdims=True)
+        ws.add_product(z, a.T, self.dW_y)
+        ws.add(z.sum(axis=1, keepdims=True), self.db_y)
         da = ws.array("da", a.shape)
         self.ops.matmul(self.W_y.T, z, out=da)
-        return loss, steps_of(da, targets.shape[0], ws, "dy")
+        return loss, steps_of(da, targets.shape[0])
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         """Overwrite `best` with 0 or 1, for one unit."""

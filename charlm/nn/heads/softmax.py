@@ -2,51 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 
 from charlm.backends import Array
-from charlm.nn.dense import columns_of, steps_of
 from charlm.nn.heads.base import Head
-from charlm.nn.workspace import Workspace
+from charlm.nn.workspace import Workspace, columns_of, steps_of
 
-_LOGITS_AT_A_TIME = 1 << 22  # numbers: many choices are worked on in blocks of columns
+_LOGITS_AT_A_TIME = 1 << 24  # numbers: a loss of more is worked on in blocks of columns
+_ROWS, _COLUMNS = 256, 512  # of the logits that are worked on at a time: they stay in a core's second-level cache
+_SMALLEST, _LARGEST = 1e-30, 1e30  # sums of exponentials between these are exact without a shift
+
+
+@dataclass
+class _Sums:
+    """Of each column: the sum of exp(logit - shift), the logit of the target, and the shift."""
+
+    total: np.ndarray
+    at_target: np.ndarray
+    shift: np.ndarray | None = None
+
+    @property
+    def exact(self) -> np.ndarray:
+        """Whether no exponential that matters has left the range of numbers."""
+        exact: np.ndarray = (self.total > _SMALLEST) & (self.total < _LARGEST)
+        return exact
+
+    def nats(self, targets: np.ndarray) -> np.ndarray:
+        """Give -ln y^[target] = ln(total) + shift - logit, float64; 0 where there is no target."""
+        nats: np.ndarray = np.log(self.total) - self.at_target
+        if self.shift is not None:
+            nats += self.shift
+        nats[targets < 0] = 0.0
+        return nats
 
 
 class Softmax(Head):
     """y^<t> = softmax(W_y a<t> + b_y), with the loss L = - sum over t of ln y^<t>[target<t>]. Source: the notes.
 
     With tied weights W_y is the embedding E [V, D] itself, Press and Wolf 2017.
+
+    y^ = e / S, with e = exp(logits) and S their sum over the vocabulary, a number for each column. Large vocabularies
+    are worked on in blocks of rows, so that logits and exponentials stay in the cache, on all cores.
     """
 
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
         """With d = y^ - one-hot target, a column for each step and sequence:
 
-        dW_y = d a^T    db_y = sum of d    da = W_y^T d
+        dW_y += d a^T    db_y += sum of d    da = W_y^T d
+
+        As d = (e - S · one-hot target) / S, and 1/S can as well be multiplied with the columns of a and da, which are
+        far fewer numbers, d itself is never written down.
         """
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
-        da = ws.array("da", a.shape)
-        nats = ws.array("nats", flat.shape)
-        product = ws.array("product", self.W_y.shape)
-        for part in self._parts(flat.size):
-            logits = self.logits(a[:, part], ws)
-            self.ops.softmax_grad(logits, flat[part], nats[part], scale)
-            self.ops.matmul(logits, a[:, part].T, out=product)
-            self.dW_y += product
-            self.db_y += logits.sum(axis=1, keepdims=True)
-            self.ops.matmul(self.W_y.T, logits, out=da[:, part])
-        return float(nats.sum(dtype=np.float64)), steps_of(da, targets.shape[0], ws, "dy")
+        da, loss = ws.array("da", a.shape), 0.0
+        for part in _blocks(flat.size, max(64, _LOGITS_AT_A_TIME // self.outputs)):
+            adds = part.start > 0 or not ws.overwrites
+            loss += self._back(a[:, part], flat[part], scale, ws, da[:, part], adds=adds)
+        return loss, steps_of(da, targets.shape[0])
+
+    def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> float:
+        """Give the loss of some columns and write their da; add their gradients, or overwrite with them."""
+        e = ws.array("logits", (self.outputs, targets.size))
+        sums = self._exponentials(a, targets, e)
+        weight = ws.array("weight", (1, targets.size))
+        weight[0] = self.ops.array(np.where(targets >= 0, scale / sums.total, 0.0))
+        a_weighted = ws.array("a_weighted", a.shape)
+        np.multiply(a, weight, out=a_weighted)
+        dW = ws.array("dW", self.W_y.shape) if adds or self.tied else self.dW_y
+        db = ws.array("db", self.b_y.shape) if adds else self.db_y
+
+        def gradients(rows: slice) -> None:
+            at = _targets_in(rows, targets)
+            e[targets[at], at] -= sums.total[at].astype(e.dtype)
+            self.ops.matmul(e[rows], a_weighted.T, out=dW[rows])
+            self.ops.matmul(e[rows], weight.T, out=db[rows])
+            if dW is not self.dW_y:
+                self.dW_y[rows] += dW[rows]
+            if db is not self.db_y:
+                self.db_y[rows] += db[rows]
+
+        self.ops.each(gradients, _blocks(self.outputs, _ROWS))
+        self.ops.matmul(self.W_y.T, e, out=da)
+        da *= weight
+        return float(sums.nats(targets).sum())
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
         result = np.empty(flat.size)
-        for part in self._parts(flat.size):
-            logits = self.logits(a[:, part], ws)
-            self.ops.log_softmax(logits)
-            result[part] = -self.ops.pick(logits, flat[part])
-            if best is not None:
-                best.reshape(-1)[part] = self.ops.numpy(logits.argmax(axis=0))
+        if best is not None:
+            return self._nats_and_best(a, targets, best, ws)
+
+        def of_columns(part: slice) -> None:
+            sums = self._exponentials(a[:, part], flat[part], None)
+            result[part] = sums.nats(flat[part])
+
+        self.ops.each(of_columns, _blocks(flat.size, _COLUMNS))
         return result.reshape(targets.shape)
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
@@ -54,6 +110,66 @@ class Softmax(Head):
         self.ops.log_softmax(logits)
         return logits
 
-    def _parts(self, columns: int) -> list[slice]:
-        most = max(64, _LOGITS_AT_A_TIME // self.outputs)
-        return [slice(start, min(start + most, columns)) for start in range(0, columns, most)]
+    def _nats_and_best(self, a: Array, targets: np.ndarray, best: np.ndarray, ws: Workspace) -> np.ndarray:
+        flat, flat_best = targets.ravel(), best.reshape(-1)
+        result = np.empty(flat.size)
+        for part in _blocks(flat.size, max(64, _ROWS * _COLUMNS // self.outputs)):
+            logits = self.logits(a[:, part], ws)
+            flat_best[part] = self.ops.numpy(logits.argmax(axis=0))
+            self.ops.log_softmax(logits)
+            result[part] = -self.ops.pick(logits, flat[part])
+        return result.reshape(targets.shape)
+
+    def _exponentials(self, a: Array, targets: np.ndarray, e: Array | None) -> _Sums:
+        """Sum exp(W_y a + b_y) over the vocabulary; e [V, N]: overwritten with it, where given.
+
+        Of a column in which a logit is so large, or all are so small, that the sum cannot be exact, the largest logit
+        is taken off first.
+        """
+        sums = self._summed(a, targets, e, None)
+        if not sums.exact.all():
+            largest = np.full(targets.size, -np.inf)
+            for _, logits in self._logit_blocks(a, None, _blocks(self.outputs, _ROWS)):
+                np.maximum(largest, self.ops.numpy(logits.max(axis=0)), out=largest)
+            sums = self._summed(a, targets, e, np.where(sums.exact, 0.0, largest))
+        return sums
+
+    def _summed(self, a: Array, targets: np.ndarray, e: Array | None, shift: np.ndarray | None) -> _Sums:
+        blocks = list(_blocks(self.outputs, _ROWS))
+        totals = np.empty((len(blocks), targets.size))
+        at_target = np.zeros(targets.size)
+        off = None if shift is None else self.ops.array(shift, a.dtype)
+
+        def of_rows(number: int) -> None:
+            for rows, logits in self._logit_blocks(a, e, blocks[number : number + 1]):
+                at = _targets_in(rows, targets)
+                at_target[at] = self.ops.numpy(logits[targets[at] - rows.start, at])
+                if off is not None:
+                    np.subtract(logits, off, out=logits)
+                with np.errstate(over="ignore"):  # what it leads to is seen by `exact`
+                    np.exp(logits, out=logits)
+                    totals[number] = self.ops.numpy(logits.sum(axis=0))
+
+        self.ops.each(of_rows, range(len(blocks)))
+        return _Sums(totals.sum(axis=0), at_target, shift)
+
+    def _logit_blocks(self, a: Array, out: Array | None, blocks: Iterable[slice]) -> Iterator[tuple[slice, Array]]:
+        """Yield W_y a + b_y a block of rows at a time, in the rows of `out [V, N]`, or in scratch."""
+        for rows in blocks:
+            shape = (rows.stop - rows.start, a.shape[1])
+            logits = self.ops.empty(shape, a.dtype) if out is None else out[rows]
+            self.ops.matmul(self.W_y[rows], a, out=logits)
+            logits += self.b_y[rows]
+            yield rows, logits
+
+
+def _blocks(size: int, most: int) -> Iterator[slice]:
+    """Cut `range(size)` into slices of at most `most`, of about equal lengths."""
+    count = max(1, -(-size // most))
+    edges = [size * i // count for i in range(count + 1)]
+    return (slice(start, end) for start, end in pairwise(edges))
+
+
+def _targets_in(rows: slice, targets: np.ndarray) -> np.ndarray:
+    """Give the columns whose target lies in some rows."""
+    return np.flatnonzero((targets >= rows.start) & (targets < rows.stop))

@@ -1,0 +1,41 @@
+"""A batch cut into some of its lanes for each worker, and what they bring back put together again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from charlm.nn.layer import State
+from charlm.text.batches import Batch
+
+_FEWEST_LANES = 16  # that are worth a worker of their own: products with fewer columns run far below the peak
+
+
+def shares_of(lanes: int, workers: int) -> list[slice]:
+    """Cut the lanes of a batch into those of each worker."""
+    count = max(1, min(workers, lanes // _FEWEST_LANES))
+    edges = [lanes * i // count for i in range(count + 1)]
+    return [slice(start, end) for start, end in pairwise(edges)]
+
+
+def lanes_of_batch(batch: Batch, lanes: slice) -> Batch:
+    """Give some lanes of a batch."""
+    arrays: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    own: dict[str, Any] = {name: None if array is None else array[..., lanes] for name, array in arrays.items()}
+    return Batch(**own)
+
+
+def lanes_of_state(state: State, lanes: slice) -> State:
+    """Give the state of some lanes."""
+    return tuple(lanes_of_state(part, lanes) if isinstance(part, tuple) else part[:, lanes] for part in state)
+
+
+def side_by_side(states: list[State]) -> State:
+    """Put the states of the shares of a batch side by side, as one."""
+    return tuple(
+        side_by_side(list(parts)) if isinstance(parts[0], tuple) else np.concatenate(parts, axis=1)
+        for parts in zip(*states, strict=True)
+    )

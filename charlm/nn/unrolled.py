@@ -1,0 +1,120 @@
+"""The arrays of a recurrent layer's pass over T steps, and for each step the views that `Cell` describes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from charlm.backends import Array
+from charlm.nn.cells import Cell
+from charlm.nn.workspace import Workspace, columns_of
+
+_COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
+_FACTORS = 1 << 17  # numbers that `slopes` computes at once: they stay in a core's second-level cache
+
+
+class Unrolled:
+    """A layer unrolled in time; what is known or wanted for all steps at once lies as columns, [rows, T·B].
+
+    cut: whether sequences start within it: a<t-1> is then not everywhere a<t> of the step before, and gets its own
+    place
+    chunk: steps whose W_x x<t> + b is computed at once; block: steps whose factors `slopes` computes at once
+    """
+
+    def __init__(self, cell: Cell, ws: Workspace, T: int, batch: int, *, cut: bool) -> None:
+        self.cell, self.ops, self.ws = cell, cell.ops, ws
+        self.T, self.batch = T, batch
+        H, n_blocks = cell.hidden, len(cell.blocks)
+        self.chunk = min(T, -(-_COLUMNS // batch))
+        n_factors = n_blocks + len(cell.factors)
+        self.block = max(1, min(T, _FACTORS // (n_factors * H * batch)))
+        self.keep: list[Array | None] | None = None
+        self.a_old = ws.array("a_old", (T + 1, H, batch))
+        self.y = ws.array("y", (T, H, batch)) if cut else self.a_old[1:]
+        self.c = ws.array("c", (T + 1, H, batch)) if "c" in cell.states else None
+        self.d_a = ws.array("d_a", (T, H, batch))
+        self.x1 = ws.array("x1", (cell.n_in + 1, T, batch))
+        self.zx = ws.array("zx", (cell.rows, self.chunk, batch))
+        self.dz = ws.array("dz", (n_blocks * H, T, batch))
+        self.dz_steps = self.dz.transpose(1, 0, 2)
+        self.f = ws.array("f", (self.block, n_factors * H, batch))
+        self.W_back = ws.array("W_back", (H, len(cell.reached_by_a) * H))
+        names = [*cell.states, *(["spare"] if self.c is not None else [])]
+        self.d = SimpleNamespace(**{name: ws.array(f"next_{name}", (H, batch)) for name in names})
+        self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a, "dz": self.dz_steps}
+        self.every["z"] = ws.array("z", (T, cell.rows, batch))
+        self.every |= {name: ws.array(name, (T, H, batch)) for name in cell.kept}
+        if self.c is not None:
+            self.every |= {"c_old": self.c[:T], "c_new": self.c[1:]}
+        tmp = ws.array("tmp", (H, batch))
+        self.steps = [self._views(slice(t, t + 1), tmp, step=t) for t in range(T)]
+        firsts = range(0, T, self.block)
+        self.blocks = [(t, self._views(slice(t, t + self.block), tmp)) for t in reversed(firsts)]
+
+    def _views(self, part: slice, tmp: Array, *, step: int | None = None) -> SimpleNamespace:
+        """Give the views of some steps, or of one, whose arrays have no axis of steps."""
+        cell, H = self.cell, self.cell.hidden
+        arrays = {name: array[part] for name, array in self.every.items()}
+        arrays["f"] = self.f[part.start % self.block :][: len(arrays["z"])]
+        if step is not None:
+            arrays["zx"] = self.zx[:, step % self.chunk][None]
+        arrays |= _by_name("z", arrays["z"], cell.gates, H) | {"gates": arrays["z"][:, :-H]}
+        arrays |= _by_name("dz", arrays["dz"], cell.blocks, H)
+        arrays["dz_a"] = arrays["dz"][:, : len(cell.reached_by_a) * H]
+        arrays |= _by_name("f", arrays["f"], (*cell.blocks, *cell.factors), H)
+        gates = len(cell.before_gates) * H
+        arrays["f_gates"] = arrays["f"][:, gates : gates + cell.rows - H]
+        if "zx" in arrays:
+            arrays |= {"zx_gates": arrays["zx"][:, :-H], "zx_c": arrays["zx"][:, -H:]}
+        if step is not None:
+            arrays = {name: array[0] for name, array in arrays.items()}
+            rows = len(cell.blocks) * H
+            arrays["f_blocks"] = arrays["f"][:rows].reshape(len(cell.blocks), H, self.batch)
+            arrays["dz_blocks"] = self.dz.reshape(len(cell.blocks), H, self.T, self.batch)[:, :, step]
+        return SimpleNamespace(**arrays, tmp=tmp, W_back=self.W_back)
+
+    def take_input(self, x: Array, *, projected: bool) -> None:
+        """Lay x [T, I, B] as columns over a row of ones; or take W_x x<t> as it was looked up, and add b."""
+        self.x1[-1] = 1
+        if not projected:
+            self.x1[:-1] = x.transpose(1, 0, 2)
+            self.looked_up: Array = None
+            return
+        self.looked_up = x.transpose(1, 0, 2)
+
+    def project(self, t: int, W_x1: Array) -> None:
+        """Compute W_x x + b for the steps from t on, as many as a chunk has."""
+        n = min(self.chunk, self.T - t)
+        zx = self.zx[:, :n]
+        if self.looked_up is not None:
+            np.add(self.looked_up[:, t : t + n], W_x1[:, :, None], out=zx)
+            return
+        out = zx if n == self.chunk else self.ws.array("zx_rest", (self.cell.rows, n, self.batch))
+        columns = self.x1.reshape(len(self.x1), -1)[:, t * self.batch : (t + n) * self.batch]
+        self.ops.matmul(W_x1, columns, out=out.reshape(len(out), -1))
+        if out is not zx:
+            zx[...] = out
+
+    def columns(self) -> SimpleNamespace:
+        """Give what `Cell.weight_grads` takes."""
+        arrays: dict[str, Any] = {**self.every}
+        arrays["a"] = columns_of(self.every["a"], self.ws, "a_columns")
+        arrays["x1"] = self.x1.reshape(len(self.x1), -1)
+        arrays["dz"] = self.dz.reshape(len(self.dz), -1)
+        return SimpleNamespace(**arrays)
+
+    def input_grad(self, W_x1: Array, wanted: bool) -> Array:
+        """Give dL/dx = W_x^T dz, [T, I, B]; or, where it is not wanted, an array without rows."""
+        n_in = self.cell.n_in if wanted else 0
+        dx = self.ws.array("dx", (n_in, self.T, self.batch))
+        if n_in:
+            dz = self.dz[-self.cell.rows :].reshape(self.cell.rows, -1)
+            self.ops.matmul(W_x1[:, :n_in].T, dz, out=dx.reshape(n_in, -1))
+        return dx.transpose(1, 0, 2)
+
+
+def _by_name(prefix: str, rows: Array, names: tuple[str, ...], H: int) -> dict[str, Array]:
+    """Give the blocks of rows by name; rows [n, len(names)·H, B]."""
+    return {f"{prefix}_{name}": rows[:, i * H : (i + 1) * H] for i, name in enumerate(names)}
