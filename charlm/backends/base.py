@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -91,6 +91,10 @@ class Backend(ABC):
     def workers(self) -> int:
         """How many pieces of work `each` does at a time."""
         return 1
+
+    def sharing(self) -> AbstractContextManager[Any]:
+        """Have the workers, rather than the library of products, share the work inside a `with`; may be nested."""
+        return nullcontext()
 
     def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
         """Call `work` for each part, several at a time where the device can; they write to different memory.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from charlm.backends.base import Array, Backend, Part, Shape
 from charlm.backends.pool import Pool
 
+_WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
 _MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
 
 
@@ -34,7 +36,16 @@ class NumpyBackend(Backend):
         return np.empty(shape, dtype)
 
     def matmul(self, a: Array, b: Array, *, out: Array) -> None:
-        np.matmul(a, b, out=out)
+        if not self._pool.is_in_use or a.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SHARING:
+            np.matmul(a, b, out=out)
+            return
+        workers, rows = self._pool.size, len(a)
+        edges = [rows * i // workers for i in range(workers + 1)]
+
+        def of_rows(part: slice) -> None:
+            np.matmul(a[part], b, out=out[part])
+
+        self.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
         out[...] = 0
@@ -107,6 +118,9 @@ class NumpyBackend(Backend):
     @property
     def workers(self) -> int:
         return self._pool.size
+
+    def sharing(self) -> AbstractContextManager[Any]:
+        return self._pool.in_use()
 
     def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
         self._pool.each(work, list(parts))

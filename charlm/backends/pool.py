@@ -1,29 +1,36 @@
-"""The processor's cores: either all of them on one matrix product, or each on a piece of work of its own."""
+"""The processor's cores, each on a piece of work of its own."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from charlm.backends.base import Part
 
+Tasks = SimpleQueue[Callable[[], None]]  # wakes a thread in a fifth of the time that an executor takes
+
 
 class Pool:
     """As many workers as the library of matrix products has threads, which is what `--threads` bounds.
 
-    NumPy lets other threads run while it computes. While workers are at work, a product is one thread's, as several
-    products with several threads each would wait for one another.
+    NumPy lets other threads run while it computes. While the pool is in use, a product is one thread's: several
+    products with several threads each would wait for one another, and a thread of that library that has nothing to do
+    keeps a core busy with waiting for a while.
     """
 
     def __init__(self) -> None:
         self._inside = threading.local()
         self._count: int | None = None
+        self._used = 0  # how many `in_use` are open
+        self._lock = threading.Lock()
+        self._workers: tuple[int, list[Tasks]] = (0, [])  # with the process that they belong to
 
     @property
     def size(self) -> int:
@@ -34,57 +41,94 @@ class Pool:
             self._count = max([1, *(library.num_threads for library in self._libraries)])
         return self._count
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Have products be one thread's inside a `with`; may be nested."""
+        if self.size == 1:
+            yield
+            return
+        self._use(1)
+        try:
+            yield
+        finally:
+            self._use(-1)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether products are one thread's, and there are other workers to take a share of one."""
+        return self._used > 0 and self.size > 1
+
     def each(self, work: Callable[[Part], None], parts: Sequence[Part]) -> None:
-        """Call `work` for each part; the calling thread takes its share."""
-        workers = min(self.size, len(parts)) if len(parts) > 1 else 1
-        if workers == 1:
+        """Call `work` for each part; the calling thread takes its share. Raises what a part has raised."""
+        helpers = min(self.size, len(parts)) - 1
+        if helpers < 1:
             for part in parts:
                 work(part)
             return
-        told = np.geterr()
+        left, told = iter(parts), np.geterr()
+        answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
-        def share(number: int) -> None:
+        def share() -> None:
             self._inside.busy = True
             try:
                 with np.errstate(**told):
-                    for part in parts[number::workers]:
+                    for part in left:  # one iterator for all: who is done takes the next part
                         work(part)
             finally:
                 self._inside.busy = False
 
-        with self._one_thread_each():
-            others = [self._executor.submit(share, number) for number in range(1, workers)]
+        def answer() -> None:
             try:
-                share(0)
+                share()
+            except BaseException as error:
+                answers.put(error)
+            else:
+                answers.put(None)
+
+        with self.in_use():
+            for tasks in self._started(helpers):
+                tasks.put(answer)
+            try:
+                share()
             finally:
-                for other in others:
-                    other.result()
+                errors = [answers.get() for _ in range(helpers)]
+        for error in errors:
+            if error is not None:
+                raise error
 
     @contextmanager
     def bounded(self, count: int) -> Iterator[None]:
         """Have `count` workers, and threads for a product, inside a `with`."""
         before = self.size
-        self._set(count)
-        try:
-            yield
-        finally:
-            self._set(before)
-
-    def _set(self, count: int) -> None:
         self._count = count
-        self.__dict__.pop("_executor", None)
-        for library in self._libraries:
-            library.set_num_threads(count)
-
-    @contextmanager
-    def _one_thread_each(self) -> Iterator[None]:
-        for library in self._libraries:
-            library.set_num_threads(1)
+        self._limit(count)
         try:
             yield
         finally:
-            for library in self._libraries:
-                library.set_num_threads(self.size)
+            self._count = before
+            self._limit(before)
+
+    def _use(self, change: int) -> None:
+        with self._lock:
+            before, self._used = self._used, self._used + change
+            if not before or not self._used:
+                self._limit(1 if self._used else self.size)
+
+    def _limit(self, threads: int) -> None:
+        for library in self._libraries:
+            library.set_num_threads(threads)
+
+    def _started(self, count: int) -> list[Tasks]:
+        """Give the tasks of so many workers; a process that was forked off has none of its parent's."""
+        process, workers = self._workers
+        if process != os.getpid():
+            workers = []
+        while len(workers) < count:
+            tasks: Tasks = SimpleQueue()
+            threading.Thread(target=_work, args=(tasks,), name="charlm", daemon=True).start()
+            workers.append(tasks)
+        self._workers = (os.getpid(), workers)
+        return workers[:count]
 
     @cached_property
     def _libraries(self) -> list[Any]:
@@ -93,6 +137,7 @@ class Pool:
         libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
         return libraries
 
-    @cached_property
-    def _executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.size, thread_name_prefix="charlm")
+
+def _work(tasks: Tasks) -> None:
+    while True:
+        tasks.get()()

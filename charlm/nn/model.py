@@ -65,7 +65,8 @@ class Model:
         scale = 1.0 / max(1, batch.count)
         shares = self._shares(batch.lanes)
         if len(shares) == 1:
-            return self._loss_and_grads(batch, state, ws.share(0, 0, batch.lanes), scale, noise)
+            with self.ops.sharing():
+                return self._loss_and_grads(batch, state, ws.share(0, 0, batch.lanes), scale, noise)
         while len(self._twins) < len(shares):
             assert self._twin is not None
             self._twins.append(self._twin())
@@ -118,7 +119,8 @@ class Model:
         """
         shares = self._shares(batch.lanes)
         if len(shares) == 1:
-            return self._nats(batch, state, ws.share(0, 0, batch.lanes), best)
+            with self.ops.sharing():
+                return self._nats(batch, state, ws.share(0, 0, batch.lanes), best)
         nats, states = [np.empty(0)] * len(shares), [state] * len(shares)
 
         def of_share(number: int) -> None:
