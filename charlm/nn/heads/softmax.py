@@ -111,13 +111,14 @@ class Softmax(Head):
         return logits
 
     def _nats_and_best(self, a: Array, targets: np.ndarray, best: np.ndarray, ws: Workspace) -> np.ndarray:
-        flat, flat_best = targets.ravel(), best.reshape(-1)
-        result = np.empty(flat.size)
+        flat = targets.ravel()
+        result, likeliest = np.empty(flat.size), np.empty(flat.size, best.dtype)
         for part in _blocks(flat.size, max(64, _ROWS * _COLUMNS // self.outputs)):
             logits = self.logits(a[:, part], ws)
-            flat_best[part] = self.ops.numpy(logits.argmax(axis=0))
+            likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
             self.ops.log_softmax(logits)
             result[part] = -self.ops.pick(logits, flat[part])
+        best[...] = likeliest.reshape(best.shape)
         return result.reshape(targets.shape)
 
     def _exponentials(self, a: Array, targets: np.ndarray, e: Array | None) -> _Sums:

@@ -1,0 +1,120 @@
+"""A batch shared between workers: the same loss, gradients and states as with one, and lanes that stay apart."""
+
+import numpy as np
+import pytest
+
+from charlm.nn import lanes as lanes_module
+from tests.gradcheck import (
+    BAR,
+    KINDS,
+    OPS,
+    check_deep,
+    check_task,
+    config_of,
+    each_kind,
+    leaves,
+    make_model,
+    random_batch,
+    random_state,
+)
+from tests.task_batches import BODIES, random_task_batch
+
+NOISE = 0x1234_5678_9ABC_DEF1
+
+
+@pytest.fixture(autouse=True)
+def every_lane_is_worth_a_worker(monkeypatch):
+    monkeypatch.setattr(lanes_module, "_FEWEST_LANES", 1)
+
+
+@pytest.mark.parametrize(("lanes", "workers"), [(1, 4), (7, 2), (64, 3), (5, 5), (3, 8)])
+def test_shares_are_all_lanes_in_order(lanes, workers):
+    shares = lanes_module.shares_of(lanes, workers)
+    assert len(shares) == min(lanes, workers)
+    assert [lane for share in shares for lane in range(share.start, share.stop)] == list(range(lanes))
+    sizes = [share.stop - share.start for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@each_kind
+def test_gradients(cell, variant):
+    with OPS.threads(2):
+        errors = check_deep(cell, variant)
+    assert max(errors.values()) <= BAR, errors
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_gradients_of_every_body(body):
+    with OPS.threads(3):
+        errors = check_task("gru", "both", body, embedding_size=0 if BODIES[body]["task"] == "music" else 2)
+    assert max(errors.values()) <= BAR, errors
+
+
+def passes(model, batch, state):
+    """Give what a training step, with dropout, and a judgement leave."""
+    ws = model.workspace()
+    results = []
+    for noise in (None, NOISE):
+        loss, after = model.loss_and_grads(batch, state, ws, noise=noise)
+        results += [np.array(loss), model.parameters.grads.copy(), *(leaf.copy() for leaf in leaves(after))]
+    best = np.zeros(batch.targets.shape, np.int32)
+    nats, after = model.nats(batch, state, ws, best=best if best.ndim == 2 else None)
+    return [*results, nats, best, *leaves(after)]
+
+
+CASES = [(cell, variant, "") for cell, variant in KINDS] + [("lstm", "", body) for body in BODIES]
+
+
+@pytest.mark.parametrize(("cell", "variant", "body"), CASES, ids=lambda name: name or "-")
+def test_the_same_with_any_number_of_workers(cell, variant, body):
+    rng = np.random.default_rng(60)
+    small = {"hidden_size": 4, "num_layers": 1 if body else 2, "dropout": 0.4}
+    embedded = {} if BODIES.get(body, {}).get("task") == "music" else {"embedding_size": 3}
+    model = make_model(config_of(cell, variant, **{**small, **embedded, **BODIES.get(body, {})}))
+    batch = random_task_batch(model.config, rng) if body else random_batch(6, 5, 7, rng)
+    state = random_state(model.body, batch.lanes, rng)
+    with OPS.threads(1):
+        alone = passes(model, batch, state)
+    for workers in (2, 3):
+        with OPS.threads(workers):
+            shared, again = passes(model, batch, state), passes(model, batch, state)
+        for one, other, repeated in zip(alone, shared, again, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+            np.testing.assert_array_equal(other, repeated)
+
+
+def test_a_lane_does_not_know_what_the_others_read():
+    rng = np.random.default_rng(61)
+    model = make_model(config_of("lstm", ""))
+    batch = random_batch(6, 5, 6, rng)
+    state = random_state(model.body, 6, rng)
+    with OPS.threads(2):
+        before, after_before = model.nats(batch, state, model.workspace())
+        batch.inputs[:, 4] = 5 - batch.inputs[:, 4].clip(0)
+        changed, after_changed = model.nats(batch, state, model.workspace())
+    others = [0, 1, 2, 3, 5]
+    np.testing.assert_array_equal(before[:, others], changed[:, others])
+    assert not np.array_equal(before[:, 4], changed[:, 4])
+    for one, other in zip(leaves(after_before), leaves(after_changed), strict=True):
+        np.testing.assert_array_equal(one[:, others], other[:, others])
+        assert not np.array_equal(one[:, 4], other[:, 4])
+
+
+def test_twins_share_the_values_and_have_gradients_of_their_own():
+    rng = np.random.default_rng(62)
+    model = make_model(config_of("gru", "after"))
+    batch = random_batch(6, 4, 4, rng)
+    state = random_state(model.body, 4, rng)
+    with OPS.threads(2):
+        model.loss_and_grads(batch, state, model.workspace())
+        for twin in model._twins[1:]:
+            assert twin.parameters.values is model.parameters.values
+            assert twin.parameters.grads is not model.parameters.grads
+        first = model.parameters.grads.copy()
+        model.parameters.values *= 2.0  # twins see what the optimizer does
+        model.loss_and_grads(batch, state, model.workspace())
+        doubled = model.parameters.grads.copy()
+        model.parameters.values /= 2.0
+        model.loss_and_grads(batch, state, model.workspace())
+    np.testing.assert_array_equal(model.parameters.grads, first)
+    assert not np.allclose(doubled, first)
