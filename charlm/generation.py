@@ -11,6 +11,7 @@ import numpy as np
 from charlm.config import SampleConfig
 from charlm.errors import ModelFileError, UsageError
 from charlm.language_model import LanguageModel
+from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 
@@ -27,9 +28,11 @@ def next_token_probs(
     Returns the probabilities, float64 [V], and the mass that was banned. Raises UsageError where no token is left.
     """
     scores = np.array(log_probs, np.float64)
-    banned_mass = float(np.exp(scores[list(banned)]).sum()) if banned else 0.0
-    scores[list(banned)] = -math.inf
-    best = float(scores.max())
+    banned_mass = 0.0
+    for token_id in banned:
+        banned_mass += math.exp(scores[token_id])
+        scores[token_id] = -math.inf
+    best = float(np.maximum.reduce(scores))
     if math.isnan(best):
         raise ModelFileError("the model's probabilities are no numbers", hint="its training diverged: train it again")
     if not math.isfinite(best):
@@ -38,12 +41,16 @@ def next_token_probs(
         probs = np.zeros(scores.size)
         probs[int(np.argmax(scores))] = 1.0
         return probs, banned_mass
-    with np.errstate(over="ignore"):  # the smallest temperatures divide to -inf, whose probability is 0
-        probs = np.exp((scores - best) / config.temperature)
-    probs[list(banned)] = 0.0
+    scores -= best
+    if config.temperature != 1.0:
+        with np.errstate(over="ignore"):  # the smallest temperatures divide to -inf, whose probability is 0
+            scores /= config.temperature
+    probs = np.exp(scores, out=scores)
+    for token_id in banned:
+        probs[token_id] = 0.0
     if config.top_k is not None and config.top_k < probs.size:
         probs[np.argsort(-probs, kind="stable")[config.top_k :]] = 0.0
-    probs /= probs.sum()
+    probs /= np.add.reduce(probs)
     if config.top_p is not None:
         order = np.argsort(-probs, kind="stable")
         beyond = np.cumsum(probs[order]) - probs[order] >= config.top_p
@@ -83,7 +90,8 @@ class Sampler:
             raise UsageError("--class with a model that knows none", hint="train one with --condition")
         self._model = language_model.model
         self._banned = () if config.allow_unk else (UNK_ID,)
-        self._prompt_workspace, self._step_workspace = self._model.workspace(), self._model.workspace()
+        self._workspace = self._model.workspace()
+        self._steppers: list[Stepper] = []  # those that no text is drawn with just now
 
     def unknown(self, prompt: str) -> list[str]:
         """Give the tokens of the prompt that the vocabulary lacks; they are read as `<UNK>`."""
@@ -111,7 +119,6 @@ class Sampler:
     def _unstopped(self, prompt: str, seed: int, number: int, sample: Sample) -> Iterator[str]:
         """Yield the prompt as one piece, and then a piece for each token drawn."""
         lm = self.language_model
-        vocabulary = lm.tokenizer.vocabulary
         lines = prompt.split("\n")
         if len(lines) > 1 and not lm.is_stream:
             raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
@@ -120,6 +127,19 @@ class Sampler:
         yield written.text(lines)
         rng = generator(seed, SAMPLE, number)
         log_probs, state = self._read(ids)
+        stepper = self._steppers.pop() if self._steppers else self._model.stepper()
+        stepper.load(state)
+        try:
+            yield from self._drawn(log_probs, stepper, written, rng, sample)
+        finally:
+            self._steppers.append(stepper)
+
+    def _drawn(
+        self, log_probs: np.ndarray, stepper: Stepper, written: _Writer, rng: np.random.Generator, sample: Sample
+    ) -> Iterator[str]:
+        """Yield a piece for each token drawn."""
+        lm = self.language_model
+        vocabulary = lm.tokenizer.vocabulary
         for _ in range(self.config.length):
             probs, banned_mass = next_token_probs(log_probs, self.config, banned=self._banned)
             token_id = draw(probs, rng)
@@ -133,24 +153,22 @@ class Sampler:
                 yield written.newline()
             else:
                 return
-            next_input = np.array([[token_id]], np.int32)
-            columns, state = self._model.next_log_probs(next_input, state, self._step_workspace)
-            log_probs = columns[:, 0]
+            log_probs = stepper.next_log_probs(token_id)
 
     def _read(self, ids: list[int]) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
         inputs = np.array([self._first, *ids], np.int32)[:, None]
         state = self._model.zero_state(1)
         for start in range(0, len(inputs), _PROMPT_STEPS):
             part = inputs[start : start + _PROMPT_STEPS]
-            columns, state = self._model.next_log_probs(part, state, self._prompt_workspace)
+            columns, state = self._model.next_log_probs(part, state, self._workspace)
         return columns[:, 0], state
 
 
 def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
     """Draw an id by its probability, with one number of the generator."""
-    edges = np.cumsum(probs)
-    at = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
-    return min(at, int(np.flatnonzero(probs)[-1]))
+    edges = probs.cumsum()
+    at = int(edges.searchsorted(rng.random() * edges[-1], side="right"))
+    return at if at < probs.size and probs[at] else int(np.flatnonzero(probs)[-1])
 
 
 class _Writer:

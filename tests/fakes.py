@@ -48,6 +48,25 @@ class FakeModel:
             log_probs = np.log(np.array(self.rule(count, int(inputs[-1, 0])), np.float64))
         return log_probs[:, None].astype(np.float32), (np.full((1, 1), count),)
 
+    def stepper(self) -> "FakeStepper":
+        return FakeStepper(self)
+
+
+class FakeStepper:
+    """Feeds one token at a time to a `FakeModel`, whose record it shares."""
+
+    def __init__(self, model: FakeModel) -> None:
+        self._model, self._workspace = model, model.workspace()
+        self._state = model.zero_state(1)
+
+    def load(self, state: tuple) -> None:
+        self._state = state
+
+    def next_log_probs(self, token_id: int) -> np.ndarray:
+        inputs = np.array([[token_id]], np.int32)
+        columns, self._state = self._model.next_log_probs(inputs, self._state, self._workspace)
+        return columns[:, 0]
+
 
 def table(rows: Sequence[Sequence[float]]) -> FakeModel:
     """A Markov chain: row i is P(next | token i), and one more row at the end is P(first token)."""

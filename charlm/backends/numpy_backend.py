@@ -68,8 +68,8 @@ class NumpyBackend(Backend):
         table_grad[named] += np.add.reduceat(rows, first, axis=0)
 
     def log_softmax(self, logits: Array) -> None:
-        logits -= logits.max(axis=0)
-        logits -= np.log(np.exp(logits).sum(axis=0))
+        logits -= np.maximum.reduce(logits, axis=0)
+        logits -= np.log(np.add.reduce(np.exp(logits), axis=0))
 
     def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:
         picked = columns[rows, np.arange(rows.size)].astype(np.float64)

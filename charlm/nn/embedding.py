@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from charlm.backends import Array, Backend, Shape
@@ -12,6 +14,8 @@ from charlm.nn.workspace import Workspace
 
 class OneHot(Layer):
     """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
+
+    only_spells: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int) -> None:
         self.ops = ops

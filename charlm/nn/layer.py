@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Layer(ABC):
     n_in: int
     n_out: int
     ops: Backend
+    only_spells: ClassVar[bool] = False  # whether all it does is to write ids as one-hot columns
 
     def shapes(self) -> dict[str, Shape]:
         """Give the shape of each parameter; none by default."""
@@ -68,6 +69,28 @@ class Layer(ABC):
         [T, n_in, B], which is the workspace's, and the gradient of the state that forward took.
         """
 
+    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
+        """Give the layer one step at a time for one sequence; tokens: whether x is an id, for a one-hot column."""
+        assert not tokens, "only recurrent layers read ids as one-hot columns"
+        return LayerStep(self, ws)
+
+
+class LayerStep:
+    """A layer one step at a time, for one sequence: what `forward` does with T = B = 1, the state kept."""
+
+    def __init__(self, layer: Layer, ws: Workspace) -> None:
+        self._layer, self._state, self._ws = layer, layer.zero_state(1), ws
+
+    def load(self, state: State) -> None:
+        """Go on from a state, which is copied."""
+        self._state = state
+
+    def step(self, x: Array) -> Array:
+        """Give y [n_out, 1], the step's until the next one, for x [n_in, 1]; a first layer takes an id `[1]`."""
+        y, self._state = self._layer.forward(x[None], self._state, self._ws)
+        column: Array = y[0]
+        return column
+
 
 class Stack(Layer):
     """Layers on top of each other; its state is the tuple of theirs."""
@@ -98,6 +121,17 @@ class Stack(Layer):
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)
 
+    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
+        steps = []
+        for name, layer in self._in_order:
+            if layer.only_spells:
+                tokens = True
+            else:
+                steps.append(layer.stepper(ws.scope(name), tokens=tokens))
+                tokens = False
+        stateless = [layer.only_spells for _, layer in self._in_order]
+        return StackStep(steps, stateless)
+
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
@@ -114,3 +148,20 @@ class Stack(Layer):
             dy, one = layer.backward(dy, after, ws.scope(name))
             d_before.append(one)
         return dy, tuple(reversed(d_before))
+
+
+class StackStep(LayerStep):
+    """Layers on top of each other, one step at a time; left_out: for each whether it has no step of its own."""
+
+    def __init__(self, steps: Sequence[LayerStep], left_out: Sequence[bool]) -> None:
+        self._steps, self._left_out = steps, left_out
+
+    def load(self, state: State) -> None:
+        own = [part for part, left_out in zip(state, self._left_out, strict=True) if not left_out]
+        for step, part in zip(self._steps, own, strict=True):
+            step.load(part)
+
+    def step(self, x: Array) -> Array:
+        for step in self._steps:
+            x = step.step(x)
+        return x

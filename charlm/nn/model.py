@@ -12,6 +12,7 @@ from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
 from charlm.nn.layer import Layer, State
 from charlm.nn.parameters import Parameters
+from charlm.nn.stepping import Stepper
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
 
@@ -142,6 +143,10 @@ class Model:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
         y, state = self.body.forward(inputs, state, ws)
         return self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head"))), state
+
+    def stepper(self) -> Stepper:
+        """Give the network fed one token at a time, from state 0."""
+        return Stepper(self.body, self.head, self.workspace())
 
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn.cells import Cell
-from charlm.nn.layer import Layer, State, Views
+from charlm.nn.layer import Layer, LayerStep, State, Views
+from charlm.nn.stepping import RecurrentStep
 from charlm.nn.unrolled import Unrolled
 from charlm.nn.workspace import Workspace
 
@@ -87,6 +88,9 @@ class Recurrent(Layer):
         ws.keep("d_a", u.d_a)
         dx = u.dz_steps[:, -self.cell.rows :] if self.projected else u.input_grad(self.cell.W_x1, self.wants_dx)
         return dx, tuple(array.copy() for array in (from_above, *([d.c] if u.c is not None else [])))
+
+    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
+        return RecurrentStep(self, ws, tokens=tokens)
 
     def state_grads(self, ws: Workspace) -> Array:
         """Give dL/da<t-1> for t = 1 ... T, `[T, H, B]`, as the last backward brought it; the workspace's."""

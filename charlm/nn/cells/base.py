@@ -63,6 +63,7 @@ class Cell(ABC):
     rows_of: ClassVar[Mapping[str, str]] = {}  # of such a block: the gate whose rows of W_a it goes with
     beyond_a: ClassVar[int] = 0  # how many of the last blocks a<t-1> does not reach through W_a
     factors: ClassVar[tuple[str, ...]] = ()
+    stacked: ClassVar[bool] = True  # whether a<t-1> and x<t> meet in one sum, W [a; x; 1], and nowhere before
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops
@@ -97,9 +98,15 @@ class Cell(ABC):
             block[:, -1] = 0
         block[:, -1] = self.ops.array(initializers.normal((H,), 0.5, rng), self.W.dtype)
 
-    @abstractmethod
     def step(self, s: SimpleNamespace) -> None:
         """Compute a<t> (and c<t>) from a<t-1>, W_x x<t> + b (and c<t-1>)."""
+        self.linear(s)
+        s.z += s.zx
+        self.activate(s)
+
+    @abstractmethod
+    def activate(self, s: SimpleNamespace) -> None:
+        """Go on from s.z = W_a a<t-1> + W_x x<t> + b, for `stacked` cells: their `step` is the product and this."""
 
     @abstractmethod
     def slopes(self, b: SimpleNamespace) -> None:

@@ -30,6 +30,7 @@ class GruResetAfter(SimpleGru):
     before_gates: ClassVar[tuple[str, ...]] = ("ca",)
     rows_of: ClassVar[Mapping[str, str]] = {"ca": "c"}
     beyond_a: ClassVar[int] = 1
+    stacked: ClassVar[bool] = False
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
@@ -62,6 +63,7 @@ class GruResetBefore(SimpleGru):
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
     beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
+    stacked: ClassVar[bool] = False
 
     def bind(self, values: Views, grads: Views) -> None:
         super().bind(values, grads)

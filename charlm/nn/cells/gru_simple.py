@@ -47,9 +47,7 @@ class SimpleGru(Cell):
         self.forward = ops.fused.get("update_forward", update_forward)
         self.slopes_of = ops.fused.get("update_slopes", update_slopes)
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         sigmoid(s.gates)
         self.forward(s)
 

@@ -88,9 +88,7 @@ class Lstm(Cell):
         super().initialise(rng)
         self.W[self.hidden : 2 * self.hidden, -1] = 1
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         self.forward(s)
 
     def slopes(self, b: SimpleNamespace) -> None:
@@ -117,9 +115,7 @@ class PeepholeLstm(Lstm):
     def _by_gate(self, rows: Array) -> Array:
         return rows.reshape(3, self.hidden, -1)
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         np.multiply(self._by_gate(self.p["P"]), s.c_old, out=self._by_gate(s.f_gates))
         s.gates += s.f_gates
         self.forward(s)

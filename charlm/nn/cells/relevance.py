@@ -51,9 +51,7 @@ class RelevanceLstm(Lstm):
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         s.tmp[...] = s.z_r
         sigmoid(s.tmp)  # a copy, as `forward` makes gate values of all gates' rows itself
         relevance_forward(s, s.tmp, self.b_c)
@@ -86,9 +84,7 @@ class GruResetBoth(SimpleGru):
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         sigmoid(s.gates)
         relevance_forward(s, s.z_r, self.b_c)
         self.forward(s)

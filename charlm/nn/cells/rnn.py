@@ -15,9 +15,7 @@ class Rnn(Cell):
 
     gates: ClassVar[tuple[str, ...]] = ("a",)
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         np.tanh(s.z, out=s.z)
         s.a_new[...] = s.z
 
@@ -35,9 +33,7 @@ class Rnn(Cell):
 class ReluRnn(Rnn):
     """a<t> = max(0, W_a [a<t-1>, x<t>] + b_a). Source: the notes, "hidden activations tanh/ReLU"."""
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        s.z += s.zx
+    def activate(self, s: SimpleNamespace) -> None:
         np.maximum(s.z, 0.0, out=s.z)
         s.a_new[...] = s.z
 

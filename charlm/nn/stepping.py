@@ -1,0 +1,100 @@
+"""One token after the other, as drawing needs it: every array is made once, and a step allocates next to nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charlm.backends import Array
+from charlm.nn.layer import LayerStep, State
+from charlm.nn.unrolled import Unrolled
+from charlm.nn.workspace import Workspace
+
+if TYPE_CHECKING:
+    from charlm.nn.heads import Head
+    from charlm.nn.layer import Layer
+    from charlm.nn.recurrent import Recurrent
+
+
+class RecurrentStep(LayerStep):
+    """A cell and its state, which goes back and forth between two places: what was a<t> is the next step's a<t-1>.
+
+    Where x is a vector, not a token, z = W [a; x; 1] of a `stacked` cell is one product with W^T as it lies in a copy:
+    a vector times a matrix whose rows are contiguous takes less time than that matrix times a vector.
+
+    tokens: whether x is an id, which stands for a one-hot column: W_x x + b is then a row of a table
+    """
+
+    def __init__(self, layer: Recurrent, ws: Workspace, *, tokens: bool) -> None:
+        cell, ops = layer.cell, layer.ops
+        self.cell, self.ops, self.H = cell, ops, cell.hidden
+        self.tokens, self.projected = tokens, layer.projected
+        self.b = cell.W_x1[:, -1:]
+        self.table = ops.array((cell.W_x1[:, :-1] + self.b).T) if tokens else None
+        rows = cell.W_a if tokens or self.projected else cell.W if cell.stacked else cell.W_x1
+        self.W_T = ops.array(rows.T)
+        self.ax = ops.array(np.ones((1, self.H + cell.n_in + 1)), ws.dtype)
+        now = Unrolled(cell, ws, 1, 1, cut=False).steps[0]
+        after = SimpleNamespace(**vars(now))
+        after.a, after.a_new = now.a_new, now.a
+        if len(cell.states) > 1:
+            after.c_old, after.c_new = now.c_new, now.c_old
+        self.now, self.after = now, after
+        self.load(layer.zero_state(1))
+
+    def load(self, state: State) -> None:
+        s = self.now
+        for place, array in zip((s.a, s.c_old) if len(state) > 1 else (s.a,), state, strict=True):
+            place[...] = array
+
+    def step(self, x: Array) -> Array:
+        s, cell, ax = self.now, self.cell, self.ax
+        if self.tokens or self.projected:
+            zx = self.table[x[0]][:, None] if self.table is not None else np.add(x, self.b, out=s.zx)
+            if cell.stacked:
+                self.ops.matmul(s.a.T, self.W_T, out=s.z.T)
+                s.z += zx
+                cell.activate(s)
+            else:
+                s.zx[...] = zx
+                cell.step(s)
+        elif cell.stacked:
+            ax[:, : self.H] = s.a.T
+            ax[:, self.H : -1] = x.T
+            self.ops.matmul(ax, self.W_T, out=s.z.T)
+            cell.activate(s)
+        else:
+            ax[:, self.H : -1] = x.T
+            self.ops.matmul(ax[:, self.H :], self.W_T, out=s.zx.T)
+            cell.step(s)
+        self.now, self.after = self.after, s
+        return s.a_new
+
+
+class Stepper:
+    """A body that reads from left to right and its softmax, fed one token at a time; the weights are those of now.
+
+    Two of them do not know of each other.
+    """
+
+    def __init__(self, body: Layer, head: Head, ws: Workspace) -> None:
+        self.ops = body.ops
+        self._head = head
+        self._body = body.stepper(ws.scope("body"))
+        self._logits = ws.array("logits", (head.outputs, 1))
+        self._token = np.empty(1, np.int32)
+
+    def load(self, state: State) -> None:
+        """Go on from a state of one sequence; it is copied."""
+        self._body.load(state)
+
+    def next_log_probs(self, token_id: int) -> np.ndarray:
+        """Read a token and give ln P of every next one, `[V]`, the caller's until the next call."""
+        self._token[0] = token_id
+        a, head, logits = self._body.step(self._token), self._head, self._logits
+        self.ops.matmul(head.W_y, a, out=logits)
+        logits += head.b_y
+        self.ops.log_softmax(logits)
+        return self.ops.numpy(logits)[:, 0]
