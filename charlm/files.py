@@ -91,3 +91,12 @@ def _hint(folder: Path, size: int) -> str:
     except OSError:
         return "name a file in a folder that can be written"
     return f"{size:,} bytes are needed and {free:,} are free there; what was there before is unchanged"
+
+
+def cache_folder() -> Path:
+    """Give the folder for what can be made again: `$CHARLM_CACHE`, else `charlm` where the system keeps such files."""
+    if named := os.environ.get("CHARLM_CACHE"):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative one is to be passed over, says the XDG Base Directory Specification.
+    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "charlm"

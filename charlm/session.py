@@ -84,7 +84,7 @@ def prepare(
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     codec, train, valid = reader.learn(lines, text, config, held_out)
     if valid_lines is not None:
-        valid = reader.encode(reader.read(valid_lines, set(codec.labels) or None), codec)
+        valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with a line in it, or leave --valid out")
     model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or NumpyBackend(), seed=config.seed)
@@ -117,7 +117,7 @@ def resume(
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     train, valid = reader.again(lines, stored.codec, config, held_out)
     if valid_lines is not None:
-        valid = reader.encode(reader.read(valid_lines, set(stored.labels) or None), stored.codec)
+        valid = reader.encode_corpus(valid_lines, stored.codec)
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:

@@ -32,19 +32,6 @@ def _given(context: typer.Context) -> dict[str, Any]:
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
-class _HeldOut:
-    """The digest of the held-out lines: told from those before, so that a line cannot change sides unnoticed."""
-
-    def __init__(self, digest: Any) -> None:
-        self._digest, self._begun = digest, False
-
-    def update(self, data: bytes, /) -> None:
-        if not self._begun:
-            self._digest.update(b"\0held out\0")  # no line holds a zero byte
-            self._begun = True
-        self._digest.update(data)
-
-
 class TrainingRun:
     """What `charlm train` does, step by step; corpus, valid: names of files, as given."""
 
@@ -55,7 +42,6 @@ class TrainingRun:
         self.corpus, self.valid, self.given = corpus, valid, _given(context)
         self.model_path = _with_suffix(output)
         self.checkpoint_path = checkpoint_path(self.model_path)
-        self.digest = hashlib.sha256()
         self.signal = 0
 
     def check_output(self, *, force: bool, resume: bool) -> None:
@@ -136,9 +122,10 @@ class TrainingRun:
         self.valid = self.valid if self.valid is not None else config.valid
         self._refuse_differences(checkpoint.language_model)
         lines, valid_lines = self.read()
-        lines, valid_lines = list(lines), None if valid_lines is None else list(valid_lines)
-        if self.digest.hexdigest() != checkpoint.corpus:
-            model = checkpoint.language_model
+        model = checkpoint.language_model
+        lines = model.reader.gather(lines)
+        valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
+        if self.digest() != checkpoint.corpus:
             plain = model.task == "lm" and not model.labels
             raise UsageError(
                 f"the corpus is not the one that {self.checkpoint_path} was trained on",
@@ -167,9 +154,17 @@ class TrainingRun:
     def read(self) -> tuple[Iterable[str], Iterable[str] | None]:
         """Give the lines of the corpus and of the held-out file, to be read in this order."""
         from charlm.text import read_lines
+        from charlm.text.digests import HeldOutDigest
 
-        lines = read_lines(self.corpus, digest=self.digest)
-        return lines, None if self.valid is None else read_lines([self.valid], digest=_HeldOut(self.digest))
+        lines = read_lines(self.corpus, digest=hashlib.sha256())
+        valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
+        self._read_last = valid_lines or lines
+        return lines, valid_lines
+
+    def digest(self) -> str:
+        """Give the digest of all lines that were read."""
+        assert self._read_last.digest is not None
+        return self._read_last.digest.hexdigest()
 
     def describe(self) -> None:
         """Say what is about to be trained on what."""
@@ -250,9 +245,7 @@ class TrainingRun:
         if model:
             self.save_model()
         trainer = self.session.trainer
-        save_training(
-            self.checkpoint_path, self.session.language_model, trainer.state(), corpus=self.digest.hexdigest()
-        )
+        save_training(self.checkpoint_path, self.session.language_model, trainer.state(), corpus=self.digest())
 
     def save_model(self) -> None:
         """Write the model file, with the best weights."""

@@ -30,14 +30,15 @@ def vocab(
     charlm vocab train.txt --level word --min-count 2 --coverage test.txt
     """
     from charlm.text import Vocabulary, make_splitter, read_lines
-    from charlm.text.dataset import coverage_of
+    from charlm.text.encoder import count_tokens
+    from charlm.text.learning import coverage_of
 
     splitter = make_splitter(level, split, lowercase=lowercase)
-    counts = splitter.count(read_lines(corpus))
+    counts = count_tokens(read_lines(corpus), splitter)
     vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
     output = ui.Output()
     if coverage:
-        record = coverage_of(splitter.count(read_lines(coverage)), vocabulary)
+        record = coverage_of(count_tokens(read_lines(coverage), splitter), vocabulary)
         ui.write_records([record], format, output)
         return
 

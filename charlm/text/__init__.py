@@ -1,6 +1,7 @@
 """Strings to ids and back: files, lines, tokens and the vocabulary."""
 
-from charlm.text.corpus import read_lines, split_lines
+from charlm.text.corpus import read_lines
+from charlm.text.held_out import split_lines
 from charlm.text.splitter import Splitter, make_splitter
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary

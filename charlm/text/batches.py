@@ -121,10 +121,14 @@ class LineBatches(LaneBatches):
         self.ids, self.offsets, self.seed = ids, offsets, seed
         self.first = np.full(offsets.size - 1, NOTHING, np.int32) if first is None else first
 
+    def order(self, epoch: int) -> np.ndarray:
+        """Give the lines in the order of an epoch."""
+        return shuffled(self.offsets.size - 1, self.seed, epoch)
+
     @lru_cache(maxsize=2)  # noqa: B019 - the layouts of this epoch and of the first are asked for at every step
     def _packed(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the order of the lines, the end of each in the packed text, and where the lanes begin and end there."""
-        order = shuffled(self.offsets.size - 1, self.seed, epoch)
+        order = self.order(epoch)
         ends = np.cumsum(np.diff(self.offsets)[order])
         return order, ends, even_cuts(ends, self.batch_size)
 
@@ -141,33 +145,6 @@ class LineBatches(LaneBatches):
         is_first = np.zeros(packed.size, bool)
         is_first[begins] = True
         return _side_by_side(before, packed, is_first, cuts[:-1], cuts[1:], cuts[:-1])
-
-
-class StreamBatches(LaneBatches):
-    """One sequence cut into equal lanes side by side; from batch to batch the state is carried on.
-
-    ids [N] int32
-    context: tokens before its own that each lane reads first, without being asked for them, so that a measurement
-        hardly depends on where the text is cut
-    """
-
-    def __init__(self, ids: np.ndarray, *, batch_size: int, seq_length: int, context: int = 0) -> None:
-        super().__init__(batch_size, seq_length)
-        self.ids, self.context = ids, context
-        edges = ids.size * np.arange(batch_size + 1) // batch_size
-        self._begins, self._ends = edges[:-1], edges[1:]
-        self._reads = np.maximum(self._begins - context, 0)
-
-    def lane_length(self, epoch: int) -> int:
-        return int((self._ends - self._reads).max())
-
-    def lanes(self, epoch: int) -> Batch:
-        before = np.concatenate([[NOTHING], self.ids[:-1]])
-        first = np.zeros(self.ids.size, bool)
-        batch = _side_by_side(before, self.ids, first, self._reads, self._ends, self._begins)
-        assert batch.starts is not None
-        batch.starts[0] = True
-        return batch
 
 
 def shuffled(count: int, seed: int | None, epoch: int) -> np.ndarray:

@@ -1,56 +1,33 @@
-"""Files into lines, and lines into a training and a held-out part."""
+"""Files into lines, one by one or in blocks."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import shlex
-import sys
-import zlib
+import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import BinaryIO, Literal, Protocol, TypeVar
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from charlm.errors import CorpusError
 from charlm.files import display_name
-
-STANDARD_INPUT = "-"
-
-Errors = Literal["strict", "keep"]
+from charlm.text.decoding import BLOCK_BYTES, Errors, file_blocks, file_lines
+from charlm.text.digests import Digest
+from charlm.text.opening import open_text, size_of
 
 Item = TypeVar("Item")
 
-_BLOCK_BYTES = 1 << 20
 WINDOW_SIZE = 1 << 22  # characters of lines that are read ahead
-_GZIP_MARK = b"\x1f\x8b"
-_UTF8_MARK = b"\xef\xbb\xbf"
-# UTF-32 first: its little-endian mark starts with the one of UTF-16.
-_FOREIGN_MARKS = {
-    b"\xff\xfe\0\0": "UTF-32",
-    b"\0\0\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
-# Second key word of the generator: apart from `charlm.randomness`, whose keys are hashes.
-_SPLIT_STREAM = 2**64 - 1
-
-
-class Digest(Protocol):
-    """What `hashlib.sha256()` returns."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take in more bytes."""
 
 
 class Lines(Iterator[str]):
-    """Lines as they are read, and where the last one stood."""
+    """Lines as they are read, and where the last one stood.
 
-    def __init__(self, lines: Generator[tuple[str, str, int], None, None]) -> None:
-        self._lines = lines
+    digest: of what was read, see `read_lines`; of blocks it is another object after `hash_all` than before
+    """
+
+    def __init__(
+        self, paths: Sequence[str], errors: Errors, digest: Digest | None, watch: Callable[[str], None] | None
+    ) -> None:
+        self.paths, self.errors, self.digest, self._watch = paths, errors, digest, watch
+        self._lines = self._located()
         self._path, self._number = "", 0
 
     def __next__(self) -> str:
@@ -65,6 +42,56 @@ class Lines(Iterator[str]):
     def place(self) -> str:
         """The file and the line's number in it."""
         return f"{display_name(self._path)} line {self._number}"
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the files, as they lie on the disk; None where they cannot be read twice."""
+        return size_of(self.paths)
+
+    def blocks(self) -> Iterator[str]:
+        r"""Yield all lines, many at once, each ended by `\n`; instead of them, not after them.
+
+        A line longer than a block may go on, from a space on, in the next one. Raises CorpusError as lines do.
+        """
+        for block in self._gathered():
+            if self._watch is not None:
+                for line in block.removesuffix("\n").split("\n"):
+                    self._watch(line)
+            yield block
+
+    def hash_all(self) -> Digest:
+        """Give what `digest` will be when all is read: faster than reading, as nothing is decoded.
+
+        Raises CorpusError for a file that cannot be read.
+        """
+        digest = hashlib.sha256() if self.digest is None else self.digest.copy()
+        for path in self.paths:
+            for block in file_blocks(path):
+                digest.update(block.data)
+        return digest
+
+    def _located(self) -> Generator[tuple[str, str, int], None, None]:
+        for path in self.paths:
+            with open_text(path) as file:
+                for number, line in enumerate(file_lines(file, path, self.errors, self.digest), start=1):
+                    if self._watch is not None:
+                        self._watch(line)
+                    yield line, path, number
+
+    def _gathered(self) -> Iterator[str]:
+        pending: list[str] = []
+        size = 0
+        for path in self.paths:
+            for block in file_blocks(path):
+                pending.append(block.decoded(self.errors))
+                if self.digest is not None:
+                    self.digest.update(block.data)
+                size += len(block.data)
+                if size > BLOCK_BYTES // 2:  # small files go together, blocks of large ones as they are
+                    yield pending[0] if len(pending) == 1 else "".join(pending)
+                    pending, size = [], 0
+        if pending:
+            yield "".join(pending)
 
 
 def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -109,151 +136,26 @@ def read_lines(
     or whose text is not as above. Offsets in messages count bytes from 0, after decompression.
     """
 
-    def located() -> Generator[tuple[str, str, int], None, None]:
-        for path in paths:
-            with _open(path) as file:
-                for number, line in enumerate(_lines_of(file, path, errors, digest), start=1):
-                    if watch is not None:
-                        watch(line)
-                    yield line, path, number
-
-    return Lines(located())
+    return Lines(paths, errors, digest, watch)
 
 
-def split_lines(count: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw the lines that are held out for validation.
+def blocks_of(lines: Iterable[str], *, words: bool) -> Iterator[str]:
+    r"""Yield lines, many at once, each ended by `\n`.
 
-    count: number of lines; fraction: share to hold out, 0 <= fraction < 1; seed: 0 <= seed < 2**64.
-    Returns the rising indices [training lines] and [held-out lines]. Neither is empty if fraction > 0 and
-    count >= 2; nothing is held out otherwise. The same arguments give the same lines everywhere.
-    Raises ValueError for arguments out of range.
+    words: a newline within a line is the white space that it is to words, and else raises ValueError
     """
-    if count < 0 or not 0 <= fraction < 1 or not 0 <= seed < 2**64:
-        raise ValueError(f"cannot split {count} lines by the fraction {fraction} and the seed {seed}")
-    held_count = 0
-    if fraction > 0 and count >= 2:
-        held_count = min(max(round(count * fraction), 1), count - 1)
-    # Raw bits, because NumPy promises to keep those from version to version, but not `permutation`.
-    bits = np.random.Philox(key=np.array([seed, _SPLIT_STREAM], np.uint64)).random_raw(count)
-    order = np.argsort(bits, kind="stable").astype(np.int64, copy=False)
-    return np.sort(order[held_count:]), np.sort(order[:held_count])
-
-
-def _open(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]:
-    name = display_name(path)
-    if path == STANDARD_INPUT:
-        # Python sets None where the shell closed it (`<&-`).
-        if sys.stdin is None or sys.stdin.closed:
-            raise CorpusError("nothing to read, standard input is closed", hint="name a file")
-        return nullcontext(sys.stdin.buffer)
-    try:
-        file = io.BufferedReader(io.FileIO(path), _BLOCK_BYTES)
-    except IsADirectoryError:
-        raise CorpusError(f"is a directory, {name}", hint="name the files in it") from None
-    except FileNotFoundError:
-        raise CorpusError(f"no such file, {name}", hint="check the name; - is standard input") from None
-    except PermissionError:
-        raise CorpusError(f"no permission to read, {name}", hint="check its mode with ls -l") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    try:
-        is_gzip = file.peek(len(_GZIP_MARK)).startswith(_GZIP_MARK)
-    except OSError as error:
-        file.close()
-        raise _unreadable(path, error) from error
-    return _GzipReader(file) if is_gzip else file
-
-
-class _GzipReader(io.BufferedReader):
-    """The decompressed bytes of a file, which it closes with itself."""
-
-    def __init__(self, file: io.BufferedReader[io.FileIO]) -> None:
-        self._file = file
-        # A buffer of our own finds lines in C; GzipFile.readline goes through Python for each.
-        super().__init__(gzip.GzipFile(fileobj=file, mode="rb"), _BLOCK_BYTES)
-
-    def close(self) -> None:
-        super().close()
-        self._file.close()
-
-
-def _lines_of(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, digest: Digest | None) -> Iterator[str]:
-    strict = errors == "strict"
-    handler = "strict" if strict else "surrogateescape"
-    offset = 0
-    for number, arrived in enumerate(_raw_lines(file, path), start=1):
-        data = arrived
-        if number == 1:
-            _refuse_foreign_text(data, path, errors)
-            if data.startswith(_UTF8_MARK):
-                data = data.removeprefix(_UTF8_MARK)
-                offset = len(_UTF8_MARK)
-                # A file of nothing but the mark has no line.
-                if not data:
-                    return
-        line = data
-        if data[-1:] == b"\n":
-            line = data[:-2] if data[-2:] == b"\r\n" else data[:-1]
-        try:
-            text = line.decode("utf-8", handler)
-        except UnicodeDecodeError as error:
-            # No encoding would make text of a zero byte, so it is what to speak of.
-            if b"\0" in line:
-                raise _binary(line, path, number, offset) from None
-            raise _not_utf8(error, path, number, offset) from None
-        if strict and "\0" in text:
-            raise _binary(line, path, number, offset)
-        offset += len(data)
-        if digest is not None:
-            digest.update(line + b"\n")
-        yield text
-
-
-def _raw_lines(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[bytes]:
-    try:
-        # Binary files split at b"\n" alone, and hand over a line without waiting for a full buffer.
-        yield from file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(
-            f"broken gzip file ({error}), {display_name(path)}", hint=f"test it: gzip -t{_argument(path)}"
-        ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _not_utf8(error: UnicodeDecodeError, path: str, number: int, line_offset: int) -> CorpusError:
-    bad, offset = error.object[error.start], line_offset + error.start
-    return CorpusError(
-        f"byte 0x{bad:02x} is not UTF-8, {display_name(path)} line {number}, offset {offset}",
-        hint=_iconv("LATIN1", path),
-    )
-
-
-def _binary(line: bytes, path: str, number: int, line_offset: int) -> CorpusError:
-    offset = line_offset + line.index(b"\0")
-    return CorpusError(
-        f"looks like a binary file (zero byte), {display_name(path)} line {number}, offset {offset}",
-        hint="name a text file in UTF-8",
-    )
-
-
-def _refuse_foreign_text(data: bytes, path: str, errors: Errors) -> None:
-    for mark, encoding in _FOREIGN_MARKS.items():
-        if data.startswith(mark):
-            raise CorpusError(f"{encoding} is not UTF-8, {display_name(path)}", hint=_iconv(encoding, path))
-    # Files are decompressed before they get here; standard input is not.
-    if data.startswith(_GZIP_MARK):
-        raise CorpusError(f"compressed by gzip, {display_name(path)}", hint="decompress it first: gzip -dc")
-
-
-def _iconv(encoding: str, path: str) -> str:
-    return f"convert it, for example: iconv -f {encoding} -t UTF-8{_argument(path)}"
-
-
-def _argument(path: str) -> str:
-    return "" if path == STANDARD_INPUT else " " + shlex.quote(display_name(path))
-
-
-def _unreadable(path: str, error: Exception) -> CorpusError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return CorpusError(f"cannot read ({reason}), {display_name(path)}", hint="check the file")
+    if isinstance(lines, Lines):
+        yield from lines.blocks()
+        return
+    pending: list[str] = []
+    size = 0
+    for line in lines:
+        if "\n" in line and not words:
+            raise ValueError("a line holds a newline")
+        pending += (line.replace("\n", " "), "\n")
+        size += len(line) + 1
+        if size >= BLOCK_BYTES:
+            yield "".join(pending)
+            pending, size = [], 0
+    if pending:
+        yield "".join(pending)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from charlm.config import TextConfig
-from charlm.errors import CorpusError
-from charlm.text.batches import Batches, LineBatches, StreamBatches
-from charlm.text.corpus import split_lines
+from charlm.text.batches import Batches, LineBatches
+from charlm.text.held_out import split_lines
 from charlm.text.sequences import PairBatches, WholeBatches
-from charlm.text.splitter import make_splitter
+from charlm.text.stream_batches import StreamBatches
 from charlm.text.tokenizer import Tokenizer
-from charlm.text.vocabulary import Vocabulary
 
 
 class Encoded(Protocol):
@@ -74,6 +71,14 @@ class Dataset:
         where = np.repeat(self.offsets[chosen] - (ends - lengths), lengths) + np.arange(lengths.sum())
         first = None if self.first is None else self.first[chosen]
         return Dataset(self.ids[where], np.concatenate([[0], ends]).astype(np.int64), self.unit, first)
+
+    def counts(self, known: int) -> np.ndarray:
+        """Give how often each of the ids below `known` occurs, int64; there is none above."""
+        return np.bincount(self.ids, minlength=known)
+
+    def renumbered(self, numbers: np.ndarray) -> Dataset:
+        """Give the same tokens, each with the id that `numbers` has for its own."""
+        return replace(self, ids=numbers[self.ids])
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what the corpus can fill: no lane idle, none much longer than others."""
@@ -158,50 +163,3 @@ def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
     """Encode lines with a vocabulary that is there already."""
     ids, offsets = tokenizer.encode_lines(list(lines))
     return Dataset(ids, offsets, unit)
-
-
-def learn_vocabulary(
-    lines: list[str],
-    config: TextConfig,
-    *,
-    fraction: float,
-    seed: int,
-    max_size: int | None = None,
-    min_count: int = 1,
-) -> tuple[Tokenizer, Dataset, Dataset]:
-    """Encode a corpus and hold out a part of it, with a vocabulary of the other part alone.
-
-    The held-out part is to tell how the model does on text that it has not seen; a word that only it has is unknown.
-    Returns the tokenizer, the training part and the held-out part. Raises CorpusError where there is nothing to learn.
-    """
-    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)  # type: ignore[arg-type]
-    everything = Vocabulary.build(splitter.count(lines))
-    if len(everything) == 2:
-        raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
-    whole = encode(Tokenizer(splitter, everything), lines, config.unit)
-    train, valid = whole.split(fraction, seed)
-    seen = np.bincount(train.ids, minlength=len(everything))
-    counts = {token: int(count) for token, count in zip(everything.tokens, seen, strict=True) if count}
-    vocabulary = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
-    if len(vocabulary) == 2:
-        hint = "lower --min-count" if seen[2:].any() else "lower --valid-fraction"
-        raise CorpusError("no token is left in the vocabulary", hint=hint)
-    new_id = np.array([vocabulary.id_of(token) for token in everything.tokens], np.int32)
-
-    def renumbered(part: Dataset) -> Dataset:
-        return replace(part, ids=new_id[part.ids])
-
-    return Tokenizer(splitter, vocabulary), renumbered(train), renumbered(valid)
-
-
-def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:
-    """Give how much of a text, as token counts, a vocabulary lacks: tokens, types, and the rate of each."""
-    unknown = {token: count for token, count in counts.items() if token not in vocabulary.ids}
-    tokens, oov = sum(counts.values()), sum(unknown.values())
-    return {
-        "tokens": tokens,
-        "oov": oov,
-        "oov_rate": oov / tokens if tokens else 0.0,
-        "types": len(counts),
-        "oov_types": len(unknown),
-    }

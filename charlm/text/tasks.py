@@ -25,8 +25,11 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.text.batches import NO_TARGET
 from charlm.text.codec import BINARY, SPECIAL, Codec
-from charlm.text.corpus import numbered, split_lines
-from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode, learn_vocabulary
+from charlm.text.corpus import numbered
+from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
+from charlm.text.gathering import Gathered, gather
+from charlm.text.held_out import split_lines
+from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.pieces import PIANO, Pieces, parse_piece
 from charlm.text.records import check_label, columns, pairs, parsed, sentences
 from charlm.text.shapes import common_shapes
@@ -50,6 +53,10 @@ class TaskText(ABC):
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
         """Turn records into numbers."""
 
+    def gather(self, lines: Iterable[str]) -> Any:
+        """Read a whole corpus into what all methods below take in its place; raises CorpusError where it cannot be."""
+        return list(lines)
+
     def learn(
         self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
     ) -> tuple[Codec, Encoded, Encoded]:
@@ -67,16 +74,23 @@ class TaskText(ABC):
         learned, held_out = _split(self.read(lines), fraction, train.seed)
         return self.encode(learned, codec), self.encode(held_out, codec)
 
+    def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
+        """Encode a corpus, nothing held out, with names that were learned from another.
+
+        Raises CorpusError with the place of what is no record, or has a label that was not learned.
+        """
+        return self.encode(self.read(lines, set(codec.labels) or None), codec)
+
     def labels(self, records: list[Any]) -> list[str]:
         """Give all labels of records."""
         return [label for label, _ in records]
 
 
 class Lines(TaskText):
-    """The language model's lines, each a sequence of its own, or one stream of them."""
+    """The language model's lines, each a sequence of its own, or one stream of them; of any number."""
 
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
+    def __init__(self, text: TextConfig) -> None:
+        self.text = text
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(lines)
@@ -85,18 +99,24 @@ class Lines(TaskText):
         return Codec(_tokenizer_of(records, text, train))
 
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
-        return encode(codec.tokenizer, records, self.unit)
+        return encode(codec.tokenizer, records, self.text.unit)
+
+    def gather(self, lines: Iterable[str]) -> Gathered:
+        return gather(lines, _splitter(self.text))
 
     def learn(
         self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
     ) -> tuple[Codec, Encoded, Encoded]:
         tokenizer, learned, held_out = learn_vocabulary(
-            list(lines), text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
+            lines, text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
         )
         return Codec(tokenizer), learned, held_out
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
-        return self.encode(list(lines), codec).split(fraction, train.seed)
+        return encode_corpus(codec.tokenizer, lines, self.text.unit).split(fraction, train.seed)
+
+    def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
+        return encode_corpus(codec.tokenizer, lines, self.text.unit)
 
 
 class Cloze(TaskText):
@@ -230,7 +250,7 @@ class Music(TaskText):
 
 
 TASK_TEXTS: dict[str, Callable[[TextConfig, bool], TaskText]] = {  # of a text's configuration and of --condition
-    "lm": lambda text, conditioned: Conditioned() if conditioned else Lines(text.unit),
+    "lm": lambda text, conditioned: Conditioned() if conditioned else Lines(text),
     "cloze": lambda text, conditioned: Cloze(),
     "tag": lambda text, conditioned: Tagged(),
     "classify": lambda text, conditioned: Labelled(),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charlm.text.batches import NO_TARGET, Batch, LineBatches, StreamBatches
+from charlm.text.batches import NO_TARGET, Batch, LineBatches
 from charlm.text.dataset import Dataset
+from charlm.text.stream_batches import StreamBatches
 from charlm.text.vocabulary import NOTHING
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)

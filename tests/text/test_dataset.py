@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter, split_lines
-from charlm.text.dataset import Dataset, coverage_of, encode, learn_vocabulary
+from charlm.text.dataset import Dataset, encode
+from charlm.text.learning import coverage_of, learn_vocabulary
 
 WORDS = TextConfig(level="word", split="whitespace")
 

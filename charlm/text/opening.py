@@ -1,0 +1,141 @@
+"""Files opened for reading, and what is told of those that are no text."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shlex
+import stat
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import BinaryIO
+
+from charlm.errors import CorpusError
+from charlm.files import display_name
+
+STANDARD_INPUT = "-"
+
+_BUFFER_BYTES = 1 << 20
+_GZIP_MARK = b"\x1f\x8b"
+_UTF8_MARK = b"\xef\xbb\xbf"
+# UTF-32 first: its little-endian mark starts with the one of UTF-16.
+_FOREIGN_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def open_text(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]:
+    """Open a file, decompressed where it is compressed by gzip; `-` is standard input.
+
+    Raises CorpusError where it cannot be opened.
+    """
+    name = display_name(path)
+    if path == STANDARD_INPUT:
+        # Python sets None where the shell closed it (`<&-`).
+        if sys.stdin is None or sys.stdin.closed:
+            raise CorpusError("nothing to read, standard input is closed", hint="name a file")
+        return nullcontext(sys.stdin.buffer)
+    try:
+        file = io.BufferedReader(io.FileIO(path), _BUFFER_BYTES)
+    except IsADirectoryError:
+        raise CorpusError(f"is a directory, {name}", hint="name the files in it") from None
+    except FileNotFoundError:
+        raise CorpusError(f"no such file, {name}", hint="check the name; - is standard input") from None
+    except PermissionError:
+        raise CorpusError(f"no permission to read, {name}", hint="check its mode with ls -l") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        is_gzip = file.peek(len(_GZIP_MARK)).startswith(_GZIP_MARK)
+    except OSError as error:
+        file.close()
+        raise _unreadable(path, error) from error
+    return _GzipReader(file) if is_gzip else file
+
+
+class _GzipReader(io.BufferedReader):
+    """The decompressed bytes of a file, which it closes with itself."""
+
+    def __init__(self, file: io.BufferedReader[io.FileIO]) -> None:
+        self._file = file
+        # A buffer of our own finds lines in C; GzipFile.readline goes through Python for each.
+        super().__init__(gzip.GzipFile(fileobj=file, mode="rb"), _BUFFER_BYTES)
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+def size_of(paths: Sequence[str]) -> int | None:
+    """Give the bytes of several files, as they lie on the disk; None where one of them cannot be read twice."""
+    total = 0
+    for path in paths:
+        try:
+            found = os.stat(path) if path != STANDARD_INPUT else None
+        except (OSError, ValueError):
+            return None
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        total += found.st_size
+    return total
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn what goes wrong while an open file is read into CorpusError."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(
+            f"broken gzip file ({error}), {display_name(path)}", hint=f"test it: gzip -t{_argument(path)}"
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def without_mark(data: bytes, path: str) -> bytes:
+    """Give the first bytes of a file without the byte order mark; raises CorpusError where they are no UTF-8 text's."""
+    for mark, encoding in _FOREIGN_MARKS.items():
+        if data.startswith(mark):
+            raise CorpusError(f"{encoding} is not UTF-8, {display_name(path)}", hint=_iconv(encoding, path))
+    # Files are decompressed before they get here; standard input is not.
+    if data.startswith(_GZIP_MARK):
+        raise CorpusError(f"compressed by gzip, {display_name(path)}", hint="decompress it first: gzip -dc")
+    return data.removeprefix(_UTF8_MARK)
+
+
+def not_utf8(error: UnicodeDecodeError, path: str, number: int, line_offset: int) -> CorpusError:
+    """Make the error that names a byte of line `number`, which begins `line_offset` bytes into the file."""
+    bad, offset = error.object[error.start], line_offset + error.start
+    return CorpusError(
+        f"byte 0x{bad:02x} is not UTF-8, {display_name(path)} line {number}, offset {offset}",
+        hint=_iconv("LATIN1", path),
+    )
+
+
+def binary(line: bytes, path: str, number: int, line_offset: int) -> CorpusError:
+    """Make the error that names the first zero byte of a line, as `not_utf8` does."""
+    offset = line_offset + line.index(b"\0")
+    return CorpusError(
+        f"looks like a binary file (zero byte), {display_name(path)} line {number}, offset {offset}",
+        hint="name a text file in UTF-8",
+    )
+
+
+def _iconv(encoding: str, path: str) -> str:
+    return f"convert it, for example: iconv -f {encoding} -t UTF-8{_argument(path)}"
+
+
+def _argument(path: str) -> str:
+    return "" if path == STANDARD_INPUT else " " + shlex.quote(display_name(path))
+
+
+def _unreadable(path: str, error: Exception) -> CorpusError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return CorpusError(f"cannot read ({reason}), {display_name(path)}", hint="check the file")

@@ -1,0 +1,22 @@
+"""Corpora kept on the disk, however small they are."""
+
+from pathlib import Path
+
+import pytest
+
+
+def keep_on_disk(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, *, block: int = 200, group: int = 600, together: int = 64
+) -> None:
+    """Have every corpus encoded to `cache`.
+
+    block: bytes of a window; group: tokens of lines that are shuffled together; together: tokens of a stream that are
+    read or counted at a time
+    """
+    monkeypatch.setenv("CHARLM_CACHE", str(cache))
+    monkeypatch.setattr("charlm.text.gathering.MOST_IN_MEMORY", 0)
+    monkeypatch.setattr("charlm.text.decoding.BLOCK_BYTES", block)
+    monkeypatch.setattr("charlm.text.corpus.BLOCK_BYTES", block)
+    monkeypatch.setattr("charlm.text.stored_batches.GROUP_TOKENS", group)
+    monkeypatch.setattr("charlm.text.stream_batches._READ_AHEAD", together)
+    monkeypatch.setattr("charlm.text.stored._COUNTED_TOGETHER", together)
