@@ -32,6 +32,7 @@ ROOMS = [  # from the top of the house to its door
     "checkpoint",
     "session",
     "api",
+    "benchmark",
     "cli",
 ]
 DOORS = ("__init__", "__main__")  # of the house itself: they may name any room

@@ -13,6 +13,7 @@ import typer
 
 from charlm import __version__
 from charlm.cli import ui
+from charlm.cli.bench import bench
 from charlm.cli.evaluate import evaluate
 from charlm.cli.fill import fill
 from charlm.cli.generate import generate
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, generate, score, evaluate, fill, predict, inspect, vocab):
+for command in (train, generate, score, evaluate, fill, predict, inspect, vocab, bench):
     app.command(command.__name__, cls=InspectCommand if command is inspect else Command)(command)
 
 

@@ -1,136 +1,113 @@
-"""Tokens per second beside PyTorch's on equal threads, A B A B in one run.
+"""charlm beside PyTorch, each in a process of its own and in turns, on equal threads.
 
-python -m tests.benchmarks.speed [--pairs 5] [--seconds 2]
+Writes the table of `speed.md`, and its copy in the README.
+
+    python -m tests.benchmarks.speed
+    python -m tests.benchmarks.speed --only "train lstm" score --pairs 3 --seconds 1      a quick look, not written down
+
+PyTorch is taken in the form of each case that is fastest here, which `torch_forms.py` finds by trying, and which a
+quick look takes from the last time.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
-import torch
+from tests.benchmarks.speed_cases import CASES, Case
+from tests.benchmarks.speed_table import FILE, Row, head, row_line, rows_head, updated
 
-from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
-from charlm.generation import Sampler
-from charlm.language_model import LanguageModel
-from charlm.nn.build import build
-from charlm.text import Tokenizer, Vocabulary, make_splitter
-from charlm.text.batches import StreamBatches
-from charlm.text.codec import Codec
-from charlm.training import Trainer
-
-V, B, T = 65, 64, 64
-Step = Callable[[], int]  # does some work and gives the tokens that it was
+RUN = (sys.executable, "-m", "tests.benchmarks.speed_worker")
+PROJECT = FILE.parents[2]
+README = PROJECT / "README.md"
+FORMS = PROJECT / ".bench" / "forms.json"
+SETTLING_DOWN = 0.1  # seconds in which the other side's threads, which wait for more work for a while, fall asleep
 
 
-def charlm_training(cell: str, hidden: int) -> Step:
-    """Give a training step of charlm."""
-    ids = np.random.default_rng(1).integers(2, V, 400_000).astype(np.int32)
-    model = build(ModelConfig(vocabulary_size=V, cell=cell, hidden_size=hidden), NumpyBackend(), seed=1)
-    batches = StreamBatches(ids, batch_size=B, seq_length=T)
-    run = Trainer(model, TrainConfig(max_steps=1 << 30), batches, None).run()
-    return lambda: next(run).tokens
+class Worker:
+    """One side of one case."""
+
+    def __init__(self, side: str, case: Case, threads: int, form: dict[str, Any]) -> None:
+        command = [*RUN, side, case.name, str(threads), json.dumps(form)]
+        self._process = subprocess.Popen(
+            command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.megabytes: float = self._answer()["megabytes"]
+
+    def speed(self, seconds: float) -> float:
+        """Give its tokens per second over some time."""
+        time.sleep(SETTLING_DOWN)
+        assert self._process.stdin
+        self._process.stdin.write(f"{seconds}\n")
+        return float(self._answer())
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a worker ended with {self._process.wait()}")
+        return json.loads(line)
+
+    def end(self) -> None:
+        """Let it go."""
+        self._process.communicate()
 
 
-def torch_training(cell: str, hidden: int) -> Step:
-    """Give a training step of PyTorch, with its own layers, one-hot input and fused Adam."""
-    torch.manual_seed(1)
-    layers = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](V, hidden, 2)
-    output = torch.nn.Linear(hidden, V)
-    parameters = [*layers.parameters(), *output.parameters()]
-    adam = torch.optim.Adam(parameters, lr=0.002, fused=True)
-    ids = torch.randint(2, V, (T + 1, B))
-    state = None
-
-    def step() -> int:
-        nonlocal state
-        x = torch.nn.functional.one_hot(ids[:-1], V).float()
-        y, state = layers(x, state)
-        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
-        loss = torch.nn.functional.cross_entropy(output(y).view(-1, V), ids[1:].reshape(-1))
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-        adam.step()
-        return T * B
-
-    return step
+def asked(*arguments: object) -> Any:
+    """Give the answer of a worker that answers once."""
+    done = subprocess.run([*RUN, *map(str, arguments)], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def charlm_sampling(hidden: int) -> Step:
-    """Give the drawing of 500 tokens by charlm."""
-    vocabulary = Vocabulary(("<EOS>", "<UNK>", *map(chr, range(33, 33 + V - 2))))
-    model = build(ModelConfig(vocabulary_size=V, hidden_size=hidden), NumpyBackend(), seed=1)
-    tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), vocabulary)
-    language_model = LanguageModel(model, Codec(tokenizer), TextConfig(unit="stream"), TrainConfig())
-    sampler = Sampler(language_model, SampleConfig(length=500))
-    return lambda: len(sampler.sample(seed=1).tokens)
+def form_of(case: Case, threads: int, seconds: float, *, anew: bool) -> dict[str, Any]:
+    """Give PyTorch's fastest form of a case, and keep it for quick looks."""
+    kept = json.loads(FORMS.read_text()) if FORMS.exists() else {}
+    key = f"{case.name}, {threads} threads"
+    if anew or key not in kept:
+        choice = asked("choose", case.name, threads, seconds)
+        print(f"{case.name}\n" + "\n".join(choice["tried"]), file=sys.stderr, flush=True)
+        kept[key] = choice["form"]
+        FORMS.parent.mkdir(exist_ok=True)
+        FORMS.write_text(json.dumps(kept, indent=1))
+    form: dict[str, Any] = kept[key]
+    return form
 
 
-def torch_sampling(hidden: int) -> Step:
-    """Give the drawing of 500 tokens by PyTorch, with cells stepped by hand, which is faster there than `nn.LSTM`."""
-    cells = [torch.nn.LSTMCell(V, hidden), torch.nn.LSTMCell(hidden, hidden)]
-    output = torch.nn.Linear(hidden, V)
-
-    @torch.inference_mode()
-    def step() -> int:
-        x, states = torch.zeros(1, V), [None, None]
-        for _ in range(500):
-            a = x
-            for i, cell in enumerate(cells):
-                states[i] = cell(a, states[i])
-                a = states[i][0]
-            token = torch.multinomial(torch.softmax(output(a), 1), 1)
-            x = torch.zeros(1, V)
-            x[0, token] = 1.0
-        return 500
-
-    return step
-
-
-def rate(step: Step, seconds: float) -> float:
-    """Give tokens per second over some time."""
-    tokens, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        tokens += step()
-    return tokens / (time.perf_counter() - begin)
-
-
-def cases() -> Iterator[tuple[str, Step, Step]]:
-    """Yield name, charlm's step and PyTorch's."""
-    for cell in ("lstm", "gru", "rnn"):
-        for hidden in (128, 512):
-            name = f"train {cell} 2x{hidden}, V {V}, B {B}, T {T}"
-            yield name, charlm_training(cell, hidden), torch_training(cell, hidden)
-    for hidden in (128, 512):
-        yield f"generate, one stream, lstm 2x{hidden}", charlm_sampling(hidden), torch_sampling(hidden)
+def compare(case: Case, form: dict[str, Any], threads: int, pairs: int, seconds: float) -> Row:
+    """Measure both sides in turns, A B A B."""
+    ours, theirs = Worker("charlm", case, threads, {}), Worker("torch", case, threads, form)
+    speeds = [(ours.speed(seconds), theirs.speed(seconds)) for _ in range(pairs)]
+    ours.end(), theirs.end()
+    mine, its = (statistics.median(column) for column in zip(*speeds, strict=True))
+    ratios = sorted(a / b for a, b in speeds)
+    return Row(case, mine, its, ratios, ours.megabytes, theirs.megabytes, form)
 
 
 def main() -> None:
-    """Print a table of both rates and of their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    """Print the table as it grows; write it when it is whole."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn, at least")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="SUBSTRING", help="the cases with one in their name")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, PyTorch {torch.__version__}; medians of {options.pairs} pairs, least to most"
-    )
-    print("| case | charlm, tokens/s | PyTorch, tokens/s | ratio |\n|---|---|---|---|")
-    for name, ours, theirs in cases():
-        ours(), theirs()
-        pairs = [(rate(ours, options.seconds), rate(theirs, options.seconds)) for _ in range(options.pairs)]
-        ratios = [mine / its for mine, its in pairs]
-        mine, its = (statistics.median(column) for column in zip(*pairs, strict=True))
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {name} | {mine:,.0f} | {its:,.0f} | {spread} |", flush=True)
+    threads, pairs, seconds, quick = options.threads, options.pairs, options.seconds, options.only != [""]
+    lines = [head(asked("machine", threads), threads, pairs, seconds), *rows_head()]
+    print("\n".join(lines), flush=True)
+    for case in CASES:
+        if any(part in case.name for part in options.only):
+            form = form_of(case, threads, min(seconds, 1.5), anew=not quick)
+            lines.append(row_line(compare(case, form, threads, pairs, seconds)))
+            print(lines[-1], flush=True)
+    if not quick:
+        table = "\n".join(lines) + "\n"
+        FILE.write_text(table)
+        README.write_text(updated(README.read_text(), table))
 
 
 if __name__ == "__main__":

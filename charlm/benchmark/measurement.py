@@ -1,0 +1,170 @@
+"""Measuring: tokens per second, and the share of the best products of this machine."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.backends import Array, Backend, NumpyBackend
+from charlm.benchmark.workload import (
+    GENERATED,
+    LONGEST,
+    STARTED,
+    Step,
+    Workload,
+    generation,
+    scoring,
+    starting,
+    training,
+)
+from charlm.errors import UsageError
+
+CASES = ("train", "generate", "score", "start")
+_PRODUCTS = (512, 1024, 2048, 3072, 4096)  # rows and columns of the squares that the best product is looked for among
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """How long is measured, and how often; threads: of the products, None for all."""
+
+    seconds: float = 1.0  # of each repeat, at least
+    repeats: int = 5
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.seconds <= 1e6:
+            raise UsageError(f"--seconds is {self.seconds!r}", hint="give a number above 0 to 1e+06")
+        if self.repeats < 1:
+            raise UsageError(f"--repeats is {self.repeats!r}", hint="give a whole number from 1 on")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How fast one case was.
+
+    batch_size: sequences side by side; seq_length: tokens of the longest of them; tokens_per_second: median of the
+    repeats; peak_gflops: 1e9 operations a second in the best square product of this type on as many threads;
+    peak_share: the rate of the case's own products over that one; both None for `start`, whose `seconds`, None for the
+    others, are those of one whole process
+    """
+
+    case: str
+    cell: str
+    hidden_size: int
+    num_layers: int
+    embedding_size: int
+    vocabulary_size: int
+    batch_size: int
+    seq_length: int
+    dtype: str
+    threads: int
+    tokens_per_second: float
+    peak_share: float | None
+    peak_gflops: float | None
+    seconds: float | None
+
+
+def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> Iterator[Measurement]:
+    """Measure one case after the other, each yielded as soon as it is known.
+
+    cases: some of `CASES`. Raises DivergenceError, CorpusError or ResourceError where the work itself fails.
+    """
+    model = work.language_model.model
+    peak = 0.0
+    with model.ops.threads(config.threads), tempfile.TemporaryDirectory() as folder:
+        for case in cases:
+            has_share = case != "start"
+            if has_share and not peak:
+                peak = best_product(model.ops, model.config.dtype, config.seconds)
+            step, batch_size, seq_length = _step_of(case, work, Path(folder), config.threads)
+            step()  # the first one makes the buffers
+            speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
+            yield Measurement(
+                case=case,
+                cell=model.config.cell,
+                hidden_size=model.config.hidden_size,
+                num_layers=model.config.num_layers,
+                embedding_size=model.config.embedding_size,
+                vocabulary_size=model.config.vocabulary_size,
+                batch_size=batch_size,
+                seq_length=seq_length,
+                dtype=model.config.dtype,
+                threads=model.ops.workers,
+                tokens_per_second=speed,
+                peak_share=operations_per_token(work, case) * speed / peak if has_share else None,
+                peak_gflops=peak / 1e9 if has_share else None,
+                seconds=None if has_share else STARTED / speed,
+            )
+
+
+def rate(step: Step, seconds: float) -> float:
+    """Repeat a step for some time, once at least; give its tokens per second."""
+    tokens, begin, elapsed = 0, time.perf_counter(), 0.0
+    while elapsed < seconds or not tokens:
+        tokens += step()
+        elapsed = time.perf_counter() - begin
+    return tokens / elapsed
+
+
+def best_product(ops: Backend, dtype: str, seconds: float) -> float:
+    """Give the operations a second, 2n^3 for n rows and columns, of the fastest square product.
+
+    seconds: spent on each size at most, but for two products; sizes whose product takes longer end the search
+    """
+    best, took = 0.0, 0.0
+    rng = np.random.default_rng(1)
+    for size in _PRODUCTS:
+        if took > seconds:
+            break
+        a, b = (ops.array(rng.standard_normal((size, size)), dtype) for _ in range(2))
+        out = ops.empty((size, size), dtype)
+        ops.matmul(a, b, out=out)
+        took, begin = float("inf"), time.perf_counter()
+        while took == float("inf") or time.perf_counter() - begin < seconds:
+            started = time.perf_counter()
+            ops.matmul(a, b, out=out)
+            took = min(took, time.perf_counter() - started)
+        best = max(best, 2.0 * size**3 / took)
+    return best
+
+
+def operations_per_token(work: Workload, case: str) -> float:
+    """Count the operations of the products in a case other than `start`, on another network of the same sizes.
+
+    That is done on one thread, so that nothing is counted by two at once.
+    """
+    counting = _CountingBackend()
+    with counting.threads(1):
+        step, _, _ = _step_of(case, work.with_backend(counting), Path(), None)
+        counting.operations = 0.0  # what was multiplied on the way to the first step
+        tokens = step()
+    return counting.operations / tokens
+
+
+class _CountingBackend(NumpyBackend):
+    """Counts what it multiplies: 2mnk operations for `[m, k] @ [k, n]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0.0
+
+    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
+        self.operations += 2.0 * a.shape[-1] * out.size
+        super().matmul(a, b, out=out)
+
+
+def _step_of(case: str, work: Workload, folder: Path, threads: int | None) -> tuple[Step, int, int]:
+    """Give a case's step, how many sequences it has side by side, and the tokens of the longest."""
+    if case == "train":
+        return training(work)
+    if case == "generate":
+        return generation(work.language_model), 1, GENERATED
+    if case == "score":
+        return scoring(work), work.language_model.train.batch_size, LONGEST
+    return starting(work.language_model, folder, threads), 1, STARTED

@@ -1,0 +1,128 @@
+"""`charlm bench`: how fast this machine trains, generates, scores and starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+
+from charlm.cli import ui
+from charlm.cli.options import Level, Threads
+
+_SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # make OpenBLAS take another processor for this one
+_SYNTHETIC_VOCABULARY = 65
+
+
+def bench(
+    case: Annotated[
+        Literal["train", "generate", "score", "start"] | None,
+        typer.Argument(
+            metavar="[train|generate|score|start]",
+            help="Learning; drawing one stream of tokens; scoring lines of 5 to 40 tokens; a whole process that draws "
+            "1,000 tokens. Without it all four.",
+            show_default=False,
+        ),
+    ] = None,
+    level: Level = "char",
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(min=3, max=1 << 20, help="Tokens, <EOS> and <UNK> counted.", show_default="65; of --text: all"),
+    ] = None,
+    cell: Annotated[
+        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
+    ] = "lstm",
+    activation: Annotated[
+        Literal["tanh", "relu"], typer.Option(help="Of the rnn cell and of the dense layers.")
+    ] = "tanh",
+    reset: Annotated[
+        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
+    ] = "after",
+    relevance_gate: Annotated[
+        bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
+    ] = False,
+    hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
+    num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
+    embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,
+    dense: Annotated[list[int] | None, typer.Option(help="A feed-forward layer of N units on top; repeatable.")] = None,
+    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="The output layer shares the embedding.")] = False,
+    dropout: Annotated[float, typer.Option(help="Share of activations dropped between layers.")] = 0.0,
+    seq_length: Annotated[int, typer.Option(help="train: tokens of truncated backpropagation through time.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="train, score: sequences side by side.")] = 64,
+    optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Work on this text, not on tokens drawn at random.", show_default=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Measure each repeat for so long.")] = 1.0,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Take the median of N.")] = 5,
+    threads: Threads = None,
+    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+) -> None:
+    """Measure tokens per second on this machine, and the share of the best it can do.
+
+    That share is the rate of arithmetic in the case's matrix products over the rate in the fastest large square one.
+
+    \b
+    charlm bench
+    charlm bench train --cell gru --hidden-size 512 --threads 1
+    charlm bench --level word --vocab-size 10000 --embedding-size 200 --hidden-size 200 --batch-size 20
+    charlm bench score --text sentences.txt --format jsonl | jq .tokens_per_second
+    """
+    from charlm.benchmark import CASES, BenchmarkConfig, measure, synthetic_workload, text_workload
+    from charlm.config import TrainConfig
+
+    config = BenchmarkConfig(seconds, repeats, threads)
+    train = TrainConfig(seq_length=seq_length, batch_size=batch_size, optimizer=optimizer)
+    network = {
+        "cell": cell,
+        "activation": activation,
+        "reset": reset,
+        "relevance_gate": relevance_gate,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "embedding_size": embedding_size,
+        "dense": tuple(dense or ()),
+        "tie_weights": tie_weights,
+        "dropout": dropout,
+        "dtype": dtype,
+    }
+    for name in _SLOWING:
+        if os.environ.get(name):
+            ui.warn(f"{name} is set: matrix products may run at half their speed")
+    if text is None:
+        work = synthetic_workload(network, level, train, vocabulary_size=vocab_size or _SYNTHETIC_VOCABULARY)
+    else:
+        from charlm.cli.options import input_lines
+
+        work = text_workload(input_lines([text]), network, level, train, vocabulary_size=vocab_size)
+    measured = measure(work, CASES if case is None else (case,), config)
+    output = ui.Output(unbuffered=True)  # each case takes its time
+    if format == "text":
+        for line in _readable(measured):
+            output.line(line)
+        output.close()
+    else:
+        ui.write_records(_records(measured, absent="" if format == "tsv" else None), format, output)
+
+
+def _records(measured: Iterable[Any], absent: str | None) -> Iterator[dict[str, Any]]:
+    """Give the fields of each measurement, `absent` where it has none."""
+    for one in measured:
+        yield {key: absent if value is None else value for key, value in vars(one).items()}
+
+
+def _readable(measured: Iterable[Any]) -> Iterator[str]:
+    """Write the sizes and then, as soon as it is known, a line for each case."""
+    for number, one in enumerate(measured):
+        if not number:
+            tokens = f"embedded {one.embedding_size}" if one.embedding_size else "one-hot"
+            sizes = f"{one.num_layers} x {one.hidden_size}, vocabulary {one.vocabulary_size:,}"
+            yield f"network   {one.cell} {sizes}, {tokens}, {one.dtype}"
+            best = "" if one.peak_gflops is None else f", best product {one.peak_gflops:,.1f} GFLOP/s"
+            yield f"machine   threads {one.threads}{best}"
+        share = f"{one.seconds:.3f} seconds" if one.peak_share is None else f"peak share {one.peak_share:.3f}"
+        size = f"{one.batch_size} x {one.seq_length} tokens"
+        yield f"{one.case:<8}  {one.tokens_per_second:,.0f} tokens/s, {share}, {size}"
