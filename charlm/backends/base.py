@@ -17,6 +17,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from charlm.backends.process import Process
+
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Shape = tuple[int, ...]
 Part = TypeVar("Part")
@@ -45,9 +47,17 @@ class Backend(ABC):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """Make an array whose contents are undefined, C-contiguous."""
 
+    def row_stride(self, width: int) -> int:
+        """Give the distance of the rows of a wide matrix, in elements, that its columns are read fastest at."""
+        return width
+
     @abstractmethod
     def matmul(self, a: Array, b: Array, *, out: Array) -> None:
         """Write `a @ b` to `out`; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]` for T steps. `out` shares no memory."""
+
+    def shared(self, size: int, dtype: Any) -> Array:
+        """Make a vector of zeros that is the same one in every `process` made later."""
+        return self.array(np.zeros(size, dtype))
 
     @abstractmethod
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
@@ -91,6 +101,19 @@ class Backend(ABC):
     def workers(self) -> int:
         """How many pieces of work `each` does at a time."""
         return 1
+
+    @property
+    def processes(self) -> int:
+        """How many processes may share the work, this one counted."""
+        return 1
+
+    def process(self, function: Callable[..., Any]) -> Process:
+        """Start a process that calls `function` with what it is asked; only where `processes` is more than 1."""
+        raise NotImplementedError
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Have this thread do all its work by itself inside a `with`, as the other cores have theirs."""
+        return nullcontext()
 
     def sharing(self) -> AbstractContextManager[Any]:
         """Have the workers, rather than the library of products, share the work inside a `with`; may be nested."""

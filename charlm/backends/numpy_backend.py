@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +14,10 @@ import numpy as np
 
 from charlm.backends.base import Array, Backend, Part, Shape
 from charlm.backends.pool import Pool
+from charlm.backends.process import CAN_FORK, Process
 
 _WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
+_LINE = 16  # float32 numbers in a line of the cache
 _MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
 
 
@@ -34,6 +38,15 @@ class NumpyBackend(Backend):
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return np.empty(shape, dtype)
+
+    def shared(self, size: int, dtype: Any) -> Array:
+        kind = np.dtype(dtype)
+        return np.frombuffer(mmap.mmap(-1, max(1, size) * kind.itemsize), kind, size)
+
+    def row_stride(self, width: int) -> int:
+        # Rows a power of two apart would fall on the same few places of the cache: an odd number of its lines spreads
+        # a column over all of them.
+        return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array) -> None:
         if not self._pool.is_in_use or a.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SHARING:
@@ -118,6 +131,16 @@ class NumpyBackend(Backend):
     @property
     def workers(self) -> int:
         return self._pool.size
+
+    @property
+    def processes(self) -> int:
+        return self.workers if CAN_FORK else 1
+
+    def process(self, function: Callable[..., Any]) -> Process:
+        return Process(function, prepare=partial(self._pool.bound, 1))
+
+    def alone(self) -> AbstractContextManager[Any]:
+        return self._pool.alone()
 
     def sharing(self) -> AbstractContextManager[Any]:
         return self._pool.in_use()

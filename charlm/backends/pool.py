@@ -53,6 +53,19 @@ class Pool:
         finally:
             self._use(-1)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the calling thread do all its work by itself inside a `with`."""
+        if self.size == 1:
+            yield
+            return
+        with self.in_use():
+            self._inside.busy = True
+            try:
+                yield
+            finally:
+                self._inside.busy = False
+
     @property
     def is_in_use(self) -> bool:
         """Whether products are one thread's, and there are other workers to take a share of one."""
@@ -100,13 +113,16 @@ class Pool:
     def bounded(self, count: int) -> Iterator[None]:
         """Have `count` workers, and threads for a product, inside a `with`."""
         before = self.size
-        self._count = count
-        self._limit(count)
+        self.bound(count)
         try:
             yield
         finally:
-            self._count = before
-            self._limit(before)
+            self.bound(before)
+
+    def bound(self, count: int) -> None:
+        """Have `count` workers, and threads for a product, from now on."""
+        self._count = count
+        self._limit(count)
 
     def _use(self, change: int) -> None:
         with self._lock:

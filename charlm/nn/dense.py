@@ -34,7 +34,7 @@ class Dense(Layer):
         T, _, batch = x.shape
         columns = columns_of(x, ws, "x")
         ws.keep("x", columns)
-        y = ws.array("y_columns", (self.n_out, T * batch))
+        y = ws.columns("y_columns", self.n_out, T * batch)
         self.ops.matmul(self.p["W"], columns, out=y)
         y += self.p["b"]
         if self.activation == "tanh":
@@ -46,7 +46,7 @@ class Dense(Layer):
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dz = dy g'(z);  dW += dz x^T, db += sum of dz, dx = W^T dz, each over all T·B columns."""
         T, _, batch = dy.shape
-        x, y = ws.kept("x"), ws.array("y_columns", (self.n_out, T * batch))
+        x, y = ws.kept("x"), ws.columns("y_columns", self.n_out, T * batch)
         if self.activation == "tanh":
             np.multiply(y, y, out=y)
             np.subtract(1.0, y, out=y)
@@ -55,6 +55,6 @@ class Dense(Layer):
         y *= columns_of(dy, ws, "dy")
         ws.add_product(y, x.T, self.g["W"])
         ws.add(y.sum(axis=1, keepdims=True), self.g["b"])
-        dx = ws.array("dx_columns", (self.n_in, T * batch))
+        dx = ws.columns("dx_columns", self.n_in, T * batch)
         self.ops.matmul(self.p["W"].T, y, out=dx)
         return steps_of(dx, T), ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Model:
     handed, so that calls on two workspaces do not know of each other. Where a batch has sources, an encoder reads them
     first, and its last state is the one that the body begins with, whatever state is handed in.
 
-    Sequences side by side do not know of each other either: a wide batch is worked on by several workers, each with
+    Sequences side by side do not know of each other either: a wide batch is worked on by several processes, each with
     some of its lanes, a workspace and, in training, gradients of its own, which are then summed.
 
     twin: makes the same network over the same values, with gradients of its own
@@ -44,8 +45,8 @@ class Model:
         self.config, self.ops = config, ops
         self.body, self.head, self.encoder = body, head, encoder
         self.parameters = parameters
-        self._twin = twin
-        self._twins: list[Model] = [self]
+        self._make_twin = twin
+        self._twins: list[Twin] = []
 
     def workspace(self) -> Workspace:
         """Make the buffers for one pass at a time."""
@@ -64,24 +65,8 @@ class Model:
         them, in nats, and the state after the last step.
         """
         scale = 1.0 / max(1, batch.count)
-        shares = self._shares(batch.lanes)
-        if len(shares) == 1:
-            with self.ops.sharing():
-                return self._loss_and_grads(batch, state, ws.share(0, 0, batch.lanes), scale, noise)
-        while len(self._twins) < len(shares):
-            assert self._twin is not None
-            self._twins.append(self._twin())
-        losses, states = [0.0] * len(shares), [state] * len(shares)
-
-        def of_share(number: int) -> None:
-            lanes = shares[number]
-            own = ws.share(number, lanes.start, batch.lanes)
-            losses[number], states[number] = self._twins[number]._loss_and_grads(
-                lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), own, scale, noise
-            )
-
-        self.ops.each(of_share, range(len(shares)))
-        self._sum_grads(len(shares))
+        losses, states = self._by_shares(Model._loss_and_grads, batch, state, ws, scale, noise)
+        self._sum_grads(len(losses))
         return sum(losses), side_by_side(states)
 
     def _loss_and_grads(
@@ -100,16 +85,14 @@ class Model:
 
     def _sum_grads(self, shares: int) -> None:
         """Add the gradients of the twins to those of the model."""
-        own, *others = (twin.parameters.grads for twin in self._twins[:shares])
+        own, others = self.parameters.grads, [twin.grads for twin in self._twins[: shares - 1]]
 
         def of_part(part: slice) -> None:
             for other in others:
                 own[part] += other[part]
 
-        self.ops.each(of_part, self.ops.blocks(own.size))
-
-    def _shares(self, lanes: int) -> list[slice]:
-        return shares_of(lanes, self.ops.workers if self._twin is not None else 1)
+        if others:
+            self.ops.each(of_part, self.ops.blocks(own.size))
 
     def nats(
         self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
@@ -118,26 +101,48 @@ class Model:
 
         best [T, B]: overwritten with the likeliest choice at each step, where given
         """
-        shares = self._shares(batch.lanes)
-        if len(shares) == 1:
-            with self.ops.sharing():
-                return self._nats(batch, state, ws.share(0, 0, batch.lanes), best)
-        nats, states = [np.empty(0)] * len(shares), [state] * len(shares)
-
-        def of_share(number: int) -> None:
-            lanes = shares[number]
-            own = ws.share(number, lanes.start, batch.lanes)
-            best_of_share = None if best is None else best[:, lanes]
-            nats[number], states[number] = self._nats(
-                lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), own, best_of_share
-            )
-
-        self.ops.each(of_share, range(len(shares)))
+        found, states = self._by_shares(Model._nats, batch, state, ws, best is not None)
+        nats, likeliest = zip(*found, strict=True)
+        if best is not None:
+            best[...] = np.concatenate(likeliest, axis=-1)
         return np.concatenate(nats, axis=-1), side_by_side(states)
 
-    def _nats(self, batch: Batch, state: State, ws: Workspace, best: np.ndarray | None) -> tuple[np.ndarray, State]:
+    def _nats(
+        self, batch: Batch, state: State, ws: Workspace, wants_best: bool
+    ) -> tuple[tuple[np.ndarray, np.ndarray | None], State]:
         y, state = self._forward(batch, state, ws, None)
-        return self.head.nats(y, batch.targets, ws.scope("head"), best=best), state
+        best = np.empty(batch.targets.shape, np.int32) if wants_best else None
+        return (self.head.nats(y, batch.targets, ws.scope("head"), best=best), best), state
+
+    def _by_shares(
+        self, work: Callable[..., tuple[Any, State]], batch: Batch, state: State, ws: Workspace, *more: Any
+    ) -> tuple[list[Any], list[State]]:
+        """Call a method for the shares of a batch, one on this model and the others on twins at the same time.
+
+        Returns of each share what it gives, and the state after.
+        """
+        shares = shares_of(batch.lanes, self.ops.processes if self._make_twin is not None else 1)
+        if len(shares) == 1:
+            with self.ops.sharing():
+                result, after = work(self, batch, state, ws.share(0, batch.lanes), *more)
+            return [result], [after]
+        while len(self._twins) < len(shares) - 1:
+            assert self._make_twin is not None
+            self._twins.append(Twin(self._make_twin()))
+        own, *others = (
+            (lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), lanes.start, batch.lanes) for lanes in shares
+        )
+        try:
+            for twin, share in zip(self._twins, others, strict=False):
+                twin.ask(work, *share, *more)
+            with self.ops.alone():
+                answers = [work(self, *own[:2], ws.share(*own[2:]), *more)]
+            answers += [twin.answer() for twin, _ in zip(self._twins, others, strict=False)]
+        except BaseException:
+            self._twins.clear()  # their answers would be taken for those to other questions
+            raise
+        results, states = zip(*answers, strict=True)
+        return list(results), list(states)
 
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
@@ -178,3 +183,17 @@ class Model:
         nothing = own.array("dy", own.kept("shape"))
         nothing[...] = 0
         self.encoder.backward(nothing, d_state[: len(self.encoder.zero_state(0))], own)
+
+
+class Twin:
+    """A network over the same values in a process of its own, with gradients that this one can read."""
+
+    def __init__(self, model: Model) -> None:
+        self.grads = model.parameters.grads
+        ws = model.workspace()
+
+        def work(method: Callable[..., Any], batch: Batch, state: State, first: int, lanes: int, *more: Any) -> Any:
+            return method(model, batch, state, ws.share(first, lanes), *more)
+
+        process = model.ops.process(work)
+        self.ask, self.answer, self.pid = process.ask, process.answer, process.pid

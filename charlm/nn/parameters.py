@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from charlm.backends import Array, Backend, Shape
 
 _ALIGNMENT = 16  # elements: parameters keep the alignment of the vector that they lie in
@@ -28,8 +26,8 @@ class Parameters:
         for name, shape in self.shapes.items():
             self._starts[name] = end
             end += -(-math.prod(shape) // _ALIGNMENT) * _ALIGNMENT
-        self.values = ops.array(np.zeros(end, dtype)) if values is None else values
-        self.grads = ops.array(np.zeros(end, dtype))
+        self.values = ops.shared(end, dtype) if values is None else values
+        self.grads = ops.shared(end, dtype)
 
     def _view(self, flat: Array, name: str) -> Array:
         start, shape = self._starts[name], self.shapes[name]

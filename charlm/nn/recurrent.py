@@ -84,6 +84,7 @@ class Recurrent(Layer):
                     from_above *= keep[t]
                     if u.c is not None:
                         d.c *= keep[t]
+            u.lay(first, block)
         self.cell.weight_grads(u.columns(), ws)
         ws.keep("d_a", u.d_a)
         dx = u.dz_steps[:, -self.cell.rows :] if self.projected else u.input_grad(self.cell.W_x1, self.wants_dx)

@@ -9,7 +9,7 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.nn.cells import Cell
-from charlm.nn.workspace import Workspace, columns_of
+from charlm.nn.workspace import Workspace, steps_of
 
 _COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
 _FACTORS = 1 << 17  # numbers that `slopes` computes at once: they stay in a core's second-level cache
@@ -35,15 +35,16 @@ class Unrolled:
         self.y = ws.array("y", (T, H, batch)) if cut else self.a_old[1:]
         self.c = ws.array("c", (T + 1, H, batch)) if "c" in cell.states else None
         self.d_a = ws.array("d_a", (T, H, batch))
-        self.x1 = ws.array("x1", (cell.n_in + 1, T, batch))
+        self.ax1 = ws.columns("ax1", H + cell.n_in + 1, T * batch)
+        self.x1 = self.ax1[H:].reshape(-1, T, batch)
         self.zx = ws.array("zx", (cell.rows, self.chunk, batch))
-        self.dz = ws.array("dz", (n_blocks * H, T, batch))
+        self.dz = ws.columns("dz", n_blocks * H, T * batch).reshape(-1, T, batch)
         self.dz_steps = self.dz.transpose(1, 0, 2)
         self.f = ws.array("f", (self.block, n_factors * H, batch))
         self.W_back = ws.array("W_back", (H, len(cell.reached_by_a) * H))
         names = [*cell.states, *(["spare"] if self.c is not None else [])]
         self.d = SimpleNamespace(**{name: ws.array(f"next_{name}", (H, batch)) for name in names})
-        self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a, "dz": self.dz_steps}
+        self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a}
         self.every["z"] = ws.array("z", (T, cell.rows, batch))
         self.every |= {name: ws.array(name, (T, H, batch)) for name in cell.kept}
         if self.c is not None:
@@ -61,6 +62,7 @@ class Unrolled:
         if step is not None:
             arrays["zx"] = self.zx[:, step % self.chunk][None]
         arrays |= _by_name("z", arrays["z"], cell.gates, H) | {"gates": arrays["z"][:, :-H]}
+        arrays["dz"] = arrays["f"][:, : len(cell.blocks) * H]
         arrays |= _by_name("dz", arrays["dz"], cell.blocks, H)
         arrays["dz_a"] = arrays["dz"][:, : len(cell.reached_by_a) * H]
         arrays |= _by_name("f", arrays["f"], (*cell.blocks, *cell.factors), H)
@@ -70,9 +72,7 @@ class Unrolled:
             arrays |= {"zx_gates": arrays["zx"][:, :-H], "zx_c": arrays["zx"][:, -H:]}
         if step is not None:
             arrays = {name: array[0] for name, array in arrays.items()}
-            rows = len(cell.blocks) * H
-            arrays["f_blocks"] = arrays["f"][:rows].reshape(len(cell.blocks), H, self.batch)
-            arrays["dz_blocks"] = self.dz.reshape(len(cell.blocks), H, self.T, self.batch)[:, :, step]
+            arrays["dz_blocks"] = arrays["dz"].reshape(len(cell.blocks), H, self.batch)
         return SimpleNamespace(**arrays, tmp=tmp, W_back=self.W_back)
 
     def take_input(self, x: Array, *, projected: bool) -> None:
@@ -92,7 +92,7 @@ class Unrolled:
             np.add(self.looked_up[:, t : t + n], W_x1[:, :, None], out=zx)
             return
         out = zx if n == self.chunk else self.ws.array("zx_rest", (self.cell.rows, n, self.batch))
-        columns = self.x1.reshape(len(self.x1), -1)[:, t * self.batch : (t + n) * self.batch]
+        columns = self.ax1[self.cell.hidden :, t * self.batch : (t + n) * self.batch]
         self.ops.matmul(W_x1, columns, out=out.reshape(len(out), -1))
         if out is not zx:
             zx[...] = out
@@ -100,19 +100,24 @@ class Unrolled:
     def columns(self) -> SimpleNamespace:
         """Give what `Cell.weight_grads` takes."""
         arrays: dict[str, Any] = {**self.every}
-        arrays["a"] = columns_of(self.every["a"], self.ws, "a_columns")
-        arrays["x1"] = self.x1.reshape(len(self.x1), -1)
+        H = self.cell.hidden
+        self.ax1[:H].reshape(H, self.T, self.batch)[...] = self.every["a"].transpose(1, 0, 2)
+        arrays |= {"ax1": self.ax1, "a": self.ax1[:H], "x1": self.ax1[H:]}
         arrays["dz"] = self.dz.reshape(len(self.dz), -1)
         return SimpleNamespace(**arrays)
+
+    def lay(self, first: int, block: SimpleNamespace) -> None:
+        """Lay the dz of a block of steps, from `first` on, as columns: in long rows, as scattered ones take longer."""
+        self.dz_steps[first : first + len(block.dz)] = block.dz
 
     def input_grad(self, W_x1: Array, wanted: bool) -> Array:
         """Give dL/dx = W_x^T dz, [T, I, B]; or, where it is not wanted, an array without rows."""
         n_in = self.cell.n_in if wanted else 0
-        dx = self.ws.array("dx", (n_in, self.T, self.batch))
+        dx = self.ws.columns("dx", n_in, self.T * self.batch)
         if n_in:
             dz = self.dz[-self.cell.rows :].reshape(self.cell.rows, -1)
-            self.ops.matmul(W_x1[:, :n_in].T, dz, out=dx.reshape(n_in, -1))
-        return dx.transpose(1, 0, 2)
+            self.ops.matmul(W_x1[:, :n_in].T, dz, out=dx)
+        return steps_of(dx, self.T)
 
 
 def _by_name(prefix: str, rows: Array, names: tuple[str, ...], H: int) -> dict[str, Array]:

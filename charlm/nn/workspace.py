@@ -48,6 +48,11 @@ class Workspace:
             self._views.clear()  # they look into the buffer that is gone
         return buffer[:size].reshape(shape)
 
+    def columns(self, name: str, n: int, width: int) -> Array:
+        """Give the buffer `name` as `[n, width]`, each row contiguous, as far from the next as suits the device."""
+        rows: Array = self.array(name, (n, self.ops.row_stride(width)))[:, :width]
+        return rows
+
     def views(self, shape: Shape, build: Callable[[], Any]) -> Any:
         """Give what `build` made for this shape before, or make it: views are cheap, but not thousands of them."""
         if shape not in self._views:
@@ -72,12 +77,12 @@ class Workspace:
             self._scopes[name]._pass = self._pass
         return self._scopes[name]
 
-    def share(self, number: int, first: int, lanes: int) -> Workspace:
-        """Give the workspace of a worker's pass over lanes of a batch, from `first` on; the whole batch has `lanes`.
+    def share(self, first: int, lanes: int) -> Workspace:
+        """Give the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`.
 
         Gradients are overwritten in it.
         """
-        name = f"share {number}"
+        name = "share"
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
         own = self._scopes[name]
@@ -127,12 +132,12 @@ def columns_of(x: Array, ws: Workspace, name: str) -> Array:
     item = x.dtype.itemsize
     if x.strides[2] == item and x.strides[0] == batch * item:
         return rows.reshape(n, T * batch)
-    columns = ws.array(name, (n, T * batch))
+    columns = ws.columns(name, n, T * batch)
     columns.reshape(n, T, batch)[...] = rows
     return columns
 
 
 def steps_of(columns: Array, T: int) -> Array:
     """Look at columns `[n, T·B]` as `[T, n, B]`."""
-    n = columns.shape[0]
-    return columns.reshape(n, T, -1).transpose(1, 0, 2)
+    n, width = columns.shape
+    return columns.reshape(n, T, width // T).transpose(1, 0, 2)

@@ -19,7 +19,7 @@ T, H, B = 4, 5, 7
 KERNELS = {  # name -> the cell's own function, the cell, whether it works on a step or a block, and what it writes
     "lstm_forward": (lstm_forward, Lstm, "step", "z c a_old tanh_c"),
     "lstm_slopes": (lstm_slopes, Lstm, "block", "f tanh_c"),
-    "lstm_backward": (lstm_backward, Lstm, "back", "dz"),
+    "lstm_backward": (lstm_backward, Lstm, "back", "f"),
     "update_forward": (update_forward, SimpleGru, "step", "z a_old"),
     "update_slopes": (update_slopes, SimpleGru, "block", "f"),
 }

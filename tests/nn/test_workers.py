@@ -1,8 +1,14 @@
 """A batch shared between workers: the same loss, gradients and states as with one, and lanes that stay apart."""
 
+import gc
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from charlm.errors import ResourceError
 from charlm.nn import lanes as lanes_module
 from tests.gradcheck import (
     BAR,
@@ -107,9 +113,8 @@ def test_twins_share_the_values_and_have_gradients_of_their_own():
     state = random_state(model.body, 4, rng)
     with OPS.threads(2):
         model.loss_and_grads(batch, state, model.workspace())
-        for twin in model._twins[1:]:
-            assert twin.parameters.values is model.parameters.values
-            assert twin.parameters.grads is not model.parameters.grads
+        assert len(model._twins) == 1
+        assert not np.shares_memory(model._twins[0].grads, model.parameters.grads)
         first = model.parameters.grads.copy()
         model.parameters.values *= 2.0  # twins see what the optimizer does
         model.loss_and_grads(batch, state, model.workspace())
@@ -118,3 +123,56 @@ def test_twins_share_the_values_and_have_gradients_of_their_own():
         model.loss_and_grads(batch, state, model.workspace())
     np.testing.assert_array_equal(model.parameters.grads, first)
     assert not np.allclose(doubled, first)
+
+
+def test_an_error_in_a_twin_is_raised_here_and_the_next_pass_is_right():
+    rng = np.random.default_rng(63)
+    model = make_model(config_of("rnn", "tanh"))
+    batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
+    with OPS.threads(2):
+        right, _ = model.nats(batch, state, model.workspace())
+        targets = batch.targets.copy()
+        batch.targets[2, 3] = 10**6  # of the second share
+        with pytest.raises(IndexError):
+            model.nats(batch, state, model.workspace(), best=np.zeros(batch.targets.shape, np.int32))
+        batch.targets[...] = targets
+        again, _ = model.nats(batch, state, model.workspace())
+    np.testing.assert_array_equal(right, again)
+
+
+def test_a_twin_that_is_killed_is_told_and_the_next_pass_has_another():
+    rng = np.random.default_rng(64)
+    model = make_model(config_of("gru", "both"))
+    batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
+    with OPS.threads(2):
+        loss, _ = model.loss_and_grads(batch, state, model.workspace())
+        grads = model.parameters.grads.copy()
+        os.kill(model._twins[0].pid, signal.SIGKILL)
+        with pytest.raises(ResourceError, match="was killed"):
+            model.loss_and_grads(batch, state, model.workspace())
+        again, _ = model.loss_and_grads(batch, state, model.workspace())
+    assert loss == again
+    np.testing.assert_array_equal(grads, model.parameters.grads)
+
+
+def test_twins_end_with_their_model():
+    rng = np.random.default_rng(65)
+    model = make_model(config_of("gru", "both"))
+    with OPS.threads(3):
+        model.nats(random_batch(6, 5, 6, rng), model.zero_state(6), model.workspace())
+    pids = [twin.pid for twin in model._twins]
+    assert len(pids) == 2 and all(Path(f"/proc/{pid}").exists() for pid in pids)
+    del model
+    gc.collect()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_without_forks_one_process_does_all(monkeypatch):
+    rng = np.random.default_rng(66)
+    model = make_model(config_of("lstm", ""))
+    batch, state = random_batch(6, 5, 6, rng), random_state(model.body, 6, rng)
+    with OPS.threads(2):
+        shared, _ = model.nats(batch, state, model.workspace())
+        monkeypatch.setattr("charlm.backends.numpy_backend.CAN_FORK", False)
+        alone, _ = model.nats(batch, state, model.workspace())
+    np.testing.assert_allclose(shared, alone, rtol=0, atol=1e-12)

@@ -45,11 +45,12 @@ class Cell(ABC):
     | s.zx     | [G·H, B]  | W_x x<t> + b                                                                          |
     | s.z      | [G·H, B]  | gate values after `step`; s.z_u its block of the gate u, and so on; s.gates all but   |
     |          |           | the last block, the candidate                                                         |
-    | s.dz     | [D·H, B]  | dL/dz, written by `step_back`, a block for each name in `blocks`; s.dz_u, ... as above |
+    | s.dz     | [D·H, B]  | dL/dz, written by `step_back`, a block for each name in `blocks`; s.dz_u, ... as above, |
+    |          |           | which lie where their factors s.f_u, ... do                                           |
     | s.dz_a   | [.., B]   | the first of these blocks, `reached_by_a`                                             |
     | s.d_a    | [H, B]    | dL/da<t-1>, written by `step_back`                                                    |
     | s.W_back | [H, ..]   | the columns of W_a^T that go with s.dz_a                                              |
-    | s.f      | [F·H, B]  | scratch, where `slopes` leaves its factors: a block for each of `blocks`, s.f_u, ...,  |
+    | s.f      | [F·H, B]  | where `slopes` leaves its factors: a block for each of `blocks`, s.f_u, ...,           |
     |          |           | and for each name in `factors`                                                        |
     | s.tmp    | [H, B]    | scratch                                                                               |
 
@@ -136,10 +137,13 @@ class Cell(ABC):
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         """Add dL/dW = sum over t of dz<t> [a<t-1>; x<t>; 1]^T: one large product once a sequence, not T small ones.
 
-        w.dz [D·H, T·B], w.a [H, T·B], w.x1 [I+1, T·B]: the columns of all steps, x1 with a last row of ones, which
-        gives b; beside them the arrays of `s` for all steps, [T, H, B]
+        w.dz [D·H, T·B], w.ax1 [H+I+1, T·B], and of this w.a [H, T·B] and w.x1 [I+1, T·B]: the columns of all steps,
+        with a last row of ones, which gives b; beside them the arrays of `s` for all steps, [T, H, B]
         """
         H, grad = self.hidden, self.g["W"]
+        if self.reached_by_a == self.gates:
+            ws.add_product(w.dz, w.ax1.T, grad)
+            return
         ws.add_product(w.dz[-self.rows :], w.x1.T, grad[:, H:])
         dz_a = w.dz[: len(self.reached_by_a) * H]
         if not self.before_gates:

@@ -56,7 +56,7 @@ class SimpleGru(Cell):
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
         """dz = f dL/da', a block at a time; dL/da has the share (1 - Gamma_u) dL/da' beside the product's."""
-        np.multiply(s.f_blocks, d.a, out=s.dz_blocks)
+        s.dz_blocks *= d.a
         self.linear_back(s)
         np.multiply(s.f_direct, d.a, out=s.tmp)
         s.d_a += s.tmp

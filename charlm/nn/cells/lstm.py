@@ -121,10 +121,10 @@ class PeepholeLstm(Lstm):
         self.forward(s)
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """Beside the lstm's: dL/dc<t-1> += sum over the gates of P dz."""
+        """Beside the lstm's: dL/dc<t-1> += sum over the gates of P dz. The gate values are overwritten."""
         self.backward(s, d)
-        np.multiply(self.p["P"], s.dz[: 3 * self.hidden], out=s.f_gates)
-        for gate in self._by_gate(s.f_gates):
+        np.multiply(self.p["P"], s.dz[: 3 * self.hidden], out=s.gates)
+        for gate in self._by_gate(s.gates):
             d.c += gate
         self.linear_back(s)
 

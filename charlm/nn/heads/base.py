@@ -40,7 +40,7 @@ class Head(ABC):
 
     def logits(self, a: Array, ws: Workspace) -> Array:
         """Give W_y a + b_y for columns a `[n, N]`, as `[outputs, N]`, the workspace's."""
-        logits = ws.array("logits", (self.outputs, a.shape[1]))
+        logits = ws.columns("logits", self.outputs, a.shape[1])
         self.ops.matmul(self.W_y, a, out=logits)
         logits += self.b_y
         return logits

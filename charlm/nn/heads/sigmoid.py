@@ -33,7 +33,7 @@ class Sigmoid(Head):
         z *= scale
         ws.add_product(z, a.T, self.dW_y)
         ws.add(z.sum(axis=1, keepdims=True), self.db_y)
-        da = ws.array("da", a.shape)
+        da = ws.columns("da", *a.shape)
         self.ops.matmul(self.W_y.T, z, out=da)
         return loss, steps_of(da, targets.shape[0])
 

@@ -59,7 +59,7 @@ class Softmax(Head):
         """
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
-        da, loss = ws.array("da", a.shape), 0.0
+        da, loss = ws.columns("da", *a.shape), 0.0
         for part in _blocks(flat.size, max(64, _LOGITS_AT_A_TIME // self.outputs)):
             adds = part.start > 0 or not ws.overwrites
             loss += self._back(a[:, part], flat[part], scale, ws, da[:, part], adds=adds)
@@ -67,11 +67,11 @@ class Softmax(Head):
 
     def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> float:
         """Give the loss of some columns and write their da; add their gradients, or overwrite with them."""
-        e = ws.array("logits", (self.outputs, targets.size))
+        e = ws.columns("logits", self.outputs, targets.size)
         sums = self._exponentials(a, targets, e)
         weight = ws.array("weight", (1, targets.size))
         weight[0] = self.ops.array(np.where(targets >= 0, scale / sums.total, 0.0))
-        a_weighted = ws.array("a_weighted", a.shape)
+        a_weighted = ws.columns("a_weighted", *a.shape)
         np.multiply(a, weight, out=a_weighted)
         dW = ws.array("dW", self.W_y.shape) if adds or self.tied else self.dW_y
         db = ws.array("db", self.b_y.shape) if adds else self.db_y
