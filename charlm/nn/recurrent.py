@@ -48,6 +48,7 @@ class Recurrent(Layer):
     ) -> tuple[Array, State]:
         u = self._unrolled(ws, x.shape[0], x.shape[2], starts is not None)
         keep = u.keep = _keep(starts, u.T, x.dtype, self.ops)
+        u.take_weights()
         u.take_input(x, projected=self.projected)
         u.a_old[0] = state[0]
         if u.c is not None:

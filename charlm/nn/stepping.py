@@ -36,7 +36,9 @@ class RecurrentStep(LayerStep):
         rows = cell.W_a if tokens or self.projected else cell.W if cell.stacked else cell.W_x1
         self.W_T = ops.array(rows.T)
         self.ax = ops.array(np.ones((1, self.H + cell.n_in + 1)), ws.dtype)
-        now = Unrolled(cell, ws, 1, 1, cut=False).steps[0]
+        unrolled = Unrolled(cell, ws, 1, 1, cut=False)
+        unrolled.take_weights()
+        now = unrolled.steps[0]
         after = SimpleNamespace(**vars(now))
         after.a, after.a_new = now.a_new, now.a
         if len(cell.states) > 1:

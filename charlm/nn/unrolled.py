@@ -41,7 +41,8 @@ class Unrolled:
         self.dz = ws.columns("dz", n_blocks * H, T * batch).reshape(-1, T, batch)
         self.dz_steps = self.dz.transpose(1, 0, 2)
         self.f = ws.array("f", (self.block, n_factors * H, batch))
-        self.W_back = ws.array("W_back", (H, len(cell.reached_by_a) * H))
+        self.W_a = ws.columns("W_a", cell.rows, H)
+        self.W_back = ws.columns("W_back", H, len(cell.reached_by_a) * H)
         names = [*cell.states, *(["spare"] if self.c is not None else [])]
         self.d = SimpleNamespace(**{name: ws.array(f"next_{name}", (H, batch)) for name in names})
         self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a}
@@ -73,7 +74,11 @@ class Unrolled:
         if step is not None:
             arrays = {name: array[0] for name, array in arrays.items()}
             arrays["dz_blocks"] = arrays["dz"].reshape(len(cell.blocks), H, self.batch)
-        return SimpleNamespace(**arrays, tmp=tmp, W_back=self.W_back)
+        return SimpleNamespace(**arrays, tmp=tmp, W_a=self.W_a, W_back=self.W_back)
+
+    def take_weights(self) -> None:
+        """Copy W_a out of W, whose rows begin anywhere in a line of the cache, which slows a product down."""
+        self.W_a[...] = self.cell.W_a
 
     def take_input(self, x: Array, *, projected: bool) -> None:
         """Lay x [T, I, B] as columns over a row of ones; or take W_x x<t> as it was looked up, and add b."""

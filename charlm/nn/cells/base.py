@@ -49,7 +49,8 @@ class Cell(ABC):
     |          |           | which lie where their factors s.f_u, ... do                                           |
     | s.dz_a   | [.., B]   | the first of these blocks, `reached_by_a`                                             |
     | s.d_a    | [H, B]    | dL/da<t-1>, written by `step_back`                                                    |
-    | s.W_back | [H, ..]   | the columns of W_a^T that go with s.dz_a                                              |
+    | s.W_a    | [G·H, H]  | a copy of W_a                                                                         |
+    | s.W_back | [H, ..]   | a copy of the columns of W_a^T that go with s.dz_a                                    |
     | s.f      | [F·H, B]  | where `slopes` leaves its factors: a block for each of `blocks`, s.f_u, ...,           |
     |          |           | and for each name in `factors`                                                        |
     | s.tmp    | [H, B]    | scratch                                                                               |
@@ -123,7 +124,7 @@ class Cell(ABC):
 
     def linear(self, s: SimpleNamespace) -> None:
         """z = W_a a<t-1>; what x<t> adds, s.zx, is left to the cell."""
-        self.ops.matmul(self.W_a, s.a, out=s.z)
+        self.ops.matmul(s.W_a, s.a, out=s.z)
 
     def linear_back(self, s: SimpleNamespace) -> None:
         """dL/da<t-1> = W_a^T dz, as far as it goes by way of the product."""

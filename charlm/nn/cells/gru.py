@@ -14,7 +14,6 @@ import numpy as np
 from charlm.backends import Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
-from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace, columns_of
 
 
@@ -65,16 +64,12 @@ class GruResetBefore(SimpleGru):
     beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
     stacked: ClassVar[bool] = False
 
-    def bind(self, values: Views, grads: Views) -> None:
-        super().bind(values, grads)
-        self.W_gates, self.W_ca = self.W_a[: 2 * self.hidden], self.W_a[2 * self.hidden :]
-
     def step(self, s: SimpleNamespace) -> None:
-        self.ops.matmul(self.W_gates, s.a, out=s.gates)
+        self.ops.matmul(s.W_a[: 2 * self.hidden], s.a, out=s.gates)
         s.gates += s.zx_gates
         sigmoid(s.gates)
         np.multiply(s.z_r, s.a, out=s.relevant)
-        self.ops.matmul(self.W_ca, s.relevant, out=s.z_c)
+        self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
         s.z_c += s.zx_c
         self.forward(s)
 
@@ -88,7 +83,7 @@ class GruResetBefore(SimpleGru):
         """With e = W_ca^T dz_c = dL/d(Gamma_r c): dz_r = f_r e, and c gets Gamma_r e beside the rest."""
         np.multiply(s.f_u, d.a, out=s.dz_u)
         np.multiply(s.f_c, d.a, out=s.dz_c)
-        self.ops.matmul(self.W_ca.T, s.dz_c, out=s.tmp)
+        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=s.tmp)
         np.multiply(s.f_r, s.tmp, out=s.dz_r)
         self.linear_back(s)
         s.tmp *= s.z_r
