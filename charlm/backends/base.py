@@ -73,7 +73,7 @@ class Backend(ABC):
 
     @abstractmethod
     def log_softmax(self, logits: Array) -> None:
-        """Turn `logits [V, N]` into log-probabilities, in place."""
+        """Turn `logits [V, N]`, or `[V]`, into log-probabilities, in place."""
 
     @abstractmethod
     def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:

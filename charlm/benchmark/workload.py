@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -136,16 +137,21 @@ def start_command(language_model: LanguageModel, folder: Path, threads: int | No
 
 def starting(language_model: LanguageModel, folder: Path, threads: int | None) -> Step:
     """Give the run of a whole process; it raises ResourceError where that fails."""
-    command = start_command(language_model, folder, threads)
+    command, environment = start_command(language_model, folder, threads), compiled_once()
 
     def step() -> int:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"]
             raise ResourceError(f"charlm generate ended with {done.returncode}: {said[0]}", hint="run it by itself")
         return STARTED
 
     return step
+
+
+def compiled_once() -> dict[str, str]:
+    """Give the environment for a process whose modules are compiled once, as everywhere where it is not forbidden."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _language_model(

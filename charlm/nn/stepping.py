@@ -43,6 +43,9 @@ class RecurrentStep(LayerStep):
         after.a, after.a_new = now.a_new, now.a
         if len(cell.states) > 1:
             after.c_old, after.c_new = now.c_new, now.c_old
+        for s in (now, after):  # the rows that the products take and give
+            s.a_row, s.z_row, s.zx_row = s.a.T, s.z.T, s.zx.T
+        self.a_part, self.x_part = self.ax[:, : self.H], self.ax[:, self.H : -1]
         self.now, self.after = now, after
         self.load(layer.zero_state(1))
 
@@ -56,20 +59,20 @@ class RecurrentStep(LayerStep):
         if self.tokens or self.projected:
             zx = self.table[x[0]][:, None] if self.table is not None else np.add(x, self.b, out=s.zx)
             if cell.stacked:
-                self.ops.matmul(s.a.T, self.W_T, out=s.z.T)
+                self.ops.matmul(s.a_row, self.W_T, out=s.z_row)
                 s.z += zx
                 cell.activate(s)
             else:
                 s.zx[...] = zx
                 cell.step(s)
         elif cell.stacked:
-            ax[:, : self.H] = s.a.T
-            ax[:, self.H : -1] = x.T
-            self.ops.matmul(ax, self.W_T, out=s.z.T)
+            self.a_part[...] = s.a_row
+            self.x_part[...] = x.T
+            self.ops.matmul(ax, self.W_T, out=s.z_row)
             cell.activate(s)
         else:
-            ax[:, self.H : -1] = x.T
-            self.ops.matmul(ax[:, self.H :], self.W_T, out=s.zx.T)
+            self.x_part[...] = x.T
+            self.ops.matmul(ax[:, self.H :], self.W_T, out=s.zx_row)
             cell.step(s)
         self.now, self.after = self.after, s
         return s.a_new
@@ -85,7 +88,8 @@ class Stepper:
         self.ops = body.ops
         self._head = head
         self._body = body.stepper(ws.scope("body"))
-        self._logits = ws.array("logits", (head.outputs, 1))
+        self._column = ws.array("logits", (head.outputs, 1))
+        self._logits, self._b_y = self._column[:, 0], head.b_y[:, 0]  # sums of vectors are faster than of columns
         self._token = np.empty(1, np.int32)
 
     def load(self, state: State) -> None:
@@ -93,10 +97,10 @@ class Stepper:
         self._body.load(state)
 
     def next_log_probs(self, token_id: int) -> np.ndarray:
-        """Read a token and give ln P of every next one, `[V]`, the caller's until the next call."""
+        """Read a token and give ln P of every next one, `[V]`."""
         self._token[0] = token_id
-        a, head, logits = self._body.step(self._token), self._head, self._logits
-        self.ops.matmul(head.W_y, a, out=logits)
-        logits += head.b_y
+        self.ops.matmul(self._head.W_y, self._body.step(self._token), out=self._column)
+        logits = self._logits
+        logits += self._b_y
         self.ops.log_softmax(logits)
-        return self.ops.numpy(logits)[:, 0]
+        return self.ops.numpy(logits)

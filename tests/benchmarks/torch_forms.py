@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from charlm.benchmark import compiled_once
 from tests.benchmarks.speed_cases import STARTED, Case, Step
 from tests.benchmarks.torch_sampling import sampling
 from tests.benchmarks.torch_scoring import scoring
@@ -53,11 +54,11 @@ def start_command(form: dict[str, Any], folder: Path) -> list[str]:
 def starting(form: dict[str, Any]) -> Step:
     """Give the run of a whole process."""
     folder = tempfile.TemporaryDirectory()
-    command = start_command(form, Path(folder.name))
+    command, environment = start_command(form, Path(folder.name)), compiled_once()
 
     def step() -> int:
         assert folder  # it lives as long as the step
-        subprocess.run(command, cwd=PROJECT, capture_output=True, check=True)
+        subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, check=True)
         return STARTED
 
     return step
