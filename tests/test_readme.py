@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from charlm.cli.app import app
+from charlm.cli.app import make_app
 from tests.readme import README, documented, run_example, updated
 
 TEXT = README.read_text()
@@ -22,7 +22,7 @@ def test_help_texts_are_the_commands_own() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    assert documented() == list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert documented() == list(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
 
 
 def test_no_placeholder_is_left() -> None:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from charlm import __version__
 from charlm.cli import ui
-from charlm.cli.bench import bench
-from charlm.cli.evaluate import evaluate
-from charlm.cli.fill import fill
-from charlm.cli.generate import generate
-from charlm.cli.inspect import InspectCommand, inspect
 from charlm.cli.options import Command
-from charlm.cli.predict import predict
-from charlm.cli.score import score
-from charlm.cli.train import train
-from charlm.cli.vocab import vocab
 from charlm.errors import CharlmError, ResourceError
 
-app = typer.Typer(
-    name="charlm",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (train, generate, score, evaluate, fill, predict, inspect, vocab, bench):
-    app.command(command.__name__, cls=InspectCommand if command is inspect else Command)(command)
+# In the order of the help; each is a function of its own name in a module of that name.
+COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench")
+_COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
+
+
+def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Make the command with these subcommands: reading the options of one takes as long as Python takes to start."""
+    app = typer.Typer(
+        name="charlm",
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in names:
+        module = import_module(f"charlm.cli.{name}")
+        app.command(name, cls=getattr(module, "COMMAND", Command))(getattr(module, name))
+    app.callback()(charlm)
+    return app
+
+
+def _named(arguments: Sequence[str]) -> Sequence[str]:
+    """Give the subcommands that a command line has to do with: one, or all where it is help that is asked for."""
+    if _COMPLETION in os.environ or not arguments:
+        return COMMANDS
+    if arguments[0] == "--version":
+        return ()
+    return arguments[:1] if arguments[0] in COMMANDS else COMMANDS
 
 
 def _print_version(wanted: bool) -> None:
@@ -42,7 +54,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def charlm(
     context: typer.Context,
     version: Annotated[
@@ -64,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code, which `cli.md` lists."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = typer.main.get_command(app).main(args=arguments, prog_name="charlm", standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        command = typer.main.get_command(make_app(_named(given)))
+        code = command.main(args=given, prog_name="charlm", standalone_mode=False)
         _flush()
         return code if isinstance(code, int) else 0
     except (ui.ClosedPipe, BrokenPipeError):

@@ -36,6 +36,9 @@ class InspectCommand(Command):
         return super().parse_args(ctx, completed)
 
 
+COMMAND = InspectCommand  # in place of the one that all others are
+
+
 def inspect(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model files.", show_default=False)],
     plot: Annotated[

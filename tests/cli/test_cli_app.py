@@ -157,14 +157,19 @@ def test_control_characters_are_escaped_at_a_terminal_and_kept_in_a_pipe(trained
 
 
 @pytest.mark.parametrize("flag", ["--help", "--version"])
-def test_the_start_is_quick(flag):
-    def seconds():
+def test_the_start_is_quick(flag, tmp_path):
+    """150 ms of processor time, on machines where Python itself starts in 25."""
+    variables = {**environment(), "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as everywhere where it is not forbidden
+
+    def seconds(*command):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*CHARLM, flag], env=environment(), stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(command, env=variables, stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) <= 0.150
+    bare = min(seconds(sys.executable, "-c", "pass") for _ in range(5))
+    assert min(seconds(*CHARLM, flag) for _ in range(5)) <= max(0.150, 6 * bare)
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
