@@ -41,7 +41,11 @@ class NumpyBackend(Backend):
 
     def shared(self, size: int, dtype: Any) -> Array:
         kind = np.dtype(dtype)
-        return np.frombuffer(mmap.mmap(-1, max(1, size) * kind.itemsize), kind, size)
+        try:
+            memory = mmap.mmap(-1, max(1, size) * kind.itemsize)
+        except (OSError, OverflowError) as error:
+            raise MemoryError(f"{size * kind.itemsize:,} bytes") from error
+        return np.frombuffer(memory, kind, size)
 
     def row_stride(self, width: int) -> int:
         # Rows a power of two apart would fall on the same few places of the cache: an odd number of its lines spreads

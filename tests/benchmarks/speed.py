@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn, at least")
     parser.add_argument("--only", nargs="+", default=[""], metavar="SUBSTRING", help="the cases with one in their name")
+    parser.add_argument("--keep-forms", action="store_true", help="take PyTorch's forms from the last time")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     threads, pairs, seconds, quick = options.threads, options.pairs, options.seconds, options.only != [""]
@@ -101,7 +102,7 @@ def main() -> None:
     print("\n".join(lines), flush=True)
     for case in CASES:
         if any(part in case.name for part in options.only):
-            form = form_of(case, threads, min(seconds, 1.5), anew=not quick)
+            form = form_of(case, threads, min(seconds, 1.5), anew=not (quick or options.keep_forms))
             lines.append(row_line(compare(case, form, threads, pairs, seconds)))
             print(lines[-1], flush=True)
     if not quick:
