@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.readme import README, documented, run_example, updated
 
 TEXT = README.read_text()
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?")
+_WORD = re.compile(r"[a-z]+")
 
 
 def test_help_texts_are_the_commands_own() -> None:
@@ -50,14 +52,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_console_examples_print_what_is_shown(folder: Path) -> None:
-    """Numbers and drawn texts depend on the machine's arithmetic; everything else is compared to the letter."""
+    """Numbers, drawn texts and the words of gaps, which are nearly as likely as the next, depend on the machine's
+    arithmetic; everything else is compared to the letter."""
     for command, shown in examples():
         run = run_example(command, folder)
-        assert run.returncode == 0, f"{command}\n{run.stderr}"
+        enough = 128 + signal.SIGPIPE if "| head" in command else 0  # of what head did not wait for
+        assert run.returncode in (0, enough), f"{command}\n{run.stderr}"
         printed = [line.rstrip() for line in run.stdout.splitlines()]
         assert len(printed) == len(shown), f"{command}\n{run.stdout}"
         if not {"generate", "--plot", "--gradients"} & set(command.split()):
-            assert [_NUMBER.sub("N", line) for line in printed] == [_NUMBER.sub("N", line) for line in shown], command
+            printed, shown = ([_NUMBER.sub("N", line) for line in lines] for lines in (printed, shown))
+            if "fill" in command.split():
+                printed, shown = ([_WORD.sub("word", line) for line in lines] for lines in (printed, shown))
+            assert printed == shown, command
 
 
 @pytest.mark.slow

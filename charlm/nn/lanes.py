@@ -11,12 +11,16 @@ import numpy as np
 from charlm.nn.layer import State
 from charlm.text.batches import Batch
 
-_FEWEST_LANES = 16  # that are worth a worker of their own: products with fewer columns run far below the peak
+# Lanes that are worth a process of their own: products with fewer columns run far below the peak, and large weights
+# would be read from beyond a core's own cache for few of them.
+_FEWEST_LANES, _FEWEST_WITH_LARGE_WEIGHTS = 8, 16
+_LARGE = 256  # hidden units
 
 
-def shares_of(lanes: int, workers: int) -> list[slice]:
+def shares_of(lanes: int, workers: int, hidden_size: int) -> list[slice]:
     """Cut the lanes of a batch into those of each worker."""
-    count = max(1, min(workers, lanes // _FEWEST_LANES))
+    fewest = _FEWEST_LANES if hidden_size <= _LARGE else _FEWEST_WITH_LARGE_WEIGHTS
+    count = max(1, min(workers, lanes // fewest))
     edges = [lanes * i // count for i in range(count + 1)]
     return [slice(start, end) for start, end in pairwise(edges)]
 

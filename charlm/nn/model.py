@@ -121,7 +121,8 @@ class Model:
 
         Returns of each share what it gives, and the state after.
         """
-        shares = shares_of(batch.lanes, self.ops.processes if self._make_twin is not None else 1)
+        workers = self.ops.processes if self._make_twin is not None else 1
+        shares = shares_of(batch.lanes, workers, self.config.hidden_size)
         if len(shares) == 1:
             with self.ops.sharing():
                 result, after = work(self, batch, state, ws.share(0, batch.lanes), *more)

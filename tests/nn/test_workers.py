@@ -34,11 +34,17 @@ def every_lane_is_worth_a_worker(monkeypatch):
 
 @pytest.mark.parametrize(("lanes", "workers"), [(1, 4), (7, 2), (64, 3), (5, 5), (3, 8)])
 def test_shares_are_all_lanes_in_order(lanes, workers):
-    shares = lanes_module.shares_of(lanes, workers)
+    """Here a single lane is worth a worker."""
+    shares = lanes_module.shares_of(lanes, workers, 8)
     assert len(shares) == min(lanes, workers)
     assert [lane for share in shares for lane in range(share.start, share.stop)] == list(range(lanes))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_large_weights_are_shared_for_more_lanes_alone():
+    assert [len(lanes_module.shares_of(20, 2, hidden_size)) for hidden_size in (256, 257)] == [2, 1]
+    assert len(lanes_module.shares_of(32, 2, 650)) == 2
 
 
 @pytest.mark.parametrize(("cell", "variant"), [("lstm", ""), ("gru", "after")], ids=["lstm", "gru-after"])
