@@ -1,7 +1,7 @@
 """A second process beside this one, which works while this one does.
 
 Threads of Python take turns at everything but the inside of a NumPy call, and in a recurrent step these calls are so
-short that two threads are hardly faster than one. Two processes are twice as fast.
+short that two threads are hardly faster than one. Two processes have an interpreter each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Process:
     prepare: called once in it, before anything is asked
 
     It sees of this process what there is when it is made, and afterwards only arrays of `Backend.shared`. It reads and
-    writes nothing else: no signal but a kill ends it, and it ends where this process does.
+    writes nothing else: no signal but a kill ends it, and it ends where this process does. What the function takes,
+    gives and raises goes through a pipe, so it has to be of a kind that can be pickled.
     """
 
     def __init__(self, function: Callable[..., Any], prepare: Callable[[], None]) -> None:
