@@ -33,7 +33,7 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger;
 	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1 \
 	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.3
 	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 \
-	  --level word --embedding-size 64 --epochs 12 --batch-size 16 --lr 0.005
+	  --level word --embedding-size 64 --num-layers 1 --epochs 4 --batch-size 16 --lr 0.005
 	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
 	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
 	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors

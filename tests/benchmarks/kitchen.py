@@ -14,7 +14,7 @@ from charlm.language_model import LanguageModel
 
 CORPORA = Path(__file__).resolve().parents[2] / "corpora"
 PEAR, PAIR = "the apple and pear salad", "the apple and pair salad"
-# the flags of `make demo`
+# larger and longer than those of `make demo`, which shows the salads alone
 FLAGS = {
     "level": "word",
     "hidden_size": 128,

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.memory import children, private
 from tests.benchmarks.speed_cases import SETTLING, Case, Step, case_named, lines_of
 
 # The kernel counts a parent's memory to a child that it starts: this one has next to none.
@@ -59,12 +61,11 @@ def torch_step(case: Case, form: dict[str, Any], folder: Path) -> tuple[Step, li
 
 
 def megabytes(command: list[str]) -> float:
-    """Give the peak memory of this process or, where there is one, of a command's."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Give the peak memory of a command or, without one, of this process and what those that share its work add."""
     if command:
         run = [sys.executable, "-I", "-c", _SMALL, *command]
-        kilobytes = int(subprocess.run(run, capture_output=True, check=True).stdout)
-    return kilobytes / 1024
+        return int(subprocess.run(run, capture_output=True, check=True).stdout) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + sum(map(private, children(os.getpid())))
 
 
 def serve(step: Step, command: list[str], kind: str) -> None:
