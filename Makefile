@@ -8,10 +8,10 @@ DEMO   := .demo
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench experiments corpora readme clean
+.PHONY: help install demo test test-faults check bench experiments corpora readme clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger;
 
 test: $(VENV)/.dev  ## run all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+
+test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults -n auto -q
 
 check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
 	$(BIN)/ruff check .

@@ -171,8 +171,7 @@ def _of_training(
 ) -> dict[str, Shape]:
     """Give the shapes that a checkpoint's arrays are to have, for parameters of the shapes `weights`."""
     kinds = ["weights", *OPTIMIZERS[train.optimizer].slots]
-    if any(name.startswith("best/") for name in file.types):
-        kinds.append("best")
+    kinds += [kind for kind in ("best", "good") if any(name.startswith(f"{kind}/") for name in file.types)]
     batch = file.types.get("state/0", ("", (0, 0)))[1][-1:]
     states = len(cell_class(config).states) * config.num_layers if config.task in ("lm", "music") else 0
     carried = {f"state/{i}": (config.hidden_size, *batch) for i in range(states)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -11,6 +12,8 @@ import tempfile
 from pathlib import Path
 
 from charlm.errors import ResourceError
+
+_LONGEST_NAME = 200  # bytes: file systems end at 255, and what belongs to a file has a name a little longer
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -22,7 +25,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), suffix=".tmp", dir=target.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=hidden_prefix(target), suffix=".tmp", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -55,7 +58,7 @@ def check_writable(path: Path) -> None:
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory")
-        with tempfile.NamedTemporaryFile(prefix=_prefix(target), suffix=".tmp", dir=target.parent):
+        with tempfile.NamedTemporaryFile(prefix=hidden_prefix(target), suffix=".tmp", dir=target.parent):
             target.exists()  # raises where the name is too long for a file
     except OSError as error:
         raise ResourceError(
@@ -64,8 +67,12 @@ def check_writable(path: Path) -> None:
         ) from error
 
 
-def _prefix(target: Path) -> str:
-    return f".{target.name[:60]}."
+def hidden_prefix(target: Path) -> str:
+    """Give what the names of the files begin with that belong to a file and lie beside it for a while."""
+    name = target.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[:40] + "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f".{name}."
 
 
 def _mode(target: Path) -> int:

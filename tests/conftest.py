@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def shared_corpora() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no {folder}: these corpora are not shipped")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have `--faults` do the tests of faults as often as the issue wants, which takes minutes each."""
+    parser.addoption("--faults", action="store_true", help="do the tests of faults in their long form")
+
+
+@pytest.fixture(scope="session")
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Give the function that chooses how often to do a thing: in the short form of a test, or in its long one."""
+    is_long = bool(request.config.getoption("--faults"))
+    return lambda short, long: long if is_long else short
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ ROOMS = [  # from the top of the house to its door
     "config",
     "randomness",
     "files",
+    "locks",
     "container",
     "text",
     "backends",

@@ -103,11 +103,12 @@ def train(
     """
     run = TrainingRun(context, corpus, output, valid)
     run.check_output(force=force, resume=resume)
-    if resume:
-        run.resume(device)
-    else:
-        run.start(dict(context.params), init_from, device)
-    with run.session.trainer.model.ops.threads(threads):
-        code = run.train()
+    with run.alone():
+        if resume:
+            run.resume(device)
+        else:
+            run.start(dict(context.params), init_from, device)
+        with run.session.trainer.model.ops.threads(threads):
+            code = run.train()
     if code:
         raise typer.Exit(code)

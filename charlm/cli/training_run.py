@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shlex
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.options import choose_seed, open_model
+from charlm.cli.training_lines import describe, evaluation_line, unit_of
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
-_UNITS = {"classify": "text", "music": "step"}  # what a loss is a mean over, where it is not tokens
 _LIMITS: tuple[str, ...] = ("epochs", "max_steps", "minutes", "patience")  # may differ in a resumed run
 
 
@@ -59,6 +60,16 @@ class TrainingRun:
                 raise UsageError(f"output exists, {path}", hint=f"--force overwrites it{on}, -o names another")
         check_writable(self.model_path)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the output to this run, and remove what runs that were killed have left beside it."""
+        from charlm.locks import held, sweep
+
+        with held(self.model_path):
+            for path in (self.model_path, self.checkpoint_path):
+                sweep(path)
+            yield
+
     def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
         """Make the configurations and then the model; a mistake in the flags shows before the corpus is read."""
         from charlm.backends import get_backend
@@ -93,7 +104,7 @@ class TrainingRun:
             self._begin_from(source, init_from)
         if "seed" not in self.given:
             ui.note(f"seed {seed}")
-        self.describe()
+        self.memory = describe(self.session)
 
     def _begin_from(self, source: Any, path: Path | None) -> None:
         from charlm.errors import UsageError
@@ -133,7 +144,7 @@ class TrainingRun:
             )
         limits = {name: self.given[name] for name in _LIMITS if name in self.given}
         self.session = resume(checkpoint, lines, valid_lines, limits)
-        self.describe()
+        self.memory = describe(self.session)
 
     def _refuse_differences(self, language_model: Any) -> None:
         from charlm.errors import UsageError
@@ -166,26 +177,8 @@ class TrainingRun:
         assert self._read_last.digest is not None
         return self._read_last.digest.hexdigest()
 
-    def describe(self) -> None:
-        """Say what is about to be trained on what."""
-        session = self.session
-        lm = session.language_model
-        config, vocabulary = lm.train, lm.tokenizer.vocabulary
-        unit = "steps" if lm.task == "music" else "tokens"
-        labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
-        ui.note(
-            f"{session.train.size:,} {unit} to learn from, {session.valid.size:,} held out, "
-            f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters"
-        )
-        if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
-            ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
-        if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):
-            ui.warn("nothing is held out: --patience and --schedule plateau have nothing to go by")
-
     def train(self) -> int:
         """Train to the end or to a signal, saving on the way; give the exit code."""
-        from charlm.errors import DivergenceError
-
         trainer = self.session.trainer
         total = trainer.plan()
         config = trainer.config
@@ -195,12 +188,26 @@ class TrainingRun:
             signal.signal(number, self._take_signal)
         if trainer.step >= total:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
-        elif not trainer.step:
-            self.save(
-                model=False
-            )  # in the place of an older run's checkpoint, which --resume would take for this one's
+            if not self.model_path.exists():
+                self.save_model()
+            return 0
+        if not trainer.step:  # in the place of an older run's checkpoint, which --resume would take for this one's
+            self.save(model=False)
+        self._learn(trainer, total)
+        self.save(model=True)
+        if self.signal:
+            ui.note(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
+            ui.note(self.resume_command())
+            return 128 + self.signal
+        ui.note(f"wrote {self.model_path}")
+        return 0
+
+    def _learn(self, trainer: Any, total: int) -> None:
+        """Take steps to the end or to a signal, saving on the way."""
+        from charlm.errors import DivergenceError, ResourceError
+
         bar = ui.progress_bar(total, "step")
-        unit = _UNITS.get(self.session.language_model.task, "token")
+        unit = unit_of(self.session.language_model.task)
         tokens, begin, saved, is_better = 0, time.perf_counter(), time.perf_counter(), True
         try:
             for progress in trainer.run():
@@ -208,10 +215,13 @@ class TrainingRun:
                 bar.n = progress.step
                 bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
                 bar.update(0)
+                if progress.setback:
+                    bar.clear()
+                    ui.warn(f"{progress.setback}; going on from the weights before, at half the learning rate")
                 if progress.is_evaluation:
                     rate = tokens / (time.perf_counter() - begin)
                     bar.clear()
-                    ui.note(_evaluation_line(progress, rate, unit))
+                    ui.note(evaluation_line(progress, rate, unit))
                     tokens, begin = 0, time.perf_counter()
                 is_better = is_better or progress.is_best
                 if time.perf_counter() - saved > _SAVE_SECONDS[progress.is_evaluation]:
@@ -220,18 +230,16 @@ class TrainingRun:
                 if self.signal:
                     break
         except DivergenceError:
-            if trainer.has_best:
+            if trainer.history:
                 self.save_model()
             raise
+        except MemoryError as error:
+            raise ResourceError(
+                f"out of memory: about {self.memory / 1e6:,.0f} MB are needed",
+                hint="try a smaller --batch-size, --seq-length or --hidden-size",
+            ) from error
         finally:
             bar.close()
-        self.save(model=True)
-        if self.signal:
-            ui.note(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
-            ui.note(self.resume_command())
-            return 128 + self.signal
-        ui.note(f"wrote {self.model_path}")
-        return 0
 
     def _take_signal(self, number: int, _frame: Any) -> None:
         if self.signal:
@@ -264,13 +272,3 @@ class TrainingRun:
         ]
         command = [*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, *same, "--resume"]
         return shlex.join(command)
-
-
-def _evaluation_line(progress: Any, rate: float, unit: str) -> str:
-    valid = (
-        "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
-    )
-    return (
-        f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
-        f"train {progress.train_nats:.4f}{valid}  nats/{unit}  lr {progress.learning_rate:.2g}  {rate:,.0f} {unit}s/s"
-    )

@@ -115,6 +115,12 @@ class Workspace:
         self.ops.matmul(a, b, out=product)
         grad += product
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all buffers."""
+        own = sum(int(buffer.nbytes) for buffer in self._buffers.values())
+        return own + sum(scope.nbytes for scope in self._scopes.values())
+
     def fill(self, value: float) -> None:
         """Overwrite every buffer: a pass that reads what it did not write then shows."""
         for buffer in self._buffers.values():

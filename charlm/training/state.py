@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from charlm.nn.layer import State
+
 FIRST_NUMBERS: dict[str, Any] = {
     "step": 0,
     "epoch": 0,
@@ -17,7 +19,12 @@ FIRST_NUMBERS: dict[str, Any] = {
     "waiting": 0,  # such evaluations since the best
     "sum_nats": 0.0,  # of the training loss since the last evaluation
     "sum_tokens": 0,
+    "good_nats": None,  # the loss of the weights to go back to
+    "setbacks": 0,  # times that training went back to them
+    "halvings": 0,  # of the learning rate, one for each time in all
+    "restarted": 0,  # step from which on the optimizer's memory counts
 }
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted")  # that checkpoints of charlm 0.1.0 lack
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
 
 
@@ -33,11 +40,21 @@ def check_numbers(numbers: Mapping[str, Any]) -> None:
     """Raise ValueError where these are not the numbers of a training's state."""
     whole = {name for name, first in FIRST_NUMBERS.items() if isinstance(first, int)} | {"total_steps"}
     expected = {*FIRST_NUMBERS, "total_steps", "history"}
-    if not isinstance(numbers, Mapping) or set(numbers) != expected:
+    if not isinstance(numbers, Mapping) or set(numbers) | set(LATER_NUMBERS) != expected:
         raise ValueError("the training state is incomplete")
-    for name in expected - {"history"}:
+    for name in set(numbers) - {"history"}:
         value = numbers[name]
         kind: Any = int if name in whole else int | float
-        none = value is None and name == "best_nats"
+        none = value is None and name in ("best_nats", "good_nats")
         if not none and (not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0)):
             raise ValueError(f"the training state has {name} = {value!r}"[:200])
+
+
+def leaves_of(state: State) -> list[Any]:
+    """Give the arrays of a nested state, in order."""
+    return [leaf for part in state for leaf in (leaves_of(part) if isinstance(part, tuple) else [part])]
+
+
+def named_arrays(parameters: Any, flat: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Give the arrays that lie in a flat one, by the names of the parameters."""
+    return [(name, np.ascontiguousarray(view)) for name, view in parameters.named(flat).items()]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,38 +20,23 @@ from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches import Batches
 from charlm.training.optimizers import OPTIMIZERS
+from charlm.training.progress import Progress
 from charlm.training.schedules import SCHEDULES
-from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState
+from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, LATER_NUMBERS, TrainingState, leaves_of, named_arrays
 
 DEFAULT_EPOCHS = 10  # where no limit is given
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
+MOST_SETBACKS = 5
 _EXPLODED = 1000.0  # nats a token: no network that learns comes near it, a blind guess costs ln V
 _EPOCHS_COUNTED = 100  # one by one; they differ by a step at most, and many more would take their time
 _SPEED_SECONDS = 3.0  # that the steps which measure the speed may take
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What one step was like.
-
-    step, total_steps; epoch: how many epochs are done, with the fraction of the one under way
-    train_nats: mean loss of a token since the last evaluation; valid_nats: that of the held-out part, where it was
-    just evaluated; is_best: whether it was better than any before; tokens: targets of this step
-    """
-
-    step: int
-    total_steps: int
-    epoch: float
-    train_nats: float
-    valid_nats: float | None
-    is_evaluation: bool
-    is_best: bool
-    learning_rate: float
-    tokens: int
-
-
 class Trainer:
     """Truncated backpropagation through time over a corpus, with the best validated weights kept.
+
+    Where the numbers explode, the step is dropped: the weights become those of the lowest loss so far, be it the first
+    ones, the optimizer begins anew, and the learning rate is halved; `MOST_SETBACKS` times, until the loss is lower.
 
     train, valid: batches to learn from and to be judged by; None: not judged, and the last weights are the best
     """
@@ -65,6 +50,7 @@ class Trainer:
         self._workspace, self._valid_workspace = model.workspace(), model.workspace()
         self._state: State = model.zero_state(train.batch_size) if train.carries else ()
         self._best_values: np.ndarray | None = None
+        self._good_values: np.ndarray | None = None  # what to go back to; those of now, before the first step
         self._numbers = dict(FIRST_NUMBERS)
 
     def plan(self) -> int:
@@ -83,19 +69,24 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Learn until the planned steps are done or patience is at its end; a run may be broken off at any yield.
 
-        Raises DivergenceError where the loss explodes, or gradient or validation loss is no finite number; the best
-        weights are kept.
+        Raises DivergenceError where loss, gradient or validation loss explode or are no numbers, however often training
+        goes back; the weights are then the good ones, and the best ones are kept.
         """
         self.plan()
         numbers = self._numbers
+        if self._good_values is None:
+            self._good_values = self.model.ops.numpy(self.model.parameters.values)
         while numbers["step"] < self.total_steps and not self._out_of_patience():
             for batch in self.train.epoch(numbers["epoch"], skip=numbers["index"]):
-                learning_rate = self._step(batch)
+                try:
+                    learning_rate, setback = self._step(batch), None
+                except DivergenceError as divergence:
+                    learning_rate, setback = self._go_back(divergence), divergence
                 numbers["index"] += 1
                 if numbers["index"] == self.train.steps(numbers["epoch"]):
                     numbers["epoch"] += 1
                     numbers["index"] = 0
-                yield self._progress(batch.count, learning_rate)
+                yield self._progress(batch.count, learning_rate, setback)
                 if numbers["step"] >= self.total_steps or self._out_of_patience():
                     return
 
@@ -110,11 +101,6 @@ class Trainer:
         """The number of steps done."""
         return int(self._numbers["step"])
 
-    @property
-    def has_best(self) -> bool:
-        """Whether any weights were validated."""
-        return self._best_values is not None
-
     def take_best(self) -> None:
         """Put the best validated weights into the model."""
         if self._best_values is not None:
@@ -127,28 +113,28 @@ class Trainer:
         flats |= {slot: ops.numpy(array) for slot, array in self.optimizer.memory.items()}
         if self._best_values is not None:
             flats["best"] = self._best_values.copy()
-        arrays = {f"{kind}/{name}": array for kind, flat in flats.items() for name, array in _named(parameters, flat)}
-        arrays |= {f"state/{i}": ops.numpy(array) for i, array in enumerate(_leaves(self._state))}
+        if self._good_values is not None and self._good_values is not self._best_values:
+            flats["good"] = self._good_values.copy()
+        each = {kind: named_arrays(parameters, flat) for kind, flat in flats.items()}
+        arrays = {f"{kind}/{name}": array for kind, named in each.items() for name, array in named}
+        arrays |= {f"state/{i}": ops.numpy(array) for i, array in enumerate(leaves_of(self._state))}
         return TrainingState({**self._numbers, "total_steps": self.total_steps, "history": list(self.history)}, arrays)
 
     def restore(self, state: TrainingState) -> None:
         """Go back to where `state` was taken; the model, the configuration and the corpus are to be the same."""
         ops, parameters = self.model.ops, self.model.parameters
-        numbers = dict(state.numbers)
+        numbers = {**dict.fromkeys(LATER_NUMBERS, 0), "good_nats": state.numbers["best_nats"], **state.numbers}
         self.total_steps = numbers.pop("total_steps")
         self.history[:] = numbers.pop("history")
         self._numbers.update(numbers)
-        targets = {"weights": parameters.values, **self.optimizer.memory}
-        self._best_values = None
-        if any(name.startswith("best/") for name in state.arrays):
-            self._best_values = np.zeros_like(ops.numpy(parameters.values))
-            targets["best"] = self._best_values
-        for kind, flat in targets.items():
+        for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
             for name, view in parameters.named(flat).items():
-                view[...] = (
-                    ops.array(state.arrays[f"{kind}/{name}"]) if kind != "best" else state.arrays[f"best/{name}"]
-                )
-        for i, leaf in enumerate(_leaves(self._state)):
+                view[...] = ops.array(state.arrays[f"{kind}/{name}"])
+        self._best_values = self._stored(state, "best")
+        self._good_values = self._stored(state, "good")
+        if self._good_values is None:
+            self._good_values = self._best_values  # and where there are none either, those of now
+        for i, leaf in enumerate(leaves_of(self._state)):
             stored = state.arrays[f"state/{i}"]
             if stored.shape != leaf.shape:
                 raise ModelFileError(
@@ -156,6 +142,16 @@ class Trainer:
                     hint="give the corpus that it was trained on",
                 )
             leaf[...] = ops.array(stored)
+
+    def _stored(self, state: TrainingState, kind: str) -> np.ndarray | None:
+        """Give a host copy of the weights of a kind, None where the state has none."""
+        parameters = self.model.parameters
+        if not any(name.startswith(f"{kind}/") for name in state.arrays):
+            return None
+        flat = np.zeros_like(self.model.ops.numpy(parameters.values))
+        for name, view in parameters.named(flat).items():
+            view[...] = state.arrays[f"{kind}/{name}"]
+        return flat
 
     @np.errstate(all="ignore")  # what is no finite number is told once, as an error
     def _step(self, batch: Any) -> float:
@@ -168,9 +164,10 @@ class Trainer:
         if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
             raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
         scale = config.clip / norm if config.clip and norm > config.clip else 1.0
-        done = numbers["step"] / self.total_steps if self.total_steps else 0.0
-        learning_rate = config.learning_rate * SCHEDULES[config.schedule](done, numbers["plateaus"])
-        self.optimizer.step(numbers["step"] + 1, learning_rate, scale)
+        if numbers["good_nats"] is None:  # of the first weights, before they are learned with
+            numbers["good_nats"] = loss / max(1, batch.count)
+        learning_rate = self._learning_rate()
+        self.optimizer.step(numbers["step"] - numbers["restarted"] + 1, learning_rate, scale)
         if self.train.carries:
             self._state = state
         numbers["step"] += 1
@@ -178,20 +175,48 @@ class Trainer:
         numbers["sum_tokens"] += batch.count
         return learning_rate
 
-    def _progress(self, tokens: int, learning_rate: float) -> Progress:
+    def _learning_rate(self) -> float:
+        numbers, config = self._numbers, self.config
+        done = numbers["step"] / self.total_steps if self.total_steps else 0.0
+        of_schedule = SCHEDULES[config.schedule](done, numbers["plateaus"])
+        return float(config.learning_rate * of_schedule * 0.5 ** numbers["halvings"])
+
+    def _go_back(self, divergence: DivergenceError) -> float:
+        """Take the good weights and half the learning rate, and give it; raise where that was done too often."""
+        numbers, model = self._numbers, self.model
+        model.parameters.values[...] = model.ops.array(self._good_values)
+        for memory in self.optimizer.memory.values():
+            memory[...] = 0
+        if self.train.carries:
+            self._state = model.zero_state(self.train.batch_size)
+        if numbers["setbacks"] == MOST_SETBACKS:
+            raise divergence
+        numbers["setbacks"] += 1
+        numbers["halvings"] += 1
+        numbers["restarted"] = numbers["step"]
+        numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
+        return self._learning_rate()
+
+    def _progress(self, tokens: int, learning_rate: float, setback: DivergenceError | None) -> Progress:
         numbers = self._numbers
         epoch = numbers["epoch"] + numbers["index"] / self.train.steps(numbers["epoch"])
         train_nats = numbers["sum_nats"] / max(1, numbers["sum_tokens"])
         valid_nats, is_best = None, False
-        is_evaluation = self._evaluation_due()
+        is_evaluation = setback is None and self._evaluation_due()
         if is_evaluation:
-            valid_nats, is_best = self._evaluate()
+            try:
+                valid_nats, is_best = self._evaluate()
+            except DivergenceError as divergence:
+                is_evaluation, setback, learning_rate = False, divergence, self._go_back(divergence)
+        if is_evaluation:
+            self._judge_good(train_nats if valid_nats is None else valid_nats, is_best=is_best)
             numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
             row = (self.step, epoch, train_nats, valid_nats, learning_rate)
             self.history.append(dict(zip(HISTORY_FIELDS, row, strict=True)))
         step = numbers["step"]
+        told = "" if setback is None else setback.message
         return Progress(
-            step, self.total_steps, epoch, train_nats, valid_nats, is_evaluation, is_best, learning_rate, tokens
+            step, self.total_steps, epoch, train_nats, valid_nats, is_evaluation, is_best, learning_rate, tokens, told
         )
 
     def _evaluation_due(self) -> bool:
@@ -220,6 +245,14 @@ class Trainer:
             numbers["waiting"] += 1
         return nats, is_best
 
+    def _judge_good(self, nats: float, *, is_best: bool) -> None:
+        """Take the weights for those to go back to, where their loss is lower."""
+        numbers = self._numbers
+        if numbers["good_nats"] is None or nats < numbers["good_nats"]:
+            numbers["good_nats"], numbers["setbacks"] = nats, 0
+            validated = is_best and self._best_values is not None
+            self._good_values = self._best_values if validated else self.model.ops.numpy(self.model.parameters.values)
+
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self._numbers["waiting"] >= self.config.patience
 
@@ -234,16 +267,16 @@ class Trainer:
         before = self.state()
         batches = itertools.chain.from_iterable(map(self.train.epoch, itertools.count()))
         for batch in itertools.islice(batches, 2):  # the first ones make the buffers
-            self._step(batch)
+            _measured(self._step, batch)
         started, steps = time.perf_counter(), 0
         while steps < 2 or time.perf_counter() - begin < min(_SPEED_SECONDS, 0.05 * seconds):
-            self._step(next(batches))
+            _measured(self._step, next(batches))
             steps += 1
         step = (time.perf_counter() - started) / steps
         evaluation = 0.0
         for _ in range(2 if self.valid is not None else 0):
             started = time.perf_counter()
-            self._evaluate()
+            _measured(self._evaluate)
             evaluation = time.perf_counter() - started
         self.restore(before)
         left = seconds - (time.perf_counter() - begin)
@@ -252,16 +285,13 @@ class Trainer:
         return max(1, fitting)
 
 
+def _measured(work: Callable[..., Any], *arguments: Any) -> None:
+    """Do what is measured: should the numbers explode, `run` will deal with it."""
+    with contextlib.suppress(DivergenceError):
+        work(*arguments)
+
+
 def _diverged(step: int, what: str) -> DivergenceError:
     return DivergenceError(
         f"training diverged at step {step}: {what}", hint="lower --lr or --clip; what was validated before is kept"
     )
-
-
-def _leaves(state: State) -> list[Any]:
-    """Give the arrays of a nested state, in order."""
-    return [leaf for part in state for leaf in (_leaves(part) if isinstance(part, tuple) else [part])]
-
-
-def _named(parameters: Any, flat: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    return [(name, np.ascontiguousarray(view)) for name, view in parameters.named(flat).items()]

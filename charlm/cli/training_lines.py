@@ -1,0 +1,46 @@
+"""What a training says: what it is about to do, and how it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charlm.cli import ui
+
+_UNITS = {"classify": "text", "music": "step"}
+
+
+def unit_of(task: str) -> str:
+    """Give what a loss of a task is a mean over."""
+    return _UNITS.get(task, "token")
+
+
+def describe(session: Any) -> int:
+    """Say what is about to be trained on what, and what memory that takes, in bytes; give these."""
+    from charlm.training import memory_needed
+
+    lm = session.language_model
+    config, vocabulary = lm.train, lm.tokenizer.vocabulary
+    unit = "steps" if lm.task == "music" else "tokens"
+    labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
+    needed = memory_needed(session.trainer)
+    ui.note(
+        f"{session.train.size:,} {unit} to learn from, {session.valid.size:,} held out, "
+        f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
+        f"about {needed / 1e6:,.0f} MB of memory"
+    )
+    if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
+        ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
+    if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):
+        ui.warn("nothing is held out: --patience and --schedule plateau have nothing to go by")
+    return needed
+
+
+def evaluation_line(progress: Any, rate: float, unit: str) -> str:
+    """Give the line that an evaluation is told in; rate: units learned from a second."""
+    valid = (
+        "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
+    )
+    return (
+        f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
+        f"train {progress.train_nats:.4f}{valid}  nats/{unit}  lr {progress.learning_rate:.2g}  {rate:,.0f} {unit}s/s"
+    )

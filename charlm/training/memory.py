@@ -1,0 +1,50 @@
+"""What a training will take of the memory, before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from charlm.nn.lanes import lanes_of_batch, shares_of
+from charlm.nn.workspace import Workspace
+from charlm.text.batches import Batch, Batches
+from charlm.training.trainer import Trainer
+
+
+def memory_needed(trainer: Trainer) -> int:
+    """Give the bytes of the arrays that a training has at the same time at most, the corpus left out.
+
+    They are the weights, their gradients for each process, the optimizer's memory, the best and the last good weights,
+    what saving makes of all that, and the buffers of a pass over a batch. A pass over one lane and one over two tell
+    how large these are, as every lane adds the same. The gradients are overwritten.
+    """
+    model = trainer.model
+    weights = int(model.parameters.values.nbytes)
+    kept = 1 + len(trainer.optimizer.memory) + 2
+
+    def learn(batch: Batch, ws: Workspace) -> None:
+        noise = 0 if model.config.dropout else None
+        model.loss_and_grads(batch, model.zero_state(batch.lanes), ws, noise=noise)
+
+    def judge(batch: Batch, ws: Workspace) -> None:
+        model.nats(batch, model.zero_state(batch.lanes), ws)
+
+    processes, buffers = _buffers(trainer, trainer.train, learn)
+    if trainer.valid is not None:
+        buffers += _buffers(trainer, trainer.valid, judge)[1]
+    return weights * (kept + processes + 2 * kept) + buffers
+
+
+def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> tuple[int, int]:
+    """Give how many processes share a batch, and the bytes of the buffers of all of them."""
+    model = trainer.model
+    batch = next(batches.epoch(0))
+
+    def of_lanes(count: int) -> int:
+        ws = model.workspace()
+        work(lanes_of_batch(batch, slice(0, count)), ws)
+        return ws.nbytes
+
+    processes = len(shares_of(batch.lanes, model.ops.processes, model.config.hidden_size))
+    one = of_lanes(1)
+    lane = of_lanes(2) - one if batch.lanes > 1 else one
+    return processes, processes * (one - lane) + batch.lanes * lane
