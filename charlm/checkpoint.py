@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm import __version__, container
 from charlm.backends import Backend, Shape
-from charlm.config import TASKS, ModelConfig, TextConfig, TrainConfig
+from charlm.config import TASKS, ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.container import Container
 from charlm.errors import CharlmError, ModelFileError
 from charlm.files import display_name
@@ -23,12 +23,16 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
 from charlm.text import Tokenizer, Vocabulary, make_splitter
-from charlm.text.codec import BINARY, Codec
+from charlm.text.codec import BINARY, SPECIAL, Codec
+from charlm.text.pieces import HIGHEST_KEY
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
 FORMAT_VERSION = 1
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
 _TYPES = {"float32": "F32", "float64": "F64"}
+_LARGEST: dict[type, float] = {int: 1 << 53, float: 1e300}  # numbers whose sums and quotients are numbers, too
+_KEYS = frozenset(map(str, range(HIGHEST_KEY + 1)))  # the tokens of music
+_LONGEST_NAME = 80  # characters of what is quoted
 
 
 @dataclass(frozen=True)
@@ -78,16 +82,20 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         codec = _codec(header, text)
         if header["task"] != config.task:
             raise ValueError(f"its task is {header['task']} and {config.task}")
+        _check_task(config, text)
         is_model = {"model": True, "checkpoint": False}[header["kind"]]
         history = _checked_history(header["history"])
         if not is_model:
-            check_numbers(header["training"])
-            _checked_history(header["training"]["history"])
-            corpus = str(header["corpus"])
+            _check_training(header["training"])
+            corpus = header["corpus"]
+            if not isinstance(corpus, str):
+                raise ValueError("its corpus is no checksum")
     except (CharlmError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise file.damaged(f"its header does not hold: {error}") from error
     if config.task == "tag" and config.labels == 1 and codec.labels != BINARY:
         raise file.damaged(f"its tags are {codec.labels}, not {BINARY}")
+    if config.task == "music" and not _KEYS.issuperset(codec.tokenizer.vocabulary.tokens[SPECIAL:]):
+        raise file.damaged("its vocabulary has what is no key of music")
     for name, size in codec.sizes(config.task).items():
         if getattr(config, name) != size:
             what = {"vocabulary_size": "tokens in a vocabulary", "labels": "labels in a network"}.get(name, name)
@@ -133,18 +141,28 @@ def _names(codec: Codec) -> dict[str, list[str]]:
 def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
     """Make the codec that a header describes; raises ValueError or KeyError where it describes none."""
     splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
-    names = {key: header.get(key, []) for key in ("labels", "target_vocabulary")}
-    if not all(isinstance(listed, list) for listed in names.values()):
-        raise ValueError("its labels are no list")
+    names = {
+        "vocabulary": header["vocabulary"],
+        **{key: header.get(key, []) for key in ("labels", "target_vocabulary")},
+    }
+    if strange := next((key for key, listed in names.items() if not isinstance(listed, list)), None):
+        raise ValueError(f"its {strange} is no list")
     labels = tuple(names["labels"])
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("its labels are no different names")
     target = tuple(names["target_vocabulary"])
     return Codec(
-        Tokenizer(splitter, Vocabulary(tuple(header["vocabulary"]))),
+        Tokenizer(splitter, Vocabulary(tuple(names["vocabulary"]))),
         labels,
         Tokenizer(splitter, Vocabulary(target)) if target else None,
     )
+
+
+def _check_task(config: ModelConfig, text: TextConfig) -> None:
+    """Raise UsageError or ValueError where a text, or names, are those of another task than the network's."""
+    check_text(config.task, text, conditioned=config.task in ("lm", "music") and config.labels > 0)
+    if (config.target_size and config.task != "translate") or (config.labels and config.task in ("cloze", "translate")):
+        raise ValueError(f"the task {config.task} has no use for its names")
 
 
 def _check_version(file: Container) -> None:
@@ -153,6 +171,7 @@ def _check_version(file: Container) -> None:
         raise file.damaged(f"its format version is {version!r}")
     if version > FORMAT_VERSION or task not in TASKS:
         newer = f"format version {version}" if version > FORMAT_VERSION else f"task {task!r}"
+        newer = newer if len(newer) <= _LONGEST_NAME else f"{newer[:_LONGEST_NAME]}..."
         raise ModelFileError(f"{newer} is newer than this charlm, {display_name(file.path)}", hint="upgrade charlm-rnn")
 
 
@@ -161,9 +180,24 @@ def _checked_history(history: Any) -> list[dict[str, Any]]:
     for row in history if isinstance(history, list) else [None]:
         if not isinstance(row, dict) or set(row) != set(HISTORY_FIELDS):
             raise ValueError("the history is no list of records")
-        if not all(isinstance(v, int | float) or (v is None and k == "valid_nats") for k, v in row.items()):
+        if not all(_is_number(v) or (v is None and k == "valid_nats") for k, v in row.items()):
             raise ValueError("the history holds what is no number")
     return list(history)
+
+
+def _check_training(training: Any) -> None:
+    """Raise ValueError where a training cannot go on from these numbers."""
+    check_numbers(training)
+    _checked_history(training["history"])
+    if not all(value is None or _is_number(value) for key, value in training.items() if key != "history"):
+        raise ValueError("the training state holds a number that is too large")
+    if training.get("restarted", 0) > training["step"]:
+        raise ValueError("the training state has a later step behind it")
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value can be reckoned with: JSON has whole numbers without end."""
+    return type(value) in _LARGEST and abs(value) <= _LARGEST[type(value)]
 
 
 def _of_training(

@@ -20,6 +20,7 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "plateau")
 
 LARGEST_SIZE = 1 << 20  # of any one dimension: a larger number is a slip of the keyboard or a damaged file
+MOST_LAYERS = 100
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -112,8 +113,11 @@ class ModelConfig(Record):
         _one_of("--reset", self.reset, RESETS)
         _one_of("--dtype", self.dtype, DTYPES)
         _whole("--hidden-size", self.hidden_size, 1)
-        _whole("--num-layers", self.num_layers, 1, 100)
+        _whole("--num-layers", self.num_layers, 1, MOST_LAYERS)
         _whole("--embedding-size", self.embedding_size, 0)
+        if not isinstance(self.dense, tuple | list):
+            raise UsageError(f"--dense is {self.dense!r}", hint="give the number of units of each dense layer")
+        _whole("the number of --dense layers", len(self.dense), 0, MOST_LAYERS)
         for size in self.dense:
             _whole("--dense", size, 1)
         _number("--dropout", self.dropout, 0.0, 0.95)
@@ -191,10 +195,25 @@ class TrainConfig(Record):
             _number("--minutes", self.minutes, 0.0, 1e6, open_low=True)
         _one_of("--optimizer", self.optimizer, OPTIMIZERS)
         _one_of("--schedule", self.schedule, SCHEDULES)
+        if not isinstance(self.valid, str | None):
+            raise UsageError(f"--valid is {self.valid!r}", hint="name a file")
         _number("--lr", self.learning_rate, 0.0, 1e9, open_low=True)
         _number("--clip", self.clip, 0.0, 1e9)
         _number("--valid-fraction", self.valid_fraction, 0.0, 0.9)
         _whole("--seed", self.seed, 0, (1 << 63) - 1)
+
+
+def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> None:
+    """Raise UsageError for a text's configuration that does not fit the task."""
+    if text.unit == "stream" and (task != "lm" or conditioned):
+        what = "--condition" if conditioned else f"--task {task}"
+        raise UsageError(f"{what} with --unit stream", hint="its records are sequences of their own: leave it out")
+    if task in ("tag", "music") and text.level == "char":
+        raise UsageError(
+            f"--task {task} with --level char", hint="its corpus says itself what a token is: leave it out"
+        )
+    if conditioned and task not in ("lm", "music"):
+        raise UsageError(f"--condition with --task {task}", hint="it is an option of --task lm and --task music")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import Checkpoint
-from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
@@ -40,19 +40,6 @@ def text_defaults(task: str) -> dict[str, str]:
     """Give the fields of `TextConfig` whose default is another one for this task."""
     apart = {"level": "word", "split": "whitespace"}
     return {"tag": apart, "music": apart, "translate": {"level": "word"}}.get(task, {})
-
-
-def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> None:
-    """Raise UsageError for a text's configuration that does not fit the task."""
-    if text.unit == "stream" and (task != "lm" or conditioned):
-        what = "--condition" if conditioned else f"--task {task}"
-        raise UsageError(f"{what} with --unit stream", hint="its records are sequences of their own: leave it out")
-    if task in ("tag", "music") and text.level == "char":
-        raise UsageError(
-            f"--task {task} with --level char", hint="its corpus says itself what a token is: leave it out"
-        )
-    if conditioned and task not in ("lm", "music"):
-        raise UsageError(f"--condition with --task {task}", hint="it is an option of --task lm and --task music")
 
 
 def check_network(network: dict[str, Any]) -> None:

@@ -102,8 +102,8 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     run = TrainingRun(context, corpus, output, valid)
-    run.check_output(force=force, resume=resume)
     with run.alone():
+        run.check_output(force=force, resume=resume)
         if resume:
             run.resume(device)
         else:

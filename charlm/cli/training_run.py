@@ -46,9 +46,8 @@ class TrainingRun:
         self.signal = 0
 
     def check_output(self, *, force: bool, resume: bool) -> None:
-        """Refuse, before any work, what would be lost or could not be written."""
+        """Refuse, before any work, what would be lost."""
         from charlm.errors import ModelFileError, UsageError
-        from charlm.files import check_writable
 
         if resume and "init_from" in self.given:
             raise UsageError("--init-from with --resume", hint="leave one out: the checkpoint has its own weights")
@@ -58,13 +57,14 @@ class TrainingRun:
             if path.exists() and not (force or resume):
                 on = ", --resume continues it" if self.checkpoint_path.exists() else ""
                 raise UsageError(f"output exists, {path}", hint=f"--force overwrites it{on}, -o names another")
-        check_writable(self.model_path)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep the output to this run, and remove what runs that were killed have left beside it."""
+        """Keep the output, which has to be writable, to this run, and sweep what runs that were killed have left."""
+        from charlm.files import check_writable
         from charlm.locks import held, sweep
 
+        check_writable(self.model_path)
         with held(self.model_path):
             for path in (self.model_path, self.checkpoint_path):
                 sweep(path)

@@ -94,6 +94,7 @@ class Model:
         if others:
             self.ops.each(of_part, self.ops.blocks(own.size))
 
+    @np.errstate(over="ignore", invalid="ignore")  # weights may have exploded: what is no number is told
     def nats(
         self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
     ) -> tuple[np.ndarray, State]:
@@ -145,6 +146,7 @@ class Model:
         results, states = zip(*answers, strict=True)
         return list(results), list(states)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
         y, state = self.body.forward(inputs, state, ws)
@@ -154,6 +156,7 @@ class Model:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
 
+    @np.errstate(over="ignore", invalid="ignore")
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
         y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)

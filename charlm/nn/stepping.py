@@ -96,6 +96,7 @@ class Stepper:
         """Go on from a state of one sequence; it is copied."""
         self._body.load(state)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def next_log_probs(self, token_id: int) -> np.ndarray:
         """Read a token and give ln P of every next one, `[V]`."""
         self._token[0] = token_id

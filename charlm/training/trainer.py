@@ -127,6 +127,9 @@ class Trainer:
         self.total_steps = numbers.pop("total_steps")
         self.history[:] = numbers.pop("history")
         self._numbers.update(numbers)
+        if self._numbers["index"] >= max(1, self.train.steps(self._numbers["epoch"])):
+            hint = "give the corpus that it was trained on"
+            raise ModelFileError("the checkpoint lies beyond the end of its epoch", hint=hint)
         for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
             for name, view in parameters.named(flat).items():
                 view[...] = ops.array(state.arrays[f"{kind}/{name}"])

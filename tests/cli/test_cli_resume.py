@@ -167,6 +167,18 @@ def test_more_steps_may_be_asked_for(charlm, corpus, tmp_path):
     assert "step 5/" not in result.err
 
 
+def test_fewer_steps_than_are_done_change_nothing(charlm, corpus, tmp_path):
+    model = tmp_path / "m.safetensors"
+    charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 8).succeeded()
+    before = files_of(tmp_path)
+    result = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 3).succeeded()
+    assert "nothing is left to do: 8 steps are done, and 3 were asked for" in result.err
+    assert files_of(tmp_path) == before
+    model.unlink()
+    charlm("train", corpus, "-o", model, "--resume").succeeded()
+    assert files_of(tmp_path) == before
+
+
 def test_the_same_flags_may_be_repeated(charlm, corpus, tmp_path):
     flags = (*SMALL, "--lr", 0.01, "--dense", 3, "--dense", 4, "--unit", "stream")
     charlm("train", corpus, "-o", tmp_path / "m", *flags, "--max-steps", 5).succeeded()

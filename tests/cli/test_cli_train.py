@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from charlm.training.trainer import MOST_SETBACKS
 from tests.cli.shell import files_of, run
 
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--max-steps", 4, "--batch-size", 4, "--seq-length", 8)
@@ -361,12 +362,13 @@ def test_what_does_not_fit_into_memory(charlm, corpus, model):
 
 
 def test_training_that_leaves_the_finite_numbers(charlm, corpus, model):
-    flags = ("--optimizer", "sgd", "--lr", 1e9, "--clip", 0, "--cell", "rnn", "--activation", "relu")
-    flags += ("--schedule", "constant", "--max-steps", 100)
+    flags = ("--optimizer", "sgd", "--lr", 1e9, "--clip", 0, "--cell", "gru")
+    flags += ("--schedule", "constant", "--max-steps", 100_000)
     run("train", corpus, "-o", model, *TINY, "--seed", 1).succeeded()
     before = model.read_bytes()
     result = run("train", corpus, "-o", model, *TINY, *flags, "--seed", 1, "--force").failed(5, "--lr")
     assert "step 2" in result.err
+    assert result.err.count("going on from the weights before, at half the learning rate") == MOST_SETBACKS
     assert model.read_bytes() == before, "nothing was validated that could take its place"
 
 

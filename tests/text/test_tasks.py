@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError, UsageError
 from charlm.nn.heads import Sigmoid
-from charlm.session import check_text, prepare, text_defaults
+from charlm.session import prepare, text_defaults
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, split_lines
 from charlm.text.batches import NO_TARGET
 from charlm.text.codec import BINARY
