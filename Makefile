@@ -8,23 +8,29 @@ DEMO   := .demo
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults check bench experiments corpora readme clean
+.PHONY: help install demo test test-faults check audit bench experiments corpora readme wheel constraints clean
+
+# The very releases of constraints.txt, or, where these are not to be had, others within the bounds of pyproject.toml.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+define install
+$(PIP) --constraint constraints.txt --editable '$(1)' || \
+  { echo 'not all releases of constraints.txt are to be had here: taking others within bounds' >&2; \
+    $(PIP) --editable '$(1)'; }
+touch $@
+endef
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	$(call install,.)
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+	$(call install,.[dev])
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	touch $@
+	$(call install,.[bench])
 
 install: $(VENV)/.installed  ## make .venv with charlm in it
 
@@ -51,7 +57,11 @@ check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check charlm
 	$(BIN)/mypy
+	$(MAKE) audit
 	$(MAKE) test
+
+audit: $(VENV)/.dev  ## look for known vulnerabilities in what charlm needs, where the network allows
+	$(BIN)/python -m tests.audit
 
 bench: $(VENV)/.bench  ## measure the speed beside PyTorch's
 	$(UNPINNED) $(BIN)/python -m tests.benchmarks.speed
@@ -67,6 +77,14 @@ corpora: $(VENV)/.installed  ## write our corpora but dinosaurs.txt anew, bit fo
 
 readme: $(VENV)/.dev  ## bring the README's --help blocks and the output of its examples up to date
 	$(BIN)/python -m tests.readme --examples
+
+wheel:  ## build the wheel into dist/; the same bytes from the same commit
+	rm -rf build
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build
+
+constraints: $(VENV)/.dev  ## write constraints.txt anew, from what is installed
+	$(BIN)/python -m tests.constraints
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) $(DEMO) .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

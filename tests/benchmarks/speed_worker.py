@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ _SMALL = (
 )
 
 
-def charlm_step(case: Case, threads: int, folder: Path) -> tuple[Step, list[str]]:
-    """Give the work of a case by charlm, and the command that it is, of a whole process."""
+def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tuple[Step, list[str]]:
+    """Give the work of a case by charlm, and the command that it is, of a whole process.
+
+    stack: what keeps the number of threads while the work is done
+    """
     from dataclasses import replace
 
     from charlm import benchmark
@@ -42,7 +46,7 @@ def charlm_step(case: Case, threads: int, folder: Path) -> tuple[Step, list[str]
     work = benchmark.synthetic_workload(
         network, "word" if case.embedding else "char", config, vocabulary_size=case.vocabulary
     )
-    work.language_model.model.ops.threads(threads).__enter__()  # to the end of the process
+    stack.enter_context(work.language_model.model.ops.threads(threads))
     if case.kind == "train":
         return benchmark.training(work)[0], []
     if case.kind == "generate":
@@ -117,9 +121,9 @@ def main() -> None:
         form, tried = fastest_form(case, threads, float(sys.argv[4]))
         print(json.dumps({"form": form, "tried": tried}))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if task == "charlm":
-            step, command = charlm_step(case, threads, Path(folder))
+            step, command = charlm_step(case, threads, Path(folder), stack)
         else:
             step, command = torch_step(case, json.loads(sys.argv[4]), Path(folder))
         serve(step, command, case.kind)
