@@ -79,8 +79,9 @@ readme: $(VENV)/.dev  ## bring the README's --help blocks and the output of its 
 	$(BIN)/python -m tests.readme --examples
 
 wheel:  ## build the wheel into dist/; the same bytes from the same commit
-	rm -rf build
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build && mkdir -p build/source
+	umask 022 && git archive HEAD | tar -x --no-same-permissions -C build/source && cd build/source && \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir ../../dist .
 	rm -rf build
 
 constraints: $(VENV)/.dev  ## write constraints.txt anew, from what is installed
