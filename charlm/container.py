@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, UsageError
 from charlm.files import display_name, write_atomically
 
 _FOREIGN_STARTS = {
@@ -42,12 +42,17 @@ def checksum(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str
 
 
 def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file, atomically; raises ResourceError where it cannot be."""
+    """Write a file, atomically; raises ResourceError where it cannot be, UsageError where no file could hold it."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # else its bytes are wrong
     signed = {**header, "sha256": checksum(header, contiguous)}
-    write_atomically(path, save(contiguous, metadata={_KEY: json.dumps(signed, allow_nan=False)}))
+    try:
+        data = save(contiguous, metadata={_KEY: json.dumps(signed, allow_nan=False)})
+    except SafetensorError as error:
+        raise UsageError(f"too much for a file ({error}), {display_name(path)}", hint="try --vocab-size") from error
+    write_atomically(path, data)
 
 
 class Container:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from charlm.errors import ModelFileError
 from charlm.evaluation import perplexity
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
@@ -162,24 +163,21 @@ class Scorer:
         """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""
         model = self.language_model.model
         longest = max(len(line) for line in lines)
-        targets = np.full((longest, len(lines)), NO_TARGET, np.int32)
-        inputs = np.full_like(targets, NOTHING)
-        for column, line in enumerate(lines):
-            targets[: len(line), column] = line
-            inputs[1 : len(line), column] = line[:-1]
-        state = model.zero_state(len(lines))
-        inputs[0] = first
-        if self.carry_state:
-            state = self._carried
-        parts = [np.empty((0, len(lines)))]
-        for start in range(0, longest, _STEPS):
-            part = slice(start, start + _STEPS)
-            nats, state = model.nats(Batch(inputs[part], targets[part]), state, self._workspace)
-            parts.append(nats)
+        state = self._carried if self.carry_state else model.zero_state(len(lines))
+        nats = np.empty((longest, len(lines)))
+        before = first
+        for start in range(0, longest, _STEPS):  # of a line that is long, no more is kept than its ids and its nats
+            steps = min(_STEPS, longest - start)
+            targets = np.full((steps, len(lines)), NO_TARGET, np.int32)
+            for column, line in enumerate(lines):
+                part = line[start : start + steps]
+                targets[: len(part), column] = part
+            inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET is NOTHING
+            nats[start : start + steps], state = model.nats(Batch(inputs, targets), state, self._workspace)
+            before = targets[-1]
         if self.carry_state:
             self._carried = state
             self._before = EOS_ID
-        nats = np.concatenate(parts)
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 
     def _score(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
@@ -192,5 +190,9 @@ class Scorer:
                 TokenScore(surface[at] if at < len(surface) else vocabulary.token_of(int(i)), float(n), bool(u), int(i))
                 for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
             ]
+        if np.isnan(nats).any():
+            raise ModelFileError(
+                "the model's probabilities are no numbers", hint="its training diverged: train it again"
+            )
         of_unknown = float(nats[unknown].sum())
         return Score(line, float(nats.sum()), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)

@@ -9,7 +9,7 @@ from typing import Any
 from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
-from charlm.errors import CorpusError, UsageError
+from charlm.errors import CorpusError
 from charlm.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build

@@ -8,8 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import charlm
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig
+from charlm.errors import ModelFileError
 from charlm.nn.build import build
 from charlm.scoring import Score, Scorer
 from charlm.text import EOS_ID, NOTHING, UNK_ID
@@ -302,3 +304,13 @@ def test_memory_does_not_grow_with_the_number_of_lines():
 
     peak_of(500)
     assert peak_of(5000) < 1.3 * peak_of(500) + 50_000
+
+
+def test_weights_that_have_exploded_are_told():
+    """Finite, and large enough for sums of their products to be none: no warning, no NaN among the results."""
+    model = charlm.train(["abab", "bbaa"] * 8, hidden_size=4, num_layers=1, max_steps=2, batch_size=2, seed=1)
+    values = model.model.parameters.values
+    values[...] = 3e38
+    values[::2] *= -1
+    with pytest.raises(ModelFileError, match="no numbers"):
+        list(charlm.score(model, ["ab", "ba"]))

@@ -6,25 +6,28 @@ import errno
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING
 
-import typer
-
-from charlm import __version__
-from charlm.cli import ui
-from charlm.cli.options import Command
+from charlm.cli import signals, ui
 from charlm.errors import CharlmError, ResourceError
+
+if TYPE_CHECKING:  # Typer is imported only when signals are taken: that takes most of the start
+    import typer
 
 # In the order of the help; each is a function of its own name in a module of that name.
 COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench")
 _COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)  # what writing a help text may raise
 
 
 def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Make the command with these subcommands: reading the options of one takes as long as Python takes to start."""
+    import typer
+
+    from charlm.cli.options import Command, charlm
+
     app = typer.Typer(
         name="charlm",
         invoke_without_command=True,
@@ -48,39 +51,17 @@ def _named(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[:1] if arguments[0] in COMMANDS else COMMANDS
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"charlm {__version__}\n")
-        raise typer.Exit
-
-
-def charlm(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Train recurrent language models, generate from them, and score text with them.
-
-    \b
-    charlm train names.txt -o names.safetensors         learn from a text file
-    charlm generate names.safetensors -n 10             draw ten new lines
-    charlm score names.safetensors names.txt            the probability of each line
-    """
-    if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code, which `cli.md` lists."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _begin()
     try:
+        from typer.main import get_command
+
         given = list(sys.argv[1:] if arguments is None else arguments)
-        command = typer.main.get_command(make_app(_named(given)))
-        code = command.main(args=given, prog_name="charlm", standalone_mode=False)
-        _flush()
+        code = get_command(make_app(_named(given))).main(args=given, prog_name="charlm", standalone_mode=False)
+        ui.finish()
         return code if isinstance(code, int) else 0
-    except (ui.ClosedPipe, BrokenPipeError):
+    except (signals.ClosedPipe, BrokenPipeError):
         ui.silence(1)
         return 0
     except SystemExit as end:
@@ -92,15 +73,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ui.silence(1)
         return 128 + signal.SIGINT
     except Exception as error:
-        if ui.settings.debug:
-            traceback.print_exc()
+        if signals.state.received:  # what it raised has become something else, e.g. an import that failed
+            return 128 + signals.state.received
         return _report(error)
+
+
+def _begin() -> None:
+    """Make the standard streams safe, and have signals end the process from now on.
+
+    A stream that the shell closed would lend its number to the first file that is opened, and what is meant for a
+    person would land there. So its number is taken by a file that refuses to be written, or to be read.
+    """
+    vars(signals.state).update(vars(signals.State()))
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the smallest number that is free
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    signals.at_signals(signals.take_signal)
 
 
 def _report(error: Exception) -> int:
     """Say in two lines what went wrong and what to do; give the exit code."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        error = ResourceError(f"cannot write, standard output: {error.strerror}", hint="make room, or write elsewhere")
+    if ui.settings.debug and sys.stderr is not None:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in _OF_OUTPUT:
+        error = ui.unwritable(error)
+        ui.silence(1)
+    try:
+        ui.finish()  # the lines before the mistake
+    except (signals.ClosedPipe, ResourceError, OSError):
         ui.silence(1)
     if isinstance(error, MemoryError):
         error = ResourceError("out of memory", hint="try a smaller --batch-size, --seq-length or --hidden-size")
@@ -113,12 +119,3 @@ def _report(error: Exception) -> int:
         return 2
     ui.error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug and report what it prints")
     return 1
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()

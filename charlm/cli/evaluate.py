@@ -34,10 +34,10 @@ def evaluate(
 
     if beam > 1 and language_model.task != "translate":
         raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
+    output = ui.Output()
     with language_model.model.ops.threads(threads):
         record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam)
     rows = record.pop("by_source_length", []) if format != "jsonl" else []
-    output = ui.Output()
     ui.write_records([record], format, output)
     if rows and format == "text":
         for row in rows:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import signals, ui
 from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model
 
 _MIDI_MARK = b"MThd"  # that a MIDI file begins with: nothing else is overwritten
@@ -121,7 +121,8 @@ def _pieces(
                 yield space + step
                 space = " "
             if midi is not None:
-                write_midi(midi, drawn.steps)
+                with signals.undisturbed():
+                    write_midi(midi, drawn.steps)
 
         def record(drawn: Piece = drawn) -> dict[str, Any]:
             known = {"text": drawn.text, "tokens": drawn.text.split(), "log10p": drawn.log_prob / math.log(10.0)}
@@ -144,7 +145,8 @@ def _refuse_of_music(
             raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
         if str(midi) == "-" or (midi.is_file() and not midi.read_bytes().startswith(_MIDI_MARK)):
             raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
-        check_writable(midi)
+        with signals.undisturbed():
+            check_writable(midi)
 
 
 def _read_prompt() -> str:

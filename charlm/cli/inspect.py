@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import signals, ui
 from charlm.cli.options import Command, input_lines, open_model
 
 PICTURES = (".svg", ".png")
@@ -79,7 +79,8 @@ def inspect(
             from charlm.cli import pictures
 
             histories = [one.history for one in opened.values()]
-            pictures.losses(dict(zip(_short(opened), histories, strict=True)), picture)
+            with signals.undisturbed():
+                pictures.losses(dict(zip(_short(opened), histories, strict=True)), picture)
     output.close()
 
 
@@ -89,7 +90,8 @@ def _check_picture(path: Path) -> None:
 
     if path.suffix.lower() not in PICTURES:
         raise UsageError(f"--plot {path}", hint="name a picture that ends in .svg or .png, or nothing")
-    check_writable(path)
+    with signals.undisturbed():
+        check_writable(path)
 
 
 def _short(names: Iterable[str]) -> list[str]:
@@ -148,7 +150,8 @@ def _gradients(
     if plot not in (None, "-"):
         from charlm.cli import pictures
 
-        pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
+        with signals.undisturbed():
+            pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
 
 
 def _record(language_model: Any) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The options that several commands share, and the three that all have."""
+"""The options that several commands share, the three that all have, and those of the command itself."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from charlm import __version__
 from charlm.cli import ui
 
 
@@ -37,6 +39,29 @@ def _switch(names: list[str], name: str, help_text: str) -> TyperOption:
     return TyperOption(
         param_decls=[name, *names], is_flag=True, default=False, expose_value=False, callback=take, help=help_text
     )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"charlm {__version__}\n")
+        raise typer.Exit
+
+
+def charlm(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train recurrent language models, generate from them, and score text with them.
+
+    \b
+    charlm train names.txt -o names.safetensors         learn from a text file
+    charlm generate names.safetensors -n 10             draw ten new lines
+    charlm score names.safetensors names.txt            the probability of each line
+    """
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False)]
@@ -93,8 +118,6 @@ def _is_text(line: str) -> bool:
 
 def input_lines(files: list[str] | None) -> Any:
     """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
-    import sys
-
     from charlm.text import read_lines
 
     paths = files or ["-"]

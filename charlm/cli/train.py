@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from charlm.cli import signals
 from charlm.cli.options import (
     CorpusArgument,
     Device,
@@ -102,6 +103,7 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     run = TrainingRun(context, corpus, output, valid)
+    signals.state.raises = True  # at signals: from here on there are files to be removed
     with run.alone():
         run.check_output(force=force, resume=resume)
         if resume:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import shlex
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, open_model
 from charlm.cli.training_lines import describe, evaluation_line, unit_of
 
@@ -184,8 +183,8 @@ class TrainingRun:
         config = trainer.config
         if config.minutes is not None:
             ui.note(f"{config.minutes:g} minutes are {total:,} steps here; repeat this run with --max-steps {total}")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take_signal)
+        signals.at_signals(self._take_signal)
+        self.signal = self.signal or signals.state.received
         if trainer.step >= total:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
             if not self.model_path.exists():
@@ -241,9 +240,9 @@ class TrainingRun:
         finally:
             bar.close()
 
-    def _take_signal(self, number: int, _frame: Any) -> None:
+    def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:
-            raise KeyboardInterrupt
+            signals.take_signal(number, frame)  # which ends it at once
         self.signal = number
 
     def save(self, *, model: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import math
 import os
 import sys
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from charlm.cli import signals
 from charlm.errors import ResourceError
 
-
-class ClosedPipe(Exception):
-    """The reader of standard output has gone; there is nothing to say and nothing to mend."""
+_ATOMIC_BYTES = 4096  # that a pipe takes all or none of, so that lines in them are whole wherever a signal strikes
+_LONGEST_HELD = 1 << 16  # bytes of a line that has no end yet
 
 
 @dataclass
@@ -84,42 +84,98 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 class Output:
-    """Standard output, as bytes: text goes out as it came in, also where it was no UTF-8.
+    """Standard output, as bytes: text goes out as it came in, also where it was no UTF-8, and by whole lines.
 
     unbuffered: hand over each piece as it is written; so it is at a terminal, where control characters are escaped
     """
 
     def __init__(self, *, unbuffered: bool = False) -> None:
-        if sys.stdout is None:
-            raise ResourceError("standard output is closed", hint="let it go somewhere: > FILE, or | COMMAND")
         self._terminal = is_terminal(sys.stdout)
         self._flushes = unbuffered or self._terminal
+        self._descriptor = sys.stdout.fileno()
+        self._held = bytearray()
+        try:
+            os.write(self._descriptor, b"")
+        except OSError as error:  # before any work is done
+            raise unwritable(error) from error
+        signals.state.output = self
 
     def write(self, text: str) -> None:
-        """Write text as it is."""
+        """Write text as it is; raises ResourceError where that cannot be done, ClosedPipe where nobody reads."""
         if self._terminal:
             text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+        signals.state.undisturbed += 1
         try:
-            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+            self._held += _encoded(text)
             if self._flushes:
-                sys.stdout.buffer.flush()
-        except BrokenPipeError as error:
-            raise ClosedPipe from error
+                self._hand_over(len(self._held))
+            elif len(self._held) >= _ATOMIC_BYTES:
+                whole = self._held.rfind(b"\n") + 1
+                self._hand_over(whole if len(self._held) < _LONGEST_HELD else len(self._held))
+        finally:
+            signals.state.undisturbed -= 1
+        if signals.state.received:
+            signals.end_if_due()
 
     def line(self, text: str) -> None:
         """Write a line."""
         self.write(text + "\n")
 
+    def finish_lines(self) -> None:
+        """Hand over the lines that are finished."""
+        self._hand_over(self._held.rfind(b"\n") + 1)
+
     def close(self) -> None:
-        """Hand over what is left; raises OSError where it cannot be."""
-        try:
-            sys.stdout.buffer.flush()
-        except BrokenPipeError as error:
-            raise ClosedPipe from error
+        """Hand over what is left; raises as `write` does."""
+        with signals.undisturbed():
+            self._hand_over(len(self._held))
+
+    def _hand_over(self, count: int) -> None:
+        """Write the first `count` bytes of what is held, as many lines at a time as a pipe takes whole."""
+        while count:
+            size = min(count, _ATOMIC_BYTES)
+            size = self._held.rfind(b"\n", 0, size) + 1 or size
+            try:
+                written = os.write(self._descriptor, self._held[:size])
+            except BlockingIOError:
+                import select
+
+                select.select([], [self._descriptor], [])
+                continue
+            except OSError as error:
+                self._held.clear()
+                raise unwritable(error) from error
+            del self._held[:written]
+            count -= written
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, which a vocabulary may hold and no text has
+        return text.encode("utf-8", "backslashreplace")
+
+
+def finish() -> None:
+    """Hand over what the commands have written and not closed, because of a mistake further on, and help texts."""
+    if signals.state.output is not None:
+        signals.state.output.close()
+    sys.stdout.flush()
+
+
+def unwritable(error: OSError) -> Exception:
+    """Give the exception for what standard output answered."""
+    if isinstance(error, BrokenPipeError | ConnectionResetError):
+        return signals.ClosedPipe()
+    if error.errno == errno.EBADF:
+        return ResourceError("standard output is closed", hint="let it go somewhere: > FILE, or | COMMAND")
+    return ResourceError(f"cannot write, standard output: {error.strerror}", hint="make room, or write elsewhere")
 
 
 def strict_json(record: Mapping[str, Any]) -> str:
     """Write a record as one line of JSON; numbers that are none become null."""
+    import json
+
     finite = {key: _finite(value) for key, value in record.items()}
     text = json.dumps(finite, ensure_ascii=False, allow_nan=False)
     try:

@@ -33,10 +33,10 @@ def vocab(
     from charlm.text.encoder import count_tokens
     from charlm.text.learning import coverage_of
 
+    output = ui.Output()
     splitter = make_splitter(level, split, lowercase=lowercase)
     counts = count_tokens(read_lines(corpus), splitter)
     vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
-    output = ui.Output()
     if coverage:
         record = coverage_of(count_tokens(read_lines(coverage), splitter), vocabulary)
         ui.write_records([record], format, output)

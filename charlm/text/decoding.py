@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from charlm.text.digests import Digest
-from charlm.text.opening import binary, not_utf8, open_text, reading, without_mark
+from charlm.text.opening import (
+    LONGEST_LINE,
+    binary,
+    check_length,
+    length_of,
+    not_utf8,
+    open_text,
+    reading,
+    too_long,
+    without_mark,
+)
 
 Errors = Literal["strict", "keep"]
 
@@ -45,30 +56,47 @@ class Block:
 
 def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, digest: Digest | None) -> Iterator[str]:
     """Yield the lines of an open file, each as soon as it has arrived, as `read_lines` does."""
+    check = partial(check_length, file, length_of(file), path)
+    number, offset = 1, 0
     arriving = _raw_lines(file, path)
     for first in arriving:
         begin = without_mark(first, path)
         # A file of nothing but the mark has no line.
         if begin:
-            yield from _decoded(chain([begin], arriving), path, errors, digest, 1, len(first) - len(begin))
+            lines = chain([begin], arriving)
+            number, offset = yield from _decoded(lines, path, errors, digest, 1, len(first) - len(begin), check)
+    check(number, offset)
 
 
 def _raw_lines(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[bytes]:
     with reading(path):
         # Binary files split at b"\n" alone, and hand over a line without waiting for a full buffer.
-        yield from file
+        yield from iter(partial(file.readline, LONGEST_LINE + 1), b"")
 
 
 def _decoded(
-    arriving: Iterable[bytes], path: str, errors: Errors, digest: Digest | None, number: int, offset: int
-) -> Iterator[str]:
-    """Yield lines as text; number, offset: of the first of them in its file."""
+    arriving: Iterable[bytes],
+    path: str,
+    errors: Errors,
+    digest: Digest | None,
+    number: int,
+    offset: int,
+    check: Callable[[int, int], None] = lambda number, offset: None,
+) -> Generator[str, None, tuple[int, int]]:
+    """Yield lines as text; give the number and the offset in the file of what would follow them.
+
+    number, offset: of the first of them; check: called with those of a line without an end, before it is yielded
+    """
     strict = errors == "strict"
     handler = "strict" if strict else "surrogateescape"
     for data in arriving:
         line = data
         if data[-1:] == b"\n":
             line = data[:-2] if data[-2:] == b"\r\n" else data[:-1]
+        elif len(data) > LONGEST_LINE:
+            raise too_long(path, number, offset)
+        else:
+            check(number, offset)
         try:
             text = line.decode("utf-8", handler)
         except UnicodeDecodeError as error:
@@ -83,29 +111,38 @@ def _decoded(
         if digest is not None:
             digest.update(line + b"\n")
         yield text
+    return number, offset
 
 
 def file_blocks(path: str) -> Iterator[Block]:
     """Yield the lines of a file, many at once; raises CorpusError where it cannot be read."""
     with open_text(path) as file:
         number, offset = 1, 0
+        check = partial(check_length, file, length_of(file), path)
         for arrived, is_cut in _cut(file, path):
             raw = without_mark(arrived, path) if offset == 0 else arrived
             offset += len(arrived) - len(raw)
+            if len(raw) > LONGEST_LINE and raw.find(b"\n", 0, LONGEST_LINE + 1) < 0:
+                raise too_long(path, number, offset)
             if raw:
+                if raw[-1:] != b"\n" and not is_cut:
+                    check(number, offset)
                 block = Block(raw, path, number, offset, is_cut=is_cut)
                 yield block
                 number += int(np.count_nonzero(np.frombuffer(block.data, np.uint8) == ord("\n")))  # faster than count()
                 offset += len(raw)
+        check(number, offset)
 
 
 def _cut(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[tuple[bytes, bool]]:
     """Yield the bytes of a file, cut behind newlines, and whether they were cut elsewhere: before a space.
 
-    That is where no line ends for long, as in a text that is one line; no token of words reaches over a space.
+    That is where no line ends for long, as in a text that is one line; no token of words reaches over a space. What
+    follows something longer than `LONGEST_LINE` is not read.
     """
     begun: list[bytes] = []
-    while True:
+    size = 0
+    while size <= LONGEST_LINE:
         with reading(path):
             arrived = file.read(BLOCK_BYTES)
         end = arrived.rfind(b"\n") + 1
@@ -114,9 +151,10 @@ def _cut(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[tuple[bytes,
             end = max(arrived.rfind(b" "), 0)
         if end:
             yield b"".join([*begun, arrived[:end]]), is_cut
-            begun = []
+            begun, size = [], 0
         if end < len(arrived):
             begun.append(arrived[end:])
+            size += len(begun[-1])
         if not arrived:
             break
     if begun:

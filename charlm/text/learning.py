@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
@@ -13,6 +14,8 @@ from charlm.text.splitter import make_splitter
 from charlm.text.stored import StoredLines, StoredStream
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import Vocabulary
+
+_MOST_BYTES = 40_000_000  # of a vocabulary as JSON: a model file's header has room for twice as many, and a little more
 
 Part = Dataset | StoredLines | StoredStream
 
@@ -44,6 +47,11 @@ def learn_vocabulary(
     if len(vocabulary) == 2:
         raise CorpusError(
             "no token is left in the vocabulary", hint="lower --min-count" if counts else "lower --valid-fraction"
+        )
+    if (size := len(json.dumps(vocabulary.tokens))) > _MOST_BYTES:
+        raise CorpusError(
+            f"the vocabulary takes {size:,} bytes, and a model file has room for {_MOST_BYTES:,}",
+            hint="give --vocab-size or --min-count, or --level char where words are not set apart",
         )
     numbers = corpus.ids_of(vocabulary)
     return Tokenizer(splitter, vocabulary), train.renumbered(numbers), valid.renumbered(numbers)

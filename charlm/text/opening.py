@@ -17,6 +17,7 @@ from charlm.errors import CorpusError
 from charlm.files import display_name
 
 STANDARD_INPUT = "-"
+LONGEST_LINE = 1 << 28  # bytes: a small .gz can hold a line that no memory would
 
 _BUFFER_BYTES = 1 << 20
 _GZIP_MARK = b"\x1f\x8b"
@@ -86,6 +87,28 @@ def size_of(paths: Sequence[str]) -> int | None:
     return total
 
 
+def length_of(file: io.BufferedReader | BinaryIO) -> int:
+    """Give the bytes of an open file, as they lie on the disk; 0 where it lies on none."""
+    try:
+        found = os.fstat(file.fileno())
+    except (OSError, ValueError):
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def check_length(file: io.BufferedReader | BinaryIO, length: int, path: str, number: int, line_offset: int) -> None:
+    """Raise CorpusError where a file that is read to its end has been cut off since it had `length` bytes.
+
+    number, line_offset: of the line that the end has cut, or cut away
+    """
+    # Files of the kernel's tell a length that they never have.
+    if length_of(file) < length and os.lseek(file.fileno(), 0, os.SEEK_CUR) < length:
+        raise CorpusError(
+            f"was cut off while it was read, {display_name(path)} line {number}, offset {line_offset}",
+            hint="read it again when nothing writes to it any more",
+        )
+
+
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turn what goes wrong while an open file is read into CorpusError."""
@@ -103,7 +126,9 @@ def without_mark(data: bytes, path: str) -> bytes:
     """Give the first bytes of a file without the byte order mark; raises CorpusError where they are no UTF-8 text's."""
     for mark, encoding in _FOREIGN_MARKS.items():
         if data.startswith(mark):
-            raise CorpusError(f"{encoding} is not UTF-8, {display_name(path)}", hint=_iconv(encoding, path))
+            raise CorpusError(
+                f"{encoding} is not UTF-8, {display_name(path)} line 1, offset 0", hint=_iconv(encoding, path)
+            )
     # Files are decompressed before they get here; standard input is not.
     if data.startswith(_GZIP_MARK):
         raise CorpusError(f"compressed by gzip, {display_name(path)}", hint="decompress it first: gzip -dc")
@@ -128,12 +153,31 @@ def binary(line: bytes, path: str, number: int, line_offset: int) -> CorpusError
     )
 
 
+def too_long(path: str, number: int, line_offset: int) -> CorpusError:
+    """Make the error of a line that is longer than `LONGEST_LINE`, as `not_utf8` does."""
+    return CorpusError(
+        f"line longer than {LONGEST_LINE:,} bytes, {display_name(path)} line {number}, offset {line_offset}",
+        hint="break it into several, for example with: fold -s",
+    )
+
+
 def _iconv(encoding: str, path: str) -> str:
     return f"convert it, for example: iconv -f {encoding} -t UTF-8{_argument(path)}"
 
 
 def _argument(path: str) -> str:
-    return "" if path == STANDARD_INPUT else " " + shlex.quote(display_name(path))
+    """Give a file's name as a shell reads it, with a space before it; none for standard input."""
+    if path == STANDARD_INPUT:
+        return ""
+    name = f"./{path}" if path.startswith("-") else path
+    if name.isprintable():
+        return " " + shlex.quote(name)
+    return " $'" + "".join(map(_escaped, os.fsencode(name))) + "'"
+
+
+def _escaped(byte: int) -> str:
+    character = chr(byte)
+    return character if byte < 0x80 and (character.isalnum() or character in " ./-_") else f"\\x{byte:02x}"
 
 
 def _unreadable(path: str, error: Exception) -> CorpusError:

@@ -174,7 +174,9 @@ def _attaches_to_symbols(token: str) -> bool:
 
 
 _BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
-_ASCII_TOKEN = re.compile(r"\w+(?:['.,-]\w+)*|<unk>|<UNK>|\S")
+_RESERVED = "|".join(RESERVED)
+# Repetitions are possessive, which finds the same: else each could be gone back to, at 64 bytes of memory a character.
+_ASCII_TOKEN = re.compile(rf"\w++(?:['.,-]\w++)*+|{_RESERVED}|\S")
 _MARKS = frozenset({"Mn", "Mc", "Me"})
 _IN_WORDS = _MARKS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Cf", "Co", "Cs", "Cn"}
 
@@ -188,11 +190,11 @@ def _unicode_token() -> re.Pattern[str]:
     """The pattern of a token, made when first needed because it takes a walk through Unicode (some 40 ms)."""
     word = f"[_{_ranges(_IN_WORDS)}\\U{_LAST_PICTOGRAPH + 1:08x}-\\U0010ffff]"
     selectors_tones_tags = r"\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
-    marks = f"[{_ranges(_MARKS)}{selectors_tones_tags}]*"
+    marks = f"[{_ranges(_MARKS)}{selectors_tones_tags}]*+"
     flag = r"[\U0001f1e6-\U0001f1ff]{2}"
     return re.compile(
-        rf"{word}+(?:['\u2019\-\u2010\u2011.,]{word}+)*|<unk>|<UNK>"
-        rf"|(?:{flag}|\S){marks}(?:\u200d(?!{word})\S{marks})*"
+        rf"{word}++(?:['\u2019\-\u2010\u2011.,]{word}++)*+|{_RESERVED}"
+        rf"|(?:{flag}|\S){marks}(?:\u200d(?!{word})\S{marks})*+"
     )
 
 

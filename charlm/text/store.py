@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FORMAT = 1  # to be raised when what a file holds, or how text becomes ids, changes
+FORMAT = 2  # to be raised when what a file holds, or how text becomes ids, changes
 TEMPORARY = "charlm-"  # how the name of a file begins that is still being written
 TYPES = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
 # Of each window: where its bytes begin, its tokens; the lines that end in it, and their tokens; the indices in TYPES.

@@ -89,7 +89,10 @@ class StoreWriter:
     def _write(self, data: bytes) -> None:
         self._at += len(data)
         self._wait()
-        self._written = self._thread.submit(self._write_now, data)
+        try:
+            self._written = self._thread.submit(self._write_now, data)
+        except RuntimeError as error:  # no room for the stack of a thread
+            raise MemoryError(str(error)) from error
 
     def _write_now(self, data: bytes) -> None:
         self._digest.update(data)

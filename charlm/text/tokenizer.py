@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.text.shapes import shapes_of
-from charlm.text.splitter import UNK_SPELLINGS, Level, Splitter
-from charlm.text.vocabulary import EOS, EOS_ID, UNK_ID, Vocabulary
+from charlm.text.splitter import RESERVED, Level, Splitter
+from charlm.text.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
 # Enough to make the cost of a call vanish, few enough for a block to stay in the cache.
 _LINES_PER_BLOCK = 4096
+_LOOKED_UP_TOGETHER = 1 << 18  # characters: code points take four bytes each, and a line may be long
 
 
 class Tokenizer:
@@ -73,7 +74,7 @@ class Tokenizer:
         blocks = [
             self._lookup(lines[start : start + _LINES_PER_BLOCK]) for start in range(0, len(lines), _LINES_PER_BLOCK)
         ]
-        ids = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
+        ids = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.int32), *blocks])
         # Nothing but the end of a line has this id, so the ids tell the offsets.
         ends = np.flatnonzero(ids == EOS_ID) + 1
         if len(ends) != len(lines):
@@ -93,11 +94,15 @@ class _CharacterLookup:
         self._lowercase = lowercase
 
     def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
-        text = "\n".join(lines) + "\n"
+        text = "\n".join([*lines, ""])
         if self._lowercase:
             text = text.lower()
-        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-        return self._table.take(code_points, mode="clip")
+        ids = np.empty(len(text), np.int32)
+        for start in range(0, len(text), _LOOKED_UP_TOGETHER):
+            part = slice(start, start + _LOOKED_UP_TOGETHER)
+            code_points = np.frombuffer(text[part].encode("utf-32-le", "surrogatepass"), "<u4")
+            self._table.take(code_points, mode="clip", out=ids[part])
+        return ids
 
 
 class _WordLookup:
@@ -105,7 +110,7 @@ class _WordLookup:
 
     def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         # A newline is white space, so no token of a line can be one.
-        self._ids = {**vocabulary.ids, **dict.fromkeys((EOS, *UNK_SPELLINGS), UNK_ID), "\n": EOS_ID}
+        self._ids = {**vocabulary.ids, **dict.fromkeys(RESERVED, UNK_ID), "\n": EOS_ID}
         self._split, self._lowercase = splitter.split, splitter.lowercase
 
     def of_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
