@@ -44,6 +44,7 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "tqdm": "cli/",
     "cupy": "backends/cupy_",
     "cupyx": "backends/cupy_",
+    "cupy_backends": "backends/cupy_",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))
