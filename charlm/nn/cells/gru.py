@@ -14,6 +14,7 @@ import numpy as np
 from charlm.backends import Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
+from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace, columns_of
 
 
@@ -28,14 +29,22 @@ class GruResetAfter(SimpleGru):
     kept: ClassVar[tuple[str, ...]] = ("z_ca",)
     before_gates: ClassVar[tuple[str, ...]] = ("ca",)
     rows_of: ClassVar[Mapping[str, str]] = {"ca": "c"}
+    kernel: ClassVar[str] = "gru_after"
     beyond_a: ClassVar[int] = 1
     stacked: ClassVar[bool] = False
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
+    def bind(self, values: Views, grads: Views) -> None:
+        super().bind(values, grads)
+        self.beside = (values["b_ca"],)
+
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
+        if self.fused_step is not None:
+            self.fused_step(s, *self.beside)
+            return
         s.gates += s.zx_gates
         sigmoid(s.gates)
         np.add(s.z_c, self.p["b_ca"], out=s.z_ca)
@@ -61,6 +70,7 @@ class GruResetBefore(SimpleGru):
 
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
+    kernel: ClassVar[str] = ""  # its pointwise work lies on both sides of a second product
     beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
     stacked: ClassVar[bool] = False
 
