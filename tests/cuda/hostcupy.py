@@ -16,14 +16,19 @@ import sys
 from collections import Counter
 from types import ModuleType, SimpleNamespace
 
-import cupy
 import numpy as np
-from cupy._core import _kernel, core
-from cupy._core._carray import Indexer
-from cupy._core._scalar import CScalar
-from cupy.cuda import memory
+import pytest
 
-from tests.cuda import compiled
+from tests.cuda import compiled, missing
+
+if reason := missing():
+    pytest.skip(f"CuPy on the host: {reason}", allow_module_level=True)
+
+import cupy  # noqa: E402
+from cupy._core import _accelerator, _kernel, core  # noqa: E402
+from cupy._core._carray import Indexer  # noqa: E402
+from cupy._core._scalar import CScalar  # noqa: E402
+from cupy.cuda import memory  # noqa: E402
 
 HEADERS = core._get_header_dir_path()
 SOURCES: dict[str, str] = {}  # of the kernels that have run, by name and types: what CuPy hands to NVRTC
@@ -304,6 +309,8 @@ def _gemm(kind):
 def install():
     """Have CuPy work on the host's memory from now on, in this process."""
     cupy.cuda.set_allocator(_allocate)
+    _accelerator.set_routine_accelerators([])  # CUB's sums are compiled for a GPU, ahead
+    _accelerator.set_reduction_accelerators([])
     array = cupy.ndarray
     array.__cupy_override_elementwise_kernel__ = _on_elements
     array.__cupy_override_reduction_kernel__ = _on_reduction
