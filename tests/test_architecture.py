@@ -34,6 +34,7 @@ ROOMS = [  # from the top of the house to its door
     "session",
     "api",
     "benchmark",
+    "selfcheck",
     "cli",
 ]
 DOORS = ("__init__", "__main__")  # of the house itself: they may name any room

@@ -19,7 +19,7 @@ from charlm.cli.options import Command
 from charlm.errors import CharlmError, ResourceError
 
 # In the order of the help; each is a function of its own name in a module of that name.
-COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench")
+COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench", "selfcheck")
 _COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
 
 

@@ -24,11 +24,11 @@ from tests.cuda import compiled, missing
 if reason := missing():
     pytest.skip(f"CuPy on the host: {reason}", allow_module_level=True)
 
-import cupy  # noqa: E402
-from cupy._core import _accelerator, _kernel, core  # noqa: E402
-from cupy._core._carray import Indexer  # noqa: E402
-from cupy._core._scalar import CScalar  # noqa: E402
-from cupy.cuda import memory  # noqa: E402
+import cupy
+from cupy._core import _accelerator, _kernel, core
+from cupy._core._carray import Indexer
+from cupy._core._scalar import CScalar
+from cupy.cuda import memory
 
 HEADERS = core._get_header_dir_path()
 SOURCES: dict[str, str] = {}  # of the kernels that have run, by name and types: what CuPy hands to NVRTC

@@ -67,7 +67,7 @@ def test_kernels_and_products_of_a_step(layer_of, cell, variant):
         for one, two in zip(few, many, strict=True)
     )
     if variant == "before":
-        assert all(a <= b for one, most in zip(found, BEFORE, strict=True) for a, b in zip(one, most, strict=True)), found
+        assert np.all(np.array(found) <= BEFORE), found
     else:
         assert found == COSTS[cell]
     for one, two in zip(few, many, strict=True):
@@ -113,8 +113,8 @@ def test_what_makes_a_step_wait_is_refused(ops):
 
 # --- the same, read off the code: also where a branch is not taken in a test ----------------------------------------
 
-WAITING = {"array", "numpy", "empty", "zeros", "get", "item", "copy", "astype", "sum", "max", "min", "any", "all", "norm"}
-WAITING |= {"float", "int", "bool", "len", "print", "asarray", "concatenate", "ones", "full", "where", "dot", "tolist"}
+WAITING = {"array", "numpy", "empty", "zeros", "ones", "full", "asarray", "concatenate", "copy", "astype", "where"}
+WAITING |= {"get", "item", "tolist", "float", "int", "bool", "len", "any", "all", "sum", "max", "min", "norm", "dot"}
 MODULE_FUNCTIONS = ("sigmoid", "lstm_forward", "lstm_slopes", "lstm_backward", "update_forward", "update_slopes")
 MODULE_FUNCTIONS += ("relevance_forward", "relevance_slopes")
 METHODS = ("step", "activate", "slopes", "step_back", "back", "linear", "linear_back")
@@ -133,19 +133,17 @@ def waits(source):
                 found.append(f"{name}() in line {node.lineno}")
             elif owner == "np" and "out" not in {word.arg for word in node.keywords}:
                 found.append(f"np.{name}() without out= in line {node.lineno}")
-        elif isinstance(node, ast.BinOp | ast.UnaryOp) and not _is_not(node) and id(node) not in in_slices and not _of_numbers(node):
+        elif isinstance(node, ast.BinOp | ast.UnaryOp) and id(node) not in in_slices and _of_arrays(node):
             found.append(f"a new array in line {node.lineno}: {ast.unparse(node)}")
         elif isinstance(node, ast.If | ast.While | ast.IfExp) and "s." in ast.unparse(node.test):
             found.append(f"a choice by a number of the device in line {node.lineno}")
     return found
 
 
-def _is_not(node):
-    return isinstance(getattr(node, "op", None), ast.Not)
-
-
-def _of_numbers(node):
-    return all(isinstance(part, ast.Constant | ast.operator | ast.unaryop | type(node)) for part in ast.walk(node))
+def _of_arrays(node):
+    if isinstance(node.op, ast.Not):
+        return False  # of a switch on the host: choices by numbers of the device are found by themselves
+    return any(isinstance(part, ast.Name | ast.Attribute | ast.Call) for part in ast.walk(node))
 
 
 def step_functions(ops):
@@ -156,7 +154,8 @@ def step_functions(ops):
         for name in METHODS:
             function = getattr(kind, name)
             functions[function.__qualname__] = function
-        for module in {inspect.getmodule(base) for base in kind.__mro__ if base.__module__.startswith("charlm.nn.cells")}:
+        bases = [base for base in kind.__mro__ if base.__module__.startswith("charlm.nn.cells")]
+        for module in map(inspect.getmodule, bases):
             functions |= {name: vars(module)[name] for name in MODULE_FUNCTIONS if name in vars(module)}
     for name, kernel in ops.fused.items():
         if name.endswith(("_step", "_step_back")):
@@ -192,6 +191,8 @@ def test_code_that_waits_is_seen(line):
     assert waits(f"def step(self, s):\n    {line}\n")
 
 
-@pytest.mark.parametrize("line", ["np.tanh(s.z, out=s.z)", "s.z *= 0.5", "x = s.W_a[2 * self.hidden :]", "s.z[:-1] = 0"])
+@pytest.mark.parametrize(
+    "line", ["np.tanh(s.z, out=s.z)", "s.z *= 0.5", "x = s.W_a[2 * self.hidden :]", "s.z[:-1] = 0", "if not self.x: 1"]
+)
 def test_code_that_does_not_is_let_be(line):
     assert not waits(f"def step(self, s):\n    {line}\n")
