@@ -113,13 +113,6 @@ inner = beside;"""
 
 _ALL = [
     CellKernel("update_forward", "a z_u", "z_c a_new", _UPDATE),
-    CellKernel(
-        "update_slopes",
-        "a z_u z_c",
-        "f_u f_c f_direct",
-        """
-        f_direct = T(1) - z_u; f_u = (z_c - a) * z_u * f_direct; f_c = z_u * (T(1) - z_c * z_c);""",
-    ),
     CellKernel("rnn_tanh_step", "zx", "z a_new", "z = tanh(z + zx); a_new = z;"),
     BackKernel("rnn_tanh_step_back", "z", "dz", "dz = da * (T(1) - z * z);"),
     CellKernel("rnn_relu_step", "zx", "z a_new", "z += zx; z = z > T(0) || z != z ? z : T(0); a_new = z;"),
@@ -143,6 +136,21 @@ _ALL = [
         "dz_ca dz_u dz_r dz_c tmp",
         f"{_UPDATE_BACK} dz_c = e; dz_ca = e * z_r; dz_r = dz_ca * z_ca * (T(1) - z_r);",
         more="b_ca",
+    ),
+    CellKernel(
+        "gru_before_gates_step",
+        "a zx_u zx_r",
+        "z_u z_r relevant",
+        f"{_add_input('ur')} z_u = sigma(z_u); z_r = sigma(z_r); relevant = z_r * a;",
+    ),
+    CellKernel("gru_before_step", "a z_u zx_c", "z_c a_new", f"z_c += zx_c; {_UPDATE}"),
+    BackKernel("gru_before_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
+    CellKernel(
+        "gru_before_merge_step_back",
+        "z_r relevant",
+        "dz_r tmp",
+        "dz_r = relevant * (T(1) - z_r) * e; tmp += z_r * e;",
+        more="e",
     ),
     CellKernel(
         "gru_both_step",
