@@ -42,6 +42,17 @@ def test_every_cell(ops, cell, variant, dtype, T_B):
 
 
 @pytest.mark.parametrize("dtype", BARS)
+@each_kind
+def test_a_cell_without_kernels_falls_back_to_its_ufuncs(ops, monkeypatch, cell, variant, dtype):
+    """On the device's arrays; what is left of the kernels is the head's."""
+    left = {"softmax_cross_entropy": ops.fused["softmax_cross_entropy"]}
+    monkeypatch.setattr(type(ops), "fused", left)
+    config = config_of(cell, variant, hidden_size=5, dtype=dtype)
+    batch = random_batch(6, 6, 3, np.random.default_rng(20))
+    holds(differences(*twins(config, ops), batch, noise=NOISE), dtype)
+
+
+@pytest.mark.parametrize("dtype", BARS)
 @pytest.mark.parametrize(("body", "options"), OPTIONS, ids=lambda p: p if isinstance(p, str) else "-".join(p))
 def test_every_body_and_head(ops, monkeypatch, body, options, dtype):
     options = dict(options)
