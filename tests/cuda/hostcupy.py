@@ -14,12 +14,12 @@ import contextlib
 import ctypes
 import sys
 from collections import Counter
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.cuda import compiled, missing
+from tests.cuda import compiled, hostcublas, missing
 
 if reason := missing():
     pytest.skip(f"CuPy on the host: {reason}", allow_module_level=True)
@@ -269,43 +269,6 @@ def _copy(self, order="C"):
     return device(host(self))
 
 
-# --- cuBLAS ---------------------------------------------------------------------------------------------------------
-
-
-def _matrix(pointer, rows, columns, stride, kind):
-    """Look at a matrix as cuBLAS does: columns one after the other, `stride` numbers apart."""
-    assert stride >= max(1, rows), "the leading dimension is smaller than a column"
-    number = {"shape": (rows, columns), "strides": (kind.itemsize, stride * kind.itemsize)}
-    data = {"data": (pointer, False), "typestr": kind.str, "version": 3, **number}
-    return np.asarray(SimpleNamespace(__array_interface__=data))
-
-
-def _gemm(kind):
-    kind = np.dtype(kind)
-
-    def gemm(handle, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-        """C = alpha op(A) op(B) + beta C."""
-        assert handle == "handle" and min(m, n, k) > 0
-        one, other = (_matrix(pointer, 1, 1, 1, kind)[0, 0] for pointer in (alpha, beta))
-        left = _matrix(a, *((k, m) if trans_a else (m, k)), lda, kind)
-        right = _matrix(b, *((n, k) if trans_b else (k, n)), ldb, kind)
-        out = _matrix(c, m, n, ldc, kind)
-        assert not (np.may_share_memory(left, out) or np.may_share_memory(right, out)) or not (
-            np.shares_memory(left, out) or np.shares_memory(right, out)
-        ), "a product whose result lies in a factor"
-        product = one * ((left.T if trans_a else left) @ (right.T if trans_b else right))
-        _count("products")
-        out[...] = product if other == 0 else product + other * out
-
-    def batched(handle, trans_a, trans_b, m, n, k, alpha, a, lda, step_a, b, ldb, step_b, beta, c, ldc, step_c, count):
-        counts["products"] -= count - 1
-        for i in range(count):
-            at = [pointer + i * step * kind.itemsize for pointer, step in ((a, step_a), (b, step_b), (c, step_c))]
-            gemm(handle, trans_a, trans_b, m, n, k, alpha, at[0], lda, at[1], ldb, beta, at[2], ldc)
-
-    return gemm, batched
-
-
 def install():
     """Have CuPy work on the host's memory from now on, in this process."""
     cupy.cuda.set_allocator(_allocate)
@@ -321,10 +284,7 @@ def install():
     array.__bool__ = lambda self: bool(_get(self))
     cupy.asarray = cupy.array = _as_array
     cupy.RawKernel = RawKernel
-    cublas = ModuleType("cupy_backends.cuda.libs.cublas")
-    cublas.sgemm, cublas.sgemmStridedBatched = _gemm(np.float32)
-    cublas.dgemm, cublas.dgemmStridedBatched = _gemm(np.float64)
-    cublas.CUBLAS_OP_N, cublas.CUBLAS_OP_T = 0, 1
+    cublas = hostcublas.module(_count)
     sys.modules[cublas.__name__] = cublas
     sys.modules["cupy_backends.cuda.libs"].cublas = cublas
-    cupy.cuda.device.get_cublas_handle = lambda: "handle"
+    cupy.cuda.device.get_cublas_handle = lambda: hostcublas.HANDLE

@@ -4,6 +4,7 @@ g++ takes names and headers that NVRTC does not know, so that it runs says nothi
 """
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ def nvrtc(source, architecture):
         program = compiler._NVRTCProgram(source, "kernel.cu", (), (), method="cubin")
         code = program.compile(options, None)[0]
         compiled.FOLDER.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(code)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(code)
+        unfinished.replace(kept)  # tests in other processes read it whole
     return kept.read_bytes()
 
 
