@@ -8,7 +8,7 @@ DEMO   := .demo
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults check audit bench experiments corpora readme wheel constraints clean
+.PHONY: help install demo test gputest test-faults check audit bench experiments corpora readme wheel constraints clean
 
 # The very releases of constraints.txt, or, where these are not to be had, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -28,6 +28,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(call install,.[dev])
+
+# Half a gigabyte, and no GPU: CuPy and NVIDIA's compiler, with which the tests of the GPU's backend run.
+$(VENV)/.gputest: $(VENV)/.dev
+	$(call install,.[gputest])
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(call install,.[bench])
@@ -49,6 +53,8 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger;
 
 test: $(VENV)/.dev  ## run all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+
+gputest: $(VENV)/.gputest  ## add what the tests of the GPU's backend need; they are skipped otherwise
 
 test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults -n auto -q

@@ -34,6 +34,7 @@ ROOMS = [  # from the top of the house to its door
     "session",
     "api",
     "benchmark",
+    "selfcheck",
     "cli",
 ]
 DOORS = ("__init__", "__main__")  # of the house itself: they may name any room
@@ -44,6 +45,7 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "tqdm": "cli/",
     "cupy": "backends/cupy_",
     "cupyx": "backends/cupy_",
+    "cupy_backends": "backends/cupy_",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))

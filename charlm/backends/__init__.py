@@ -1,6 +1,9 @@
 """The only place that knows a device: a `Backend` holds arrays and the operations that differ by device."""
 
+from importlib.util import find_spec
+
 from charlm.backends.base import Array, Backend, Shape
+from charlm.backends.driver import driver_version
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.errors import ResourceError, UsageError
 
@@ -8,12 +11,33 @@ __all__ = ["Array", "Backend", "NumpyBackend", "Shape", "get_backend"]
 
 
 def get_backend(device: str = "auto") -> Backend:
-    """Choose the backend of a device: `auto`, `cpu` or `cuda`.
+    """Choose the backend of a device: `auto`, `cpu` or `cuda`; `auto` takes the GPU where it is seen to work.
 
-    Raises UsageError for another name and ResourceError where the device is not to be had.
+    Raises UsageError for another name and ResourceError where the device is not to be had, which says what it lacks.
     """
-    if device in ("auto", "cpu"):
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device is {device!r}", hint="choose one of: auto, cpu, cuda")
+    if device == "cpu":
         return NumpyBackend()
-    if device == "cuda":
-        raise ResourceError("this version of charlm has no CUDA backend yet", hint="use --device cpu")
-    raise UsageError(f"--device is {device!r}", hint="choose one of: auto, cpu, cuda")
+    try:
+        return _cuda()
+    except ResourceError:
+        if device == "cuda":
+            raise
+        return NumpyBackend()
+
+
+def _cuda() -> Backend:
+    """Open the GPU. What can be known without CuPy is looked at first, as `auto` is what every command begins with."""
+    if find_spec("cupy") is None:
+        raise ResourceError(
+            "--device cuda: CuPy is not installed",
+            hint='pip install "charlm-rnn[cuda12]", or [cuda13]: nvidia-smi shows which CUDA the driver knows',
+        )
+    if not driver_version():
+        raise ResourceError(
+            "--device cuda: no NVIDIA driver is installed", hint="install the driver of the GPU, or use --device cpu"
+        )
+    from charlm.backends.cupy_probe import opened
+
+    return opened()

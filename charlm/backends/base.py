@@ -21,6 +21,7 @@ from charlm.backends.process import Process
 
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Shape = tuple[int, ...]
+Places = tuple[np.ndarray, np.ndarray]
 Part = TypeVar("Part")
 
 
@@ -29,7 +30,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     block: ClassVar[int]  # elements that pointwise work on long vectors should take at a time
-    fused: ClassVar[Mapping[str, Callable[..., None]]] = {}  # pointwise functions with a kernel of their own, by name
+    fused: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # pointwise functions with a kernel of their own, by name
 
     def blocks(self, size: int) -> Iterator[slice]:
         """Cut `range(size)` into slices of at most `block` elements."""
@@ -46,6 +47,10 @@ class Backend(ABC):
     @abstractmethod
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """Make an array whose contents are undefined, C-contiguous."""
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        """Make an array of zeros, C-contiguous."""
+        return self.array(np.zeros(shape, dtype))
 
     def row_stride(self, width: int) -> int:
         """Give the distance of the rows of a wide matrix, in elements, that its columns are read fastest at."""
@@ -70,6 +75,13 @@ class Backend(ABC):
     @abstractmethod
     def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
         """Add the columns of `d_out [T, D, B]` to the rows of `table_grad [V, D]` that `ids [T, B]` name."""
+
+    @abstractmethod
+    def move_columns(self, x: Array, origin: Places, *, out: Array, to: Places) -> None:
+        """Write the columns of `x [T, rows, B]` at some places to other places of `out`, which shares no memory with x.
+
+        origin, to: the steps and the lanes of as many places, none of `to` twice
+        """
 
     @abstractmethod
     def log_softmax(self, logits: Array) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Backend, Part, Shape
+from charlm.backends.base import Array, Backend, Part, Places, Shape
 from charlm.backends.pool import Pool
 from charlm.backends.process import CAN_FORK, Process
 
@@ -83,6 +83,9 @@ class NumpyBackend(Backend):
         rows = d_out.transpose(0, 2, 1).reshape(flat.size, -1)[order]
         named, first = np.unique(flat[order], return_index=True)
         table_grad[named] += np.add.reduceat(rows, first, axis=0)
+
+    def move_columns(self, x: Array, origin: Places, *, out: Array, to: Places) -> None:
+        out[to[0], :, to[1]] = x[origin[0], :, origin[1]]
 
     def log_softmax(self, logits: Array) -> None:
         logits -= np.maximum.reduce(logits, axis=0)

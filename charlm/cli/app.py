@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # Typer is imported only when signals are taken: that takes m
     import typer
 
 # In the order of the help; each is a function of its own name in a module of that name.
-COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench")
+COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench", "selfcheck")
 _COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)  # what writing a help text may raise
 

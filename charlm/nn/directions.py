@@ -200,7 +200,7 @@ class LastSteps(Layer):
         out = ws.array("dx" if back else "y", x.shape)
         out[:, : self.half] = x[:, : self.half]
         out[:, self.half :] = 0
-        out[to, self.half :, lane] = x[origin, self.half :, lane]
+        self.ops.move_columns(x[:, self.half :], (origin, lane), out=out[:, self.half :], to=(to, lane))
         return out
 
 

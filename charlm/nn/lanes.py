@@ -39,6 +39,8 @@ def lanes_of_state(state: State, lanes: slice) -> State:
 
 def side_by_side(states: list[State]) -> State:
     """Put the states of the shares of a batch side by side, as one."""
+    if len(states) == 1:
+        return states[0]
     return tuple(
         side_by_side(list(parts)) if isinstance(parts[0], tuple) else np.concatenate(parts, axis=1)
         for parts in zip(*states, strict=True)

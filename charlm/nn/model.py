@@ -160,8 +160,10 @@ class Model:
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
         y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
-        columns = y[steps, :, lanes].T[None]
-        return self.ops.numpy(self.head.log_probs(columns, ws.scope("head")))
+        columns = ws.array("columns", (len(steps), y.shape[1], 1))
+        each = np.arange(len(steps))
+        self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
+        return self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head")))
 
     def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
         """Read `sources [S, B]` and give the state that the body begins with."""

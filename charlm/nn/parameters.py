@@ -49,7 +49,8 @@ class Parameters:
         """Set the gradients' gaps to zero, which nothing else writes to but what goes over the whole vector."""
         for name, start in self._starts.items():
             end = start + math.prod(self.shapes[name])
-            self.grads[end : -(-end // _ALIGNMENT) * _ALIGNMENT] = 0
+            if end % _ALIGNMENT:
+                self.grads[end : -(-end // _ALIGNMENT) * _ALIGNMENT] = 0
 
     @property
     def count(self) -> int:

@@ -40,8 +40,7 @@ class Recurrent(Layer):
 
     def zero_state(self, batch: int) -> State:
         cell = self.cell
-        zeros = np.zeros((cell.hidden, batch))
-        return tuple(self.ops.array(zeros, cell.W.dtype) for _ in cell.states)
+        return tuple(self.ops.zeros((cell.hidden, batch), cell.W.dtype) for _ in cell.states)
 
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
@@ -73,23 +72,24 @@ class Recurrent(Layer):
         self.cell.fill_back(u.W_back)
         for name, array in zip(self.cell.states, d_state or (0,) * len(self.cell.states), strict=True):
             getattr(d, name)[...] = array
-        from_above: Array = d.a  # what came back from the step after, here from beyond the last one
+        from_after: Array = d.a  # what came back from the step after, here from beyond the last one
         for first, block in u.blocks:
-            self.cell.slopes(block)
+            if not u.direct:
+                self.cell.slopes(block)
             for t in range(min(first + u.block, u.T) - 1, first - 1, -1):
                 s = u.steps[t]
-                np.add(from_above, dy[t], out=d.a)
-                self.cell.step_back(s, d)
-                from_above = s.d_a
+                self.cell.back(s, d, from_after, dy[t])
+                from_after = s.d_a
                 if keep is not None and keep[t] is not None:
-                    from_above *= keep[t]
+                    from_after *= keep[t]
                     if u.c is not None:
                         d.c *= keep[t]
-            u.lay(first, block)
+            if not u.direct:
+                u.lay(first, block)
         self.cell.weight_grads(u.columns(), ws)
         ws.keep("d_a", u.d_a)
         dx = u.dz_steps[:, -self.cell.rows :] if self.projected else u.input_grad(self.cell.W_x1, self.wants_dx)
-        return dx, tuple(array.copy() for array in (from_above, *([d.c] if u.c is not None else [])))
+        return dx, tuple(array.copy() for array in (from_after, *([d.c] if u.c is not None else [])))
 
     def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
         return RecurrentStep(self, ws, tokens=tokens)

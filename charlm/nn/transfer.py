@@ -9,6 +9,7 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.errors import UsageError
+from charlm.nn.layer import Views
 from charlm.nn.model import Model
 
 
@@ -34,29 +35,34 @@ def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_
     ids = {token: i for i, token in enumerate(source_tokens)}
     pairs = [(ids[token], i) for i, token in enumerate(target_tokens) if token in ids]
     old, new = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
-    for name in target.parameters.shapes.keys() & source.parameters.shapes.keys():
-        ours, theirs = target.parameters.value(name), source.parameters.value(name)
+    ours_flat, theirs_flat = (model.ops.numpy(model.parameters.values) for model in (target, source))
+    our_views, their_views = target.parameters.named(ours_flat), source.parameters.named(theirs_flat)
+    for name in our_views.keys() & their_views.keys():
+        ours, theirs = our_views[name], their_views[name]
         if name in ("input.E", "head.W_y", "head.b_y"):
             ours[new] = theirs[old]
         elif ours.shape == theirs.shape and name != "layer0.W":
             ours[...] = theirs
-    _first_layer(source, target, old, new)
+    _first_layer(source, target, their_views, our_views, old, new)
+    target.parameters.values[...] = target.ops.array(ours_flat)
     return len(pairs)
 
 
-def _first_layer(source: Model, target: Model, old: np.ndarray, new: np.ndarray) -> None:
+def _first_layer(
+    source: Model, target: Model, their_views: Views, our_views: Views, old: np.ndarray, new: np.ndarray
+) -> None:
     """Copy the first layer's W, whose columns for x are tokens' own where the input is one-hot."""
-    ours, theirs = target.parameters.value("layer0.W"), source.parameters.value("layer0.W")
+    ours, theirs = our_views["layer0.W"], their_views["layer0.W"]
     hidden = target.config.hidden_size
     ours[:, :hidden], ours[:, -1] = theirs[:, :hidden], theirs[:, -1]
     if target.config.embedding_size:
         ours[...] = theirs
     else:
-        _input_rows(target)[new] = _input_rows(source)[old]
+        _input_rows(target, our_views)[new] = _input_rows(source, their_views)[old]
 
 
-def _input_rows(model: Model) -> Array:
+def _input_rows(model: Model, views: Views) -> Array:
     """Give W_x of a model with one-hot input as a view `[V, G·H]`: a part of W, or the table of a large vocabulary."""
-    if "input.E" in model.parameters.shapes:
-        return model.parameters.value("input.E")
-    return model.parameters.value("layer0.W")[:, model.config.hidden_size : -1].T
+    if "input.E" in views:
+        return views["input.E"]
+    return views["layer0.W"][:, model.config.hidden_size : -1].T

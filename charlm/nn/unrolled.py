@@ -21,15 +21,17 @@ class Unrolled:
     cut: whether sequences start within it: a<t-1> is then not everywhere a<t> of the step before, and gets its own
     place
     chunk: steps whose W_x x<t> + b is computed at once; block: steps whose factors `slopes` computes at once
+    direct: whether the device goes a step back in one kernel: there are no factors then, and dz is written as columns
     """
 
     def __init__(self, cell: Cell, ws: Workspace, T: int, batch: int, *, cut: bool) -> None:
         self.cell, self.ops, self.ws = cell, cell.ops, ws
         self.T, self.batch = T, batch
         H, n_blocks = cell.hidden, len(cell.blocks)
-        self.chunk = min(T, -(-_COLUMNS // batch))
+        self.direct = cell.fused_back is not None
+        self.chunk = T if self.direct else min(T, -(-_COLUMNS // batch))
         n_factors = n_blocks + len(cell.factors)
-        self.block = max(1, min(T, _FACTORS // (n_factors * H * batch)))
+        self.block = T if self.direct else max(1, min(T, _FACTORS // (n_factors * H * batch)))
         self.keep: list[Array | None] | None = None
         self.a_old = ws.array("a_old", (T + 1, H, batch))
         self.y = ws.array("y", (T, H, batch)) if cut else self.a_old[1:]
@@ -40,7 +42,7 @@ class Unrolled:
         self.zx = ws.array("zx", (cell.rows, self.chunk, batch))
         self.dz = ws.columns("dz", n_blocks * H, T * batch).reshape(-1, T, batch)
         self.dz_steps = self.dz.transpose(1, 0, 2)
-        self.f = ws.array("f", (self.block, n_factors * H, batch))
+        self.f = ws.array("f", (1 if self.direct else self.block, n_factors * H, batch))
         self.W_a = ws.columns("W_a", cell.rows, H)
         self.W_back = ws.columns("W_back", H, len(cell.reached_by_a) * H)
         names = [*cell.states, *(["spare"] if self.c is not None else [])]
@@ -59,18 +61,18 @@ class Unrolled:
         """Give the views of some steps, or of one, whose arrays have no axis of steps."""
         cell, H = self.cell, self.cell.hidden
         arrays = {name: array[part] for name, array in self.every.items()}
-        arrays["f"] = self.f[part.start % self.block :][: len(arrays["z"])]
+        arrays["f"] = self.f[0 if self.direct else part.start % self.block :][: len(arrays["z"])]
         if step is not None:
             arrays["zx"] = self.zx[:, step % self.chunk][None]
         arrays |= _by_name("z", arrays["z"], cell.gates, H) | {"gates": arrays["z"][:, :-H]}
-        arrays["dz"] = arrays["f"][:, : len(cell.blocks) * H]
+        arrays["dz"] = self.dz_steps[part] if self.direct else arrays["f"][:, : len(cell.blocks) * H]
         arrays |= _by_name("dz", arrays["dz"], cell.blocks, H)
         arrays["dz_a"] = arrays["dz"][:, : len(cell.reached_by_a) * H]
         arrays |= _by_name("f", arrays["f"], (*cell.blocks, *cell.factors), H)
         gates = len(cell.before_gates) * H
         arrays["f_gates"] = arrays["f"][:, gates : gates + cell.rows - H]
         if "zx" in arrays:
-            arrays |= {"zx_gates": arrays["zx"][:, :-H], "zx_c": arrays["zx"][:, -H:]}
+            arrays |= _by_name("zx", arrays["zx"], cell.gates, H) | {"zx_gates": arrays["zx"][:, :-H]}
         if step is not None:
             arrays = {name: array[0] for name, array in arrays.items()}
             arrays["dz_blocks"] = arrays["dz"].reshape(len(cell.blocks), H, self.batch)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.backends import Backend
 from charlm.language_model import LanguageModel
 from charlm.nn.layer import State
 from charlm.prediction.base import Prediction
@@ -60,7 +61,7 @@ class Translator:
         """Give the best sequence of tokens that was found for each column, and its ln P under the model."""
         count, K = sources.shape[1], self.beam
         state = self.model.encode(sources, starts, self._encoder_workspace)
-        state = _taken(state, np.repeat(np.arange(count), K))
+        state = _taken(state, np.repeat(np.arange(count), K), self.model.ops)
         inputs = np.full((1, count * K), NOTHING, np.int32)
         limits = (_LONGEST[0] * (sources != NOTHING).sum(axis=0) + _LONGEST[1])[:, None]  # each line's own
         most = int(limits.max())
@@ -91,16 +92,22 @@ class Translator:
             ended = was_ended | (token == EOS_ID) | (lengths >= limits)
             if ended.all():
                 break
-            state = _taken(state, (rows * K + origin).ravel())
+            state = _taken(state, (rows * K + origin).ravel(), self.model.ops)
             inputs = token.astype(np.int32).reshape(1, -1)
         winner = (found / np.maximum(lengths, 1) ** _LENGTH_POWER).argmax(axis=1)
         return [(tokens[i, k, : lengths[i, k]].tolist(), float(truly[i, k])) for i, k in enumerate(winner.tolist())]
 
 
-def _taken(state: State, columns: np.ndarray) -> State:
+def _taken(state: State, columns: np.ndarray, ops: Backend) -> State:
     """Give a state with some of its columns, in another order or several times."""
 
+    first, each = np.zeros_like(columns), np.arange(len(columns))
+
     def take(part: Any) -> Any:
-        return tuple(map(take, part)) if isinstance(part, tuple) else part[:, columns]
+        if isinstance(part, tuple):
+            return tuple(map(take, part))
+        taken = ops.empty((len(part), len(columns)), part.dtype)
+        ops.move_columns(part[None], (first, columns), out=taken[None], to=(first, each))
+        return taken
 
     return tuple(map(take, state))

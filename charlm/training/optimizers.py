@@ -16,14 +16,18 @@ class Optimizer(ABC):
     """A rule that turns the gradient g of the weights w into a step; its memory is one flat vector for each slot."""
 
     slots: ClassVar[tuple[str, ...]] = ()
+    kernel: ClassVar[str] = ""  # name under which a device may have a kernel for the whole step
 
     def __init__(self, parameters: Parameters, ops: Backend) -> None:
         self.parameters, self.ops = parameters, ops
-        self.memory = {slot: ops.array(np.zeros_like(ops.numpy(parameters.values))) for slot in self.slots}
+        self.memory = {slot: ops.zeros(parameters.values.shape, parameters.values.dtype) for slot in self.slots}
 
     def step(self, count: int, learning_rate: float, scale: float) -> None:
         """Take step number `count` (from 1) along the gradient times `scale`; the gradient is overwritten."""
         p, size = self.parameters, self.parameters.values.size
+        if (fused := self.ops.fused.get(self.kernel)) is not None:
+            fused(p.values, p.grads, *self.memory.values(), learning_rate=learning_rate, count=count, scale=scale)
+            return
 
         def of_part(part: slice) -> None:
             g = p.grads[part]
@@ -73,6 +77,7 @@ class Adam(Optimizer):
     """
 
     slots = ("m", "v")
+    kernel = "adam"
 
     def update(self, w: Array, g: Array, memory: list[Array], tmp: Array, learning_rate: float, count: int) -> None:
         m, v = memory

@@ -3,10 +3,11 @@
 import pytest
 
 from charlm.backends import NumpyBackend
+from tests.cuda import cupy_on_host
 
-BACKENDS = [NumpyBackend]
+BACKENDS = {"cpu": NumpyBackend, "cuda on the host": cupy_on_host}
 
 
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
 def ops(request):
     return request.param()

@@ -165,6 +165,56 @@ def test_lookup_grad_of_many_and_of_a_view(ops, dtype, rng):
     close(ops, table_grad, expected, dtype, scale=500)
 
 
+def test_columns_are_moved_and_the_others_stay(ops, dtype, rng):
+    """Also to and from a part of the rows of a larger array."""
+    x, before = rng.standard_normal((5, 4, 3)).astype(dtype), rng.standard_normal((2, 6, 4)).astype(dtype)
+    origin, to = (np.array([4, 0, 4]), np.array([2, 1, 2])), (np.array([1, 0, 0]), np.array([0, 3, 1]))
+    out = ops.array(before)
+    ops.move_columns(ops.array(x)[:, 1:], origin, out=out[:, 2:5], to=to)
+    expected = before.copy()
+    for step, lane, to_step, to_lane in zip(*origin, *to, strict=True):
+        expected[to_step, 2:5, to_lane] = x[step, 1:, lane]
+    np.testing.assert_array_equal(ops.numpy(out), expected)
+    nowhere = np.zeros(0, int)
+    ops.move_columns(ops.array(x)[:, 1:], (nowhere, nowhere), out=out[:, 2:5], to=(nowhere, nowhere))
+    np.testing.assert_array_equal(ops.numpy(out), expected)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 4)])
+def test_zeros(ops, dtype, shape):
+    zeros = ops.zeros(shape, dtype)
+    assert zeros.dtype == dtype and zeros.flags.c_contiguous
+    np.testing.assert_array_equal(ops.numpy(zeros), np.zeros(shape))
+
+
+class TestRefused:
+    """What a device would read or write beyond its arrays for, without a word."""
+
+    @pytest.mark.parametrize("beyond", [3, 2**31 - 1])
+    def test_ids_out_of_range(self, ops, beyond):
+        ids = np.array([[0, beyond]])
+        table, columns = ops.zeros((3, 2), "float32"), ops.zeros((1, 2, 2), "float32")
+        calls = [
+            lambda: ops.one_hot(ids, out=ops.zeros((1, 3, 2), "float32")),
+            lambda: ops.lookup(table, ids, out=columns),
+            lambda: ops.lookup_grad(columns, ids, table_grad=table),
+            lambda: ops.pick(table, ids[0]),
+        ]
+        for number in (0, 1):
+            places = [(np.array([0]), np.array([0])), (np.array([0]), np.array([beyond]))]
+            origin, to = places[number], places[1 - number]
+            calls.append(lambda o=origin, t=to: ops.move_columns(columns, o, out=ops.zeros((1, 2, 2), "float32"), to=t))
+        for call in calls:
+            with pytest.raises(IndexError):
+                call()
+
+    def test_products_that_do_not_fit(self, ops):
+        a, b = ops.zeros((2, 3), "float32"), ops.zeros((3, 4), "float32")
+        for left, right, shape in ((a, a, (2, 3)), (a, b, (2, 5)), (b, a, (3, 3))):
+            with pytest.raises(ValueError, match=r".+"):
+                ops.matmul(left, right, out=ops.zeros(shape, "float32"))
+
+
 class TestLogSoftmax:
     @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40)])
     def test_against_the_plain_version(self, ops, dtype, rng, V, N):
@@ -245,7 +295,7 @@ class TestDropout:
         x = rng.uniform(1, 2, (20, 30, 50)).astype(dtype)
         out = self.run(ops, x, rate, 12345)
         kept = out != 0
-        close(ops, out, np.where(kept, x / (1 - rate), 0).astype(float), dtype, scale=40)
+        close(ops, ops.array(out), np.where(kept, x / (1 - rate), 0).astype(float), dtype, scale=40)
         assert abs(np.mean(~kept) - rate) < 4 * math.sqrt(rate * (1 - rate) / x.size)
 
     def test_rate_zero(self, ops, dtype, rng):

@@ -66,6 +66,8 @@ class Cell(ABC):
     beyond_a: ClassVar[int] = 0  # how many of the last blocks a<t-1> does not reach through W_a
     factors: ClassVar[tuple[str, ...]] = ()
     stacked: ClassVar[bool] = True  # whether a<t-1> and x<t> meet in one sum, W [a; x; 1], and nowhere before
+    kernel: ClassVar[str] = ""  # name under which a device may have kernels for all but the product of a step
+    bypassed: ClassVar[bool] = False  # whether a<t-1> reaches a<t> beside the product, too
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops
@@ -73,6 +75,9 @@ class Cell(ABC):
         self.rows = len(self.gates) * hidden
         self.blocks = (*self.before_gates, *self.gates)
         self.reached_by_a = self.blocks[: len(self.blocks) - self.beyond_a]
+        self.fused_step = ops.fused.get(f"{self.kernel}_step")
+        self.fused_back = ops.fused.get(f"{self.kernel}_step_back")
+        self.beside: tuple[Array, ...] = ()  # parameters beside W, which a device's kernels take
 
     def shapes(self) -> dict[str, Shape]:
         """Give the parameters' shapes: W [G·H, H+I+1], and what a cell has beside it."""
@@ -103,6 +108,9 @@ class Cell(ABC):
     def step(self, s: SimpleNamespace) -> None:
         """Compute a<t> (and c<t>) from a<t-1>, W_x x<t> + b (and c<t-1>)."""
         self.linear(s)
+        if self.fused_step is not None:
+            self.fused_step(s, *self.beside)
+            return
         s.z += s.zx
         self.activate(s)
 
@@ -121,6 +129,22 @@ class Cell(ABC):
         d.a [H, B]: dL/da<t> in full; d.c [H, B]: dL/dc<t> as it came from step t+1, dL/dc<t-1> on exit (the name may
         then stand for another array). Writes s.dz and s.d_a.
         """
+
+    def back(self, s: SimpleNamespace, d: SimpleNamespace, from_after: Array, dy: Array) -> None:
+        """Go one step back in time, as `step_back` does, from both parts of dL/da<t>.
+
+        from_after [H, B]: what came back from the step after; dy [H, B]: what comes from above
+        A device's kernel does it at once, without `slopes`: it leaves dz where the weights' product takes it, and what
+        goes to a<t-1> beside the product in s.tmp.
+        """
+        if self.fused_back is None:
+            np.add(from_after, dy, out=d.a)
+            self.step_back(s, d)
+            return
+        self.fused_back(s, d, from_after, dy, *self.beside)
+        self.linear_back(s)
+        if self.bypassed:
+            s.d_a += s.tmp
 
     def linear(self, s: SimpleNamespace) -> None:
         """z = W_a a<t-1>; what x<t> adds, s.zx, is left to the cell."""

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Shape
+from charlm.backends import Array, Backend, Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
+from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace, columns_of
 
 
@@ -28,14 +29,22 @@ class GruResetAfter(SimpleGru):
     kept: ClassVar[tuple[str, ...]] = ("z_ca",)
     before_gates: ClassVar[tuple[str, ...]] = ("ca",)
     rows_of: ClassVar[Mapping[str, str]] = {"ca": "c"}
+    kernel: ClassVar[str] = "gru_after"
     beyond_a: ClassVar[int] = 1
     stacked: ClassVar[bool] = False
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
+    def bind(self, values: Views, grads: Views) -> None:
+        super().bind(values, grads)
+        self.beside = (values["b_ca"],)
+
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
+        if self.fused_step is not None:
+            self.fused_step(s, *self.beside)
+            return
         s.gates += s.zx_gates
         sigmoid(s.gates)
         np.add(s.z_c, self.p["b_ca"], out=s.z_ca)
@@ -61,11 +70,22 @@ class GruResetBefore(SimpleGru):
 
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
+    kernel: ClassVar[str] = "gru_before"
     beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
     stacked: ClassVar[bool] = False
 
+    def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
+        super().__init__(ops, n_in, hidden, **options)
+        self.fused_gates = ops.fused.get(f"{self.kernel}_gates_step")
+        self.fused_merge = ops.fused.get(f"{self.kernel}_merge_step_back")
+
     def step(self, s: SimpleNamespace) -> None:
         self.ops.matmul(s.W_a[: 2 * self.hidden], s.a, out=s.gates)
+        if self.fused_step is not None and self.fused_gates is not None:
+            self.fused_gates(s)
+            self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
+            self.fused_step(s)
+            return
         s.gates += s.zx_gates
         sigmoid(s.gates)
         np.multiply(s.z_r, s.a, out=s.relevant)
@@ -89,6 +109,17 @@ class GruResetBefore(SimpleGru):
         s.tmp *= s.z_r
         s.d_a += s.tmp
         np.multiply(s.f_direct, d.a, out=s.tmp)
+        s.d_a += s.tmp
+
+    def back(self, s: SimpleNamespace, d: SimpleNamespace, from_after: Array, dy: Array) -> None:
+        """A device's kernels do what stands before, between and behind the products; e lies in d.a, read by then."""
+        if self.fused_back is None or self.fused_merge is None:
+            super().back(s, d, from_after, dy)
+            return
+        self.fused_back(s, d, from_after, dy)
+        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=d.a)
+        self.fused_merge(s, d.a)
+        self.linear_back(s)
         s.d_a += s.tmp
 
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:

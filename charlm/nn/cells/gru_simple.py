@@ -41,6 +41,8 @@ class SimpleGru(Cell):
 
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
     factors: ClassVar[tuple[str, ...]] = ("direct",)
+    kernel: ClassVar[str] = "gru_simple"
+    bypassed: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
         super().__init__(ops, n_in, hidden, **options)

@@ -10,6 +10,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
 from charlm.nn.cells.base import Cell
+from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
 
@@ -76,6 +77,7 @@ class Lstm(Cell):
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "c")
     states: ClassVar[tuple[str, ...]] = ("a", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c",)
+    kernel: ClassVar[str] = "lstm"
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
         super().__init__(ops, n_in, hidden, **options)
@@ -105,8 +107,14 @@ class PeepholeLstm(Lstm):
     Source: the notes; Gers et al. 2002 (whose output gate sees c<t> instead).
     """
 
+    kernel: ClassVar[str] = "lstm_peephole"
+
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "P": (3 * self.hidden, 1)}
+
+    def bind(self, values: Views, grads: Views) -> None:
+        super().bind(values, grads)
+        self.beside = tuple(self._by_gate(values["P"]))
 
     def initialise(self, rng: np.random.Generator) -> None:
         super().initialise(rng)

@@ -45,11 +45,13 @@ class RelevanceLstm(Lstm):
 
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c", "inner")
+    kernel: ClassVar[str] = "lstm_relevance"
     factors: ClassVar[tuple[str, ...]] = ("beside",)
 
     def bind(self, values: Views, grads: Views) -> None:
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
+        self.beside = (self.b_c,)
 
     def activate(self, s: SimpleNamespace) -> None:
         s.tmp[...] = s.z_r
@@ -78,11 +80,13 @@ class GruResetBoth(SimpleGru):
 
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("inner",)
+    kernel: ClassVar[str] = "gru_both"
     factors: ClassVar[tuple[str, ...]] = ("direct", "beside")
 
     def bind(self, values: Views, grads: Views) -> None:
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
+        self.beside = (self.b_c,)
 
     def activate(self, s: SimpleNamespace) -> None:
         sigmoid(s.gates)

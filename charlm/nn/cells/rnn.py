@@ -14,6 +14,7 @@ class Rnn(Cell):
     """a<t> = tanh(W_a [a<t-1>, x<t>] + b_a). Source: the notes, "forward pass"."""
 
     gates: ClassVar[tuple[str, ...]] = ("a",)
+    kernel: ClassVar[str] = "rnn_tanh"
 
     def activate(self, s: SimpleNamespace) -> None:
         np.tanh(s.z, out=s.z)
@@ -32,6 +33,8 @@ class Rnn(Cell):
 
 class ReluRnn(Rnn):
     """a<t> = max(0, W_a [a<t-1>, x<t>] + b_a). Source: the notes, "hidden activations tanh/ReLU"."""
+
+    kernel: ClassVar[str] = "rnn_relu"
 
     def activate(self, s: SimpleNamespace) -> None:
         np.maximum(s.z, 0.0, out=s.z)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -67,6 +67,8 @@ class Softmax(Head):
 
     def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> float:
         """Give the loss of some columns and write their da; add their gradients, or overwrite with them."""
+        if (cross_entropy := self.ops.fused.get("softmax_cross_entropy")) is not None:
+            return self._back_at_once(cross_entropy, a, targets, scale, ws, da, adds=adds)
         e = ws.columns("logits", self.outputs, targets.size)
         sums = self._exponentials(a, targets, e)
         weight = ws.array("weight", (1, targets.size))
@@ -91,11 +93,37 @@ class Softmax(Head):
         da *= weight
         return float(sums.nats(targets).sum())
 
+    def _back_at_once(
+        self,
+        cross_entropy: Callable[..., float],
+        a: Array,
+        targets: np.ndarray,
+        scale: float,
+        ws: Workspace,
+        da: Array,
+        *,
+        adds: bool,
+    ) -> float:
+        """Do what `_back` does where a device turns logits into d, and gives the loss, in one kernel."""
+        d = self.logits(a, ws)
+        loss = cross_entropy(d, targets, scale)
+        dW = ws.array("dW", self.W_y.shape) if adds or self.tied else self.dW_y
+        self.ops.matmul(d, a.T, out=dW)
+        if dW is not self.dW_y:
+            self.dW_y += dW
+        db = d.sum(axis=1, keepdims=True)
+        if adds:
+            self.db_y += db
+        else:
+            self.db_y[...] = db
+        self.ops.matmul(self.W_y.T, d, out=da)
+        return loss
+
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
         result = np.empty(flat.size)
-        if best is not None:
+        if best is not None or "softmax_cross_entropy" in self.ops.fused:
             return self._nats_and_best(a, targets, best, ws)
 
         def of_columns(part: slice) -> None:
@@ -110,15 +138,17 @@ class Softmax(Head):
         self.ops.log_softmax(logits)
         return logits
 
-    def _nats_and_best(self, a: Array, targets: np.ndarray, best: np.ndarray, ws: Workspace) -> np.ndarray:
+    def _nats_and_best(self, a: Array, targets: np.ndarray, best: np.ndarray | None, ws: Workspace) -> np.ndarray:
         flat = targets.ravel()
-        result, likeliest = np.empty(flat.size), np.empty(flat.size, best.dtype)
+        result, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in _blocks(flat.size, max(64, _ROWS * _COLUMNS // self.outputs)):
             logits = self.logits(a[:, part], ws)
-            likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
+            if best is not None:
+                likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
             self.ops.log_softmax(logits)
             result[part] = -self.ops.pick(logits, flat[part])
-        best[...] = likeliest.reshape(best.shape)
+        if best is not None:
+            best[...] = likeliest.reshape(best.shape)
         return result.reshape(targets.shape)
 
     def _exponentials(self, a: Array, targets: np.ndarray, e: Array | None) -> _Sums:

@@ -1,0 +1,223 @@
+"""The recurrent cells' steps on the GPU: what stands beside the product is one kernel, forward and backward.
+
+A kernel `..._step` goes on from z = W_a a<t-1>: it adds what x<t> brings, and does what the cell's `activate` does. A
+kernel `..._step_back` takes dL/da<t> in two parts, what came back in time and what comes from above, and gives dz at
+once: the factors that `slopes` makes for many steps would be written only to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from operator import attrgetter
+from types import SimpleNamespace
+from typing import Any
+
+import cupy
+
+from charlm.backends.base import Array
+
+_SIGMA = """
+template <typename R> __device__ R sigma(R x) { return R(0.5) * (R(1) + tanh(R(0.5) * x)); }
+"""
+
+
+class CellKernel:
+    """A pointwise function of a step's arrays, all [H, B], or of several steps', [n, H, B].
+
+    reads, writes: names of the arrays in `s`, those that are read and written among the latter
+    more: of arrays that are handed in beside `s`
+    """
+
+    def __init__(self, name: str, reads: str, writes: str, body: str, more: str = "") -> None:
+        self.name, self.body = name, body
+        self.reads, self.writes, self.more = reads.split(), writes.split(), more.split()
+        self._read, self._written = _getter(self.reads), _getter(self.writes)
+
+    @cached_property
+    def kernel(self) -> Any:
+        """The kernel, compiled for the types of the arrays that it is called with."""
+        given = ", ".join(f"T {name}" for name in [*self.reads, *self.more])
+        taken = ", ".join(f"T {name}" for name in self.writes)
+        return cupy.ElementwiseKernel(given, taken, self.body, self.name, preamble=_SIGMA, no_return=True)
+
+    def __call__(self, s: SimpleNamespace, *more: Array) -> None:
+        """Run on the arrays of `s`."""
+        self.kernel(*self._read(s), *more, *self._written(s))
+
+
+class BackKernel(CellKernel):
+    """The way back through a step.
+
+    memory: whether the cell has one: d.c is then dL/dc<t> on entry and dL/dc<t-1> on exit, d.spare the other way round
+    """
+
+    def __init__(self, name: str, reads: str, writes: str, body: str, more: str = "", *, memory: bool = False) -> None:
+        super().__init__(name, reads, writes, body, more)
+        self.memory = memory
+
+    @cached_property
+    def kernel(self) -> Any:
+        given = ", ".join(f"T {name}" for name in [*self.reads, "back", "above", *self.more])
+        taken = ", ".join(f"T {name}" for name in [*self.writes, *(("dc", "dc_old") if self.memory else ())])
+        body = f"const T da = back + above; {self.body}"
+        return cupy.ElementwiseKernel(given, taken, body, self.name, no_return=True)
+
+    def __call__(self, s: SimpleNamespace, d: Any = None, *more: Array) -> None:
+        """Run on the arrays of `s` and `d`; more: dL/da<t> as it came back in time, dL/dy<t>, and parameters."""
+        if not self.memory:
+            self.kernel(*self._read(s), *more, *self._written(s))
+            return
+        self.kernel(*self._read(s), *more, *self._written(s), d.c, d.spare)
+        d.c, d.spare = d.spare, d.c
+
+
+def _getter(names: list[str]) -> Callable[[Any], Sequence[Array]]:
+    """Give a function that gives the attributes of these names, always as a sequence."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda s: [getattr(s, name) for name in names]
+
+
+def _add_input(gates: str) -> str:
+    return " ".join(f"z_{gate} += zx_{gate};" for gate in gates)
+
+
+def _names(prefix: str, gates: str) -> str:
+    return " ".join(f"{prefix}_{gate}" for gate in gates)
+
+
+_LSTM = """
+z_u = sigma(z_u); z_f = sigma(z_f); z_o = sigma(z_o); z_c = tanh(z_c);
+c_new = z_u * z_c + z_f * c_old;
+tanh_c = tanh(c_new);
+a_new = z_o * tanh_c;"""
+_LSTM_BACK = """
+dc += da * z_o * (T(1) - tanh_c * tanh_c);
+dz_o = da * tanh_c * z_o * (T(1) - z_o);
+dz_u = dc * z_c * z_u * (T(1) - z_u);
+dz_f = dc * c_old * z_f * (T(1) - z_f);
+const T e = dc * z_u * (T(1) - z_c * z_c);
+dc_old = dc * z_f;"""
+_UPDATE = "z_c = tanh(z_c); a_new = a + z_u * (z_c - a);"
+_UPDATE_BACK = """
+dz_u = da * (z_c - a) * z_u * (T(1) - z_u);
+const T e = da * z_u * (T(1) - z_c * z_c);
+tmp = da * (T(1) - z_u);"""
+_RELEVANT = "inner = z_c - b_c; z_c = inner * gamma_r + b_c;"
+_RELEVANT_BACK = """
+dz_c = e * z_r;
+const T beside = e * (T(1) - z_r);
+dz_r = beside * inner * z_r;
+inner = beside;"""
+
+_ALL = [
+    CellKernel("update_forward", "a z_u", "z_c a_new", _UPDATE),
+    CellKernel("rnn_tanh_step", "zx", "z a_new", "z = tanh(z + zx); a_new = z;"),
+    BackKernel("rnn_tanh_step_back", "z", "dz", "dz = da * (T(1) - z * z);"),
+    CellKernel("rnn_relu_step", "zx", "z a_new", "z += zx; z = z > T(0) || z != z ? z : T(0); a_new = z;"),
+    BackKernel("rnn_relu_step_back", "z", "dz", "dz = z > T(0) ? da : T(0);"),
+    CellKernel("gru_simple_step", "a zx_u zx_c", "z_u z_c a_new", f"{_add_input('uc')} z_u = sigma(z_u); {_UPDATE}"),
+    BackKernel("gru_simple_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
+    CellKernel(
+        "gru_after_step",
+        "a zx_u zx_r zx_c",
+        "z_u z_r z_c z_ca a_new",
+        f"""
+        {_add_input("ur")} z_u = sigma(z_u); z_r = sigma(z_r);
+        z_ca = z_c + b_ca;
+        z_c = z_r * z_ca + zx_c;
+        {_UPDATE}""",
+        more="b_ca",
+    ),
+    BackKernel(
+        "gru_after_step_back",
+        "a z_u z_r z_c z_ca",
+        "dz_ca dz_u dz_r dz_c tmp",
+        f"{_UPDATE_BACK} dz_c = e; dz_ca = e * z_r; dz_r = dz_ca * z_ca * (T(1) - z_r);",
+        more="b_ca",
+    ),
+    CellKernel(
+        "gru_before_gates_step",
+        "a zx_u zx_r",
+        "z_u z_r relevant",
+        f"{_add_input('ur')} z_u = sigma(z_u); z_r = sigma(z_r); relevant = z_r * a;",
+    ),
+    CellKernel("gru_before_step", "a z_u zx_c", "z_c a_new", f"z_c += zx_c; {_UPDATE}"),
+    BackKernel("gru_before_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
+    CellKernel(
+        "gru_before_merge_step_back",
+        "z_r relevant",
+        "dz_r tmp",
+        "dz_r = relevant * (T(1) - z_r) * e; tmp += z_r * e;",
+        more="e",
+    ),
+    CellKernel(
+        "gru_both_step",
+        "a zx_u zx_r zx_c",
+        "z_u z_r z_c inner a_new",
+        f"""
+        {_add_input("urc")} z_u = sigma(z_u); z_r = sigma(z_r);
+        const T gamma_r = z_r; {_RELEVANT} {_UPDATE}""",
+        more="b_c",
+    ),
+    BackKernel(
+        "gru_both_step_back", "a z_u z_r z_c", "dz_u dz_r dz_c inner tmp", _UPDATE_BACK + _RELEVANT_BACK, more="b_c"
+    ),
+    CellKernel(
+        "lstm_step",
+        f"c_old {_names('zx', 'ufoc')}",
+        "z_u z_f z_o z_c c_new tanh_c a_new",
+        _add_input("ufoc") + _LSTM,
+    ),
+    BackKernel(
+        "lstm_step_back",
+        "z_u z_f z_o z_c c_old tanh_c",
+        _names("dz", "ufoc"),
+        f"{_LSTM_BACK} dz_c = e;",
+        memory=True,
+    ),
+    CellKernel(
+        "lstm_peephole_step",
+        f"c_old {_names('zx', 'ufoc')}",
+        "z_u z_f z_o z_c c_new tanh_c a_new",
+        f"{_add_input('ufoc')} z_u += P_u * c_old; z_f += P_f * c_old; z_o += P_o * c_old; {_LSTM}",
+        more="P_u P_f P_o",
+    ),
+    BackKernel(
+        "lstm_peephole_step_back",
+        "z_u z_f z_o z_c c_old tanh_c",
+        _names("dz", "ufoc"),
+        f"{_LSTM_BACK} dz_c = e; dc_old += P_u * dz_u + P_f * dz_f + P_o * dz_o;",
+        more="P_u P_f P_o",
+        memory=True,
+    ),
+    CellKernel(
+        "lstm_relevance_step",
+        f"c_old {_names('zx', 'uforc')}",
+        "z_u z_f z_o z_r z_c inner c_new tanh_c a_new",
+        f"{_add_input('uforc')} z_r = sigma(z_r); const T gamma_r = z_r; {_RELEVANT} {_LSTM}",
+        more="b_c",
+    ),
+    BackKernel(
+        "lstm_relevance_step_back",
+        "z_u z_f z_o z_r z_c c_old tanh_c",
+        f"{_names('dz', 'uforc')} inner",
+        _LSTM_BACK + _RELEVANT_BACK,
+        more="b_c",
+        memory=True,
+    ),
+]
+
+_lstm_forward = CellKernel("lstm_forward", "c_old", "z_u z_f z_o z_c c_new tanh_c a_new", _LSTM)
+_sigma_r = CellKernel("sigma_r", "", "z_r", "z_r = sigma(z_r);")
+
+
+def lstm_forward(s: SimpleNamespace) -> None:
+    """Do what the cell's own `lstm_forward` does, which makes gate values of every gate: of Gamma_r too, if any."""
+    _lstm_forward(s)
+    if hasattr(s, "z_r"):
+        _sigma_r(s)
+
+
+CELL_KERNELS: Mapping[str, Callable[..., Any]] = {"lstm_forward": lstm_forward, **{k.name: k for k in _ALL}}

@@ -1,0 +1,163 @@
+"""Kernels of our own on the GPU, each for one pass over its arrays; CuPy compiles one when it is first used.
+
+Inside a kernel `T` is the precision of its arrays, and a scalar comes as that or as a 32-bit integer. The letters of a
+cell's step are those of `charlm.nn.cells`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import cupy
+import numpy as np
+
+from charlm.backends.base import Array
+from charlm.backends.cupy_cells import CELL_KERNELS
+from charlm.backends.cupy_raw import SOFTMAX, SQUARES
+
+_THREADS = 256  # of a block that sums
+_BLOCKS = 256  # that sum a long vector: two for each processor of a large GPU
+_COLUMNS, _ROWS = 32, 8  # threads of a block of softmax: a column each, and so many over its rows
+
+
+@cache
+def one_hot() -> Any:
+    """out [T, V, B] = 1 where ids [T, B] are v; arguments ids, V, B, out."""
+    body = "out = ids[i / (V * batch) * batch + i % batch] == (int)(i / batch % V)"
+    return cupy.ElementwiseKernel("raw int32 ids, int32 V, int32 batch", "T out", body, "one_hot")
+
+
+@cache
+def lookup() -> Any:
+    """out [T, D, B] = table [V, D] at ids [T, B], 0 where an id is -1; arguments table, ids, D, B, out."""
+    body = """
+    const int id = ids[i / (D * batch) * batch + i % batch];
+    const ptrdiff_t at[] = {id < 0 ? 0 : id, i / batch % D};
+    out = id < 0 ? T(0) : table[at]"""
+    return cupy.ElementwiseKernel(
+        "raw T table, raw int32 ids, int32 D, int32 batch", "T out", body, "lookup", no_return=True
+    )
+
+
+@cache
+def lookup_grad() -> Any:
+    """table_grad[row] += the columns of d_out [T, D, B] in order[begin : end], added in this order.
+
+    Arguments d_out, order, row, begin and end [n, D], D, B, table_grad.
+    """
+    body = """
+    T sum = 0;
+    for (int j = begin; j < end; j++) {
+      const ptrdiff_t at[] = {order[j] / batch, i % D, order[j] % batch};
+      sum += d_out[at];
+    }
+    const ptrdiff_t to[] = {row, i % D};
+    table_grad[to] += sum"""
+    given = "raw T d_out, raw int32 order, int32 row, int32 begin, int32 end, int32 D, int32 batch"
+    return cupy.ElementwiseKernel(given, "raw T table_grad", body, "lookup_grad", no_return=True)
+
+
+@cache
+def move_columns() -> Any:
+    """out[to_step, r, to_lane] = x[step, r, lane] for r < rows; arguments x, the four ids [n, rows], rows, out."""
+    body = """
+    const ptrdiff_t at[] = {step, i % rows, lane}, to[] = {to_step, i % rows, to_lane};
+    out[to] = x[at]"""
+    ids = "int32 step, int32 lane, int32 to_step, int32 to_lane"
+    return cupy.ElementwiseKernel(f"raw T x, {ids}, int32 rows", "raw T out", body, "move_columns", no_return=True)
+
+
+@cache
+def pick() -> Any:
+    """out[n] = columns[rows[n], n] in double precision, 0 where rows[n] is -1."""
+    body = "const ptrdiff_t at[] = {row < 0 ? 0 : row, i}; out = row < 0 ? 0.0 : (double)columns[at]"
+    return cupy.ElementwiseKernel("raw T columns, int32 row", "float64 out", body, "pick", no_return=True)
+
+
+def dropout(x: Array, out: Array, *, rate: float, key: int, batch: int, lanes: tuple[int, int]) -> None:
+    """Zero elements by the hash of `NumpyBackend.dropout`, bit for bit."""
+    threshold = int(min(rate * 2.0**32, 2.0**32 - 1))
+    first, second = key & 0xFFFFFFFF, key >> 32 & 0xFFFFFFFF
+    _dropout()(x, first, second, threshold, 1.0 / (1.0 - rate), max(1, batch), *lanes, out)
+
+
+@cache
+def _dropout() -> Any:
+    mixed = """
+    bits ^= bits >> 16; bits *= 0x7feb352du; bits ^= bits >> 15; bits *= 0x846ca68bu; bits ^= bits >> 16;"""
+    body = f"""
+    unsigned bits = (unsigned)(i / batch) * lanes + lane + (unsigned)(i % batch);
+    bits ^= first; {mixed}
+    bits ^= second; {mixed}
+    out = x * (bits >= threshold ? kept : T(0))"""
+    scalars = "uint32 first, uint32 second, uint32 threshold, T kept, uint32 batch, uint32 lane, uint32 lanes"
+    return cupy.ElementwiseKernel(f"T x, {scalars}", "T out", body, "dropout", no_return=True)
+
+
+def adam(w: Array, g: Array, m: Array, v: Array, *, learning_rate: float, count: int, scale: float) -> None:
+    """Do what `training.optimizers.Adam` does with the whole vectors [n], g times `scale`; g is left as it is."""
+    root = math.sqrt(1.0 - 0.999**count)
+    _adam()(g, scale, 1e-8 * root, learning_rate * root / (1.0 - 0.9**count), w, m, v)
+
+
+@cache
+def _adam() -> Any:
+    body = """
+    const T scaled = g * scale;
+    v = v * T(0.999) + scaled * scaled * T(0.001);
+    m = m * T(0.9) + scaled * T(0.1);
+    w -= m / (sqrt(v) + tiny) * rate"""
+    return cupy.ElementwiseKernel("T g, T scale, T tiny, T rate", "T w, T m, T v", body, "adam", no_return=True)
+
+
+def softmax_cross_entropy(logits: Array, targets: np.ndarray, scale: float) -> float:
+    """Overwrite `logits [V, N]` with dL/dlogits = (softmax - one-hot target) scale, 0 where a target [N] is -1.
+
+    Returns the loss, -ln P(target) summed over the targets.
+    """
+    if targets.size and targets.max() >= len(logits):
+        raise IndexError(f"target {targets.max()} of {len(logits)}")
+    nats = cupy.empty(targets.shape, "float64")
+    _softmax(logits, cupy.asarray(np.ascontiguousarray(targets, np.int32)), nats, scale)
+    return float(nats.get().sum())
+
+
+def softmax(logits: Array) -> None:
+    """Turn `logits [V, N]` into log-probabilities, in place."""
+    nothing = cupy.empty((1,), "int32"), cupy.empty((1,), "float64")
+    _softmax(logits, *nothing, None)
+
+
+def _softmax(logits: Array, targets: Array, nats: Array, scale: float | None) -> None:
+    V, N = logits.shape
+    if not N:
+        return
+    row, column = (stride // logits.itemsize for stride in logits.strides)
+    if column != 1 and N > 1:
+        raise ValueError(f"the columns of the logits lie apart: {logits.strides}")
+    real = logits.dtype.type
+    numbers = (np.int32(V), np.int32(N), np.int64(row), real(0.0 if scale is None else scale), np.int32(scale is None))
+    grid, block = (-(-N // _COLUMNS),), (_COLUMNS, _ROWS)
+    _raw(SOFTMAX, "softmax", logits.dtype)(grid, block, (logits, targets, nats, *numbers))
+
+
+def sums_of_squares(vector: Array) -> Array:
+    """Give sums, in double precision, of the squares of parts of a flat vector [n]."""
+    blocks = min(_BLOCKS, max(1, -(-vector.size // _THREADS)))
+    if vector.size and vector.strides[0] != vector.itemsize:
+        raise ValueError("a vector with gaps")
+    sums = cupy.empty((blocks,), "float64")
+    _raw(SQUARES, "squares", vector.dtype)((blocks,), (_THREADS,), (vector, sums, np.int64(vector.size)))
+    return sums
+
+
+@cache
+def _raw(source: str, name: str, dtype: Any) -> Any:
+    letters = {"float32": "float", "float64": "double"}[str(dtype)]
+    return cupy.RawKernel(source.replace("REAL", letters), f"{name}_{letters}")
+
+
+FUSED: dict[str, Callable[..., Any]] = {**CELL_KERNELS, "adam": adam, "softmax_cross_entropy": softmax_cross_entropy}

@@ -1,0 +1,61 @@
+"""Kernels whose threads work together, in CUDA C++; REAL stands for float or double.
+
+NVRTC knows no header of the host and no INFINITY: a largest number begins with a number that is there.
+"""
+
+SOFTMAX = r"""
+// x [V, N], rows `stride` apart: log-probabilities where `logs`, else dL/dx, and -ln P(target) for each column.
+// Threads (32, 8): one for a column, eight over its rows.
+extern "C" __global__ void softmax_REAL(REAL* x, const int* targets, double* nats, int V, int N, long long stride,
+                                        REAL scale, int logs) {
+  __shared__ REAL of_thread[8][32];
+  const int column = blockIdx.x * 32 + threadIdx.x, lane = threadIdx.x, part = threadIdx.y;
+  const bool inside = column < N;
+  REAL* p = x + (inside ? column : N - 1);
+  const int target = logs || !inside ? -1 : targets[column];
+  const REAL at_target = target < 0 ? REAL(0) : p[target * stride];
+
+  REAL largest = p[(part < V ? part : 0) * stride];
+  for (int v = part; v < V; v += 8) largest = p[v * stride] > largest ? p[v * stride] : largest;
+  of_thread[part][lane] = largest;
+  __syncthreads();
+  for (int i = 0; i < 8; i++) largest = of_thread[i][lane] > largest ? of_thread[i][lane] : largest;
+  __syncthreads();
+
+  REAL total = 0;
+  for (int v = part; v < V; v += 8) total += exp(p[v * stride] - largest);
+  of_thread[part][lane] = total;
+  __syncthreads();
+  total = 0;
+  for (int i = 0; i < 8; i++) total += of_thread[i][lane];
+
+  if (!inside) return;
+  if (logs) {
+    const REAL shift = log(total);
+    for (int v = part; v < V; v += 8) p[v * stride] = p[v * stride] - largest - shift;
+    return;
+  }
+  if (part == 0) nats[column] = target < 0 ? 0.0 : log(double(total)) + double(largest) - double(at_target);
+  for (int v = part; v < V; v += 8) {
+    const REAL likely = exp(p[v * stride] - largest) / total;
+    p[v * stride] = target < 0 ? REAL(0) : (v == target ? likely - REAL(1) : likely) * scale;
+  }
+}
+"""
+
+SQUARES = r"""
+// sums[block] = the squares of every gridDim.x-th piece of x [n], in double precision; 256 threads a block.
+extern "C" __global__ void squares_REAL(const REAL* x, double* sums, long long n) {
+  __shared__ double of_thread[256];
+  double sum = 0;
+  for (long long i = blockIdx.x * 256LL + threadIdx.x; i < n; i += gridDim.x * 256LL)
+    sum += double(x[i]) * double(x[i]);
+  of_thread[threadIdx.x] = sum;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) of_thread[threadIdx.x] += of_thread[threadIdx.x + half];
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) sums[blockIdx.x] = of_thread[0];
+}
+"""

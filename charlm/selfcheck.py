@@ -1,0 +1,225 @@
+"""Whether this machine computes what it should: for a person who has a GPU, or another processor than ours.
+
+Gradients are compared with central differences, in float64; and on a GPU, every function of the backend, and training
+steps of every cell, with the processor's, in both precisions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from charlm.backends import Array, Backend, NumpyBackend
+from charlm.config import ModelConfig
+from charlm.nn.build import build
+from charlm.nn.cells import CELLS
+from charlm.nn.model import Model
+from charlm.text.batches import Batch
+from charlm.training import OPTIMIZERS
+
+_STEP = 4e-3  # of the differences, on six points
+_STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
+_GRADIENT_BAR = 1e-6
+_BARS = {"float32": 2e-5, "float64": 1e-12}  # of what two devices may differ by, over the largest number
+_KEY = 0x1234_5678_9ABC_DEF1
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared, the largest difference, relative to the largest number, and the seconds on the device."""
+
+    what: str
+    dtype: str
+    difference: float
+    bar: float
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is no larger than rounding explains; one that is no number is not."""
+        return self.difference <= self.bar
+
+
+def checks(ops: Backend) -> Iterator[Check]:
+    """Yield the result of each check of a device as it is known."""
+    for name, variants in CELLS.items():
+        for variant in variants:
+            yield _gradients(ops, name, variant)
+    if isinstance(ops, NumpyBackend):
+        return
+    for dtype in _BARS:
+        for what, function in _FUNCTIONS.items():
+            yield _compared(what, dtype, ops, partial(_called, function, dtype))
+        for name, variants in CELLS.items():
+            for variant in variants:
+                what = f"training steps of {_named(name, variant)}"
+                config = _config(name, variant, 40, hidden_size=32, dropout=0.2, dense=(24,), dtype=dtype)
+                yield _compared(what, dtype, ops, partial(_trained, config))
+
+
+def _named(name: str, variant: str) -> str:
+    return f"{name} ({variant})" if variant else name
+
+
+def _config(name: str, variant: str, vocabulary_size: int, **options: Any) -> ModelConfig:
+    of_cell: dict[str, dict[str, Any]] = {
+        "rnn": {"activation": variant},
+        "gru": {"reset": variant},
+        "lstm": {"relevance_gate": bool(variant)},
+    }
+    return ModelConfig(vocabulary_size, cell=name, **of_cell.get(name, {}), **options)
+
+
+def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
+    """Give a batch in whose lanes sequences begin and end, some steps of them without a target."""
+    rng = np.random.default_rng(1)
+    inputs, targets = rng.integers(0, vocabulary_size, (2, steps, lanes), dtype=np.int32)
+    starts = rng.random((steps, lanes)) < 0.1
+    inputs[starts] = -1
+    targets[steps // 2, 0] = -1
+    return Batch(inputs, targets, starts)
+
+
+def _gradients(ops: Backend, name: str, variant: str) -> Check:
+    """Differentiate the mean loss of a small network by each of its weights: sum of w_i (L(+ih) - L(-ih)) / h."""
+    model = build(_config(name, variant, 4, hidden_size=3, num_layers=1, dtype="float64"), ops)
+    batch, ws = _batch(4, 4, 2), model.workspace()
+    weights = np.random.default_rng(3).normal(0, 0.8, model.parameters.values.shape)
+
+    def loss() -> float:
+        model.parameters.values[...] = ops.array(weights)
+        return float(model.nats(batch, model.zero_state(2), ws)[0].sum()) / batch.count
+
+    begin = time.perf_counter()
+    numeric = np.empty(weights.shape)
+    for index, value in enumerate(weights.copy()):
+        slope = 0.0
+        for number, factor in _STENCIL.items():
+            for sign in (1, -1):
+                weights[index] = value + sign * number * _STEP
+                slope += sign * factor * loss()
+        weights[index] = value
+        numeric[index] = slope / _STEP
+    loss()
+    model.loss_and_grads(batch, model.zero_state(2), model.workspace())
+    seconds = time.perf_counter() - begin
+    apart = _apart([ops.numpy(model.parameters.grads)], [numeric])
+    return Check(f"gradients of {_named(name, variant)}", "float64", apart, _GRADIENT_BAR, seconds)
+
+
+def _compared(what: str, dtype: str, ops: Backend, work: Callable[[Backend], list[np.ndarray]]) -> Check:
+    """Compare what both devices make of the same numbers."""
+    expected = work(NumpyBackend())
+    work(ops)  # the first time, kernels are compiled
+    begin = time.perf_counter()
+    found = work(ops)
+    return Check(what, dtype, _apart(found, expected), _BARS[dtype], time.perf_counter() - begin)
+
+
+def _apart(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Give the largest difference, relative to the largest number of its array; infinite where shapes differ."""
+    worst = 0.0
+    for one, other in zip(found, expected, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return np.inf
+        size = max(float(np.abs(other).max(initial=0.0)), 1e-30)
+        worst = float(np.maximum(worst, np.abs(one - other).max(initial=0.0) / size))  # NaN stays NaN
+    return worst
+
+
+def _called(function: Callable[[Backend, str], np.ndarray], dtype: str, ops: Backend) -> list[np.ndarray]:
+    return [function(ops, dtype)]
+
+
+def _trained(config: ModelConfig, ops: Backend) -> list[np.ndarray]:
+    """Take three steps of Adam, and give losses, the last gradients, the weights, and what the network then expects."""
+    model: Model = build(config, ops, seed=1)
+    optimizer, batch, ws = OPTIMIZERS["adam"](model.parameters, ops), _batch(40, 12, 16), model.workspace()
+    state, losses = model.zero_state(16), []
+    for count in (1, 2, 3):
+        loss, state = model.loss_and_grads(batch, state, ws, noise=_KEY + count)
+        losses += [loss, ops.norm(model.parameters.grads)]
+        grads = ops.numpy(model.parameters.grads)
+        optimizer.step(count, 0.002, 0.5)
+    nats, _ = model.nats(batch, state, ws)
+    return [np.array(losses), grads, ops.numpy(model.parameters.values), nats]
+
+
+def _numbers(ops: Backend, dtype: str, *shape: int) -> Array:
+    return ops.array(np.random.default_rng(2).normal(0, 1, shape), dtype)
+
+
+def _matmul(ops: Backend, dtype: str) -> np.ndarray:
+    """Of blocks of columns, transposed, into a part of a larger matrix."""
+    a, out = _numbers(ops, dtype, 70, 90), ops.zeros((70, 99), dtype)
+    ops.matmul(a[:, 20:], a[:, :70].T, out=out[:, 9:79])
+    return ops.numpy(out)
+
+
+def _matmul_of_steps(ops: Backend, dtype: str) -> np.ndarray:
+    out = ops.zeros((5, 30, 8), dtype)
+    ops.matmul(_numbers(ops, dtype, 30, 20), _numbers(ops, dtype, 5, 20, 8), out=out)
+    return ops.numpy(out)
+
+
+def _ids(size: int) -> np.ndarray:
+    return np.random.default_rng(4).integers(-1, size, (12, 7))
+
+
+def _one_hot(ops: Backend, dtype: str) -> np.ndarray:
+    out = ops.empty((12, 9, 7), dtype)
+    ops.one_hot(_ids(9), out=out)
+    return ops.numpy(out)
+
+
+def _lookup(ops: Backend, dtype: str) -> np.ndarray:
+    out = ops.empty((12, 5, 7), dtype)
+    ops.lookup(_numbers(ops, dtype, 9, 5), _ids(9), out=out)
+    return ops.numpy(out)
+
+
+def _lookup_grad(ops: Backend, dtype: str) -> np.ndarray:
+    out = _numbers(ops, dtype, 9, 5)
+    ops.lookup_grad(_numbers(ops, dtype, 12, 6, 7)[:, 1:], _ids(9), table_grad=out)
+    return ops.numpy(out)
+
+
+def _move_columns(ops: Backend, dtype: str) -> np.ndarray:
+    out, n = ops.zeros((4, 6, 7), dtype), np.arange(4)
+    ops.move_columns(_numbers(ops, dtype, 5, 6, 7), (n + 1, n), out=out, to=(n[::-1], n + 2))
+    return ops.numpy(out)
+
+
+def _log_softmax_and_pick(ops: Backend, dtype: str) -> np.ndarray:
+    logits = _numbers(ops, dtype, 300, 84)
+    ops.log_softmax(logits)
+    return ops.pick(logits, _ids(300).ravel())
+
+
+def _norm(ops: Backend, dtype: str) -> np.ndarray:
+    return np.array(ops.norm(_numbers(ops, dtype, 100_003)))
+
+
+def _dropout(ops: Backend, dtype: str) -> np.ndarray:
+    out = ops.empty((9, 31, 8), dtype)
+    ops.dropout(_numbers(ops, dtype, 9, 40, 8)[:, 9:], rate=0.4, key=_KEY, out=out, lanes=(3, 20))
+    return ops.numpy(out)
+
+
+_FUNCTIONS: dict[str, Callable[[Backend, str], np.ndarray]] = {
+    "copies there and back": lambda ops, dtype: ops.numpy(ops.array(_numbers(ops, dtype, 5, 7).T)),
+    "products": _matmul,
+    "products of steps": _matmul_of_steps,
+    "one-hot columns": _one_hot,
+    "look-up": _lookup,
+    "gradient of the look-up": _lookup_grad,
+    "columns moved": _move_columns,
+    "softmax": _log_softmax_and_pick,
+    "norm": _norm,
+    "dropout": _dropout,
+}

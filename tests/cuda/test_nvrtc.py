@@ -1,0 +1,86 @@
+"""Every kernel of ours, as CuPy hands it to NVIDIA's compiler, compiled for five generations of GPUs without one.
+
+g++ takes names and headers that NVRTC does not know, so that it runs says nothing of that.
+"""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from tests.cuda import compiled, hostcupy
+from tests.cuda.twins import NOISE, batch_for, differences, twins
+from tests.gradcheck import KINDS, config_of
+from tests.task_batches import BODIES
+
+ARCHITECTURES = (70, 80, 90, 100, 120)
+cupy = hostcupy.cupy
+_OTHERS = {"one_hot", "lookup", "lookup_grad", "move_columns", "pick", "dropout", "adam", "softmax", "squares"}
+
+
+def nvrtc(source, architecture):
+    """Compile for an architecture and give the machine's code; what compiled once is kept in a folder."""
+    compiler = pytest.importorskip("cupy.cuda.compiler")
+    options = hostcupy.core.assemble_cupy_compiler_options(())
+    options += ("--device-as-default-execution-space", f"-arch=sm_{architecture}")
+    key = hashlib.sha256(repr((source, options, cupy.__version__)).encode()).hexdigest()[:24]
+    kept = compiled.FOLDER / f"{key}.cubin"
+    if not kept.exists():
+        program = compiler._NVRTCProgram(source, "kernel.cu", (), (), method="cubin")
+        code = program.compile(options, None)[0]
+        compiled.FOLDER.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(code)
+        unfinished.replace(kept)  # tests in other processes read it whole
+    return kept.read_bytes()
+
+
+def as_handed_over(source):
+    """Give a kernel's source with the headers that CuPy puts before one that it made itself."""
+    if "CIndexer" not in source:
+        return source
+    return "".join(f"#include <{header}>\n" for header in hostcupy.core._cupy_header_list) + source
+
+
+def every_source(ops):
+    """Run all there is, and give the source of each kernel in both precisions, by name and precision."""
+    for dtype in ("float32", "float64"):
+        for kind in KINDS:
+            config = config_of(*kind, dtype=dtype)
+            for model in twins(config, ops)[1:]:
+                stepper = model.stepper()
+                stepper.next_log_probs(2)
+            differences(*twins(config, ops), batch_for(config, "", np.random.default_rng(50)))
+        config = config_of("lstm", "", **BODIES["classify"], dtype=dtype, dropout=0.5, embedding_size=3)
+        batch = batch_for(config, "classify", np.random.default_rng(51))
+        device = twins(config, ops)[1]
+        device.loss_and_grads(batch, device.zero_state(batch.lanes), device.workspace(), noise=NOISE)
+        ops.norm(device.parameters.grads)
+        w, g, m, v = (ops.zeros((9,), dtype) for _ in range(4))
+        ops.fused["adam"](w, g, m, v, learning_rate=0.1, count=1, scale=1.0)
+    sources = {}
+    for name, source in hostcupy.SOURCES.items():
+        short = name.split(" ")[0].removesuffix("_float").removesuffix("_double")
+        single = name.endswith("_float") or "float32" in name
+        precision = "float32" if single else "float64"
+        sources[short, precision] = source
+    return sources
+
+
+def test_every_kernel_compiles_for_every_architecture(ops):
+    sources = every_source(ops)
+    names = {name for name, _ in sources}
+    known = {name for name in ops.fused if name.endswith(("_step", "_step_back"))} | _OTHERS
+    assert known <= names, known - names
+    for source in sources.values():
+        for architecture in ARCHITECTURES:
+            assert nvrtc(as_handed_over(source), architecture)[:4] == b"\x7fELF"
+    assert len(sources) >= 2 * len(known)
+
+
+def test_what_only_a_hosts_compiler_knows_is_refused(ops):
+    source = 'extern "C" __global__ void f(float* x) { x[0] = INFINITY; }'
+    assert compiled.library(source, "f", hostcupy.HEADERS)
+    with pytest.raises(Exception, match="INFINITY"):
+        nvrtc(source, 90)

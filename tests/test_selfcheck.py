@@ -1,0 +1,63 @@
+"""The check of a machine: it passes on this one, and does not where something is wrong."""
+
+import numpy as np
+import pytest
+
+from charlm import selfcheck
+from charlm.backends import NumpyBackend
+from charlm.nn.cells import CELLS
+from charlm.nn.recurrent import Recurrent
+from charlm.selfcheck import checks
+from tests.cuda import cupy_on_host
+
+CELL_COUNT = sum(map(len, CELLS.values()))
+
+
+def test_the_processor_passes():
+    found = list(checks(NumpyBackend()))
+    assert len(found) == CELL_COUNT
+    assert all(check.passed and check.seconds > 0 for check in found), found
+
+
+def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatch):
+    ops = cupy_on_host()
+    some = {"lstm": CELLS["lstm"], "gru": {"before": CELLS["gru"]["before"]}}  # every cell: tests/cuda/test_parity.py
+    monkeypatch.setattr(selfcheck, "CELLS", some)
+    called = set()
+    functions = "matmul one_hot lookup lookup_grad move_columns log_softmax pick norm dropout"
+    for name in functions.split():
+        method = getattr(type(ops), name)
+
+        def watched(self, *args, name=name, method=method, **kwargs):
+            called.add(name)
+            return method(self, *args, **kwargs)
+
+        monkeypatch.setattr(type(ops), name, watched)
+    found = list(checks(ops))
+    assert len(found) == 3 + 2 * (10 + 3)
+    assert all(check.passed for check in found), [check for check in found if not check.passed]
+    assert len(called) == 9
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda self, vector: 1.00003 * np.linalg.norm(self.numpy(vector)),
+        lambda self, vector: float("nan"),
+    ],
+)
+def test_a_function_that_is_wrong_fails(monkeypatch, wrong):
+    ops = cupy_on_host()
+    monkeypatch.setattr(type(ops), "norm", wrong)
+    monkeypatch.setattr(selfcheck, "CELLS", {})
+    for check in checks(ops):
+        assert check.passed == (check.what != "norm")
+        if check.what == "norm":
+            return
+    pytest.fail("the norm is not checked")
+
+
+def test_a_gradient_that_is_wrong_fails(monkeypatch):
+    backward = Recurrent.backward
+    monkeypatch.setattr(Recurrent, "backward", lambda self, dy, d_state, ws: backward(self, dy * 1.0001, d_state, ws))
+    assert not any(check.passed for check in checks(NumpyBackend()))
