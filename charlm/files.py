@@ -25,7 +25,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=hidden_prefix(target), suffix=".tmp", dir=target.parent)
+        # Named before it is there, so that whatever interrupts from here on, it is removed.
+        temporary = str(target.with_name(f"{hidden_prefix(target)}{os.urandom(4).hex()}.tmp"))
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

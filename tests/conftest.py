@@ -39,5 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Have Ctrl-C end the processes that tests start, also where a shell has started the tests in the background."""
+    """Have signals end the processes that tests start, also where a shell has started the tests in the background.
+
+    What is ignored stays so in a process that is started; what is handled does not.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
