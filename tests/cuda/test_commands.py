@@ -35,9 +35,9 @@ def gpu(ops, monkeypatch):
     return ops
 
 
-def printed(capsys, *arguments):
-    assert main(list(map(str, arguments))) == 0, capsys.readouterr().err
-    return capsys.readouterr().out
+def printed(capfd, *arguments):
+    assert main(list(map(str, arguments))) == 0, capfd.readouterr().err
+    return capfd.readouterr().out
 
 
 def rounded(text):
@@ -47,18 +47,18 @@ def rounded(text):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_from_corpus_to_results(gpu, capsys, tmp_path, task):
+def test_a_task_from_corpus_to_results(gpu, capfd, tmp_path, task):
     flags, commands = TASKS[task]
     corpus, model = tmp_path / "corpus.txt", tmp_path / "model.safetensors"
     corpus.write_text(CORPORA.get(task, "the cook\nthe rose is red\nwill the cook\na dog\n" * 4))
     results = []
     for device in ("cpu", "cuda"):
-        out = [printed(capsys, "train", corpus, "-o", model, "--force", "--device", device, *SMALL, *flags)]
+        out = [printed(capfd, "train", corpus, "-o", model, "--force", "--device", device, *SMALL, *flags)]
         weights = load(model, gpu).language_model.model.parameters.values
         for command in commands:
             more = {"generate": ["--seed", "3", "-n", "3", "-l", "12"], "evaluate": ["--format", "jsonl"]}
             files = [] if command == "generate" else [_input(tmp_path, command, task, corpus)]
-            out.append(rounded(printed(capsys, command, model, *files, "--device", device, *more.get(command, []))))
+            out.append(rounded(printed(capfd, command, model, *files, "--device", device, *more.get(command, []))))
         results.append((out, gpu.numpy(weights)))
     np.testing.assert_allclose(results[1][1], results[0][1], rtol=0, atol=1e-10)
     assert results[0][0] == results[1][0] and all(results[0][0][1:])
@@ -75,16 +75,16 @@ def _input(folder, command, task, corpus):
     return path
 
 
-def test_resuming_and_starting_from_another_model(gpu, capsys, tmp_path):
+def test_resuming_and_starting_from_another_model(gpu, capfd, tmp_path):
     names, model, other = (tmp_path / name for name in ("names.txt", "a.safetensors", "b.safetensors"))
     names.write_text("".join((REPOSITORY / "corpora" / "dinosaurs.txt").read_text().splitlines(keepends=True)[:60]))
     small = ["--hidden-size", "6", "--batch-size", "8", "--seed", "1", "--dtype", "float64"]
     begin = ["train", names, "-o", model, *small]
-    printed(capsys, *begin, "--device", "cuda", "--max-steps", "3")
-    printed(capsys, "train", names, "-o", model, "--resume", "--device", "cpu", "--max-steps", "6")
-    printed(capsys, *begin[:3], other, *begin[4:], "--device", "cpu", "--max-steps", "6", "--init-from", model)
-    cpu = json.loads(printed(capsys, "evaluate", other, names, "--device", "cpu", "--format", "jsonl"))
+    printed(capfd, *begin, "--device", "cuda", "--max-steps", "3")
+    printed(capfd, "train", names, "-o", model, "--resume", "--device", "cpu", "--max-steps", "6")
+    printed(capfd, *begin[:3], other, *begin[4:], "--device", "cpu", "--max-steps", "6", "--init-from", model)
+    cpu = json.loads(printed(capfd, "evaluate", other, names, "--device", "cpu", "--format", "jsonl"))
     again = [*begin[:3], other, *begin[4:], "--force", "--max-steps", "6", "--init-from", model]
-    printed(capsys, *again, "--device", "cuda")
-    cuda = json.loads(printed(capsys, "evaluate", other, names, "--device", "cuda", "--format", "jsonl"))
+    printed(capfd, *again, "--device", "cuda")
+    cuda = json.loads(printed(capfd, "evaluate", other, names, "--device", "cuda", "--format", "jsonl"))
     assert cuda["nats_per_token"] == pytest.approx(cpu["nats_per_token"], rel=1e-9)
