@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signals.state.received:  # what it raised has become something else, e.g. an import that failed
             return 128 + signals.state.received
         return _report(error)
+    finally:
+        signals.state.raises = False  # there is nobody left to catch it
 
 
 def _begin() -> None:
@@ -93,6 +96,7 @@ def _begin() -> None:
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     signals.at_signals(signals.take_signal)
+    atexit.register(signals.ignore_them)
 
 
 def _report(error: Exception) -> int:

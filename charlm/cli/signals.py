@@ -41,6 +41,11 @@ def at_signals(handler: Any) -> None:
             signal.signal(number, handler)
 
 
+def ignore_them() -> None:
+    """Have signals do nothing any more: Python's own end puts their defaults back, which would change the exit code."""
+    at_signals(signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Have a signal wait until something is whole, unless that takes long or the signal comes again."""
