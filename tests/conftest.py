@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import cuda
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
@@ -22,8 +24,9 @@ def shared_corpora() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Have `--faults` do the tests of faults as often as the issue wants, which takes minutes each."""
+    """Have `--faults` do the tests of faults as often as is wanted, which takes minutes each; `--gpu` use a GPU."""
     parser.addoption("--faults", action="store_true", help="do the tests of faults in their long form")
+    parser.addoption("--gpu", action="store_true", help="have the tests of CuPy use a GPU, not the host's memory")
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Have signals end the processes that tests start, also where a shell has started the tests in the background.
 
     What is ignored stays so in a process that is started; what is handled does not.
     """
+    cuda.on_gpu = bool(config.getoption("--gpu"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)

@@ -8,7 +8,7 @@ from charlm.backends import NumpyBackend
 from charlm.nn.cells import CELLS
 from charlm.nn.recurrent import Recurrent
 from charlm.selfcheck import checks
-from tests.cuda import cupy_on_host
+from tests.cuda import cupy_backend
 
 CELL_COUNT = sum(map(len, CELLS.values()))
 
@@ -20,7 +20,7 @@ def test_the_processor_passes():
 
 
 def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatch):
-    ops = cupy_on_host()
+    ops = cupy_backend()
     some = {"lstm": CELLS["lstm"], "gru": {"before": CELLS["gru"]["before"]}}  # every cell: tests/cuda/test_parity.py
     monkeypatch.setattr(selfcheck, "CELLS", some)
     called = set()
@@ -47,7 +47,7 @@ def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatc
     ],
 )
 def test_a_function_that_is_wrong_fails(monkeypatch, wrong):
-    ops = cupy_on_host()
+    ops = cupy_backend()
     monkeypatch.setattr(type(ops), "norm", wrong)
     monkeypatch.setattr(selfcheck, "CELLS", {})
     for check in checks(ops):

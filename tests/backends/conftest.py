@@ -3,9 +3,9 @@
 import pytest
 
 from charlm.backends import NumpyBackend
-from tests.cuda import cupy_on_host
+from tests.cuda import cupy_backend
 
-BACKENDS = {"cpu": NumpyBackend, "cuda on the host": cupy_on_host}
+BACKENDS = {"cpu": NumpyBackend, "cuda": cupy_backend}
 
 
 @pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)

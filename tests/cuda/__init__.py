@@ -1,4 +1,8 @@
-"""What is checked of the GPU's backend without a GPU: CuPy on the host's memory, its kernels compiled by g++."""
+"""What is checked of the GPU's backend: without a GPU, on the host's memory, its kernels compiled by g++.
+
+`pytest --gpu` has the same tests use a GPU; what only the emulation can tell, such as how often a step waits, is
+skipped then.
+"""
 
 import functools
 import importlib.metadata
@@ -8,10 +12,13 @@ import pytest
 from tests.cuda import compiled
 
 CUPY = "14.2.0"  # whose private names `hostcupy` leans on
+on_gpu = False  # whether `--gpu` was given
 
 
 def missing():
     """Say what the emulation lacks here, "" for nothing."""
+    if on_gpu:
+        return "CuPy is on the GPU in this process"
     if compiled.COMPILER is None:
         return "no g++"
     try:
@@ -36,3 +43,12 @@ def cupy_on_host():
     from charlm.backends.cupy_backend import CupyBackend
 
     return CupyBackend()
+
+
+def cupy_backend():
+    """Give the GPU's backend: on the GPU with `--gpu`, else on the host's memory."""
+    if not on_gpu:
+        return cupy_on_host()
+    from charlm.backends import get_backend
+
+    return get_backend("cuda")

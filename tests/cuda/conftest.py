@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.cuda import cupy_on_host
+from tests.cuda import cupy_backend
 
 
 @pytest.fixture
 def ops():
-    """The GPU's backend on the host's memory."""
-    return cupy_on_host()
+    """The GPU's backend, on the host's memory if not on a GPU."""
+    return cupy_backend()

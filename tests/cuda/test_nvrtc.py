@@ -15,6 +15,7 @@ from tests.gradcheck import KINDS, config_of
 from tests.task_batches import BODIES
 
 ARCHITECTURES = (70, 80, 90, 100, 120)
+FIRST_OF_13 = 75  # CUDA 13, which other packages of NVIDIA's may have brought along, knows none before
 cupy = hostcupy.cupy
 _OTHERS = {"one_hot", "lookup", "lookup_grad", "move_columns", "pick", "dropout", "adam", "softmax", "squares"}
 
@@ -73,8 +74,12 @@ def test_every_kernel_compiles_for_every_architecture(ops):
     names = {name for name, _ in sources}
     known = {name for name in ops.fused if name.endswith(("_step", "_step_back"))} | _OTHERS
     assert known <= names, known - names
+    from cupy_backends.cuda.libs import nvrtc as compiler
+
+    is_13 = compiler.getVersion() >= (13, 0)
+    architectures = [number for number in ARCHITECTURES if number >= FIRST_OF_13 or not is_13]
     for source in sources.values():
-        for architecture in ARCHITECTURES:
+        for architecture in architectures:
             assert nvrtc(as_handed_over(source), architecture)[:4] == b"\x7fELF"
     assert len(sources) >= 2 * len(known)
 
