@@ -143,7 +143,7 @@ def _trained(config: ModelConfig, ops: Backend) -> list[np.ndarray]:
     state, losses = model.zero_state(16), []
     for count in (1, 2, 3):
         loss, state = model.loss_and_grads(batch, state, ws, noise=_KEY + count)
-        losses += [loss, ops.norm(model.parameters.grads)]
+        losses += [float(loss), float(ops.norm(model.parameters.grads))]
         grads = ops.numpy(model.parameters.grads)
         optimizer.step(count, 0.002, 0.5)
     nats, _ = model.nats(batch, state, ws)
@@ -202,7 +202,7 @@ def _log_softmax_and_pick(ops: Backend, dtype: str) -> np.ndarray:
 
 
 def _norm(ops: Backend, dtype: str) -> np.ndarray:
-    return np.array(ops.norm(_numbers(ops, dtype, 100_003)))
+    return np.array(float(ops.norm(_numbers(ops, dtype, 100_003))))
 
 
 def _dropout(ops: Backend, dtype: str) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from importlib.util import find_spec
 
-from charlm.backends.base import Array, Backend, Shape
+from charlm.backends.base import Array, Backend, Number, Shape
 from charlm.backends.driver import driver_version
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.errors import ResourceError, UsageError
 
-__all__ = ["Array", "Backend", "NumpyBackend", "Shape", "get_backend"]
+__all__ = ["Array", "Backend", "Number", "NumpyBackend", "Shape", "get_backend"]
 
 
 def get_backend(device: str = "auto") -> Backend:

@@ -20,6 +20,7 @@ import numpy as np
 from charlm.backends.process import Process
 
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
+Number = Any  # of the device: a float, or an array [] of which `float()` waits until it is known
 Shape = tuple[int, ...]
 Places = tuple[np.ndarray, np.ndarray]
 Part = TypeVar("Part")
@@ -30,7 +31,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     block: ClassVar[int]  # elements that pointwise work on long vectors should take at a time
-    fused: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # pointwise functions with a kernel of their own, by name
+    fused: Mapping[str, Callable[..., Any]] = {}  # functions of the mathematics with a kernel of their own, by name
 
     def blocks(self, size: int) -> Iterator[slice]:
         """Cut `range(size)` into slices of at most `block` elements."""
@@ -51,6 +52,18 @@ class Backend(ABC):
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         """Make an array of zeros, C-contiguous."""
         return self.array(np.zeros(shape, dtype))
+
+    def handed_over(self, values: np.ndarray) -> Array:
+        """Give ids or flags of the host to the device's own operations; not to be written to, here or there."""
+        return values
+
+    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Give a function that does what `work` does, again and again, with less effort where the device can.
+
+        work: does the same each time, with arrays in the same places, once it was done the first time; it makes none,
+            and asks the host for nothing
+        """
+        return work
 
     def row_stride(self, width: int) -> int:
         """Give the distance of the rows of a wide matrix, in elements, that its columns are read fastest at."""
@@ -92,8 +105,12 @@ class Backend(ABC):
         """Give `columns[rows[n], n]` of `columns [V, N]` as float64 on the host; 0 where `rows[n]` is -1."""
 
     @abstractmethod
-    def norm(self, vector: Array) -> float:
+    def norm(self, vector: Array) -> Number:
         """Give the Euclidean norm of a flat vector, summed in float64."""
+
+    @abstractmethod
+    def clipping(self, norm: Number, most: float, dtype: Any) -> Number | None:
+        """Give the factor, of a dtype, that makes a vector of this norm one of norm `most`; None, or 1, if shorter."""
 
     @abstractmethod
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:

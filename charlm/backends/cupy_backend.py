@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import cupy
 import numpy as np
 
 from charlm.backends import cupy_kernels as kernels
-from charlm.backends.base import Array, Backend, Places, Shape
+from charlm.backends.base import Array, Backend, Number, Places, Shape
+from charlm.backends.cupy_blas import Blas
+from charlm.backends.cupy_graph import Recorded
 from charlm.backends.cupy_products import Products
 
 
@@ -24,10 +26,16 @@ class CupyBackend(Backend):
 
     name = "cuda"
     block = 1 << 20  # a kernel has no use for small pieces, and scratch memory has no use for large ones
-    fused: ClassVar[Mapping[str, Callable[..., Any]]] = kernels.FUSED
 
     def __init__(self) -> None:
-        self._products = Products()
+        self._resident: dict[int, Array] = {}  # copies of what is on the host as long as it is there, by its id
+        self._blas = Blas()
+        self._products = Products(self._blas)
+        self.fused = {
+            **kernels.FUSED,
+            "cross_entropy": self._cross_entropy,
+            "cross_entropy_and_grad": self._cross_entropy_and_grad,
+        }
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         if not isinstance(values, cupy.ndarray):
@@ -43,6 +51,23 @@ class CupyBackend(Backend):
 
     def shared(self, size: int, dtype: Any) -> Array:
         return self.zeros((size,), dtype)
+
+    def handed_over(self, values: np.ndarray) -> Array:
+        """Copy, or cut out of what was copied: of what cannot change, a batch of an epoch, the whole goes at once."""
+        whole = values.base if isinstance(values.base, np.ndarray) else values
+        if whole.flags.writeable or whole.dtype != values.dtype or not values.size:
+            return cupy.asarray(np.ascontiguousarray(values))
+        if not (whole.flags.c_contiguous and values.flags.c_contiguous):
+            return cupy.asarray(np.ascontiguousarray(values))
+        copy = self._resident.get(id(whole))
+        if copy is None:
+            copy = self._resident[id(whole)] = cupy.asarray(whole).ravel()
+            weakref.finalize(whole, self._resident.pop, id(whole), None)
+        first = (values.ctypes.data - whole.ctypes.data) // whole.itemsize
+        return copy[first : first + values.size].reshape(values.shape)
+
+    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        return Recorded(work, self._blas)
 
     def numpy(self, array: Array) -> np.ndarray:
         host: np.ndarray = array.get()
@@ -92,8 +117,13 @@ class CupyBackend(Backend):
         kernels.pick()(columns, self._ids(rows, len(columns)), out)
         return self.numpy(out)
 
-    def norm(self, vector: Array) -> float:
-        return math.sqrt(float(self.numpy(kernels.sums_of_squares(vector)).sum()))
+    def norm(self, vector: Array) -> Number:
+        return kernels.norm(vector)
+
+    def clipping(self, norm: Number, most: float, dtype: Any) -> Number:
+        factor = self.empty((), dtype)
+        kernels.clipping()(norm, most, factor)
+        return factor
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
         batch = x.shape[-1]
@@ -101,6 +131,14 @@ class CupyBackend(Backend):
 
     def threads(self, count: int | None) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def _cross_entropy(self, logits: Array, targets: np.ndarray) -> np.ndarray:
+        """Give -ln P(target) of each column of `logits [V, N]`, which is overwritten; 0 where a target [N] is -1."""
+        return self.numpy(kernels.cross_entropy(logits, self._ids(targets, len(logits)), 0.0))
+
+    def _cross_entropy_and_grad(self, logits: Array, targets: np.ndarray, scale: float) -> Number:
+        """Overwrite `logits [V, N]` with dL/dlogits times `scale`; give L, the sum of -ln P(target)."""
+        return kernels.total(kernels.cross_entropy(logits, self._ids(targets, len(logits)), scale))
 
     def _ids(self, ids: np.ndarray, size: int) -> Array:
         """Hand ids to the device; raise IndexError where one has no row, as a kernel would read beyond the table."""
@@ -112,7 +150,7 @@ class CupyBackend(Backend):
             raise IndexError(f"index {ids.max()} is out of bounds for size {size}")
 
     def _indices(self, values: np.ndarray) -> Array:
-        return cupy.asarray(np.ascontiguousarray(values, np.int32))
+        return self.handed_over(values if values.dtype == np.int32 else values.astype(np.int32))
 
     def _spread(self, values: np.ndarray, width: int) -> Array:
         """Hand ids to the device, and give them for each of so many rows, `[n, width]`, in no more memory."""

@@ -8,7 +8,6 @@ once: the factors that `slopes` makes for many steps would be written only to be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -17,59 +16,66 @@ import cupy
 
 from charlm.backends.base import Array
 
+_Variant = tuple[Any, Callable[[Any], Sequence[Array]], Callable[[Any], Sequence[Array]]]
 _SIGMA = """
 template <typename R> __device__ R sigma(R x) { return R(0.5) * (R(1) + tanh(R(0.5) * x)); }
 """
 
 
 class CellKernel:
-    """A pointwise function of a step's arrays, all [H, B], or of several steps', [n, H, B].
+    """A pointwise function of the arrays of a step `s`, all [H, B], and of parameters beside them, [H, 1].
 
-    reads, writes: names of the arrays in `s`, those that are read and written among the latter
-    more: of arrays that are handed in beside `s`
+    Where sequences may start, `s.keep` [B] is 0 where one starts at the next step, and else 1: the state that goes on
+    is multiplied with it, and so is, on the way back, what came from there.
+
+    reads, writes: names of the arrays in `s`, those that are read and written among the latter; beside: of parameters
     """
 
-    def __init__(self, name: str, reads: str, writes: str, body: str, more: str = "") -> None:
-        self.name, self.body = name, body
-        self.reads, self.writes, self.more = reads.split(), writes.split(), more.split()
-        self._read, self._written = _getter(self.reads), _getter(self.writes)
+    def __init__(self, name: str, reads: str, writes: str, body: str, beside: str = "") -> None:
+        self.name = name
+        self._plain = self._variant(name, reads, beside, writes, body)
+        cut = self.with_starts(reads, beside, writes, body)
+        self._cut = self._plain if cut is None else self._variant(f"{name}_cut", *cut)
 
-    @cached_property
-    def kernel(self) -> Any:
-        """The kernel, compiled for the types of the arrays that it is called with."""
-        given = ", ".join(f"T {name}" for name in [*self.reads, *self.more])
-        taken = ", ".join(f"T {name}" for name in self.writes)
-        return cupy.ElementwiseKernel(given, taken, self.body, self.name, preamble=_SIGMA, no_return=True)
+    @staticmethod
+    def with_starts(reads: str, beside: str, writes: str, body: str) -> tuple[str, str, str, str] | None:
+        """Give the arrays and the body of the kernel where sequences may start; None where these are the same."""
+        if "a_new" not in writes:
+            return None
+        memory = "c_new *= keep;" if "c_new" in writes else ""
+        return f"{reads} keep", beside, f"{writes} a_next", f"{body} a_next = a_new * keep; {memory}"
 
-    def __call__(self, s: SimpleNamespace, *more: Array) -> None:
+    @staticmethod
+    def _variant(name: str, reads: str, beside: str, writes: str, body: str) -> _Variant:
+        given = ", ".join(f"T {one}" for one in [*reads.split(), *beside.split()])
+        taken = ", ".join(f"T {one}" for one in writes.split())
+        kernel = cupy.ElementwiseKernel(given, taken, body, name, preamble=_SIGMA, no_return=True)
+        return kernel, _getter(reads.split()), _getter(writes.split())
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the kernels that it has."""
+        return {self._plain[0].name, self._cut[0].name}
+
+    def __call__(self, s: SimpleNamespace, *beside: Array) -> None:
         """Run on the arrays of `s`."""
-        self.kernel(*self._read(s), *more, *self._written(s))
+        kernel, read, written = self._plain if s.keep is None else self._cut
+        kernel(*read(s), *beside, *written(s))
 
 
 class BackKernel(CellKernel):
-    """The way back through a step.
+    """The way back through a step, from s.back and s.above, both parts of dL/da<t>.
 
-    memory: whether the cell has one: d.c is then dL/dc<t> on entry and dL/dc<t-1> on exit, d.spare the other way round
+    Where `dc` is written, it is dL/dc<t> on entry and dL/dc<t-1> on exit.
     """
 
-    def __init__(self, name: str, reads: str, writes: str, body: str, more: str = "", *, memory: bool = False) -> None:
-        super().__init__(name, reads, writes, body, more)
-        self.memory = memory
+    def __init__(self, name: str, reads: str, writes: str, body: str, beside: str = "") -> None:
+        super().__init__(name, f"{reads} back above", writes, f"const T da = back + above; {body}", beside)
 
-    @cached_property
-    def kernel(self) -> Any:
-        given = ", ".join(f"T {name}" for name in [*self.reads, "back", "above", *self.more])
-        taken = ", ".join(f"T {name}" for name in [*self.writes, *(("dc", "dc_old") if self.memory else ())])
-        body = f"const T da = back + above; {self.body}"
-        return cupy.ElementwiseKernel(given, taken, body, self.name, no_return=True)
-
-    def __call__(self, s: SimpleNamespace, d: Any = None, *more: Array) -> None:
-        """Run on the arrays of `s` and `d`; more: dL/da<t> as it came back in time, dL/dy<t>, and parameters."""
-        if not self.memory:
-            self.kernel(*self._read(s), *more, *self._written(s))
-            return
-        self.kernel(*self._read(s), *more, *self._written(s), d.c, d.spare)
-        d.c, d.spare = d.spare, d.c
+    @staticmethod
+    def with_starts(reads: str, beside: str, writes: str, body: str) -> tuple[str, str, str, str] | None:
+        memory = "dc *= keep;" if "dc" in writes.split() else ""
+        return f"{reads} keep", beside, writes, f"{memory} {body.replace('back + above', 'back * keep + above')}"
 
 
 def _getter(names: list[str]) -> Callable[[Any], Sequence[Array]]:
@@ -98,7 +104,7 @@ dz_o = da * tanh_c * z_o * (T(1) - z_o);
 dz_u = dc * z_c * z_u * (T(1) - z_u);
 dz_f = dc * c_old * z_f * (T(1) - z_f);
 const T e = dc * z_u * (T(1) - z_c * z_c);
-dc_old = dc * z_f;"""
+dc *= z_f;"""
 _UPDATE = "z_c = tanh(z_c); a_new = a + z_u * (z_c - a);"
 _UPDATE_BACK = """
 dz_u = da * (z_c - a) * z_u * (T(1) - z_u);
@@ -128,14 +134,13 @@ _ALL = [
         z_ca = z_c + b_ca;
         z_c = z_r * z_ca + zx_c;
         {_UPDATE}""",
-        more="b_ca",
+        beside="b_ca",
     ),
     BackKernel(
         "gru_after_step_back",
         "a z_u z_r z_c z_ca",
         "dz_ca dz_u dz_r dz_c tmp",
         f"{_UPDATE_BACK} dz_c = e; dz_ca = e * z_r; dz_r = dz_ca * z_ca * (T(1) - z_r);",
-        more="b_ca",
     ),
     CellKernel(
         "gru_before_gates_step",
@@ -147,10 +152,9 @@ _ALL = [
     BackKernel("gru_before_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
     CellKernel(
         "gru_before_merge_step_back",
-        "z_r relevant",
+        "z_r relevant e",
         "dz_r tmp",
         "dz_r = relevant * (T(1) - z_r) * e; tmp += z_r * e;",
-        more="e",
     ),
     CellKernel(
         "gru_both_step",
@@ -159,11 +163,9 @@ _ALL = [
         f"""
         {_add_input("urc")} z_u = sigma(z_u); z_r = sigma(z_r);
         const T gamma_r = z_r; {_RELEVANT} {_UPDATE}""",
-        more="b_c",
+        beside="b_c",
     ),
-    BackKernel(
-        "gru_both_step_back", "a z_u z_r z_c", "dz_u dz_r dz_c inner tmp", _UPDATE_BACK + _RELEVANT_BACK, more="b_c"
-    ),
+    BackKernel("gru_both_step_back", "a z_u z_r z_c", "dz_u dz_r dz_c inner tmp", _UPDATE_BACK + _RELEVANT_BACK),
     CellKernel(
         "lstm_step",
         f"c_old {_names('zx', 'ufoc')}",
@@ -173,39 +175,35 @@ _ALL = [
     BackKernel(
         "lstm_step_back",
         "z_u z_f z_o z_c c_old tanh_c",
-        _names("dz", "ufoc"),
+        f"{_names('dz', 'ufoc')} dc",
         f"{_LSTM_BACK} dz_c = e;",
-        memory=True,
     ),
     CellKernel(
         "lstm_peephole_step",
         f"c_old {_names('zx', 'ufoc')}",
         "z_u z_f z_o z_c c_new tanh_c a_new",
         f"{_add_input('ufoc')} z_u += P_u * c_old; z_f += P_f * c_old; z_o += P_o * c_old; {_LSTM}",
-        more="P_u P_f P_o",
+        beside="P_u P_f P_o",
     ),
     BackKernel(
         "lstm_peephole_step_back",
         "z_u z_f z_o z_c c_old tanh_c",
-        _names("dz", "ufoc"),
-        f"{_LSTM_BACK} dz_c = e; dc_old += P_u * dz_u + P_f * dz_f + P_o * dz_o;",
-        more="P_u P_f P_o",
-        memory=True,
+        f"{_names('dz', 'ufoc')} dc",
+        f"{_LSTM_BACK} dz_c = e; dc += P_u * dz_u + P_f * dz_f + P_o * dz_o;",
+        beside="P_u P_f P_o",
     ),
     CellKernel(
         "lstm_relevance_step",
         f"c_old {_names('zx', 'uforc')}",
         "z_u z_f z_o z_r z_c inner c_new tanh_c a_new",
         f"{_add_input('uforc')} z_r = sigma(z_r); const T gamma_r = z_r; {_RELEVANT} {_LSTM}",
-        more="b_c",
+        beside="b_c",
     ),
     BackKernel(
         "lstm_relevance_step_back",
         "z_u z_f z_o z_r z_c c_old tanh_c",
-        f"{_names('dz', 'uforc')} inner",
+        f"{_names('dz', 'uforc')} inner dc",
         _LSTM_BACK + _RELEVANT_BACK,
-        more="b_c",
-        memory=True,
     ),
 ]
 

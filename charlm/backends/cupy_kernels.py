@@ -14,9 +14,9 @@ from typing import Any
 import cupy
 import numpy as np
 
-from charlm.backends.base import Array
+from charlm.backends.base import Array, Number
 from charlm.backends.cupy_cells import CELL_KERNELS
-from charlm.backends.cupy_raw import SOFTMAX, SQUARES
+from charlm.backends.cupy_raw import SOFTMAX, SQUARES, TOTAL
 
 _THREADS = 256  # of a block that sums
 _BLOCKS = 256  # that sum a long vector: two for each processor of a large GPU
@@ -97,10 +97,12 @@ def _dropout() -> Any:
     return cupy.ElementwiseKernel(f"T x, {scalars}", "T out", body, "dropout", no_return=True)
 
 
-def adam(w: Array, g: Array, m: Array, v: Array, *, learning_rate: float, count: int, scale: float) -> None:
+def adam(
+    w: Array, g: Array, m: Array, v: Array, *, learning_rate: float, count: int, scale: Number | None = None
+) -> None:
     """Do what `training.optimizers.Adam` does with the whole vectors [n], g times `scale`; g is left as it is."""
     root = math.sqrt(1.0 - 0.999**count)
-    _adam()(g, scale, 1e-8 * root, learning_rate * root / (1.0 - 0.9**count), w, m, v)
+    _adam()(g, 1.0 if scale is None else scale, 1e-8 * root, learning_rate * root / (1.0 - 0.9**count), w, m, v)
 
 
 @cache
@@ -113,16 +115,21 @@ def _adam() -> Any:
     return cupy.ElementwiseKernel("T g, T scale, T tiny, T rate", "T w, T m, T v", body, "adam", no_return=True)
 
 
-def softmax_cross_entropy(logits: Array, targets: np.ndarray, scale: float) -> float:
+def cross_entropy(logits: Array, targets: Array, scale: float) -> Array:
     """Overwrite `logits [V, N]` with dL/dlogits = (softmax - one-hot target) scale, 0 where a target [N] is -1.
 
-    Returns the loss, -ln P(target) summed over the targets.
+    Returns L of each column, -ln P(target), 0 where there is none; float64.
     """
-    if targets.size and targets.max() >= len(logits):
-        raise IndexError(f"target {targets.max()} of {len(logits)}")
     nats = cupy.empty(targets.shape, "float64")
-    _softmax(logits, cupy.asarray(np.ascontiguousarray(targets, np.int32)), nats, scale)
-    return float(nats.get().sum())
+    _softmax(logits, targets, nats, scale)
+    return nats
+
+
+def total(numbers: Array, *, root: bool = False) -> Number:
+    """Give the sum of numbers [n], float64, or its square root."""
+    out = cupy.empty((), "float64")
+    _raw(TOTAL, "total", numbers.dtype)((1,), (_THREADS,), (numbers, out, np.int64(numbers.size), np.int32(root)))
+    return out
 
 
 def softmax(logits: Array) -> None:
@@ -144,14 +151,21 @@ def _softmax(logits: Array, targets: Array, nats: Array, scale: float | None) ->
     _raw(SOFTMAX, "softmax", logits.dtype)(grid, block, (logits, targets, nats, *numbers))
 
 
-def sums_of_squares(vector: Array) -> Array:
-    """Give sums, in double precision, of the squares of parts of a flat vector [n]."""
+def norm(vector: Array) -> Number:
+    """Give the root of the sum of the squares of a flat vector [n], in double precision."""
     blocks = min(_BLOCKS, max(1, -(-vector.size // _THREADS)))
     if vector.size and vector.strides[0] != vector.itemsize:
         raise ValueError("a vector with gaps")
     sums = cupy.empty((blocks,), "float64")
     _raw(SQUARES, "squares", vector.dtype)((blocks,), (_THREADS,), (vector, sums, np.int64(vector.size)))
-    return sums
+    return total(sums, root=True)
+
+
+@cache
+def clipping() -> Any:
+    """factor [] = what to multiply a vector with so that its norm [] is at most `most`."""
+    body = "factor = norm > most ? most / norm : 1.0"
+    return cupy.ElementwiseKernel("float64 norm, float64 most", "T factor", body, "clipping", no_return=True)
 
 
 @cache
@@ -160,4 +174,4 @@ def _raw(source: str, name: str, dtype: Any) -> Any:
     return cupy.RawKernel(source.replace("REAL", letters), f"{name}_{letters}")
 
 
-FUSED: dict[str, Callable[..., Any]] = {**CELL_KERNELS, "adam": adam, "softmax_cross_entropy": softmax_cross_entropy}
+FUSED: dict[str, Callable[..., Any]] = {**CELL_KERNELS, "adam": adam}

@@ -6,12 +6,13 @@ directly, cuBLAS reads and writes them where they are.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cupy
 import numpy as np
 
 from charlm.backends.base import Array
+from charlm.backends.cupy_blas import Blas
 
 
 class _Operand(NamedTuple):
@@ -23,16 +24,13 @@ class _Operand(NamedTuple):
 
 
 class Products:
-    """The handle of cuBLAS and its functions; raises ImportError where the library is missing."""
+    """Products by a handle of cuBLAS; raises ImportError where the library is missing."""
 
-    def __init__(self) -> None:
-        from cupy_backends.cuda.libs import cublas
-
-        self._cublas = cublas
-        self._ops = (cublas.CUBLAS_OP_N, cublas.CUBLAS_OP_T)
+    def __init__(self, blas: Blas) -> None:
+        self._blas = blas
         # In the host's memory, and for as long as there are products: cuBLAS gets the addresses of 1 and 0.
-        self._numbers = {kind: np.array([1, 0], kind) for kind in ("float32", "float64")}
-        self._handle = cupy.cuda.device.get_cublas_handle
+        self._numbers = {kind: np.array([1, 0], kind) for kind in "fd"}
+        self._names = {"f": "cublasSgemm", "d": "cublasDgemm"}
 
     def multiply(self, a: Array, b: Array, out: Array) -> None:
         """Write `a @ b` to `out`; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]`. `out` shares no memory.
@@ -51,27 +49,27 @@ class Products:
         if not k:
             out[...] = 0
             return
-        kind = str(out.dtype)
-        numbers = self._numbers[kind].ctypes.data
-        one, zero, letter = numbers, numbers + out.itemsize, "s" if kind == "float32" else "d"
+        kind = out.dtype.char
+        one = self._numbers[kind].ctypes.data
+        zero = one + out.itemsize
         steps = b.ndim == 3
         left, right, to = _operand(a), _operand(b[0] if steps else b), _operand(out[0] if steps else out)
         if not to.by_rows:  # the product of the transposed matrices is the transposed product
             left, right, m, n = _transposed(right), _transposed(left), n, m
             to = _transposed(to)
         # cuBLAS counts a matrix column by column: what it calls out is our out^T = b^T a^T.
-        ops = self._ops[not right.by_rows], self._ops[not left.by_rows]
+        ops = int(not right.by_rows), int(not left.by_rows)
+        sizes = (*ops, n, m, k, one)
         if not steps:
-            gemm: Any = getattr(self._cublas, f"{letter}gemm")
-            pairs = (right.pointer, right.stride), (left.pointer, left.stride), (to.pointer, to.stride)
-            gemm(self._handle(), *ops, n, m, k, one, *pairs[0], *pairs[1], zero, *pairs[2])
+            pairs = right.pointer, right.stride, left.pointer, left.stride
+            self._blas.call(f"{self._names[kind]}_v2", *sizes, *pairs, zero, to.pointer, to.stride)
             return
         if not _operand(out[0]).by_rows:
             raise ValueError("the steps of a product are to lie row by row")
         of_b, of_out = b.strides[0] // b.itemsize, out.strides[0] // out.itemsize
-        many: Any = getattr(self._cublas, f"{letter}gemmStridedBatched")
-        b_args, a_args = (right.pointer, right.stride, of_b), (left.pointer, left.stride, 0)
-        many(self._handle(), *ops, n, m, k, one, *b_args, *a_args, zero, to.pointer, to.stride, of_out, len(b))
+        factors = right.pointer, right.stride, of_b, left.pointer, left.stride, 0
+        to_steps = to.pointer, to.stride, of_out, len(b)
+        self._blas.call(f"{self._names[kind]}StridedBatched", *sizes, *factors, zero, *to_steps)
 
 
 def _operand(matrix: Array) -> _Operand:

@@ -43,6 +43,21 @@ extern "C" __global__ void softmax_REAL(REAL* x, const int* targets, double* nat
 }
 """
 
+TOTAL = r"""
+// out = the sum of x [n], or its square root; one block of 256 threads.
+extern "C" __global__ void total_REAL(const REAL* x, REAL* out, long long n, int root) {
+  __shared__ REAL of_thread[256];
+  REAL sum = 0;
+  for (long long i = threadIdx.x; i < n; i += 256) sum += x[i];
+  of_thread[threadIdx.x] = sum;
+  for (int half = 128; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) of_thread[threadIdx.x] += of_thread[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *out = root ? sqrt(of_thread[0]) : of_thread[0];
+}
+"""
+
 SQUARES = r"""
 // sums[block] = the squares of every gridDim.x-th piece of x [n], in double precision; 256 threads a block.
 extern "C" __global__ void squares_REAL(const REAL* x, double* sums, long long n) {

@@ -110,6 +110,9 @@ class NumpyBackend(Backend):
             return float(np.linalg.norm(vector.astype(np.float64)))
         return math.sqrt(total)
 
+    def clipping(self, norm: float, most: float, dtype: Any) -> float | None:
+        return most / norm if norm > most else None
+
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
         batch = x.shape[-1]
         first_lane, in_all = lanes or (0, batch)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends import Array, Backend
+from charlm.backends import Array, Backend, Number
 from charlm.config import ModelConfig
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
@@ -58,20 +58,20 @@ class Model:
 
     def loss_and_grads(
         self, batch: Batch, state: State, ws: Workspace, *, noise: int | None = None
-    ) -> tuple[float, State]:
+    ) -> tuple[Number, State]:
         """Run a batch forward and backward through time, cut off at its first step, and at that of its sources.
 
         Overwrites the gradients with those of the mean loss over the batch's targets. Returns the loss summed over
-        them, in nats, and the state after the last step.
+        them, in nats, a number of the device, and the state after the last step.
         """
         scale = 1.0 / max(1, batch.count)
         losses, states = self._by_shares(Model._loss_and_grads, batch, state, ws, scale, noise)
         self._sum_grads(len(losses))
-        return sum(losses), side_by_side(states)
+        return losses[0] if len(losses) == 1 else sum(losses), side_by_side(states)
 
     def _loss_and_grads(
         self, batch: Batch, state: State, ws: Workspace, scale: float, noise: int | None
-    ) -> tuple[float, State]:
+    ) -> tuple[Number, State]:
         self.parameters.clear_gaps()
         self.body.clear_grads()
         if self.encoder is not None:

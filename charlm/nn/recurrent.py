@@ -46,12 +46,22 @@ class Recurrent(Layer):
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         u = self._unrolled(ws, x.shape[0], x.shape[2], starts is not None)
-        keep = u.keep = _keep(starts, u.T, x.dtype, self.ops)
-        u.take_weights()
         u.take_input(x, projected=self.projected)
         u.a_old[0] = state[0]
         if u.c is not None:
             u.c[0] = state[1]
+        u.take_starts(starts)
+        if u.direct:
+            u.project(0, self.cell.W_x1)
+            u.forward()
+        else:
+            self._step_by_step(u)
+        last = [u.y[-1], *([u.c[u.T]] if u.c is not None else [])]
+        return u.y, tuple(array.copy() for array in last)
+
+    def _step_by_step(self, u: Unrolled) -> None:
+        keep = _keep(u.starts, u.y.dtype, self.ops)
+        u.W_a[...] = self.cell.W_a
         for t, s in enumerate(u.steps):
             if t % u.chunk == 0:
                 u.project(t, self.cell.W_x1)
@@ -63,33 +73,37 @@ class Recurrent(Layer):
                     if u.c is not None:
                         s.c_old *= keep[t]
             self.cell.step(s)
-        last = [u.y[-1], *([u.c[u.T]] if u.c is not None else [])]
-        return u.y, tuple(array.copy() for array in last)
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         u: Unrolled = ws.kept("unrolled")
-        d, keep = u.d, u.keep
-        self.cell.fill_back(u.W_back)
         for name, array in zip(self.cell.states, d_state or (0,) * len(self.cell.states), strict=True):
-            getattr(d, name)[...] = array
+            getattr(u.d, name)[...] = array
+        if u.direct:
+            u.dy[...] = dy
+            u.backward()
+        else:
+            self._step_by_step_back(u, dy)
+        self.cell.weight_grads(u.columns(), ws)
+        ws.keep("d_a", u.d_a)
+        dx = u.dz_steps[:, -self.cell.rows :] if self.projected else u.input_grad(self.cell.W_x1, self.wants_dx)
+        return dx, tuple(array.copy() for array in (u.d_a[0], *([u.d.c] if u.c is not None else [])))
+
+    def _step_by_step_back(self, u: Unrolled, dy: Array) -> None:
+        d, keep = u.d, _keep(u.starts, dy.dtype, self.ops)
+        self.cell.fill_back(u.W_back)
         from_after: Array = d.a  # what came back from the step after, here from beyond the last one
         for first, block in u.blocks:
-            if not u.direct:
-                self.cell.slopes(block)
+            self.cell.slopes(block)
             for t in range(min(first + u.block, u.T) - 1, first - 1, -1):
                 s = u.steps[t]
-                self.cell.back(s, d, from_after, dy[t])
+                np.add(from_after, dy[t], out=d.a)
+                self.cell.step_back(s, d)
                 from_after = s.d_a
                 if keep is not None and keep[t] is not None:
                     from_after *= keep[t]
                     if u.c is not None:
                         d.c *= keep[t]
-            if not u.direct:
-                u.lay(first, block)
-        self.cell.weight_grads(u.columns(), ws)
-        ws.keep("d_a", u.d_a)
-        dx = u.dz_steps[:, -self.cell.rows :] if self.projected else u.input_grad(self.cell.W_x1, self.wants_dx)
-        return dx, tuple(array.copy() for array in (from_after, *([d.c] if u.c is not None else [])))
+            u.lay(first, block)
 
     def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
         return RecurrentStep(self, ws, tokens=tokens)
@@ -106,9 +120,9 @@ class Recurrent(Layer):
         return unrolled
 
 
-def _keep(starts: np.ndarray | None, steps: int, dtype: object, ops: Backend) -> list[Array | None] | None:
+def _keep(starts: np.ndarray | None, dtype: object, ops: Backend) -> list[Array | None] | None:
     """Give for each step the factors [B] of the state before it, 0 where a sequence starts; None where all are 1."""
     if starts is None:
         return None
     factors = ops.array(~starts, dtype)
-    return [factors[t] if starts[t].any() else None for t in range(steps)]
+    return [factors[t] if of_step.any() else None for t, of_step in enumerate(starts)]

@@ -37,7 +37,7 @@ class RecurrentStep(LayerStep):
         self.W_T = ops.array(rows.T)
         self.ax = ops.array(np.ones((1, self.H + cell.n_in + 1)), ws.dtype)
         unrolled = Unrolled(cell, ws, 1, 1, cut=False)
-        unrolled.take_weights()
+        unrolled.W_a[...] = cell.W_a
         now = unrolled.steps[0]
         after = SimpleNamespace(**vars(now))
         after.a, after.a_new = now.a_new, now.a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,18 +22,20 @@ class Unrolled:
     cut: whether sequences start within it: a<t-1> is then not everywhere a<t> of the step before, and gets its own
     place
     chunk: steps whose W_x x<t> + b is computed at once; block: steps whose factors `slopes` computes at once
-    direct: whether the device goes a step back in one kernel: there are no factors then, and dz is written as columns
+    direct: whether the device has kernels for a step: there are no factors then, dz is written as columns, and all
+    steps together, `forward` and `backward`, are one piece of work that always finds its arrays in the same places
     """
 
     def __init__(self, cell: Cell, ws: Workspace, T: int, batch: int, *, cut: bool) -> None:
         self.cell, self.ops, self.ws = cell, cell.ops, ws
         self.T, self.batch = T, batch
         H, n_blocks = cell.hidden, len(cell.blocks)
-        self.direct = cell.fused_back is not None
+        self.direct = bool(cell.fused)
         self.chunk = T if self.direct else min(T, -(-_COLUMNS // batch))
         n_factors = n_blocks + len(cell.factors)
         self.block = T if self.direct else max(1, min(T, _FACTORS // (n_factors * H * batch)))
-        self.keep: list[Array | None] | None = None
+        self.starts: np.ndarray | None = None
+        self.keep = ws.array("keep", (T + 1, batch)) if cut and self.direct else None
         self.a_old = ws.array("a_old", (T + 1, H, batch))
         self.y = ws.array("y", (T, H, batch)) if cut else self.a_old[1:]
         self.c = ws.array("c", (T + 1, H, batch)) if "c" in cell.states else None
@@ -43,19 +46,25 @@ class Unrolled:
         self.dz = ws.columns("dz", n_blocks * H, T * batch).reshape(-1, T, batch)
         self.dz_steps = self.dz.transpose(1, 0, 2)
         self.f = ws.array("f", (1 if self.direct else self.block, n_factors * H, batch))
+        # W_a out of W, whose rows begin anywhere in a line of the cache, which slows a product down
         self.W_a = ws.columns("W_a", cell.rows, H)
         self.W_back = ws.columns("W_back", H, len(cell.reached_by_a) * H)
-        names = [*cell.states, *(["spare"] if self.c is not None else [])]
+        names = [*cell.states, *(["spare"] if self.c is not None and not self.direct else [])]
         self.d = SimpleNamespace(**{name: ws.array(f"next_{name}", (H, batch)) for name in names})
         self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a}
         self.every["z"] = ws.array("z", (T, cell.rows, batch))
         self.every |= {name: ws.array(name, (T, H, batch)) for name in cell.kept}
         if self.c is not None:
             self.every |= {"c_old": self.c[:T], "c_new": self.c[1:]}
+        if self.direct:
+            self.dy = self.every["above"] = ws.array("dy", (T, H, batch))
         tmp = ws.array("tmp", (H, batch))
         self.steps = [self._views(slice(t, t + 1), tmp, step=t) for t in range(T)]
         firsts = range(0, T, self.block)
         self.blocks = [(t, self._views(slice(t, t + self.block), tmp)) for t in reversed(firsts)]
+        # Of what they need and no more: with all of this object, they would keep its arrays when nobody needs them.
+        self.forward = self.ops.recorded(partial(_all_steps, cell, self.W_a, self.steps))
+        self.backward = self.ops.recorded(partial(_all_steps_back, cell, self.W_back, self.steps, self.keep, self.d_a))
 
     def _views(self, part: slice, tmp: Array, *, step: int | None = None) -> SimpleNamespace:
         """Give the views of some steps, or of one, whose arrays have no axis of steps."""
@@ -76,11 +85,30 @@ class Unrolled:
         if step is not None:
             arrays = {name: array[0] for name, array in arrays.items()}
             arrays["dz_blocks"] = arrays["dz"].reshape(len(cell.blocks), H, self.batch)
+            arrays |= self._views_of_kernels(step)
         return SimpleNamespace(**arrays, tmp=tmp, W_a=self.W_a, W_back=self.W_back)
 
-    def take_weights(self) -> None:
-        """Copy W_a out of W, whose rows begin anywhere in a line of the cache, which slows a product down."""
-        self.W_a[...] = self.cell.W_a
+    def _views_of_kernels(self, t: int) -> dict[str, Array]:
+        """Give what a step's kernels take beside; the way back begins with d.a, which is scratch from then on."""
+        if not self.direct:
+            return {"keep": None}
+        arrays = {"back": self.d_a[t + 1] if t + 1 < self.T else self.d.a, "e": self.d.a, "keep": None}
+        if self.c is not None:
+            arrays["dc"] = self.d.c
+        if self.keep is not None:
+            arrays |= {"keep": self.keep[t + 1], "a_next": self.a_old[t + 1]}
+        return arrays
+
+    def take_starts(self, starts: np.ndarray | None) -> None:
+        """Take note of where sequences start, and cut off the state before the first step."""
+        self.starts = starts
+        if self.keep is None or starts is None:
+            return
+        np.logical_not(self.ops.handed_over(starts), out=self.keep[:-1])
+        self.keep[-1] = 1
+        self.a_old[0] *= self.keep[0]
+        if self.c is not None:
+            self.c[0] *= self.keep[0]
 
     def take_input(self, x: Array, *, projected: bool) -> None:
         """Lay x [T, I, B] as columns over a row of ones; or take W_x x<t> as it was looked up, and add b."""
@@ -125,6 +153,22 @@ class Unrolled:
             dz = self.dz[-self.cell.rows :].reshape(self.cell.rows, -1)
             self.ops.matmul(W_x1[:, :n_in].T, dz, out=dx)
         return steps_of(dx, self.T)
+
+
+def _all_steps(cell: Cell, W_a: Array, steps: list[SimpleNamespace]) -> None:
+    W_a[...] = cell.W_a
+    for s in steps:
+        cell.step(s)
+
+
+def _all_steps_back(cell: Cell, W_back: Array, steps: list[SimpleNamespace], keep: Array | None, d_a: Array) -> None:
+    cell.fill_back(W_back)
+    for s in reversed(steps):
+        cell.back(s)
+    if keep is not None:
+        d_a *= keep[:-1, None]
+        if "c" in cell.states:
+            steps[0].dc *= keep[0]
 
 
 def _by_name(prefix: str, rows: Array, names: tuple[str, ...], H: int) -> dict[str, Array]:

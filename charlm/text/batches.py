@@ -36,6 +36,13 @@ class Batch:
     sources: np.ndarray | None = None
     source_starts: np.ndarray | None = None
 
+    def unchanging(self) -> Batch:
+        """Have its arrays, and what is cut out of them, refuse to be written to; give the batch itself."""
+        for array in vars(self).values():
+            if array is not None:
+                array.flags.writeable = False
+        return self
+
     @property
     def lanes(self) -> int:
         """The sequences side by side, B."""
@@ -89,7 +96,7 @@ class LaneBatches(Batches):
         return -(-self.lane_length(epoch) // self.seq_length)
 
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        whole = self.lanes(epoch)
+        whole = self.lanes(epoch).unchanging()
         count = self.steps(epoch)
         edges = [len(whole.inputs) * index // count for index in range(count + 1)]
         for start, end in zip(edges[skip:-1], edges[skip + 1 :], strict=True):

@@ -52,7 +52,7 @@ class StreamBatches(LaneBatches):
         together = max(1, _READ_AHEAD // (self.batch_size * self.seq_length))
         for first in range(skip, count, together):
             edges = [self._length * index // count for index in range(first, min(first + together, count) + 1)]
-            rows = self._rows(edges[0], edges[-1])
+            rows = self._rows(edges[0], edges[-1]).unchanging()
             for start, end in pairwise(edge - edges[0] for edge in edges):
                 starts = None if first or start or rows.starts is None else rows.starts[:end]
                 yield Batch(rows.inputs[start:end], rows.targets[start:end], starts)

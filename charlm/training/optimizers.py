@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Backend
+from charlm.backends import Array, Backend, Number
 from charlm.nn.parameters import Parameters
 
 
@@ -22,8 +22,8 @@ class Optimizer(ABC):
         self.parameters, self.ops = parameters, ops
         self.memory = {slot: ops.zeros(parameters.values.shape, parameters.values.dtype) for slot in self.slots}
 
-    def step(self, count: int, learning_rate: float, scale: float) -> None:
-        """Take step number `count` (from 1) along the gradient times `scale`; the gradient is overwritten."""
+    def step(self, count: int, learning_rate: float, scale: Number | None = None) -> None:
+        """Take step number `count` (from 1) along the gradient, times `scale` if any; the gradient is overwritten."""
         p, size = self.parameters, self.parameters.values.size
         if (fused := self.ops.fused.get(self.kernel)) is not None:
             fused(p.values, p.grads, *self.memory.values(), learning_rate=learning_rate, count=count, scale=scale)
@@ -31,7 +31,7 @@ class Optimizer(ABC):
 
         def of_part(part: slice) -> None:
             g = p.grads[part]
-            if scale != 1.0:
+            if scale is not None:
                 g *= scale
             memory = [self.memory[slot][part] for slot in self.slots]
             tmp = self.ops.empty(g.shape, g.dtype)

@@ -163,14 +163,15 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
         before = self._state if self.train.carries else model.zero_state(batch.lanes)
         loss, state = model.loss_and_grads(batch, before, self._workspace, noise=noise)
-        norm = model.ops.norm(model.parameters.grads)
-        if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
-            raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
-        scale = config.clip / norm if config.clip and norm > config.clip else 1.0
-        if numbers["good_nats"] is None:  # of the first weights, before they are learned with
-            numbers["good_nats"] = loss / max(1, batch.count)
+        norm, parameters = model.ops.norm(model.parameters.grads), model.parameters
+        scale = model.ops.clipping(norm, config.clip, parameters.values.dtype) if config.clip else None
         learning_rate = self._learning_rate()
         self.optimizer.step(numbers["step"] - numbers["restarted"] + 1, learning_rate, scale)
+        loss, norm = float(loss), float(norm)  # waits for the device, which has all of the step to do by now
+        if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
+            raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
+        if numbers["good_nats"] is None:  # of the first weights, before they are learned with
+            numbers["good_nats"] = loss / max(1, batch.count)
         if self.train.carries:
             self._state = state
         numbers["step"] += 1

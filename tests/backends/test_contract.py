@@ -252,34 +252,50 @@ class TestLogSoftmax:
         np.testing.assert_array_equal(ops.pick(columns, np.array([0, -1])), [-np.inf, 0])
 
 
+def norm_of(ops, vector):
+    return float(ops.norm(ops.array(vector)))
+
+
 class TestNorm:
     @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17, 100])
     def test_at_the_borders_of_a_block(self, ops, dtype, rng, small_block, size):
         vector = rng.standard_normal(size).astype(dtype)
         expected = math.sqrt(math.fsum(float(x) ** 2 for x in vector))
-        norm = ops.norm(ops.array(vector))
-        assert type(norm) is float
-        assert norm == pytest.approx(expected, rel=TOLERANCE[dtype], abs=0)
+        assert norm_of(ops, vector) == pytest.approx(expected, rel=TOLERANCE[dtype], abs=0)
 
     @pytest.mark.parametrize("extra", [-1, 0, 1, 5])
     def test_at_the_borders_of_its_own_block(self, ops, dtype, extra):
         size = 2 * ops.block + extra
         vector = np.ones(size, dtype)
         vector[-1] = 100
-        assert ops.norm(ops.array(vector)) == pytest.approx(math.sqrt(size - 1 + 1e4), rel=TOLERANCE[dtype])
+        assert norm_of(ops, vector) == pytest.approx(math.sqrt(size - 1 + 1e4), rel=TOLERANCE[dtype])
 
     def test_a_long_float32_vector_loses_nothing(self, ops, rng):
         """The sum over blocks is in float64: one in float32 would stop growing."""
         vector = rng.uniform(0.5, 1.5, 3_000_000).astype(np.float32)
         exact = math.sqrt(float(np.sum(vector.astype(np.float64) ** 2)))
-        assert ops.norm(ops.array(vector)) == pytest.approx(exact, rel=1e-6)
+        assert norm_of(ops, vector) == pytest.approx(exact, rel=1e-6)
 
     def test_not_finite_stays_not_finite(self, ops, dtype):
         """The trainer sees a divergence by it."""
         for value in (np.nan, np.inf):
             vector = np.ones(20, dtype)
             vector[13] = value
-            assert not math.isfinite(ops.norm(ops.array(vector)))
+            assert not math.isfinite(norm_of(ops, vector))
+
+    @pytest.mark.parametrize("most", [0.1, 4.999, 5.0, 5.001, 1e30])
+    def test_the_factor_that_clips(self, ops, dtype, most):
+        """At the bound itself and below it a gradient is left as it is, bit for bit."""
+        vector = np.array([3.0, 0.0, -4.0], dtype)
+        factor = ops.clipping(ops.norm(ops.array(vector)), most, dtype)
+        array = ops.array(vector)
+        if factor is not None:
+            array *= factor
+        assert array.dtype == dtype
+        found = ops.numpy(array)
+        if most >= 5:
+            np.testing.assert_array_equal(found, vector)
+        np.testing.assert_allclose(np.linalg.norm(found), min(most, 5.0), rtol=1e-6)
 
 
 class TestDropout:

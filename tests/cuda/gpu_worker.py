@@ -27,8 +27,8 @@ def learner(ops, *, hidden=H, steps=T, lanes=B):
     def learn(number):
         loss, _ = model.loss_and_grads(batch, state, ws, noise=number)
         norm = ops.norm(model.parameters.grads)
-        optimizer.step(number, 0.002, min(1.0, 5.0 / norm))
-        return loss / batch.count
+        optimizer.step(number, 0.002, ops.clipping(norm, 5.0, model.config.dtype))
+        return float(loss) / batch.count
 
     return learn
 

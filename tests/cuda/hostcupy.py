@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import sys
 from collections import Counter
 from types import SimpleNamespace
 
@@ -30,10 +29,13 @@ from cupy._core._carray import Indexer
 from cupy._core._scalar import CScalar
 from cupy.cuda import memory
 
+from charlm.backends import cupy_blas
+
 HEADERS = core._get_header_dir_path()
 SOURCES: dict[str, str] = {}  # of the kernels that have run, by name and types: what CuPy hands to NVRTC
-counts: Counter[str] = Counter()  # launches, products, uploads, downloads, allocations
-_state = SimpleNamespace(waiting=True, reversed=False)
+counts: Counter[str] = Counter()  # launches, products, graphs, uploads, downloads, allocations
+_state = SimpleNamespace(waiting=True, reversed=False, stream=0, recording=None)
+_ALIGNED = 512  # bytes, as CuPy's memory is
 _SCALARS = {"int": np.int32, "unsigned": np.uint32, "long long": np.int64, "float": np.float32, "double": np.float64}
 
 
@@ -57,6 +59,15 @@ def threads_reversed():
         _state.reversed = False
 
 
+def _do(what, work):
+    """Do a piece of the device's work, or record it where that is what its stream does."""
+    if _state.recording is not None:
+        _state.recording.append((what, work))
+        return
+    _count(what)
+    work()
+
+
 def _count(what):
     if not _state.waiting and what in ("uploads", "downloads", "allocations"):
         raise AssertionError(f"{what} within a step")
@@ -65,8 +76,9 @@ def _count(what):
 
 def _allocate(size):
     _count("allocations")
-    buffer = np.full(max(int(size), 1), 0xFF, np.uint8)  # NaN in either precision, and -1
-    return memory.MemoryPointer(memory.UnownedMemory(buffer.ctypes.data, int(size), buffer, 0), 0)
+    buffer = np.full(int(size) + _ALIGNED, 0xFF, np.uint8)  # NaN in either precision, and -1
+    pointer = -(-buffer.ctypes.data // _ALIGNED) * _ALIGNED
+    return memory.MemoryPointer(memory.UnownedMemory(pointer, int(size), buffer, 0), 0)
 
 
 def host(array):
@@ -110,9 +122,9 @@ def _run(code, name, values, grid, block):
     synchronises = "__syncthreads" in code
     library = compiled.library(code, name, HEADERS)
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-    sizes = ((ctypes.c_uint * 2)(*(*size, 1)[:2]) for size in (grid, block))
-    _count("launches")
-    library.run(pointers, *sizes, int(synchronises), int(_state.reversed))
+    sizes = [(ctypes.c_uint * 2)(*(*size, 1)[:2]) for size in (grid, block)]
+    # What is recorded is done again with these very values, which `values` and `sizes` keep alive.
+    _do("launches", lambda: (values, library.run(pointers, *sizes, int(synchronises), int(_state.reversed))))
 
 
 def _numbers(*numbers):
@@ -204,15 +216,15 @@ def _ufunc(kernel, *arguments, out=None, dtype=None):
         *arguments, out = arguments
     (out,) = out if isinstance(out, tuple) else (out,)
     _check((*arguments, out), is_copy=is_copy)
-    _count("launches")
     given = [host(one) for one in arguments]
     if is_copy:
-        np.copyto(host(out), given[0], casting="unsafe")
+        _do("launches", lambda: np.copyto(host(out), given[0], casting="unsafe"))
         return out
     kind = {} if dtype is None else {"dtype": dtype}
     if out is None:
+        _count("launches")
         return device(getattr(np, name)(*given, **kind))
-    getattr(np, name)(*given, out=host(out), casting="same_kind", **kind)
+    _do("launches", lambda: getattr(np, name)(*given, out=host(out), casting="same_kind", **kind))
     return out
 
 
@@ -240,8 +252,8 @@ def _set_item(self, where, value):
     if isinstance(value, np.ndarray) and value.ndim:
         raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
     _check((value,) if np.ndim(value) else ())
-    _count("launches")
-    host(self)[where] = host(value)
+    to, given = host(self), host(value)
+    _do("launches", lambda: to.__setitem__(where, given))
 
 
 _get_item = cupy.ndarray.__getitem__
@@ -269,6 +281,48 @@ def _copy(self, order="C"):
     return device(host(self))
 
 
+# --- streams and graphs ---------------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A stream of its own, which can record what it is given to do."""
+
+    def __init__(self, *, non_blocking):
+        assert non_blocking, "the default stream waits for such a one, and cannot be recorded with it"
+        self.ptr = id(self)
+
+    def __enter__(self):
+        _state.stream = self.ptr
+
+    def __exit__(self, *_):
+        assert _state.recording is None, "a recording has not been ended"
+        _state.stream = 0
+
+    def begin_capture(self):
+        _state.recording, _state.waiting = [], False
+
+    def end_capture(self):
+        work, _state.recording, _state.waiting = _state.recording, None, True
+        return Graph(work)
+
+
+class Graph:
+    """What was recorded: launched, it does the same with the same arrays and numbers."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def launch(self, stream):
+        _count("graphs")
+        for what, work in self.work:
+            _do(what, work)
+
+
+def _product(work, stream):
+    assert stream == _state.stream, "a product on another stream is not recorded"
+    _do("products", work)
+
+
 def install():
     """Have CuPy work on the host's memory from now on, in this process."""
     cupy.cuda.set_allocator(_allocate)
@@ -284,7 +338,5 @@ def install():
     array.__bool__ = lambda self: bool(_get(self))
     cupy.asarray = cupy.array = _as_array
     cupy.RawKernel = RawKernel
-    cublas = hostcublas.module(_count)
-    sys.modules[cublas.__name__] = cublas
-    sys.modules["cupy_backends.cuda.libs"].cublas = cublas
-    cupy.cuda.device.get_cublas_handle = lambda: hostcublas.HANDLE
+    cupy.cuda.Stream, cupy.cuda.get_current_stream = Stream, lambda: None
+    cupy_blas.library = lambda: hostcublas.Library(_product)

@@ -38,9 +38,9 @@ def state_for(model, batch, rng):
     return cast(random_state(model.body, batch.lanes, rng))
 
 
-def found(model, batch, state, noise):
+def found(model, batch, state, noise, ws=None):
     """Give all that a model says of a batch, as host arrays by name."""
-    ops, ws = model.ops, model.workspace()
+    ops, ws = model.ops, model.workspace() if ws is None else ws
     best = np.empty(batch.targets.shape, np.int32)
     loss, after = model.loss_and_grads(batch, state, ws, noise=noise)
     results = {name: ops.numpy(view) for name, view in model.parameters.named(model.parameters.grads).items()}
@@ -50,15 +50,18 @@ def found(model, batch, state, noise):
     results["nats alone"], _ = model.nats(batch, state, ws)
     if wants_best:
         results["best"] = best
-    results["loss"] = np.array(loss)
+    results["loss"] = np.array(float(loss))
     return results
 
 
-def differences(host, device, batch, *, noise=None, seed=0):
-    """Give by name how far the devices are apart, over the size of the largest number, but of 1 at least."""
+def differences(host, device, batch, *, noise=None, seed=0, spaces=(None, None)):
+    """Give by name how far the devices are apart, over the size of the largest number, but of 1 at least.
+
+    spaces: workspaces of both that were used before
+    """
     state = state_for(host, batch, np.random.default_rng(seed))
-    one = found(host, batch, state, noise)
-    other = found(device, batch, on_device(state, device.ops, device.config.dtype), noise)
+    one = found(host, batch, state, noise, spaces[0])
+    other = found(device, batch, on_device(state, device.ops, device.config.dtype), noise, spaces[1])
     assert one.keys() == other.keys()
     for name, array in one.items():
         assert array.shape == other[name].shape and array.dtype == other[name].dtype, name

@@ -55,7 +55,9 @@ class Cell(ABC):
     |          |           | and for each name in `factors`                                                        |
     | s.tmp    | [H, B]    | scratch                                                                               |
 
-    and an array [H, B] for each name in `kept`, untouched between `step` and `slopes`.
+    and an array [H, B] for each name in `kept`, untouched between `step` and `slopes`; for a device's kernels, those of
+    `back`, and where sequences may start, s.keep [B], 0 where one starts at the next step, else 1, and s.a_next [H, B],
+    where `step` leaves a<t> times it; c<t> it leaves so, too.
     """
 
     gates: ClassVar[tuple[str, ...]]  # the row blocks of W and z in order: sigmoid gates first, the candidate last
@@ -66,7 +68,8 @@ class Cell(ABC):
     beyond_a: ClassVar[int] = 0  # how many of the last blocks a<t-1> does not reach through W_a
     factors: ClassVar[tuple[str, ...]] = ()
     stacked: ClassVar[bool] = True  # whether a<t-1> and x<t> meet in one sum, W [a; x; 1], and nowhere before
-    kernel: ClassVar[str] = ""  # name under which a device may have kernels for all but the product of a step
+    kernel: ClassVar[str] = ""  # name under which a device may have kernels for all but the product of a step,
+    kernels: ClassVar[tuple[str, ...]] = ("step", "step_back")  # ... and what these are called beside it
     bypassed: ClassVar[bool] = False  # whether a<t-1> reaches a<t> beside the product, too
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
@@ -75,9 +78,10 @@ class Cell(ABC):
         self.rows = len(self.gates) * hidden
         self.blocks = (*self.before_gates, *self.gates)
         self.reached_by_a = self.blocks[: len(self.blocks) - self.beyond_a]
-        self.fused_step = ops.fused.get(f"{self.kernel}_step")
-        self.fused_back = ops.fused.get(f"{self.kernel}_step_back")
-        self.beside: tuple[Array, ...] = ()  # parameters beside W, which a device's kernels take
+        fused = {name: ops.fused[key] for name in self.kernels if (key := f"{self.kernel}_{name}") in ops.fused}
+        self.fused = fused if len(fused) == len(self.kernels) else {}  # a device has all that a step takes, or none
+        self.beside: tuple[Array, ...] = ()  # parameters beside W, which a device's kernel of a step takes
+        self.beside_back: tuple[Array, ...] = ()  # and that of the way back
 
     def shapes(self) -> dict[str, Shape]:
         """Give the parameters' shapes: W [G·H, H+I+1], and what a cell has beside it."""
@@ -108,8 +112,8 @@ class Cell(ABC):
     def step(self, s: SimpleNamespace) -> None:
         """Compute a<t> (and c<t>) from a<t-1>, W_x x<t> + b (and c<t-1>)."""
         self.linear(s)
-        if self.fused_step is not None:
-            self.fused_step(s, *self.beside)
+        if self.fused:
+            self.fused["step"](s, *self.beside)
             return
         s.z += s.zx
         self.activate(s)
@@ -130,18 +134,13 @@ class Cell(ABC):
         then stand for another array). Writes s.dz and s.d_a.
         """
 
-    def back(self, s: SimpleNamespace, d: SimpleNamespace, from_after: Array, dy: Array) -> None:
-        """Go one step back in time, as `step_back` does, from both parts of dL/da<t>.
+    def back(self, s: SimpleNamespace) -> None:
+        """Go one step back in time, as `step_back` does, by a device's kernels, which do it at once, without `slopes`.
 
-        from_after [H, B]: what came back from the step after; dy [H, B]: what comes from above
-        A device's kernel does it at once, without `slopes`: it leaves dz where the weights' product takes it, and what
-        goes to a<t-1> beside the product in s.tmp.
+        s.back, s.above [H, B]: both parts of dL/da<t>, what came back in time and what comes from above; s.dc [H, B]:
+        dL/dc<t> on entry, dL/dc<t-1> on exit. What goes to a<t-1> beside the product, they leave in s.tmp.
         """
-        if self.fused_back is None:
-            np.add(from_after, dy, out=d.a)
-            self.step_back(s, d)
-            return
-        self.fused_back(s, d, from_after, dy, *self.beside)
+        self.fused["step_back"](s, *self.beside_back)
         self.linear_back(s)
         if self.bypassed:
             s.d_a += s.tmp

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Backend, Shape
+from charlm.backends import Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.layer import Views
@@ -42,8 +42,8 @@ class GruResetAfter(SimpleGru):
 
     def step(self, s: SimpleNamespace) -> None:
         self.linear(s)
-        if self.fused_step is not None:
-            self.fused_step(s, *self.beside)
+        if self.fused:
+            self.fused["step"](s, *self.beside)
             return
         s.gates += s.zx_gates
         sigmoid(s.gates)
@@ -71,20 +71,16 @@ class GruResetBefore(SimpleGru):
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
     kernel: ClassVar[str] = "gru_before"
+    kernels: ClassVar[tuple[str, ...]] = ("gates_step", "step", "step_back", "merge_step_back")
     beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
     stacked: ClassVar[bool] = False
 
-    def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
-        super().__init__(ops, n_in, hidden, **options)
-        self.fused_gates = ops.fused.get(f"{self.kernel}_gates_step")
-        self.fused_merge = ops.fused.get(f"{self.kernel}_merge_step_back")
-
     def step(self, s: SimpleNamespace) -> None:
         self.ops.matmul(s.W_a[: 2 * self.hidden], s.a, out=s.gates)
-        if self.fused_step is not None and self.fused_gates is not None:
-            self.fused_gates(s)
+        if self.fused:
+            self.fused["gates_step"](s)
             self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
-            self.fused_step(s)
+            self.fused["step"](s)
             return
         s.gates += s.zx_gates
         sigmoid(s.gates)
@@ -111,14 +107,11 @@ class GruResetBefore(SimpleGru):
         np.multiply(s.f_direct, d.a, out=s.tmp)
         s.d_a += s.tmp
 
-    def back(self, s: SimpleNamespace, d: SimpleNamespace, from_after: Array, dy: Array) -> None:
-        """A device's kernels do what stands before, between and behind the products; e lies in d.a, read by then."""
-        if self.fused_back is None or self.fused_merge is None:
-            super().back(s, d, from_after, dy)
-            return
-        self.fused_back(s, d, from_after, dy)
-        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=d.a)
-        self.fused_merge(s, d.a)
+    def back(self, s: SimpleNamespace) -> None:
+        """A device's kernels do what stands before, between and behind the products."""
+        self.fused["step_back"](s)
+        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=s.e)
+        self.fused["merge_step_back"](s)
         self.linear_back(s)
         s.d_a += s.tmp
 

@@ -114,7 +114,7 @@ class PeepholeLstm(Lstm):
 
     def bind(self, values: Views, grads: Views) -> None:
         super().bind(values, grads)
-        self.beside = tuple(self._by_gate(values["P"]))
+        self.beside = self.beside_back = tuple(self._by_gate(values["P"]))
 
     def initialise(self, rng: np.random.Generator) -> None:
         super().initialise(rng)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from charlm.backends import Array, Backend, Shape
+from charlm.backends import Array, Backend, Number, Shape
 from charlm.nn import initializers
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
@@ -46,8 +46,8 @@ class Head(ABC):
         return logits
 
     @abstractmethod
-    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
-        """Give the loss, summed in nats, and dy; add to the bound gradients.
+    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
+        """Give the loss, summed in nats, a number of the device, and dy; add to the bound gradients.
 
         y [T, n, B]; targets [T, B], `NO_TARGET` where none
         scale: what the gradients are multiplied with, usually 1 / number of targets, for the mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from charlm.backends import Array
+from charlm.backends import Array, Number
 from charlm.nn.heads.base import Head
 from charlm.nn.workspace import Workspace, columns_of, steps_of
 
@@ -15,7 +15,7 @@ class Sigmoid(Head):
     Source: the notes. Targets are 0, 1 or `NO_TARGET`: [T, N, B] for N units, or [T, B] for one.
     """
 
-    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
+    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
 
         dW_y += d a^T    db_y += sum of d    da = W_y^T d
@@ -23,7 +23,7 @@ class Sigmoid(Head):
         a = columns_of(y, ws, "a")
         z, truth = self.logits(a, ws), self._truth(targets, ws)
         asked = truth >= 0
-        loss = float(self._entropies(z, truth, asked, ws).sum(dtype=np.float64))
+        loss = self._entropies(z, truth, asked, ws).sum(dtype=np.float64)
         z *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2
         np.tanh(z, out=z)
         z += 1.0

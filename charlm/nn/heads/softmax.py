@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from charlm.backends import Array
+from charlm.backends import Array, Number
 from charlm.nn.heads.base import Head
 from charlm.nn.workspace import Workspace, columns_of, steps_of
 
@@ -49,7 +49,7 @@ class Softmax(Head):
     are worked on in blocks of rows, so that logits and exponentials stay in the cache, on all cores.
     """
 
-    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[float, Array]:
+    def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - one-hot target, a column for each step and sequence:
 
         dW_y += d a^T    db_y += sum of d    da = W_y^T d
@@ -59,15 +59,15 @@ class Softmax(Head):
         """
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
-        da, loss = ws.columns("da", *a.shape), 0.0
+        da, losses = ws.columns("da", *a.shape), []
         for part in _blocks(flat.size, max(64, _LOGITS_AT_A_TIME // self.outputs)):
             adds = part.start > 0 or not ws.overwrites
-            loss += self._back(a[:, part], flat[part], scale, ws, da[:, part], adds=adds)
-        return loss, steps_of(da, targets.shape[0])
+            losses.append(self._back(a[:, part], flat[part], scale, ws, da[:, part], adds=adds))
+        return sum(losses[1:], losses[0]), steps_of(da, targets.shape[0])
 
-    def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> float:
+    def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> Number:
         """Give the loss of some columns and write their da; add their gradients, or overwrite with them."""
-        if (cross_entropy := self.ops.fused.get("softmax_cross_entropy")) is not None:
+        if (cross_entropy := self.ops.fused.get("cross_entropy_and_grad")) is not None:
             return self._back_at_once(cross_entropy, a, targets, scale, ws, da, adds=adds)
         e = ws.columns("logits", self.outputs, targets.size)
         sums = self._exponentials(a, targets, e)
@@ -95,7 +95,7 @@ class Softmax(Head):
 
     def _back_at_once(
         self,
-        cross_entropy: Callable[..., float],
+        cross_entropy: Callable[..., Number],
         a: Array,
         targets: np.ndarray,
         scale: float,
@@ -103,7 +103,7 @@ class Softmax(Head):
         da: Array,
         *,
         adds: bool,
-    ) -> float:
+    ) -> Number:
         """Do what `_back` does where a device turns logits into d, and gives the loss, in one kernel."""
         d = self.logits(a, ws)
         loss = cross_entropy(d, targets, scale)
@@ -123,7 +123,7 @@ class Softmax(Head):
         flat = targets.ravel()
         a = columns_of(y, ws, "a")
         result = np.empty(flat.size)
-        if best is not None or "softmax_cross_entropy" in self.ops.fused:
+        if best is not None or "cross_entropy" in self.ops.fused:
             return self._nats_and_best(a, targets, best, ws)
 
         def of_columns(part: slice) -> None:
@@ -141,15 +141,19 @@ class Softmax(Head):
     def _nats_and_best(self, a: Array, targets: np.ndarray, best: np.ndarray | None, ws: Workspace) -> np.ndarray:
         flat = targets.ravel()
         result, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
-        for part in _blocks(flat.size, max(64, _ROWS * _COLUMNS // self.outputs)):
+        nats_of: Callable[..., np.ndarray] = self.ops.fused.get("cross_entropy", self._cross_entropy)
+        for part in _blocks(flat.size, max(64, 4 * self.ops.block // self.outputs)):
             logits = self.logits(a[:, part], ws)
             if best is not None:
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
-            self.ops.log_softmax(logits)
-            result[part] = -self.ops.pick(logits, flat[part])
+            result[part] = nats_of(logits, flat[part])
         if best is not None:
             best[...] = likeliest.reshape(best.shape)
         return result.reshape(targets.shape)
+
+    def _cross_entropy(self, logits: Array, targets: np.ndarray) -> np.ndarray:
+        self.ops.log_softmax(logits)
+        return -self.ops.pick(logits, targets)
 
     def _exponentials(self, a: Array, targets: np.ndarray, e: Array | None) -> _Sums:
         """Sum exp(W_y a + b_y) over the vocabulary; e [V, N]: overwritten with it, where given.
