@@ -63,8 +63,9 @@ class Unrolled:
         firsts = range(0, T, self.block)
         self.blocks = [(t, self._views(slice(t, t + self.block), tmp)) for t in reversed(firsts)]
         # Of what they need and no more: with all of this object, they would keep its arrays when nobody needs them.
-        self.forward = self.ops.recorded(partial(_all_steps, cell, self.W_a, self.steps))
-        self.backward = self.ops.recorded(partial(_all_steps_back, cell, self.W_back, self.steps, self.keep, self.d_a))
+        self.forward = self.ops.recorded(partial(_all_steps, cell, self.W_a, self.steps, self.keep))
+        of_all = self.keep, self.d_a, self.every["a"], self.ax1[:H]
+        self.backward = self.ops.recorded(partial(_all_steps_back, cell, self.W_back, self.steps, *of_all))
 
     def _views(self, part: slice, tmp: Array, *, step: int | None = None) -> SimpleNamespace:
         """Give the views of some steps, or of one, whose arrays have no axis of steps."""
@@ -100,15 +101,11 @@ class Unrolled:
         return arrays
 
     def take_starts(self, starts: np.ndarray | None) -> None:
-        """Take note of where sequences start, and cut off the state before the first step."""
+        """Take note of where sequences start."""
         self.starts = starts
         if self.keep is None or starts is None:
             return
         np.logical_not(self.ops.handed_over(starts), out=self.keep[:-1])
-        self.keep[-1] = 1
-        self.a_old[0] *= self.keep[0]
-        if self.c is not None:
-            self.c[0] *= self.keep[0]
 
     def take_input(self, x: Array, *, projected: bool) -> None:
         """Lay x [T, I, B] as columns over a row of ones; or take W_x x<t> as it was looked up, and add b."""
@@ -136,7 +133,8 @@ class Unrolled:
         """Give what `Cell.weight_grads` takes."""
         arrays: dict[str, Any] = {**self.every}
         H = self.cell.hidden
-        self.ax1[:H].reshape(H, self.T, self.batch)[...] = self.every["a"].transpose(1, 0, 2)
+        if not self.direct:
+            _lay(self.every["a"], self.ax1[:H])
         arrays |= {"ax1": self.ax1, "a": self.ax1[:H], "x1": self.ax1[H:]}
         arrays["dz"] = self.dz.reshape(len(self.dz), -1)
         return SimpleNamespace(**arrays)
@@ -155,20 +153,37 @@ class Unrolled:
         return steps_of(dx, self.T)
 
 
-def _all_steps(cell: Cell, W_a: Array, steps: list[SimpleNamespace]) -> None:
+def _all_steps(cell: Cell, W_a: Array, steps: list[SimpleNamespace], keep: Array | None) -> None:
+    """Go through all steps by a device's kernels; keep [T+1, B]: see `Unrolled.take_starts`, its last row for none."""
     W_a[...] = cell.W_a
+    if keep is not None:
+        keep[-1] = 1
+        first = steps[0]
+        for state in (first.a, first.c_old) if "c" in cell.states else (first.a,):
+            np.multiply(state, keep[0], out=state)
     for s in steps:
         cell.step(s)
 
 
-def _all_steps_back(cell: Cell, W_back: Array, steps: list[SimpleNamespace], keep: Array | None, d_a: Array) -> None:
+def _all_steps_back(
+    cell: Cell, W_back: Array, steps: list[SimpleNamespace], keep: Array | None, d_a: Array, a: Array, columns: Array
+) -> None:
+    """Go back through all steps; a [T, H, B] is laid as columns [H, T·B], which the gradient of the weights takes."""
     cell.fill_back(W_back)
     for s in reversed(steps):
         cell.back(s)
     if keep is not None:
-        d_a *= keep[:-1, None]
+        np.multiply(d_a, keep[:-1, None], out=d_a)
         if "c" in cell.states:
-            steps[0].dc *= keep[0]
+            dc = steps[0].dc
+            np.multiply(dc, keep[0], out=dc)
+    _lay(a, columns)
+
+
+def _lay(steps: Array, columns: Array) -> None:
+    """Write steps [T, n, B] as columns [n, T·B]."""
+    T, n, batch = steps.shape
+    columns.reshape(n, T, batch)[...] = steps.transpose(1, 0, 2)
 
 
 def _by_name(prefix: str, rows: Array, names: tuple[str, ...], H: int) -> dict[str, Array]:
