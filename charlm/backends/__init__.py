@@ -1,5 +1,6 @@
 """The only place that knows a device: a `Backend` holds arrays and the operations that differ by device."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from charlm.backends.base import Array, Backend, Number, Shape
@@ -9,10 +10,13 @@ from charlm.errors import ResourceError, UsageError
 
 __all__ = ["Array", "Backend", "Number", "NumpyBackend", "Shape", "get_backend"]
 
+_CUDA = "--device cuda: "  # how a message begins that says why the GPU is not to be had
 
-def get_backend(device: str = "auto") -> Backend:
+
+def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = None) -> Backend:
     """Choose the backend of a device: `auto`, `cpu` or `cuda`; `auto` takes the GPU where it is seen to work.
 
+    watch: called with the reason where `auto` takes the processor although CuPy is installed
     Raises UsageError for another name and ResourceError where the device is not to be had, which says what it lacks.
     """
     if device not in ("auto", "cpu", "cuda"):
@@ -21,9 +25,11 @@ def get_backend(device: str = "auto") -> Backend:
         return NumpyBackend()
     try:
         return _cuda()
-    except ResourceError:
+    except ResourceError as error:
         if device == "cuda":
             raise
+        if watch is not None and find_spec("cupy") is not None:
+            watch(error.message.removeprefix(_CUDA))
         return NumpyBackend()
 
 
@@ -31,12 +37,12 @@ def _cuda() -> Backend:
     """Open the GPU. What can be known without CuPy is looked at first, as `auto` is what every command begins with."""
     if find_spec("cupy") is None:
         raise ResourceError(
-            "--device cuda: CuPy is not installed",
+            f"{_CUDA}CuPy is not installed",
             hint='pip install "charlm-rnn[cuda12]", or [cuda13]: nvidia-smi shows which CUDA the driver knows',
         )
     if not driver_version():
         raise ResourceError(
-            "--device cuda: no NVIDIA driver is installed", hint="install the driver of the GPU, or use --device cpu"
+            f"{_CUDA}no NVIDIA driver is installed", hint="install the driver of the GPU, or use --device cpu"
         )
     from charlm.backends.cupy_probe import opened
 

@@ -6,6 +6,7 @@ CuPy's own calls of them refuse to be recorded as a graph, and set up more than 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import cupy
 
 _WORKSPACE = 32 << 20  # bytes; with none of its own, cuBLAS would take memory while it is recorded
+_TF32 = 3  # CUBLAS_TF32_TENSOR_OP_MATH
 _INT, _POINTER, _STRIDE = ctypes.c_int, ctypes.c_void_p, ctypes.c_longlong
 _MATRIX, _SIZES = [_POINTER, _INT], [_INT] * 5
 _GEMM = [_POINTER, *_SIZES, _POINTER, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX]
@@ -22,6 +24,7 @@ _ARGUMENTS = {
     "cublasCreate_v2": [_POINTER],
     "cublasSetStream_v2": [_POINTER, _POINTER],
     "cublasSetWorkspace_v2": [_POINTER, _POINTER, ctypes.c_size_t],
+    "cublasSetMathMode": [_POINTER, _INT],
     "cublasSgemm_v2": _GEMM,
     "cublasDgemm_v2": _GEMM,
     "cublasSgemmStridedBatched": _BATCHED,
@@ -49,6 +52,10 @@ class Blas:
         handle = ctypes.c_void_p()
         self._done("cublasCreate_v2", self._library.cublasCreate_v2(ctypes.byref(handle)))
         self._handle = handle.value
+        if (
+            os.environ.get("CUPY_TF32") == "1"
+        ):  # CuPy's own switch: products of numbers of ten bits, several times faster
+            self._done("cublasSetMathMode", self._library.cublasSetMathMode(self._handle, _TF32))
         self._workspace = cupy.empty((_WORKSPACE,), "uint8")
         self._calls = {name: getattr(self._library, name) for name in _ARGUMENTS if "gemm" in name}
         self._use(0)

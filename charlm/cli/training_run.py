@@ -93,7 +93,7 @@ class TrainingRun:
 
         text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
         network = chosen(ModelConfig)
-        ops = get_backend(device)
+        ops = get_backend(device, watch=_why_no_gpu)
         source = None if init_from is None else open_model(init_from, device)
         lines, valid_lines = self.read()
         self.session = prepare(
@@ -125,7 +125,7 @@ class TrainingRun:
         from charlm.errors import UsageError
         from charlm.session import resume
 
-        checkpoint = load(self.checkpoint_path, get_backend(device))
+        checkpoint = load(self.checkpoint_path, get_backend(device, watch=_why_no_gpu))
         if checkpoint.training is None:
             raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
         config = checkpoint.language_model.train
@@ -271,3 +271,7 @@ class TrainingRun:
         ]
         command = [*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, *same, "--resume"]
         return shlex.join(command)
+
+
+def _why_no_gpu(reason: str) -> None:
+    ui.note(f"training on the processor, not on a GPU: {reason}")

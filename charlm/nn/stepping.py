@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from charlm.nn.unrolled import Unrolled
 from charlm.nn.workspace import Workspace
 
 if TYPE_CHECKING:
+    from charlm.nn.cells import Cell
     from charlm.nn.heads import Head
     from charlm.nn.layer import Layer
     from charlm.nn.recurrent import Recurrent
@@ -33,7 +35,9 @@ class RecurrentStep(LayerStep):
         self.tokens, self.projected = tokens, layer.projected
         self.b = cell.W_x1[:, -1:]
         self.table = ops.array((cell.W_x1[:, :-1] + self.b).T) if tokens else None
-        rows = cell.W_a if tokens or self.projected else cell.W if cell.stacked else cell.W_x1
+        self.stacked = cell.stacked and not cell.fused  # a device's kernel adds W_x x + b to W_a a itself
+        self.takes_rows = tokens or self.projected
+        rows = cell.W_a if self.takes_rows else cell.W if self.stacked else cell.W_x1
         self.W_T = ops.array(rows.T)
         self.ax = ops.array(np.ones((1, self.H + cell.n_in + 1)), ws.dtype)
         unrolled = Unrolled(cell, ws, 1, 1, cut=False)
@@ -47,6 +51,8 @@ class RecurrentStep(LayerStep):
             s.a_row, s.z_row, s.zx_row = s.a.T, s.z.T, s.zx.T
         self.a_part, self.x_part = self.ax[:, : self.H], self.ax[:, self.H : -1]
         self.now, self.after = now, after
+        x1 = None if self.takes_rows else self.ax[:, self.H :]
+        self.run_now, self.run_after = (ops.recorded(partial(_step, cell, s, x1, self.W_T)) for s in (now, after))
         self.load(layer.zero_state(1))
 
     def load(self, state: State) -> None:
@@ -56,26 +62,33 @@ class RecurrentStep(LayerStep):
 
     def step(self, x: Array) -> Array:
         s, cell, ax = self.now, self.cell, self.ax
-        if self.tokens or self.projected:
+        if self.takes_rows:
             zx = self.table[x[0]][:, None] if self.table is not None else np.add(x, self.b, out=s.zx)
-            if cell.stacked:
+            if self.stacked:
                 self.ops.matmul(s.a_row, self.W_T, out=s.z_row)
                 s.z += zx
                 cell.activate(s)
             else:
                 s.zx[...] = zx
-                cell.step(s)
-        elif cell.stacked:
+                self.run_now()
+        elif self.stacked:
             self.a_part[...] = s.a_row
             self.x_part[...] = x.T
             self.ops.matmul(ax, self.W_T, out=s.z_row)
             cell.activate(s)
         else:
             self.x_part[...] = x.T
-            self.ops.matmul(ax[:, self.H :], self.W_T, out=s.zx_row)
-            cell.step(s)
+            self.run_now()
         self.now, self.after = self.after, s
+        self.run_now, self.run_after = self.run_after, self.run_now
         return s.a_new
+
+
+def _step(cell: Cell, s: SimpleNamespace, x1: Array | None, W_T: Array) -> None:
+    """Take a step with W_x x + b, of the row [x; 1] if it is not there yet."""
+    if x1 is not None:
+        cell.ops.matmul(x1, W_T, out=s.zx_row)
+    cell.step(s)
 
 
 class Stepper:

@@ -48,7 +48,9 @@ class Unrolled:
         self.f = ws.array("f", (1 if self.direct else self.block, n_factors * H, batch))
         # W_a out of W, whose rows begin anywhere in a line of the cache, which slows a product down
         self.W_a = ws.columns("W_a", cell.rows, H)
-        self.W_back = ws.columns("W_back", H, len(cell.reached_by_a) * H)
+        reached = len(cell.reached_by_a) * H
+        # A device's library multiplies with the transpose of rows, one of ours with rows that lie so, in less time.
+        self.W_back = ws.array("W_back", (reached, H)).T if self.direct else ws.columns("W_back", H, reached)
         names = [*cell.states, *(["spare"] if self.c is not None and not self.direct else [])]
         self.d = SimpleNamespace(**{name: ws.array(f"next_{name}", (H, batch)) for name in names})
         self.every = {"a": self.a_old[:T], "a_new": self.y, "d_a": self.d_a}

@@ -134,9 +134,8 @@ class Trainer:
             for name, view in parameters.named(flat).items():
                 view[...] = ops.array(state.arrays[f"{kind}/{name}"])
         self._best_values = self._stored(state, "best")
-        self._good_values = self._stored(state, "good")
-        if self._good_values is None:
-            self._good_values = self._best_values  # and where there are none either, those of now
+        good = self._stored(state, "good")
+        self._good_values = self._best_values if good is None else good  # where there are none either, those of now
         for i, leaf in enumerate(leaves_of(self._state)):
             stored = state.arrays[f"state/{i}"]
             if stored.shape != leaf.shape:
@@ -163,8 +162,8 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
         before = self._state if self.train.carries else model.zero_state(batch.lanes)
         loss, state = model.loss_and_grads(batch, before, self._workspace, noise=noise)
-        norm, parameters = model.ops.norm(model.parameters.grads), model.parameters
-        scale = model.ops.clipping(norm, config.clip, parameters.values.dtype) if config.clip else None
+        norm = model.ops.norm(model.parameters.grads)
+        scale = model.ops.clipping(norm, config.clip, model.config.dtype) if config.clip else None
         learning_rate = self._learning_rate()
         self.optimizer.step(numbers["step"] - numbers["restarted"] + 1, learning_rate, scale)
         loss, norm = float(loss), float(norm)  # waits for the device, which has all of the step to do by now
@@ -182,8 +181,8 @@ class Trainer:
     def _learning_rate(self) -> float:
         numbers, config = self._numbers, self.config
         done = numbers["step"] / self.total_steps if self.total_steps else 0.0
-        of_schedule = SCHEDULES[config.schedule](done, numbers["plateaus"])
-        return float(config.learning_rate * of_schedule * 0.5 ** numbers["halvings"])
+        share = SCHEDULES[config.schedule](done, numbers["plateaus"]) * 0.5 ** numbers["halvings"]
+        return float(config.learning_rate * share)
 
     def _go_back(self, divergence: DivergenceError) -> float:
         """Take the good weights and half the learning rate, and give it; raise where that was done too often."""

@@ -65,6 +65,10 @@ class Library:
         ctypes.cast(handle, ctypes.POINTER(ctypes.c_void_p))[0] = HANDLE
         return 0
 
+    def cublasSetMathMode(self, handle, mode):
+        self.mode = mode
+        return 0
+
     def cublasSetStream_v2(self, handle, stream):
         self._stream, self._workspace = stream, None
         return 0

@@ -58,6 +58,7 @@ def every_source(ops):
         batch = batch_for(config, "classify", np.random.default_rng(51))
         device = twins(config, ops)[1]
         device.loss_and_grads(batch, device.zero_state(batch.lanes), device.workspace(), noise=NOISE)
+        ops.pick(ops.zeros((3, 2), dtype), np.array([0, 2]))
         ops.norm(device.parameters.grads)
         w, g, m, v = (ops.zeros((9,), dtype) for _ in range(4))
         ops.fused["adam"](w, g, m, v, learning_rate=0.1, count=1, scale=1.0)
