@@ -20,7 +20,10 @@ from charlm.backends.cupy_raw import SOFTMAX, SQUARES, TOTAL
 
 _THREADS = 256  # of a block that sums
 _BLOCKS = 256  # that sum a long vector: two for each processor of a large GPU
-_COLUMNS, _ROWS = 32, 8  # threads of a block of softmax: a column each, and so many over its rows
+# Threads of a block of softmax: columns, and how many share the rows of one. A large vocabulary has few columns at a
+# time, which are to be spread over all processors of a GPU.
+_FEW_ROWS, _MANY_ROWS = (32, 8), (8, 64)
+_MANY = 512  # rows
 
 
 @cache
@@ -147,8 +150,16 @@ def _softmax(logits: Array, targets: Array, nats: Array, scale: float | None) ->
         raise ValueError(f"the columns of the logits lie apart: {logits.strides}")
     real = logits.dtype.type
     numbers = (np.int32(V), np.int32(N), np.int64(row), real(0.0 if scale is None else scale), np.int32(scale is None))
-    grid, block = (-(-N // _COLUMNS),), (_COLUMNS, _ROWS)
-    _raw(SOFTMAX, "softmax", logits.dtype)(grid, block, (logits, targets, nats, *numbers))
+    block = _MANY_ROWS if V > _MANY else _FEW_ROWS
+    _softmax_kernel(block, logits.dtype)((-(-N // block[0]),), block, (logits, targets, nats, *numbers))
+
+
+@cache
+def _softmax_kernel(block: tuple[int, int], dtype: Any) -> Any:
+    columns, rows = map(str, block)
+    name = f"softmax_{rows}_{_letters(dtype)}"
+    source = SOFTMAX.replace("COLUMNS", columns).replace("ROWS", rows).replace("REAL", _letters(dtype))
+    return cupy.RawKernel(source, name)
 
 
 def norm(vector: Array) -> Number:
@@ -170,8 +181,11 @@ def clipping() -> Any:
 
 @cache
 def _raw(source: str, name: str, dtype: Any) -> Any:
-    letters = {"float32": "float", "float64": "double"}[str(dtype)]
-    return cupy.RawKernel(source.replace("REAL", letters), f"{name}_{letters}")
+    return cupy.RawKernel(source.replace("REAL", _letters(dtype)), f"{name}_{_letters(dtype)}")
+
+
+def _letters(dtype: Any) -> str:
+    return {"float32": "float", "float64": "double"}[str(dtype)]
 
 
 FUSED: dict[str, Callable[..., Any]] = {**CELL_KERNELS, "adam": adam}

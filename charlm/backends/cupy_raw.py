@@ -1,42 +1,43 @@
-"""Kernels whose threads work together, in CUDA C++; REAL stands for float or double.
+"""Kernels whose threads work together, in CUDA C++; REAL stands for float or double, COLUMNS and ROWS for the
+threads of a block.
 
 NVRTC knows no header of the host and no INFINITY: a largest number begins with a number that is there.
 """
 
 SOFTMAX = r"""
 // x [V, N], rows `stride` apart: log-probabilities where `logs`, else dL/dx, and -ln P(target) for each column.
-// Threads (32, 8): one for a column, eight over its rows.
-extern "C" __global__ void softmax_REAL(REAL* x, const int* targets, double* nats, int V, int N, long long stride,
-                                        REAL scale, int logs) {
-  __shared__ REAL of_thread[8][32];
-  const int column = blockIdx.x * 32 + threadIdx.x, lane = threadIdx.x, part = threadIdx.y;
+// Threads (COLUMNS, ROWS): one for a column, and ROWS that share its rows.
+extern "C" __global__ void softmax_ROWS_REAL(REAL* x, const int* targets, double* nats, int V, int N, long long stride,
+                                             REAL scale, int logs) {
+  __shared__ REAL of_thread[ROWS][COLUMNS];
+  const int column = blockIdx.x * COLUMNS + threadIdx.x, lane = threadIdx.x, part = threadIdx.y;
   const bool inside = column < N;
   REAL* p = x + (inside ? column : N - 1);
   const int target = logs || !inside ? -1 : targets[column];
   const REAL at_target = target < 0 ? REAL(0) : p[target * stride];
 
   REAL largest = p[(part < V ? part : 0) * stride];
-  for (int v = part; v < V; v += 8) largest = p[v * stride] > largest ? p[v * stride] : largest;
+  for (int v = part; v < V; v += ROWS) largest = p[v * stride] > largest ? p[v * stride] : largest;
   of_thread[part][lane] = largest;
   __syncthreads();
-  for (int i = 0; i < 8; i++) largest = of_thread[i][lane] > largest ? of_thread[i][lane] : largest;
+  for (int i = 0; i < ROWS; i++) largest = of_thread[i][lane] > largest ? of_thread[i][lane] : largest;
   __syncthreads();
 
   REAL total = 0;
-  for (int v = part; v < V; v += 8) total += exp(p[v * stride] - largest);
+  for (int v = part; v < V; v += ROWS) total += exp(p[v * stride] - largest);
   of_thread[part][lane] = total;
   __syncthreads();
   total = 0;
-  for (int i = 0; i < 8; i++) total += of_thread[i][lane];
+  for (int i = 0; i < ROWS; i++) total += of_thread[i][lane];
 
   if (!inside) return;
   if (logs) {
     const REAL shift = log(total);
-    for (int v = part; v < V; v += 8) p[v * stride] = p[v * stride] - largest - shift;
+    for (int v = part; v < V; v += ROWS) p[v * stride] = p[v * stride] - largest - shift;
     return;
   }
   if (part == 0) nats[column] = target < 0 ? 0.0 : log(double(total)) + double(largest) - double(at_target);
-  for (int v = part; v < V; v += 8) {
+  for (int v = part; v < V; v += ROWS) {
     const REAL likely = exp(p[v * stride] - largest) / total;
     p[v * stride] = target < 0 ? REAL(0) : (v == target ? likely - REAL(1) : likely) * scale;
   }

@@ -216,7 +216,7 @@ class TestRefused:
 
 
 class TestLogSoftmax:
-    @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40)])
+    @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40), (513, 9)])
     def test_against_the_plain_version(self, ops, dtype, rng, V, N):
         logits = rng.normal(0, 3, (V, N)).astype(dtype)
         device = ops.array(logits)

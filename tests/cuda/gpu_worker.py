@@ -17,12 +17,13 @@ from charlm.training import OPTIMIZERS
 V, H, LAYERS, T, B = 65, 512, 2, 64, 64
 
 
-def learner(ops, *, hidden=H, steps=T, lanes=B):
+def learner(ops, *, cell="lstm", hidden=H, vocabulary=V, embedding=0, steps=T, lanes=B):
     """Give a function that learns from one batch."""
-    model = build(ModelConfig(V, hidden_size=hidden, num_layers=LAYERS, dropout=0.1), ops, seed=1)
+    sizes = {"hidden_size": hidden, "num_layers": LAYERS, "embedding_size": embedding}
+    model = build(ModelConfig(vocabulary, cell=cell, dropout=0.1, **sizes), ops, seed=1)
     optimizer, ws = OPTIMIZERS["adam"](model.parameters, ops), model.workspace()
-    ids = np.random.default_rng(1).integers(0, V, (steps + 1, lanes), dtype=np.int32)
-    batch, state = Batch(ids[:-1], ids[1:]), model.zero_state(lanes)
+    ids = np.random.default_rng(1).integers(0, vocabulary, (steps + 1, lanes), dtype=np.int32)
+    batch, state = Batch(ids[:-1], ids[1:]).unchanging(), model.zero_state(lanes)
 
     def learn(number):
         loss, _ = model.loss_and_grads(batch, state, ws, noise=number)
@@ -55,26 +56,38 @@ def speed(step, tokens, wait):
     return {"tokens_per_second": float(np.median(rates[1:]))}
 
 
-def of_torch():
-    """Give PyTorch's, which is cuDNN's, with the same sizes, clipping and optimizer."""
+def torch_learner(*, cell="lstm", hidden=H, vocabulary=V, embedding=0, steps=T, lanes=B):
+    """Give PyTorch's, which is cuDNN's, with the same sizes, clipping and optimizer; its loss is read as ours is."""
     import torch
 
     device = torch.device("cuda")
-    net = torch.nn.LSTM(V, H, LAYERS, dropout=0.1).to(device)
-    head = torch.nn.Linear(H, V).to(device)
-    weights = [*net.parameters(), *head.parameters()]
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell]
+    net = kind(embedding or vocabulary, hidden, LAYERS, dropout=0.1).to(device)
+    head = torch.nn.Linear(hidden, vocabulary).to(device)
+    table = torch.nn.Embedding(vocabulary, embedding).to(device) if embedding else None
+    weights = [*net.parameters(), *head.parameters(), *([] if table is None else table.parameters())]
     adam = torch.optim.Adam(weights, 0.002, fused=True)
-    ids = torch.randint(V, (T + 1, B), device=device)
-    x = torch.nn.functional.one_hot(ids[:-1], V).float()
+    ids = torch.randint(vocabulary, (steps + 1, lanes), device=device)
+    one_hot = torch.nn.functional.one_hot(ids[:-1], vocabulary).float() if table is None else None
 
     def step(_):
         adam.zero_grad()
-        y, _state = net(x)
-        torch.nn.functional.cross_entropy(head(y).reshape(-1, V), ids[1:].reshape(-1)).backward()
+        y, _state = net(one_hot if table is None else table(ids[:-1]))
+        loss = torch.nn.functional.cross_entropy(head(y).reshape(-1, vocabulary), ids[1:].reshape(-1))
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 5.0)
         adam.step()
+        return loss.item()
 
-    return speed(step, T * B, torch.cuda.synchronize)
+    return step
+
+
+def of_torch():
+    """Give PyTorch's tokens per second, in full single precision as ours are."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return speed(torch_learner(), T * B, torch.cuda.synchronize)
 
 
 def main():

@@ -99,9 +99,10 @@ def test_a_missing_barrier_shows_in_one_order_of_the_threads(ops, barrier):
     assert (results == [[4, 3, 2, 1]] * 2) == bool(barrier)
 
 
-def test_our_kernels_with_barriers_do_not_hang_on_the_order_of_their_threads(ops):
+@pytest.mark.parametrize("rows", [70, 700])
+def test_our_kernels_with_barriers_do_not_hang_on_the_order_of_their_threads(ops, rows):
     rng = np.random.default_rng(40)
-    logits, vector = rng.normal(0, 3, (70, 45)).astype("float32"), rng.normal(0, 1, 5000).astype("float32")
+    logits, vector = rng.normal(0, 3, (rows, 45)).astype("float32"), rng.normal(0, 1, 5000).astype("float32")
     cross_entropy = ops.fused["cross_entropy_and_grad"]
     results = []
 
