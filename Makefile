@@ -8,7 +8,7 @@ DEMO   := .demo
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test gputest test-faults check audit bench experiments corpora readme wheel constraints clean
+.PHONY: help install demo test gputest test-gpu test-faults check audit bench experiments corpora readme wheel constraints clean
 
 # The very releases of constraints.txt, or, where these are not to be had, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -55,6 +55,10 @@ test: $(VENV)/.dev  ## run all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
 
 gputest: $(VENV)/.gputest  ## add what the tests of the GPU's backend need; they are skipped otherwise
+
+test-gpu: $(VENV)/.dev  ## run the checks that need a GPU; a CuPy for it has to be installed in .venv
+	$(BIN)/python -m pytest -q -m gpu -rs tests/cuda
+	$(BIN)/python -m pytest -q --gpu tests/backends tests/cuda tests/test_selfcheck.py
 
 test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults -n auto -q

@@ -19,11 +19,15 @@ needs_gpu = [
 SLOWEST = 0.2  # of PyTorch's speed: below it something waits that need not
 
 
-def run(*command, **environment):
+def ended(*command, **environment):
     environment = {**os.environ, **environment}
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-    return ended.stdout
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def run(*command, **environment):
+    of_it = ended(*command, **environment)
+    assert of_it.returncode == 0, of_it.stdout[-3000:] + of_it.stderr[-3000:]
+    return of_it.stdout
 
 
 def worker(what):
@@ -50,6 +54,25 @@ class TestOnAGpu:
             record = json.loads(run(sys.executable, "-m", "charlm", *command))
             found.append(next(value for key, value in record.items() if key.endswith("nats_per_token")))
         assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+    def test_auto_takes_it_and_cuda_says_where_none_is_seen(self, tmp_path):
+        chosen = "from charlm.backends import get_backend; print(get_backend().name)"
+        assert run(sys.executable, "-c", chosen).split() == ["cuda"]
+        assert run(sys.executable, "-c", chosen, CUDA_VISIBLE_DEVICES="").split() == ["cpu"]
+        names, model = REPOSITORY / "corpora" / "dinosaurs.txt", tmp_path / "names.safetensors"
+        command = [sys.executable, "-m", "charlm", "train", str(names), "-o", str(model), "--max-steps", "2"]
+        refused = ended(*command, "--device", "cuda", CUDA_VISIBLE_DEVICES="")
+        assert refused.returncode == 6 and "no GPU to be seen" in refused.stderr and not model.exists()
+        told = ended(*command, "--hidden-size", "8", CUDA_VISIBLE_DEVICES="")
+        assert told.returncode == 0 and "on the processor, not on a GPU: there is a driver, but no GPU" in told.stderr
+
+    def test_a_network_that_does_not_fit_is_told(self, tmp_path):
+        names, model = REPOSITORY / "corpora" / "dinosaurs.txt", tmp_path / "names.safetensors"
+        options = ["--device", "cuda", "--max-steps", "2", "--hidden-size", "512"]
+        command = [sys.executable, "-m", "charlm", "train", str(names), "-o", str(model), *options]
+        refused = ended(*command, CUPY_GPU_MEMORY_LIMIT=str(60 << 20))
+        assert refused.returncode == 6 and "memory" in refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr and not model.exists()
 
     def test_memory_does_not_grow(self):
         found = worker("memory")
