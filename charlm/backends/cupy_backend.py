@@ -20,8 +20,8 @@ from charlm.backends.cupy_products import Products
 class CupyBackend(Backend):
     """CuPy arrays in the memory of one GPU.
 
-    Ids and targets come from the host with each batch, and what a caller asks for as host arrays goes back; nothing
-    else does. Work is done in the order in which it was asked for, so a caller waits only for what it reads.
+    Ids and targets come from the host, those of an epoch together, and what a caller asks for as host arrays goes back;
+    nothing else does. Work is done in the order in which it was asked for, so a caller waits only for what it reads.
     """
 
     name = "cuda"

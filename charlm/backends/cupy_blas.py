@@ -52,9 +52,7 @@ class Blas:
         handle = ctypes.c_void_p()
         self._done("cublasCreate_v2", self._library.cublasCreate_v2(ctypes.byref(handle)))
         self._handle = handle.value
-        if (
-            os.environ.get("CUPY_TF32") == "1"
-        ):  # CuPy's own switch: products of numbers of ten bits, several times faster
+        if os.environ.get("CUPY_TF32") == "1":  # CuPy's own switch: factors are rounded to ten bits
             self._done("cublasSetMathMode", self._library.cublasSetMathMode(self._handle, _TF32))
         self._workspace = cupy.empty((_WORKSPACE,), "uint8")
         self._calls = {name: getattr(self._library, name) for name in _ARGUMENTS if "gemm" in name}

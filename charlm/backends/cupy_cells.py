@@ -118,7 +118,6 @@ dz_r = beside * inner * z_r;
 inner = beside;"""
 
 _ALL = [
-    CellKernel("update_forward", "a z_u", "z_c a_new", _UPDATE),
     CellKernel("rnn_tanh_step", "zx", "z a_new", "z = tanh(z + zx); a_new = z;"),
     BackKernel("rnn_tanh_step_back", "z", "dz", "dz = da * (T(1) - z * z);"),
     CellKernel("rnn_relu_step", "zx", "z a_new", "z += zx; z = z > T(0) || z != z ? z : T(0); a_new = z;"),
@@ -207,15 +206,4 @@ _ALL = [
     ),
 ]
 
-_lstm_forward = CellKernel("lstm_forward", "c_old", "z_u z_f z_o z_c c_new tanh_c a_new", _LSTM)
-_sigma_r = CellKernel("sigma_r", "", "z_r", "z_r = sigma(z_r);")
-
-
-def lstm_forward(s: SimpleNamespace) -> None:
-    """Do what the cell's own `lstm_forward` does, which makes gate values of every gate: of Gamma_r too, if any."""
-    _lstm_forward(s)
-    if hasattr(s, "z_r"):
-        _sigma_r(s)
-
-
-CELL_KERNELS: Mapping[str, Callable[..., Any]] = {"lstm_forward": lstm_forward, **{k.name: k for k in _ALL}}
+CELL_KERNELS: Mapping[str, Callable[..., Any]] = {kernel.name: kernel for kernel in _ALL}

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from charlm.nn import stepping, unrolled
 from charlm.nn.cells import CELLS
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -109,16 +110,19 @@ def test_what_makes_a_step_wait_is_refused(ops):
 
 WAITING = {"array", "numpy", "empty", "zeros", "ones", "full", "asarray", "concatenate", "copy", "astype", "where"}
 WAITING |= {"get", "item", "tolist", "float", "int", "bool", "len", "any", "all", "sum", "max", "min", "norm", "dot"}
-MODULE_FUNCTIONS = ("sigmoid", "lstm_forward", "lstm_slopes", "lstm_backward", "update_forward", "update_slopes")
-MODULE_FUNCTIONS += ("relevance_forward", "relevance_slopes")
-METHODS = ("step", "activate", "slopes", "step_back", "back", "linear", "linear_back")
+MODULE_FUNCTIONS = ("sigmoid", "relevance_forward", "relevance_slopes")
+METHODS = ("step", "activate", "slopes", "step_back", "back", "linear", "linear_back", "fill_back")
+MORE_METHODS = ("update", "through_memory")
+RECORDED = (unrolled._all_steps, unrolled._all_steps_back, unrolled._lay, stepping._step)
 
 
 def waits(source):
     """Give a sentence for each place of a function that makes new arrays, or asks the device for something."""
     found = []
     tree = ast.parse(textwrap.dedent(source))
-    in_slices = {id(node) for part in ast.walk(tree) if isinstance(part, ast.Slice) for node in ast.walk(part)}
+    apart = [part for part in ast.walk(tree) if isinstance(part, ast.Slice)]
+    apart += [part.annotation for part in ast.walk(tree) if isinstance(part, ast.arg) and part.annotation]
+    not_of_arrays = {id(node) for part in apart for node in ast.walk(part)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -127,7 +131,7 @@ def waits(source):
                 found.append(f"{name}() in line {node.lineno}")
             elif owner == "np" and "out" not in {word.arg for word in node.keywords}:
                 found.append(f"np.{name}() without out= in line {node.lineno}")
-        elif isinstance(node, ast.BinOp | ast.UnaryOp) and id(node) not in in_slices and _of_arrays(node):
+        elif isinstance(node, ast.BinOp | ast.UnaryOp) and id(node) not in not_of_arrays and _of_arrays(node):
             found.append(f"a new array in line {node.lineno}: {ast.unparse(node)}")
         elif isinstance(node, ast.If | ast.While | ast.IfExp) and _asks_for_a_number(node.test):
             found.append(f"a choice by a number of the device in line {node.lineno}")
@@ -147,10 +151,10 @@ def _of_arrays(node):
 
 def step_functions(ops):
     """Give the source of every function that is called step by step, by name; a kernel is called by its class."""
-    functions = {}
+    functions = {function.__name__: function for function in RECORDED}
     for cell, variant in KINDS:
         kind = CELLS[cell][variant]
-        for name in METHODS:
+        for name in (*METHODS, *(name for name in MORE_METHODS if hasattr(kind, name))):
             function = getattr(kind, name)
             functions[function.__qualname__] = function
         bases = [base for base in kind.__mro__ if base.__module__.startswith("charlm.nn.cells")]
@@ -159,8 +163,6 @@ def step_functions(ops):
     for name, kernel in ops.fused.items():
         if name.endswith(("_step", "_step_back")):
             functions[f"{type(kernel).__name__}.__call__"] = type(kernel).__call__
-        elif inspect.isfunction(kernel) and name.endswith("_forward"):
-            functions[f"{name} of the device"] = kernel
     return {name: inspect.getsource(function) for name, function in functions.items()}
 
 

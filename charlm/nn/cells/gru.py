@@ -50,11 +50,11 @@ class GruResetAfter(SimpleGru):
         np.add(s.z_c, self.p["b_ca"], out=s.z_ca)
         np.multiply(s.z_r, s.z_ca, out=s.z_c)
         s.z_c += s.zx_c
-        self.forward(s)
+        self.update(s)
 
     def slopes(self, b: SimpleNamespace) -> None:
         """f_ca = f_c Gamma_r    f_r = f_c z_ca Gamma_r (1 - Gamma_r); the others as in the simple GRU."""
-        self.slopes_of(b)
+        super().slopes(b)
         np.multiply(b.f_c, b.z_r, out=b.f_ca)
         np.subtract(1.0, b.z_r, out=b.f_r)
         b.f_r *= b.z_ca
@@ -87,11 +87,11 @@ class GruResetBefore(SimpleGru):
         np.multiply(s.z_r, s.a, out=s.relevant)
         self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
         s.z_c += s.zx_c
-        self.forward(s)
+        self.update(s)
 
     def slopes(self, b: SimpleNamespace) -> None:
         """f_r = c Gamma_r (1 - Gamma_r), to be multiplied with e = W_ca^T dz_c = dL/d(Gamma_r c)."""
-        self.slopes_of(b)
+        super().slopes(b)
         np.subtract(1.0, b.z_r, out=b.f_r)
         b.f_r *= b.relevant
 

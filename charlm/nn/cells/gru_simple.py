@@ -7,30 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Backend
 from charlm.nn.cells.base import Cell, sigmoid
-
-
-def update_forward(s: SimpleNamespace) -> None:
-    """a' = Gamma_u c~ + (1 - Gamma_u) a; s.z_c holds the argument of tanh on entry and c~ on exit."""
-    np.tanh(s.z_c, out=s.z_c)
-    np.subtract(s.z_c, s.a, out=s.a_new)
-    s.a_new *= s.z_u
-    s.a_new += s.a
-
-
-def update_slopes(b: SimpleNamespace) -> None:
-    """Compute what dL/da' is multiplied with on the way back through `update_forward`.
-
-    f_u = (c~ - a) Gamma_u (1 - Gamma_u)    f_c = Gamma_u (1 - c~^2)    f_direct = 1 - Gamma_u, for dL/da
-    """
-    np.subtract(1.0, b.z_u, out=b.f_direct)
-    np.subtract(b.z_c, b.a, out=b.f_u)
-    b.f_u *= b.z_u
-    b.f_u *= b.f_direct
-    np.multiply(b.z_c, b.z_c, out=b.f_c)
-    np.subtract(1.0, b.f_c, out=b.f_c)
-    b.f_c *= b.z_u
 
 
 class SimpleGru(Cell):
@@ -44,17 +21,29 @@ class SimpleGru(Cell):
     kernel: ClassVar[str] = "gru_simple"
     bypassed: ClassVar[bool] = True
 
-    def __init__(self, ops: Backend, n_in: int, hidden: int, **options: float) -> None:
-        super().__init__(ops, n_in, hidden, **options)
-        self.forward = ops.fused.get("update_forward", update_forward)
-        self.slopes_of = ops.fused.get("update_slopes", update_slopes)
-
     def activate(self, s: SimpleNamespace) -> None:
         sigmoid(s.gates)
-        self.forward(s)
+        self.update(s)
+
+    def update(self, s: SimpleNamespace) -> None:
+        """a' = Gamma_u c~ + (1 - Gamma_u) a; s.z_c holds the argument of tanh on entry and c~ on exit."""
+        np.tanh(s.z_c, out=s.z_c)
+        np.subtract(s.z_c, s.a, out=s.a_new)
+        s.a_new *= s.z_u
+        s.a_new += s.a
 
     def slopes(self, b: SimpleNamespace) -> None:
-        self.slopes_of(b)
+        """Compute what dL/da' is multiplied with on the way back through `update`.
+
+        f_u = (c~ - a) Gamma_u (1 - Gamma_u)    f_c = Gamma_u (1 - c~^2)    f_direct = 1 - Gamma_u, for dL/da
+        """
+        np.subtract(1.0, b.z_u, out=b.f_direct)
+        np.subtract(b.z_c, b.a, out=b.f_u)
+        b.f_u *= b.z_u
+        b.f_u *= b.f_direct
+        np.multiply(b.z_c, b.z_c, out=b.f_c)
+        np.subtract(1.0, b.f_c, out=b.f_c)
+        b.f_c *= b.z_u
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
         """dz = f dL/da', a block at a time; dL/da has the share (1 - Gamma_u) dL/da' beside the product's."""

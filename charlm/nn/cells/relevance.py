@@ -55,16 +55,16 @@ class RelevanceLstm(Lstm):
 
     def activate(self, s: SimpleNamespace) -> None:
         s.tmp[...] = s.z_r
-        sigmoid(s.tmp)  # a copy, as `forward` makes gate values of all gates' rows itself
+        sigmoid(s.tmp)  # a copy, as the lstm makes gate values of all gates' rows itself
         relevance_forward(s, s.tmp, self.b_c)
-        self.forward(s)
+        super().activate(s)
 
     def slopes(self, b: SimpleNamespace) -> None:
         super().slopes(b)
         relevance_slopes(b)
 
     def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        self.backward(s, d)
+        self.through_memory(s, d)
         dc = d.spare  # where the lstm leaves dL/dc'
         np.multiply(s.f_r, dc, out=s.dz_r)
         s.inner *= dc
@@ -91,7 +91,7 @@ class GruResetBoth(SimpleGru):
     def activate(self, s: SimpleNamespace) -> None:
         sigmoid(s.gates)
         relevance_forward(s, s.z_r, self.b_c)
-        self.forward(s)
+        self.update(s)
 
     def slopes(self, b: SimpleNamespace) -> None:
         super().slopes(b)
