@@ -38,7 +38,7 @@ def _cuda() -> Backend:
     if find_spec("cupy") is None:
         raise ResourceError(
             f"{_CUDA}CuPy is not installed",
-            hint='pip install "charlm-rnn[cuda12]", or [cuda13]: nvidia-smi shows which CUDA the driver knows',
+            hint='pip install "cupy-cuda12x[ctk]", or cupy-cuda13x: nvidia-smi shows which CUDA the driver knows',
         )
     if not driver_version():
         raise ResourceError(

@@ -23,17 +23,25 @@ def refused(device="cuda"):
     return caught.value.message
 
 
+def taken():
+    """See that `auto` takes the processor, and give the reasons that it tells."""
+    told = []
+    assert type(get_backend("auto", watch=told.append)) is NumpyBackend
+    assert type(get_backend("auto")) is NumpyBackend
+    return told
+
+
 def test_no_cupy(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert "CuPy is not installed" in refused()
-    assert type(get_backend("auto")) is NumpyBackend
+    assert taken() == []
 
 
 def test_no_driver(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: object())
     monkeypatch.setattr(backends, "driver_version", lambda: 0)
     assert "no NVIDIA driver" in refused()
-    assert type(get_backend("auto")) is NumpyBackend
+    assert taken() == ["no NVIDIA driver is installed"]
 
 
 @without_gpu
@@ -109,11 +117,26 @@ class TestOfCupy:
         assert get_backend("cuda").name == get_backend("auto").name == "cuda"
         assert get_backend("cpu").name == "cpu"
 
+    @pytest.mark.parametrize(("value", "mode"), [(None, 0), ("0", 0), ("1", 3)])
+    def test_cupys_own_switch_of_fast_products(self, monkeypatch, value, mode):
+        from charlm.backends import cupy_blas
+
+        cupy_on_host()
+        monkeypatch.delenv("CUPY_TF32", raising=False)
+        if value is not None:
+            monkeypatch.setenv("CUPY_TF32", value)
+        made = []
+        library = cupy_blas.library
+        monkeypatch.setattr(cupy_blas, "library", lambda: made.append(library()) or made[0])
+        cupy_blas.Blas()
+        assert made[0].mode == mode
+
     @pytest.mark.parametrize("wrong", ["dropout", "matmul"])
     def test_a_gpu_that_computes_nonsense_is_not(self, monkeypatch, runtime, wrong):
         monkeypatch.setattr(type(cupy_on_host()), wrong, lambda self, *args, out, **kwargs: out.fill(3.0))
         assert "wrong numbers" in refused()
-        assert type(get_backend("auto")) is NumpyBackend
+        (reason,) = taken()
+        assert "wrong numbers" in reason and "--device" not in reason
 
     @without_gpu
     def test_the_library_of_products_is_not_here(self):
@@ -150,3 +173,9 @@ class TestCommandLine:
         assert run.returncode == 0, run.stderr
         assert (tmp_path / "names.safetensors").exists()
         assert "numpy" in run.stderr and "| cupy" not in run.stderr
+        told = "training on the processor, not on a GPU: no NVIDIA driver is installed" in run.stderr
+        assert told == ("no cupy" not in missing())
+
+    def test_who_asks_for_the_processor_is_told_nothing(self, tmp_path):
+        run = self.run(tmp_path, "cpu")
+        assert run.returncode == 0 and "GPU" not in run.stderr

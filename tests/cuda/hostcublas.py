@@ -47,7 +47,7 @@ class Library:
     """
 
     def __init__(self, product):
-        self._stream, self._workspace, self._product = None, None, product
+        self._stream, self._workspace, self._product, self.mode = None, None, product, 0
         for letter, kind in (("S", np.float32), ("D", np.float64)):
             for name, function in zip(("gemm_v2", "gemmStridedBatched"), _gemm(kind), strict=True):
                 setattr(self, f"cublas{letter}{name}", self._called(function))

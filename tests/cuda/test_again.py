@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from charlm.nn.cells import CELLS
+from charlm.nn.recurrent import Recurrent
+from charlm.nn.workspace import Workspace
 from tests.cuda.test_parity import BARS
 from tests.cuda.twins import differences, twins
-from tests.gradcheck import config_of, each_kind, random_batch
+from tests.gradcheck import OPS, config_of, each_kind, random_batch, random_starts
 
 
 @pytest.mark.parametrize("starts", [False, True])
@@ -23,6 +26,36 @@ def test_what_is_launched_again_does_it_with_the_new_numbers(ops, cell, variant,
         device.parameters.values[...] = ops.array(values)
         found = differences(host, device, batch, seed=number, spaces=spaces)
         assert max(found.values()) <= BARS["float64"], found
+
+
+@pytest.mark.parametrize("starts", [False, True])
+@each_kind
+def test_all_that_a_layer_gives(ops, cell, variant, starts):
+    """Also the gradient of the state that it took, zero where a sequence starts at once, and of those in between."""
+    T, I, H, B = 5, 4, 3, 4
+    rng, devices = np.random.default_rng(63), (OPS, ops)
+    layers = [Recurrent(CELLS[cell][variant](device, I, H)) for device in devices]
+    spaces = [Workspace(device, "float64") for device in devices]
+    arrays = [{name: rng.normal(0, 0.5, shape) for name, shape in layers[0].shapes().items()} for _ in range(2)]
+    for layer, device in zip(layers, devices, strict=True):
+        layer.bind(*({name: device.array(array) for name, array in views.items()} for views in arrays))
+    for _ in range(4):
+        x, dy = rng.normal(size=(T, I, B)), rng.normal(size=(T, H, B))
+        state, d_state = ([rng.normal(size=(H, B)) for _ in layers[0].cell.states] for _ in range(2))
+        begins = random_starts(T, B, rng) if starts else None
+        if starts:
+            begins[0] = [True, False, True, False]
+        found = []
+        for layer, device, ws in zip(layers, devices, spaces, strict=True):
+            given = [tuple(map(device.array, part)) for part in (state, d_state)]
+            y, after = layer.forward(device.array(x), given[0], ws, starts=begins)
+            y = device.numpy(y)
+            dx, d_before = layer.backward(device.array(dy), given[1], ws)
+            results = [*after, dx, *d_before, layer.state_grads(ws), *layer.cell.g.values()]
+            found.append([y, *map(device.numpy, results)])
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)
+        assert not starts or not found[1][3 if len(state) == 1 else 4][:, 0].any()
 
 
 def test_lengths_that_come_by_turns_have_graphs_of_their_own(ops):
