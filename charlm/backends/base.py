@@ -70,8 +70,11 @@ class Backend(ABC):
         return width
 
     @abstractmethod
-    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
-        """Write `a @ b` to `out`; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]` for T steps. `out` shares no memory."""
+    def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
+        """Write `a @ b` to `out`, or add it; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]` for T steps.
+
+        `out` shares no memory with the factors.
+        """
 
     def shared(self, size: int, dtype: Any) -> Array:
         """Make a vector of zeros that is the same one in every `process` made later."""

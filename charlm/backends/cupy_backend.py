@@ -76,8 +76,8 @@ class CupyBackend(Backend):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return cupy.empty(shape, dtype)
 
-    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
-        self._products.multiply(a, b, out)
+    def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
+        self._products.multiply(a, b, out, add=add)
 
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
         _, V, batch = out.shape

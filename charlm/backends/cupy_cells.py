@@ -109,7 +109,7 @@ _UPDATE = "z_c = tanh(z_c); a_new = a + z_u * (z_c - a);"
 _UPDATE_BACK = """
 dz_u = da * (z_c - a) * z_u * (T(1) - z_u);
 const T e = da * z_u * (T(1) - z_c * z_c);
-tmp = da * (T(1) - z_u);"""
+d_a = da * (T(1) - z_u);"""
 _RELEVANT = "inner = z_c - b_c; z_c = inner * gamma_r + b_c;"
 _RELEVANT_BACK = """
 dz_c = e * z_r;
@@ -123,7 +123,7 @@ _ALL = [
     CellKernel("rnn_relu_step", "zx", "z a_new", "z += zx; z = z > T(0) || z != z ? z : T(0); a_new = z;"),
     BackKernel("rnn_relu_step_back", "z", "dz", "dz = z > T(0) ? da : T(0);"),
     CellKernel("gru_simple_step", "a zx_u zx_c", "z_u z_c a_new", f"{_add_input('uc')} z_u = sigma(z_u); {_UPDATE}"),
-    BackKernel("gru_simple_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
+    BackKernel("gru_simple_step_back", "a z_u z_c", "dz_u dz_c d_a", f"{_UPDATE_BACK} dz_c = e;"),
     CellKernel(
         "gru_after_step",
         "a zx_u zx_r zx_c",
@@ -138,7 +138,7 @@ _ALL = [
     BackKernel(
         "gru_after_step_back",
         "a z_u z_r z_c z_ca",
-        "dz_ca dz_u dz_r dz_c tmp",
+        "dz_ca dz_u dz_r dz_c d_a",
         f"{_UPDATE_BACK} dz_c = e; dz_ca = e * z_r; dz_r = dz_ca * z_ca * (T(1) - z_r);",
     ),
     CellKernel(
@@ -148,12 +148,12 @@ _ALL = [
         f"{_add_input('ur')} z_u = sigma(z_u); z_r = sigma(z_r); relevant = z_r * a;",
     ),
     CellKernel("gru_before_step", "a z_u zx_c", "z_c a_new", f"z_c += zx_c; {_UPDATE}"),
-    BackKernel("gru_before_step_back", "a z_u z_c", "dz_u dz_c tmp", f"{_UPDATE_BACK} dz_c = e;"),
+    BackKernel("gru_before_step_back", "a z_u z_c", "dz_u dz_c d_a", f"{_UPDATE_BACK} dz_c = e;"),
     CellKernel(
         "gru_before_merge_step_back",
         "z_r relevant e",
-        "dz_r tmp",
-        "dz_r = relevant * (T(1) - z_r) * e; tmp += z_r * e;",
+        "dz_r d_a",
+        "dz_r = relevant * (T(1) - z_r) * e; d_a += z_r * e;",
     ),
     CellKernel(
         "gru_both_step",
@@ -164,7 +164,7 @@ _ALL = [
         const T gamma_r = z_r; {_RELEVANT} {_UPDATE}""",
         beside="b_c",
     ),
-    BackKernel("gru_both_step_back", "a z_u z_r z_c", "dz_u dz_r dz_c inner tmp", _UPDATE_BACK + _RELEVANT_BACK),
+    BackKernel("gru_both_step_back", "a z_u z_r z_c", "dz_u dz_r dz_c inner d_a", _UPDATE_BACK + _RELEVANT_BACK),
     CellKernel(
         "lstm_step",
         f"c_old {_names('zx', 'ufoc')}",

@@ -32,8 +32,8 @@ class Products:
         self._numbers = {kind: np.array([1, 0], kind) for kind in "fd"}
         self._names = {"f": "cublasSgemm", "d": "cublasDgemm"}
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """Write `a @ b` to `out`; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]`. `out` shares no memory.
+    def multiply(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
+        """Write `a @ b` to `out`, or add it; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]`. `out` shares no memory.
 
         Raises TypeError for other arrays than the device's or of several precisions, and ValueError where shapes do not
         fit or neither rows nor columns are contiguous.
@@ -47,11 +47,12 @@ class Products:
         if not out.size:
             return
         if not k:
-            out[...] = 0
+            if not add:
+                out[...] = 0
             return
         kind = out.dtype.char
         one = self._numbers[kind].ctypes.data
-        zero = one + out.itemsize
+        share = one if add else one + out.itemsize  # of what is there before
         steps = b.ndim == 3
         left, right, to = _operand(a), _operand(b[0] if steps else b), _operand(out[0] if steps else out)
         if not to.by_rows:  # the product of the transposed matrices is the transposed product
@@ -62,14 +63,14 @@ class Products:
         sizes = (*ops, n, m, k, one)
         if not steps:
             pairs = right.pointer, right.stride, left.pointer, left.stride
-            self._blas.call(f"{self._names[kind]}_v2", *sizes, *pairs, zero, to.pointer, to.stride)
+            self._blas.call(f"{self._names[kind]}_v2", *sizes, *pairs, share, to.pointer, to.stride)
             return
         if not _operand(out[0]).by_rows:
             raise ValueError("the steps of a product are to lie row by row")
         of_b, of_out = b.strides[0] // b.itemsize, out.strides[0] // out.itemsize
         factors = right.pointer, right.stride, of_b, left.pointer, left.stride, 0
         to_steps = to.pointer, to.stride, of_out, len(b)
-        self._blas.call(f"{self._names[kind]}StridedBatched", *sizes, *factors, zero, *to_steps)
+        self._blas.call(f"{self._names[kind]}StridedBatched", *sizes, *factors, share, *to_steps)
 
 
 def _operand(matrix: Array) -> _Operand:

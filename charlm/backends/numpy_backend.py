@@ -52,7 +52,10 @@ class NumpyBackend(Backend):
         # a column over all of them.
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
-    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
+    def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
+        if add:
+            out += np.matmul(a, b)
+            return
         if not self._pool.is_in_use or a.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SHARING:
             np.matmul(a, b, out=out)
             return

@@ -154,9 +154,9 @@ class _CountingBackend(NumpyBackend):
         super().__init__()
         self.operations = 0.0
 
-    def matmul(self, a: Array, b: Array, *, out: Array) -> None:
+    def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         self.operations += 2.0 * a.shape[-1] * out.size
-        super().matmul(a, b, out=out)
+        super().matmul(a, b, out=out, add=add)
 
 
 def _step_of(case: str, work: Workload, folder: Path, threads: int | None) -> tuple[Step, int, int]:

@@ -103,6 +103,18 @@ class TestMatmul:
         close(ops, columns[:, 1:6], a.astype(float) @ b.astype(float), dtype, scale=20)
         assert np.isnan(ops.numpy(columns)[:, [0, 6, 7, 8]]).all()
 
+    @pytest.mark.parametrize("k", [0, 1, 6])
+    def test_added_to_what_is_there(self, ops, dtype, rng, k):
+        a, b, there = (rng.standard_normal(shape).astype(dtype) for shape in ((4, k), (k, 5), (4, 5)))
+        for lies in (lambda x: x, lambda x: x.T):  # by rows, by columns
+            out = lies(ops.array(np.ascontiguousarray(lies(there))))
+            ops.matmul(ops.array(a), ops.array(b), out=out, add=True)
+            close(ops, out, there + a.astype(float) @ b.astype(float), dtype, scale=20)
+        steps = ops.array(np.stack([there, 2 * there]))
+        ops.matmul(ops.array(a), ops.array(np.stack([b, b])), out=steps, add=True)
+        product = a.astype(float) @ b.astype(float)
+        close(ops, steps, np.stack([there + product, 2 * there + product]), dtype, scale=20)
+
     def test_of_a_matrix_and_many_steps(self, ops, dtype, rng):
         a, b = rng.standard_normal((4, 3)).astype(dtype), rng.standard_normal((6, 3, 5)).astype(dtype)
         out = undefined(ops, (6, 4, 5), dtype)

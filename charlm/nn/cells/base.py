@@ -55,9 +55,11 @@ class Cell(ABC):
     |          |           | and for each name in `factors`                                                        |
     | s.tmp    | [H, B]    | scratch                                                                               |
 
-    and an array [H, B] for each name in `kept`, untouched between `step` and `slopes`; for a device's kernels, those of
-    `back`, and where sequences may start, s.keep [B], 0 where one starts at the next step, else 1, and s.a_next [H, B],
-    where `step` leaves a<t> times it; c<t> it leaves so, too.
+    and an array [H, B] for each name in `kept`, untouched between `step` and `slopes`.
+
+    For a device's kernels there are, beside those of `back`, s.e [H, B], scratch, and where sequences may start, s.keep
+    [B], 0 where one starts at the next step, else 1, and s.a_next [H, B], where `step` leaves a<t> times it; c<t> it
+    leaves so, too.
     """
 
     gates: ClassVar[tuple[str, ...]]  # the row blocks of W and z in order: sigmoid gates first, the candidate last
@@ -138,12 +140,10 @@ class Cell(ABC):
         """Go one step back in time, as `step_back` does, by a device's kernels, which do it at once, without `slopes`.
 
         s.back, s.above [H, B]: both parts of dL/da<t>, what came back in time and what comes from above; s.dc [H, B]:
-        dL/dc<t> on entry, dL/dc<t-1> on exit. What goes to a<t-1> beside the product, they leave in s.tmp.
+        dL/dc<t> on entry, dL/dc<t-1> on exit. What goes to a<t-1> beside the product, they leave in s.d_a.
         """
         self.fused["step_back"](s, *self.beside_back)
-        self.linear_back(s)
-        if self.bypassed:
-            s.d_a += s.tmp
+        self.ops.matmul(s.W_back, s.dz_a, out=s.d_a, add=self.bypassed)
 
     def linear(self, s: SimpleNamespace) -> None:
         """z = W_a a<t-1>; what x<t> adds, s.zx, is left to the cell."""

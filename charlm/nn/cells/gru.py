@@ -112,8 +112,7 @@ class GruResetBefore(SimpleGru):
         self.fused["step_back"](s)
         self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=s.e)
         self.fused["merge_step_back"](s)
-        self.linear_back(s)
-        s.d_a += s.tmp
+        self.ops.matmul(s.W_back, s.dz_a, out=s.d_a, add=True)
 
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         """Add dL/dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T too."""
