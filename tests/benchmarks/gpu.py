@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.gpu                  in full single precision
     CUPY_TF32=1 python -m tests.benchmarks.gpu      products of numbers rounded to ten bits, on both sides
+    python -m tests.benchmarks.gpu unread           PyTorch's losses are not read, ours are at each step
 """
 
 import os
@@ -52,7 +53,8 @@ def main():
         torch.cuda.reset_peak_memory_stats()
         begin = pool.used_bytes(), torch.cuda.memory_allocated()
         waits = cupy.cuda.Device().synchronize, torch.cuda.synchronize
-        sides = [*zip((learner(ops, **case), torch_learner(**case)), waits, strict=True)]
+        reads = "unread" not in sys.argv
+        sides = [*zip((learner(ops, **case), torch_learner(**case, reads=reads)), waits, strict=True)]
         for step, wait in sides:
             rate(step, tokens, wait)
         pairs = [[rate(step, tokens, wait) for step, wait in sides] for _ in range(PAIRS)]
