@@ -205,6 +205,13 @@ def _norm(ops: Backend, dtype: str) -> np.ndarray:
     return np.array(float(ops.norm(_numbers(ops, dtype, 100_003))))
 
 
+def _clipping(ops: Backend, dtype: str) -> np.ndarray:
+    vector = _numbers(ops, dtype, 5_000)
+    factor = ops.clipping(ops.norm(vector), 1.0, dtype)
+    vector *= 1.0 if factor is None else factor
+    return ops.numpy(vector)
+
+
 def _dropout(ops: Backend, dtype: str) -> np.ndarray:
     out = ops.empty((9, 31, 8), dtype)
     ops.dropout(_numbers(ops, dtype, 9, 40, 8)[:, 9:], rate=0.4, key=_KEY, out=out, lanes=(3, 20))
@@ -221,5 +228,6 @@ _FUNCTIONS: dict[str, Callable[[Backend, str], np.ndarray]] = {
     "columns moved": _move_columns,
     "softmax": _log_softmax_and_pick,
     "norm": _norm,
+    "clipping": _clipping,
     "dropout": _dropout,
 }

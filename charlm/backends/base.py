@@ -54,7 +54,10 @@ class Backend(ABC):
         return self.array(np.zeros(shape, dtype))
 
     def handed_over(self, values: np.ndarray) -> Array:
-        """Give ids or flags of the host to the device's own operations; not to be written to, here or there."""
+        """Give ids or flags of the host, of any shape, as the device's; not to be written to, here or there.
+
+        Of an array that refuses to be written to, the device may keep a copy for as long as the array is there.
+        """
         return values
 
     def recorded(self, work: Callable[[], None]) -> Callable[[], None]:

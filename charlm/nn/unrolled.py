@@ -103,7 +103,7 @@ class Unrolled:
         return arrays
 
     def take_starts(self, starts: np.ndarray | None) -> None:
-        """Take note of where sequences start."""
+        """Take note of where sequences start [T, B]; for a device's kernels as self.keep [T+1, B], 0 where one does."""
         self.starts = starts
         if self.keep is None or starts is None:
             return

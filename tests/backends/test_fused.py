@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.nn.build import build
 from tests.gradcheck import config_of, make_model, random_batch
 
-ABSENT = 1e-13
+BAR = 1e-13
 CALLS: Counter[str] = Counter()
 
 
@@ -87,7 +87,7 @@ def test_a_device_with_kernels_gives_the_same(starts):
     CALLS.clear()
     host, device, ops = both(config, batch)
     for one, other in zip(host, device, strict=True):
-        np.testing.assert_allclose(other, one, rtol=0, atol=ABSENT)
+        np.testing.assert_allclose(other, one, rtol=0, atol=BAR)
     assert CALLS == {"step": 2 * 7 * 4, "step_back": 2 * 7 * 3}, "of two layers, four times and three times back"
     assert ops.works == 2 * (4 + 3), "all steps of a layer are one piece of work"
 
