@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,14 @@ def times() -> Callable[[int, int], int]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow tests to the long form, which begins with them: the last to begin would keep a single worker busy."""
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    others = [item for item in items if item not in slow]
+    cases: Counter[str] = Counter()
+    slow, others = [], []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        thinned = item.get_closest_marker("thinned")
+        is_left_out = thinned is not None and cases[test] % thinned.args[0] > 0
+        cases[test] += 1
+        (slow if is_left_out or item.get_closest_marker("slow") else others).append(item)
     if forms.is_long:
         items[:] = [*slow, *others]
     else:

@@ -59,7 +59,7 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
             assert Container(folder / expected[0]).header["training"]["step"] == int(step)
             arguments = shlex.split(err.splitlines()[-1])[1:]
         stopped += 1
-        if stopped == times(3, 50):
+        if stopped == times(2, 50):
             break
     assert stopped
     run(*arguments)
