@@ -15,7 +15,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
-from charlm.text import EOS, NOTHING, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter
+from charlm.text import EOS, NOTHING, UNK, UNK_ID, Tokenizer, Vocabulary, splitter_of
 from charlm.text.batches import NO_TARGET, Batch
 from charlm.text.codec import BINARY, Codec
 
@@ -68,7 +68,7 @@ def task_model(kind: str, *, seed: int = 1, spread: float = 2.0, text: dict | No
     """Draw a model; network: fields of `ModelConfig` in place of the kind's."""
     tokens, labels, target, own_text, own_network = KINDS[kind]
     config = TextConfig(**{**own_text, **(text or {})})
-    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)
+    splitter = splitter_of(config)
     codec = Codec(
         Tokenizer(splitter, Vocabulary((EOS, UNK, *tokens))),
         labels,

@@ -126,7 +126,7 @@ def test_known_probabilities():
 
 
 def test_lines_without_a_gap_come_back_as_they_are():
-    lines = ["", " ", "the  cat\t", "____", "a___", "___b", "_", "__", "<unk> <EOS>", "\udcff \N{SNOWMAN}", "1___2"]
+    lines = ["", " ", "the  cat\t", "__ ", "[MASK] ...", "_ _ _", "a___", "___b", "_", "__", "<unk> <EOS>", "\udcff \N{SNOWMAN}", "1___2"]
     for found, line in zip(fill(task_model("cloze"), lines), lines, strict=True):
         assert (found.text, found.filled, found.gaps) == (line, line, [])
 
@@ -151,7 +151,7 @@ def test_what_stands_around_a_gap_stays(line, before, after):
     assert found.gaps[0][0].token in WORDS
 
 
-@pytest.mark.parametrize("line", ["___", "ab___c", "___a", "a___", "______", "a___b___", "_______", "ab"])
+@pytest.mark.parametrize("line", ["___", "ab___c", "___a", "a___", "______", "a___b___", "______ab______", "ab"])
 def test_of_characters_each_gap_is_one(line):
     lm = task_model("cloze-char")
     (found,) = fill(lm, [line])
