@@ -115,6 +115,12 @@ def choices_at(language_model: LanguageModel, inputs, place: int, *, source=None
     return probs
 
 
+def choices_everywhere(language_model: LanguageModel, inputs) -> np.ndarray:
+    """Give P of every token of a vocabulary at each place of a sequence, `[T, V]`, for one pass over it."""
+    targets = np.tile(np.arange(len(language_model.tokenizer.vocabulary), dtype=np.int32), (len(inputs), 1))
+    return np.exp(-_nats(language_model, inputs, targets, None))
+
+
 def _nats(language_model: LanguageModel, inputs, targets: np.ndarray, source) -> np.ndarray:
     lanes = targets.shape[1]
     columns, sources = (
