@@ -1,10 +1,9 @@
-"""Unicode normalisation forms, in time linear in the text."""
+"""Unicode normalisation forms, in time and memory linear in the text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import groupby
 from typing import Literal
 
 Normalization = Literal["nfc", "nfkc", "none"]
@@ -35,7 +34,16 @@ def normalized(text: str, form: Normalization) -> str:
 
 
 def _decomposed(run: str, form: Normalization) -> str:
-    """Return a run decomposed and in canonical order, in time n log n; what it normalises to is unchanged."""
-    characters = "".join(unicodedata.normalize(_FORMS[form][1], character) for character in run)
-    parts = groupby(characters, key=lambda character: unicodedata.combining(character) > 0)
-    return "".join("".join(sorted(part, key=unicodedata.combining) if are_marks else part) for are_marks, part in parts)
+    """Return a run decomposed, its long runs of marks in canonical order; what it normalises to is unchanged."""
+    text = run.translate({ord(one): unicodedata.normalize(_FORMS[form][1], one) for one in set(run)})
+    classes = {one: unicodedata.combining(one) for one in set(text)}
+    marks = "".join(re.escape(one) for one, number in classes.items() if number)
+    if not marks:
+        return text
+    # One table for each class, which deletes the marks of all others.
+    others = [
+        {ord(one): None for one, other in classes.items() if other != number}
+        for number in sorted(set(classes.values()) - {0})
+    ]
+    long_run = re.compile(f"[{marks}]{{{_LONG},}}+")
+    return long_run.sub(lambda found: "".join(map(found[0].translate, others)), text)

@@ -1,7 +1,5 @@
 """`--normalize`: composed and decomposed characters are the same to every command, and come out as they came in."""
 
-
-
 import json
 import math
 import shutil
@@ -77,6 +75,7 @@ def test_a_prompt_is_read_alike(charlm, models):
         args = ("generate", models.folder / "lm.safetensors", "-p", prompt, "--format", "jsonl", "--seed", 1)
         result = charlm(*args).succeeded()
         assert result.err == ""
+        assert result.records[0]["text"].startswith(prompt)
         found.append({key: value for key, value in result.records[0].items() if key != "text"})
     assert found[0] == found[1]
 
