@@ -156,26 +156,14 @@ class Model:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
 
+    @np.errstate(over="ignore", invalid="ignore")
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
-        return self.log_probs_of(self.outputs_at(batch, steps, lanes, ws), ws)
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def outputs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> Array:
-        """Return what the head reads at some places of a batch, `[H, n]`, the workspace's until the next call.
-
-        Several calls of `log_probs_of` can take their columns from it, where all of `[V, n]` would be too much.
-        """
         y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
         columns = ws.array("columns", (len(steps), y.shape[1], 1))
         each = np.arange(len(steps))
         self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
-        return columns[:, :, 0].T
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def log_probs_of(self, outputs: Array, ws: Workspace) -> np.ndarray:
-        """Return ln P of every choice, `[V, n]` on the host, for columns `outputs [H, n]` of `outputs_at`."""
-        return self.ops.numpy(self.head.log_probs(outputs[None], ws.scope("head")))
+        return self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head")))
 
     def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
         """Read `sources [S, B]` and give the state that the body begins with."""
@@ -201,6 +189,24 @@ class Model:
         nothing = own.array("dy", own.kept("shape"))
         nothing[...] = 0
         self.encoder.backward(nothing, d_state[: len(self.encoder.zero_state(0))], own)
+
+    @np.errstate(all="ignore")
+    def outputs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> Array:
+        """Return what the head reads at some places of a batch, `[H, n]`, for n steps and their lanes.
+
+        It is the workspace's until the next call. `log_probs_of` takes columns from it, a part at a time where the
+        log-probabilities of all would be too much.
+        """
+        y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        columns = ws.array("columns", (len(steps), y.shape[1], 1))
+        each = np.arange(len(steps))
+        self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
+        return columns[:, :, 0].T
+
+    @np.errstate(all="ignore")
+    def log_probs_of(self, outputs: Array, ws: Workspace) -> np.ndarray:
+        """Return ln P of every choice, `[V, n]` on the host, for columns `outputs [H, n]` of `outputs_at`."""
+        return self.ops.numpy(self.head.log_probs(outputs[None], ws.scope("head")))
 
 
 class Twin:
