@@ -186,8 +186,10 @@ class _Writer:
         return "\n".join(self._line(line) for line in lines)
 
     def _line(self, line: str) -> str:
+        """Return a line of a prompt: characters as they came, words as the tokenizer joins them."""
         self._start()
-        return "".join(self.token(token) for token in self._tokenizer.split(line))
+        joined = "".join(self.token(token) for token in self._tokenizer.split(line))
+        return line if self._tokenizer.level == "char" else joined
 
     def token(self, token: str) -> str:
         self._queue.append(token)

@@ -78,6 +78,9 @@ Split = Annotated[
     Literal["punct", "whitespace"], typer.Option(help="Words: set punctuation apart, or take the text as tokenised.")
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text.")]
+Normalize = Annotated[
+    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode form that text is read in; none: as it is written.")
+]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all randomness; without it one is chosen and printed.")]

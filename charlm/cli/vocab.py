@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Split, VocabSize
+from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Normalize, Split, VocabSize
 
 
 def vocab(
@@ -16,6 +16,7 @@ def vocab(
     level: Level = "char",
     split: Split = "punct",
     lowercase: Lowercase = False,
+    normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
     coverage: Annotated[
@@ -34,7 +35,7 @@ def vocab(
     from charlm.text.learning import coverage_of
 
     output = ui.Output()
-    splitter = make_splitter(level, split, lowercase=lowercase)
+    splitter = make_splitter(level, split, lowercase, normalize)
     counts = count_tokens(read_lines(corpus), splitter)
     vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
     if coverage:

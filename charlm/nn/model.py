@@ -190,6 +190,24 @@ class Model:
         nothing[...] = 0
         self.encoder.backward(nothing, d_state[: len(self.encoder.zero_state(0))], own)
 
+    @np.errstate(all="ignore")
+    def outputs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> Array:
+        """Return what the head reads at some places of a batch, `[H, n]`, for n steps and their lanes.
+
+        It is the workspace's until the next call. `log_probs_of` takes columns from it, a part at a time where the
+        log-probabilities of all would be too much.
+        """
+        y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        columns = ws.array("columns", (len(steps), y.shape[1], 1))
+        each = np.arange(len(steps))
+        self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
+        return columns[:, :, 0].T
+
+    @np.errstate(all="ignore")
+    def log_probs_of(self, outputs: Array, ws: Workspace) -> np.ndarray:
+        """Return ln P of every choice, `[V, n]` on the host, for columns `outputs [H, n]` of `outputs_at`."""
+        return self.ops.numpy(self.head.log_probs(outputs[None], ws.scope("head")))
+
 
 class Twin:
     """A network over the same values in a process of its own, with gradients that this one can read."""

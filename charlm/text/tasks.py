@@ -33,7 +33,7 @@ from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.pieces import PIANO, Pieces, parse_piece
 from charlm.text.records import check_label, columns, pairs, parsed, sentences
 from charlm.text.shapes import common_shapes
-from charlm.text.splitter import RESERVED, Splitter, make_splitter
+from charlm.text.splitter import RESERVED, make_splitter, splitter_of
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, EOS_ID, UNK, Vocabulary
 
@@ -102,7 +102,7 @@ class Lines(TaskText):
         return encode(codec.tokenizer, records, self.text.unit)
 
     def gather(self, lines: Iterable[str]) -> Gathered:
-        return gather(lines, _splitter(self.text))
+        return gather(lines, splitter_of(self.text))
 
     def learn(
         self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
@@ -141,16 +141,17 @@ class Tagged(TaskText):
         return list(sentences(lines, known))
 
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        spelled = Counter(token for tokens, _ in records for token in tokens)
+        splitter = splitter_of(text)
+        found = Counter(splitter.normalized(token) for tokens, _ in records for token in tokens)
         counts: Counter[str] = Counter()
-        for token, count in spelled.items():
-            counts[token.lower() if text.lowercase else token] += count
+        for token, count in found.items():
+            counts[splitter.spelled(token)] += count
         for reserved in RESERVED:
             counts.pop(reserved, None)
         words = _vocabulary_of(counts, train)
-        rare = [token for token in spelled if (token.lower() if text.lowercase else token) not in words.ids]
+        rare = [token for token in found if splitter.spelled(token) not in words.ids]
         shapes = common_shapes(set(rare).difference(RESERVED))
-        tokenizer = Tokenizer(_splitter(text), Vocabulary((*words.tokens, *shapes)))
+        tokenizer = Tokenizer(splitter, Vocabulary((*words.tokens, *shapes)))
         labels = _sorted_labels(self.labels(everything))
         if set(labels) <= set(BINARY):
             labels = BINARY
@@ -279,12 +280,8 @@ def _offsets(lengths: Iterable[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
 
 
-def _splitter(text: TextConfig) -> Splitter:
-    return make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
-
-
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
-    splitter = _splitter(text)
+    splitter = splitter_of(text)
     return Tokenizer(splitter, _vocabulary_of(splitter.count(texts), train))
 
 

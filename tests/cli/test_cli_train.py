@@ -61,12 +61,14 @@ def test_the_flags_are_in_the_model(charlm, corpus, model):
     flags = ["--cell", "gru", "--reset", "before", "--dense", 5, "--dense", 6, "--embedding-size", 3, "--dropout", 0.1]
     flags += ["--unit", "stream", "--dtype", "float64", "--schedule", "constant", "--optimizer", "sgd", "--lr", 0.1]
     flags += ["--clip", 1, "--vocab-size", 5, "--min-count", 2, "--patience", 3, "--lowercase", "--seed", 9]
+    flags += ["--normalize", "nfkc"]
     charlm("train", corpus, "-o", model, *TINY, *flags).succeeded()
     header = header_of(model)
     network, training, text = header["model"], header["train"], header["text"]
     assert (network["cell"], network["reset"], network["dense"]) == ("gru", "before", [5, 6])
     assert (network["embedding_size"], network["dropout"], network["dtype"]) == (3, 0.1, "float64")
     assert (text["unit"], text["level"], text["lowercase"]) == ("stream", "char", True)
+    assert text["normalize"] == "nfkc"
     assert (training["schedule"], training["optimizer"], training["learning_rate"]) == ("constant", "sgd", 0.1)
     assert (training["clip"], training["vocab_size"], training["min_count"]) == (1, 5, 2)
     assert (training["patience"], training["seed"], training["max_steps"]) == (3, 9, 4)
@@ -78,7 +80,8 @@ def test_the_defaults_are_those_of_the_contract(charlm, corpus, model):
     charlm("train", corpus, "-o", model, "--max-steps", 1, "--seed", 1).succeeded()
     header = header_of(model)
     network, training = header["model"], header["train"]
-    assert header["text"] == {"level": "char", "unit": "line", "split": "punct", "lowercase": False}
+    text = {"level": "char", "unit": "line", "split": "punct", "lowercase": False, "normalize": "nfc"}
+    assert header["text"] == text
     assert (network["cell"], network["hidden_size"], network["num_layers"]) == ("lstm", 128, 2)
     assert (network["embedding_size"], network["dense"], network["dropout"]) == (0, [], 0.0)
     assert (network["tie_weights"], network["relevance_gate"], network["dtype"]) == (False, False, "float32")

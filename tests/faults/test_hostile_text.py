@@ -21,9 +21,10 @@ from tests.faults.limited import run_limited
 from tests.forms import properties
 
 SPLITTERS = [
-    make_splitter(level, split, lowercase)
+    make_splitter(level, split, lowercase, form)
     for level, split in (("char", "punct"), ("word", "punct"), ("word", "whitespace"))
     for lowercase in (False, True)
+    for form in ("none", "nfc", "nfkc")
 ]
 NO_NEWLINE = st.text(st.characters(exclude_characters="\n"))
 # What text is spelled with that is no letter: ends of lines, of words and of sentences, marks, joiners, directions.
@@ -46,7 +47,7 @@ def cache(monkeypatch, tmp_path):
 # ---- whatever the text
 
 
-@pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda s: f"{type(s).__name__}-{s.lowercase}")
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: splitter.rule)
 def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
     @properties(60, 10_000)
     @given(line=LINES)
@@ -57,7 +58,7 @@ def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
         if splitter.level == "char":
             assert UNK_ID not in ids
             spelled = tokenizer.join(map(tokenizer.vocabulary.token_of, ids))
-            assert spelled == (line.lower() if splitter.lowercase else line)
+            assert spelled == splitter.spelled(line)
             return
         normal = tokenizer.join(tokenizer.split(line))
         assert tokenizer.join(tokenizer.split(normal)) == normal
