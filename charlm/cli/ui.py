@@ -94,6 +94,7 @@ class Output:
         self._flushes = unbuffered or self._terminal
         self._descriptor = sys.stdout.fileno()
         self._held = bytearray()
+        self._within_line = False  # whether the last byte that was handed over ends no line
         try:
             os.write(self._descriptor, b"")
         except OSError as error:  # before any work is done
@@ -122,8 +123,17 @@ class Output:
         self.write(text + "\n")
 
     def finish_lines(self) -> None:
-        """Hand over the lines that are finished."""
-        self._hand_over(self._held.rfind(b"\n") + 1)
+        """Hand over the lines that are finished, and end the one of which a part is handed over already."""
+        whole = self._held.rfind(b"\n") + 1
+        del self._held[whole:]
+        self.end_line()
+
+    def end_line(self) -> None:
+        """Hand over what is left, and end the line if that does not."""
+        with signals.undisturbed():
+            if not self._held.endswith(b"\n") and (self._held or self._within_line):
+                self._held += b"\n"
+            self._hand_over(len(self._held))
 
     def close(self) -> None:
         """Hand over what is left; raises as `write` does."""
@@ -145,6 +155,7 @@ class Output:
             except OSError as error:
                 self._held.clear()
                 raise unwritable(error) from error
+            self._within_line = self._held[written - 1] != ord("\n")
             del self._held[:written]
             count -= written
 
@@ -159,7 +170,7 @@ def _encoded(text: str) -> bytes:
 def finish() -> None:
     """Hand over what the commands have written and not closed, because of a mistake further on, and help texts."""
     if signals.state.output is not None:
-        signals.state.output.close()
+        signals.state.output.end_line()
     sys.stdout.flush()
 
 
