@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 
-from charlm.cloze import suspects
+from charlm.suspects import suspects
 from charlm.text import EOS_ID, UNK_ID
 from tests.task_models import WORDS, given_the_others, ids_of, outputs, parameter, random_lines, task_model
 

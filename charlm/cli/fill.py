@@ -64,7 +64,7 @@ def _lines(filled: Any, format: str, *, listed: bool) -> Iterator[str]:
             gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
             yield ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})
             continue
-        candidates = [" ".join(f"{ui.tsv_field(c.token)} {c.prob:.4f}" for c in gap) for gap in one.gaps]
+        candidates = [" ".join(f"{ui.tsv_field(c.token)} {ui.figure(c.prob)}" for c in gap) for gap in one.gaps]
         if format == "tsv":
             yield "\t".join([ui.tsv_field(one.text), ui.tsv_field(one.filled), " | ".join(candidates)])
         else:

@@ -144,7 +144,9 @@ def _gradients(
         for k in range(max(len(decay.norms) for decay in decays.values())):
             cells = (f"{decay.norms[k]:.3e}" if k < len(decay.norms) else "" for decay in decays.values())
             output.line(f"{k:>9}" + "".join(f"{cell:>{width}}" for cell in cells))
-        output.line(f"{'half-life':>9}" + "".join(f"{decay.half_life:>{width}.2f}" for decay in decays.values()))
+        output.line(
+            f"{'half-life':>9}" + "".join(f"{ui.figure(decay.half_life, 2):>{width}}" for decay in decays.values())
+        )
         for line in decay_chart({name: decay.norms.tolist() for name, decay in decays.items()}):
             output.line(line)
     if plot not in (None, "-"):
@@ -194,11 +196,11 @@ def _describe(language_model: Any) -> list[str]:
     if record["history"]:
         lines.append(f"{'step':>10} {'epoch':>8} {'train':>8} {'valid':>8}   nats a token")
         lines += [
-            f"{row['step']:>10,} {row['epoch']:>8.2f} {row['train_nats']:>8.4f} {_number(row['valid_nats']):>8}"
+            f"{row['step']:>10,} {ui.figure(row['epoch'], 2):>8} {ui.figure(row['train_nats']):>8} {_number(row['valid_nats']):>8}"
             for row in record["history"]
         ]
     return lines
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else ui.figure(value)

@@ -204,10 +204,18 @@ def _finite(value: Any) -> Any:
     return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
+def figure(value: float, decimals: int = 4) -> str:
+    """Return a number with so many decimals; a small one with four significant digits, so that it is not written as 0.
+
+    A negative zero is written as 0.
+    """
+    return f"{value:.4g}" if 0.0 < abs(value) < 10.0 ** (1 - decimals) else f"{value + 0.0:.{decimals}f}"
+
+
 def tsv_field(value: Any) -> str:
-    """Write one field: numbers with four decimals, text without what would end the field or the line."""
+    """Write one field: numbers as `figure` does, text without what would end the field or the line."""
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return figure(value)
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
@@ -235,7 +243,9 @@ def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Outpu
 
 
 def _readable(value: Any) -> str:
-    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) >= 1000.0 else figure(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def progress_bar(total: int, unit: str) -> Any:
