@@ -60,21 +60,8 @@ def score(
     """
     language_model = open_model(model, device, "score")
 
-    from charlm.errors import UsageError
-
-    if carry_state and not language_model.is_stream:
-        raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
     is_cloze = language_model.task == "cloze"
-    if is_cloze and format in ("kenlm", "srilm"):
-        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
-    if is_cloze and no_eos:
-        raise UsageError("--no-eos with a cloze model", hint="it never predicts the end of a line: leave it out")
-    if suspect_factor is not None and not suspect:
-        raise UsageError("--suspect-factor without --suspect", hint="add --suspect, or leave it out")
-    if suspect and not is_cloze:
-        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
-    if suspect and (per == "token" or format == "text"):
-        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
+    _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
     from charlm.scoring import Scorer
@@ -119,6 +106,33 @@ def score(
         for line in lines:
             output.line(line)
     output.close()
+
+
+def _refuse(
+    language_model: Any,
+    format: str,
+    per: str,
+    no_eos: bool,
+    carry_state: bool,
+    suspect: bool,
+    suspect_factor: float | None,
+) -> None:
+    """Raise UsageError for options that the model, or each other, leave without a meaning."""
+    from charlm.errors import UsageError
+
+    is_cloze = language_model.task == "cloze"
+    if carry_state and not language_model.is_stream:
+        raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
+    if is_cloze and format in ("kenlm", "srilm"):
+        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
+    if is_cloze and no_eos:
+        raise UsageError("--no-eos with a cloze model", hint="it never predicts the end of a line: leave it out")
+    if suspect_factor is not None and not suspect:
+        raise UsageError("--suspect-factor without --suspect", hint="add --suspect, or leave it out")
+    if suspect and not is_cloze:
+        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
+    if suspect and (per == "token" or format == "text"):
+        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
 
 
 def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
