@@ -11,6 +11,7 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
 
+_LONGEST_SHOWN = 40  # characters of an unknown token
 _MIDI_MARK = b"MThd"  # that a MIDI file begins with: nothing else is overwritten
 
 
@@ -96,7 +97,7 @@ def _texts(
 
     sampler = Sampler(language_model, config, label=label)
     if unknown := sampler.unknown(prompt, most=6):
-        shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         ui.warn(f"the prompt has tokens that the model does not know, read as <UNK>: {shown}")
     for number in range(count):
         sample, written = Sample(), list[str]()
@@ -112,6 +113,11 @@ def _texts(
             return {**known, "unk_mass_rejected": sample.unk_mass_rejected} | ({"label": label} if label else {})
 
         yield pieces(), record
+
+
+def _shown(token: str) -> str:
+    """Return a token in quotation marks, the end of a long one left out: a text without spaces may be one word."""
+    return repr(token) if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]!r}..."
 
 
 def _pieces(
