@@ -23,9 +23,9 @@ _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
 # end at a space, and no letter's lower case depends on what stands beyond a space or a character of Chinese, Japanese
 # or Korean. Combining marks are none of these characters.
 _CUTS = {
-    "word": re.compile(" "),
-    "char, lower case": re.compile("[ \u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
-    "char": re.compile("[ -~\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "word": re.compile("[ \n]"),
+    "char, lower case": re.compile("[ \n\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "char": re.compile("[\n -~\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
 }
 
 
@@ -107,15 +107,15 @@ class Sampler:
     def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
         """Return the tokens of the prompt that the vocabulary lacks, `most` at most; they are read as `<UNK>`."""
         tokenizer = self.language_model.tokenizer
-        parts = (part for line in _lines(prompt) for part in self._parts(line))
-        pairs = (pair for part in parts for pair in zip(tokenizer.split(part), tokenizer.encode(part), strict=True))
         found: dict[str, None] = {}
-        for token, token_id in pairs:
-            if token_id == UNK_ID:
-                found[token] = None
-                if len(found) == most:
-                    break
-        return list(found)
+        for lines in self._parts(prompt):
+            ids = tokenizer.encode_lines(lines)[0]
+            tokens = chain.from_iterable(map(tokenizer.split, lines))
+            pairs = zip(tokens, ids[ids != EOS_ID].tolist(), strict=True)
+            found.update((token, None) for token, token_id in pairs if token_id == UNK_ID)
+            if most is not None and len(found) >= most:
+                break
+        return list(found)[:most]
 
     def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
         """Draw one text, whole."""
@@ -133,10 +133,7 @@ class Sampler:
         if "\n" in prompt and not lm.is_stream:
             raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
         written = _Writer(lm)
-        for line_number, line in enumerate(_lines(prompt)):
-            if line_number:
-                yield written.newline()
-            yield from filter(None, map(written.text, self._parts(line)))
+        yield from filter(None, map(written.text, self._parts(prompt)))
         drawn = self._continued(prompt, seed, number, written, into if into is not None else Sample())
         if self.config.stop:
             drawn = _until(drawn, self.config.stop)
@@ -185,30 +182,19 @@ class Sampler:
     def _ids(self, prompt: str) -> Iterator[np.ndarray]:
         """Yield what the network reads before it draws, in parts: x<1>, and the ids of the prompt."""
         yield np.array([self._first])
-        for number, line in enumerate(_lines(prompt)):
-            if number:
-                yield np.array([EOS_ID])
-            yield from map(self.language_model.tokenizer.encode, self._parts(line))
+        for lines in self._parts(prompt):
+            yield self.language_model.tokenizer.encode_lines(lines)[0][:-1]
 
-    def _parts(self, line: str) -> Iterator[str]:
-        """Yield a line in parts whose tokens are those of the line."""
+    def _parts(self, prompt: str) -> Iterator[list[str]]:
+        """Yield the lines of a prompt in parts, whose tokens are those of the whole; a line may go on in the next."""
         tokenizer = self.language_model.tokenizer
         is_lowered = tokenizer.level == "char" and tokenizer.splitter.lowercase
         cut = _CUTS["char, lower case" if is_lowered else tokenizer.level]
         start = 0
-        while found := cut.search(line, start + _PART):
-            yield line[start : found.start()]
+        while found := cut.search(prompt, start + _PART):
+            yield prompt[start : found.start()].split("\n")
             start = found.start()
-        yield line[start:]
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines of a text, as `split` gives them, one at a time."""
-    start = 0
-    while (end := text.find("\n", start)) >= 0:
-        yield text[start:end]
-        start = end + 1
-    yield text[start:]
+        yield prompt[start:].split("\n")
 
 
 def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
@@ -229,8 +215,14 @@ class _Writer:
         self._queue: list[str] = []
         self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
 
-    def text(self, part: str) -> str:
-        return "".join(map(self.token, self._tokenizer.split(part)))
+    def text(self, lines: Sequence[str]) -> str:
+        """Return lines as they are written, the first of which goes on with the one before."""
+        first, *others = lines
+        written = [*map(self.token, self._tokenizer.split(first))]
+        for line in others:
+            written.append(self.newline())
+            written += map(self.token, self._tokenizer.split(line))
+        return "".join(written)
 
     def token(self, token: str) -> str:
         self._queue.append(token)
