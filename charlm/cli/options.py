@@ -131,6 +131,8 @@ def texts(paths: list[str], **how: Any) -> Any:
     for path in paths:
         if output is not None and _regular_file(sys.stdin if path == "-" else path) == output:
             raise UsageError(f"input is also the output, {display_name(path)}", hint="write to another file: > OUTPUT")
+    if "-" in paths and ui.is_terminal(sys.stdin):
+        ui.note("reading standard input, to its end (Ctrl-D)")
     return read_lines(paths, **how)
 
 
@@ -146,8 +148,6 @@ def _regular_file(file: Any) -> tuple[int, int] | None:
 def input_lines(files: list[str] | None) -> Any:
     """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
     paths = files or ["-"]
-    if "-" in paths and ui.is_terminal(sys.stdin):
-        ui.note("reading standard input, to its end (Ctrl-D)")
     warned = False
 
     def watch(line: str) -> None:

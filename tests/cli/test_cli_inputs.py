@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from charlm.cli import ui
 from charlm.cli.app import main
 from tests.cli.shell import bash
 from tests.task_models import saved
@@ -165,3 +166,19 @@ def test_what_stands_before_a_mistake_is_answered(charlm, folder, row):
         result = charlm(*shlex.split(command.format("bad")), *flags)
         result.failed(3, "missing" if not bad else f"bad line {good.count(chr(10)) + 1}")
         assert result.lines == whole
+
+
+# ---- standard input that a person types
+
+TYPED = (
+    *("score lm", "score cloze --suspect", "evaluate lm", "fill cloze -", "predict tag", "predict tag --columns"),
+    *("vocab -", "vocab text --coverage -", "generate lm -p - --seed 1", "inspect lm --gradients"),
+)
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_a_person_is_told_once_that_it_waits(charlm, folder, monkeypatch, command):
+    monkeypatch.setattr(ui, "is_terminal", lambda stream: stream is sys.stdin)
+    result = charlm(*shlex.split(command), stdin=b"abc\n").succeeded()
+    assert result.err.count("reading standard input") == 1
+    assert "reading" not in charlm(*shlex.split(command), "-q", stdin=b"abc\n").succeeded().err
