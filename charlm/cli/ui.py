@@ -14,6 +14,7 @@ from charlm.cli import signals
 from charlm.errors import ResourceError
 
 _ATOMIC_BYTES = 4096  # that a pipe takes all or none of, so that lines in them are whole wherever a signal strikes
+_WITH_AN_EXPONENT = 1e-16  # figures below that are written so
 _LONGEST_HELD = 1 << 16  # bytes of a line that has no end yet
 
 
@@ -207,9 +208,15 @@ def _finite(value: Any) -> Any:
 def figure(value: float, decimals: int = 4) -> str:
     """Return a number with so many decimals; a small one with four significant digits, so that it is not written as 0.
 
-    A negative zero is written as 0.
+    A negative zero is written as 0. An exponent is written only where a number would be longer than is sensible:
+    `sort -n` knows none.
     """
-    return f"{value:.4g}" if 0.0 < abs(value) < 10.0 ** (1 - decimals) else f"{value + 0.0:.{decimals}f}"
+    size = abs(value)
+    if not 0.0 < size < 10.0 ** (1 - decimals):
+        return f"{value + 0.0:.{decimals}f}"
+    if size < _WITH_AN_EXPONENT:
+        return f"{value:.4g}"
+    return f"{value:.{3 - math.floor(math.log10(size))}f}".rstrip("0")
 
 
 def tsv_field(value: Any) -> str:
