@@ -1,20 +1,18 @@
-"""What a model that reads both sides can do: fill gaps, and find the tokens that neither side expects."""
+"""What a model that reads both sides is for: filling gaps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 
 import numpy as np
 
 from charlm.errors import ModelFileError
 from charlm.language_model import LanguageModel
-from charlm.prediction.base import STEPS, log_probs_at
-from charlm.scoring import Score, Scorer
-from charlm.text import EOS_ID, UNK_ID, Vocabulary
+from charlm.prediction.base import STEPS
+from charlm.text import EOS_ID, UNK_ID
 from charlm.text.batches import Batch
 from charlm.text.corpus import windows
 from charlm.text.dataset import joined
@@ -22,8 +20,6 @@ from charlm.text.gaps import find_gaps
 
 _PASSES = 16  # over a line whose gaps are filled
 _PROBABILITIES = 1 << 22  # that are looked at together
-_LIKENESS_NATS = 5.0
-_LOOKED_AT = 200  # tokens that might be suggested
 _WINDOW = 8  # batches of lines that are read ahead
 
 
@@ -152,61 +148,3 @@ def known_probs(log_probs: np.ndarray) -> np.ndarray:
     probs: np.ndarray = np.exp(known)
     probs /= probs.sum(axis=0)
     return probs
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A token that both sides find unlikely: its position from 1, its nats, and what they would rather have there."""
-
-    position: int
-    token: str
-    nats: float
-    suggestion: Candidate
-
-
-def suspects(
-    language_model: LanguageModel,
-    lines: Iterable[str],
-    *,
-    factor: float = 100.0,
-    batch_size: int = 64,
-    window: int | None = None,
-) -> Iterator[tuple[Score, list[Suspect]]]:
-    """Yield the score of each line, and its tokens than which another is `factor` times as likely, by both sides.
-
-    Of those that are, the one suggested has the largest P(token | all others) e^(5 s), s being the likeness of its
-    spelling to that of the token, between 0 and 1: slips of the pen and of the ear look like what was meant.
-    """
-    scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
-    tokenizer, model = language_model.tokenizer, language_model.model
-    ws = model.workspace()
-    for texts in windows(lines, scorer.window, size=len):
-        scores = list(scorer.score(texts))
-        ids, offsets = tokenizer.encode_lines(texts)
-        encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
-        places = [np.arange(len(one)) for one in encoded]
-        columns = log_probs_at(model, joined(encoded), places, ws, batch_size=batch_size)
-        for score, log_probs in zip(scores, columns, strict=True):
-            found: list[Suspect] = []
-            probs = np.exp(log_probs.astype(np.float64))
-            probs[[EOS_ID, UNK_ID]] = 0.0
-            for place, token in enumerate(score.token_scores):
-                likelier = np.flatnonzero(probs[:, place] >= factor * math.exp(-token.nats))
-                likelier = likelier[(likelier != token.token_id) & (probs[likelier, place] > 0.0)]
-                if likelier.size:
-                    suggestion = _suggestion(token.token, likelier, probs[:, place], tokenizer.vocabulary)
-                    found.append(Suspect(place + 1, token.token, token.nats, suggestion))
-            yield score, found
-
-
-def _suggestion(token: str, likelier: np.ndarray, probs: np.ndarray, vocabulary: Vocabulary) -> Candidate:
-    """Choose among the ids `likelier`, of which only the likeliest are looked at."""
-    best = likelier[np.argsort(-probs[likelier], kind="stable")[:_LOOKED_AT]].tolist()
-    matcher = SequenceMatcher(b=token, autojunk=False)
-
-    def fits(token_id: int) -> float:
-        matcher.set_seq1(vocabulary.token_of(token_id))
-        return math.log(probs[token_id]) + _LIKENESS_NATS * matcher.ratio()
-
-    chosen = max(best, key=fits)
-    return Candidate(vocabulary.token_of(chosen), float(probs[chosen]))

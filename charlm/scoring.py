@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -80,7 +80,8 @@ class Scorer:
 
     batch_size: lines side by side; has_eos: whether `<EOS>` is predicted at the end; per_token: whether scores hold
     those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
-    left; window: lines read ahead at most, None for as many as serve speed
+    left; window: lines read ahead at most, None for as many as serve speed; prepare: what is done to the text of each
+    line before it is scored
 
     A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`. A
     conditioned model's lines are label TAB text, and the label is read first. A cloze model predicts no `<EOS>`.
@@ -95,8 +96,9 @@ class Scorer:
         per_token: bool = False,
         carry_state: bool = False,
         window: int | None = None,
+        prepare: Callable[[str], str] = str,
     ) -> None:
-        self.language_model = language_model
+        self.language_model, self._prepare = language_model, prepare
         self.batch_size = 1 if carry_state else batch_size
         self.is_cloze = language_model.task == "cloze"
         self.has_eos = has_eos and not self.is_cloze
@@ -116,13 +118,14 @@ class Scorer:
             nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
             for label, line, line_tokens, of_line in zip(labels, texts, tokens, nats, strict=True):
                 scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
-                yield self._score(label, line, line_tokens[:scored], of_line[:scored])
+                yield self.scored(label, line, line_tokens[:scored], of_line[:scored])
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Give the label, if any, and the text of each line."""
         if self.language_model.is_conditioned:
-            return pairs(lines, "label TAB text", set(self.language_model.labels))
-        return (("", line) for line in lines)
+            labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
+            return ((label, self._prepare(text)) for label, text in labelled)
+        return (("", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
         """Give -ln P of each token of each line, lines of like length side by side."""
@@ -180,7 +183,8 @@ class Scorer:
             self._before = EOS_ID
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 
-    def _score(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+    def scored(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+        """Return the score of a line from the ids of its tokens, and -ln P of each."""
         unknown = ids == UNK_ID
         vocabulary = self.language_model.tokenizer.vocabulary
         each = []

@@ -27,6 +27,7 @@ ROOMS = [  # from the top of the house to its door
     "scoring",
     "prediction",
     "cloze",
+    "suspects",
     "music",
     "figures",
     "vanishing",

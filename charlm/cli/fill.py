@@ -78,5 +78,5 @@ def _line(one: Any, format: str, *, listed: bool) -> str:
     if format == "text" and not listed:
         return str(one.filled)
     columns = [one.text] if format == "tsv" else []
-    candidates = " | ".join(" ".join(f"{c.token} {c.prob:.4f}" for c in gap) for gap in one.gaps)
+    candidates = " | ".join(" ".join(f"{c.token} {ui.figure(c.prob)}" for c in gap) for gap in one.gaps)
     return "\t".join(map(ui.tsv_field, [*columns, one.filled, candidates]))

@@ -79,7 +79,7 @@ def _columns(row: tuple[str, str, float] | None, format: str) -> str:
     if row is None:
         return ""
     token, tag, prob = row
-    return f"{token}\t{tag}\t{prob:.4f}" if format == "tsv" else f"{token}\t{tag}"
+    return f"{token}\t{tag}\t{ui.figure(prob)}" if format == "tsv" else f"{token}\t{tag}"
 
 
 def _lines(predictions: Any, format: str) -> Iterator[str]:
@@ -91,5 +91,5 @@ def _lines(predictions: Any, format: str) -> Iterator[str]:
             yield ui.strict_json({"text": one.text, "prediction": one.prediction, "prob": one.prob, **one.others})
             continue
         shown = " ".join(one.prediction) if many else one.prediction
-        prob = " ".join(f"{p:.4f}" for p in one.prob) if many else f"{one.prob:.4g}"
+        prob = " ".join(ui.figure(p) for p in one.prob) if many else f"{one.prob:.4g}"
         yield f"{shown}\t{prob}\t{one.text}" if format == "tsv" else shown

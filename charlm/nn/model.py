@@ -160,6 +160,24 @@ class Model:
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
         y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        return self._choices(y, steps, lanes, ws)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def nats_and_choices(
+        self, batch: Batch, ws: Workspace
+    ) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+        """Run a batch once, and return what can be asked of it, until the workspace is used again.
+
+        Returns -ln P(target) at each step, float64 [T, B], as `nats` does, and a function that returns for n steps and
+        their lanes ln P of every choice there, `[V, n]` on the host.
+        """
+        y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        nats = self.head.nats(y, batch.targets, ws.scope("head"))
+        return nats, lambda steps, lanes: self._choices(y, steps, lanes, ws)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _choices(self, y: Array, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
+        """Return ln P of every choice, `[V, n]` on the host, for n steps and lanes of what the body gave."""
         columns = ws.array("columns", (len(steps), y.shape[1], 1))
         each = np.arange(len(steps))
         self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))

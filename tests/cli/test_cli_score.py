@@ -10,6 +10,7 @@ import pytest
 from charlm import checkpoint, load
 from charlm.scoring import Scorer
 from tests.cli.shell import SECONDS, read_line, run, started
+from tests.task_models import task_model
 from tests.test_scoring import random_model
 
 LINES = ["Ratoni", "", "sau rus", "R?a\N{SNOWMAN}", "x" * 300, " ", "Tri\tce", "back\\slash"]
@@ -387,3 +388,22 @@ def test_without_it_the_answers_come_with_the_end(trained):
         process.stdin.close()
         assert process.stdout.read().count(b"\n") == 2
         assert process.wait(SECONDS) == 0
+
+
+# ---- options without a meaning
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "word"),
+    [
+        ("cloze", ["--no-eos"], "--no-eos"),
+        ("cloze-char", ["--no-eos", "--per", "token"], "--no-eos"),
+        ("cloze", ["--no-eos", "--suspect"], "--no-eos"),
+        ("cloze", ["--no-eos", "--format", "jsonl"], "--no-eos"),
+        ("cloze", ["--suspect-factor", 3], "--suspect-factor"),
+        ("lm", ["--suspect-factor", 100], "--suspect-factor"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(charlm, tmp_path, kind, flags, word):
+    checkpoint.save(tmp_path / "model", task_model(kind))
+    assert charlm("score", tmp_path / "model", *flags, stdin=TEXT).failed(2, word).out == b""
