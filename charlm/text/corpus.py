@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from charlm.errors import CorpusError
 from charlm.files import display_name
 from charlm.text.decoding import BLOCK_BYTES, Errors, file_blocks, file_lines
 from charlm.text.digests import Digest
@@ -101,17 +102,26 @@ def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Yield items in groups to be worked on together: at most `count`, fewer where they are large."""
+    """Yield items in groups to be worked on together: at most `count`, fewer where they are large.
+
+    A CorpusError of the items comes after those before it, which are answered first.
+    """
     remaining = iter(items)
     while window := list(islice(remaining, 1)):
-        total = size(window[0])
+        total, mistake = size(window[0]), None
         while len(window) < count and total < WINDOW_SIZE:
-            item = next(remaining, None)
-            if item is None:
+            try:
+                item = next(remaining)
+            except StopIteration:
+                break
+            except CorpusError as error:
+                mistake = error
                 break
             window.append(item)
             total += size(item)
         yield window
+        if mistake is not None:
+            raise mistake
 
 
 def read_lines(

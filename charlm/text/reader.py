@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,12 @@ from charlm.text.held_out import split_lines
 
 
 class TaskText(ABC):
-    """How the corpus of a task is read, learned from and encoded."""
+    """How the corpus of a task is read, learned from and encoded.
+
+    warnings: what looked wrong with the corpus that was learned last, although it could be
+    """
+
+    warnings: Sequence[str] = ()
 
     @abstractmethod
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
@@ -42,6 +47,7 @@ class TaskText(ABC):
         Raises CorpusError where there is nothing to learn.
         """
         records = self.read(lines)
+        self.warnings = self.doubts(records)
         learned, held_out = _split(records, fraction, train.seed)
         codec = self.codec(learned, text, train, records)
         return codec, self.encode(learned, codec), self.encode(held_out, codec)
@@ -58,6 +64,11 @@ class TaskText(ABC):
         """
         return self.encode(self.read(lines, set(codec.labels) or None), codec)
 
+    def doubts(self, records: list[Any]) -> list[str]:
+        """Return a warning for each thing that looks wrong with the records of a corpus to learn from."""
+        del records
+        return []
+
     def labels(self, records: list[Any]) -> list[str]:
         """Give all labels of records."""
         return [label for label, _ in records]
@@ -66,6 +77,16 @@ class TaskText(ABC):
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Return each label once, sorted."""
     return tuple(sorted(set(labels)))
+
+
+def labels_to_choose_from(labels: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return each label once, sorted; raise CorpusError where there is only one, as there is nothing to choose then."""
+    found = sorted_labels(labels)
+    if len(found) == 1:
+        raise CorpusError(
+            f"{found[0]!r} is the only {name}", hint=f"there is nothing to choose: give a corpus with two {name}s"
+        )
+    return found
 
 
 def offsets_of(lengths: Iterable[int]) -> np.ndarray:

@@ -25,10 +25,11 @@ from charlm.errors import CorpusError
 from charlm.text.batches import NO_TARGET
 from charlm.text.codec import BINARY, SPECIAL, Codec
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
+from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.gathering import Gathered, gather
 from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.music_text import Music
-from charlm.text.reader import TaskText, offsets_of, sorted_labels
+from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
 from charlm.text.shapes import common_shapes
 from charlm.text.splitter import RESERVED, Splitter, make_splitter
@@ -101,16 +102,17 @@ class Tagged(TaskText):
         rare = [token for token in spelled if (token.lower() if text.lowercase else token) not in words.ids]
         shapes = common_shapes(set(rare).difference(RESERVED))
         tokenizer = Tokenizer(_splitter(text), Vocabulary((*words.tokens, *shapes)))
-        labels = sorted_labels(self.labels(everything))
-        if set(labels) <= set(BINARY):
-            labels = BINARY
-        if len(labels) == 1:
-            raise CorpusError(f"{labels[0]!r} is the only tag", hint="there is nothing to choose: name another corpus")
+        tags = set(self.labels(everything))
+        labels = BINARY if tags <= set(BINARY) else labels_to_choose_from(tags, "tag")
         return Codec(tokenizer, labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
         ids = codec.tokenizer.encode_tokens(chain.from_iterable(tokens for tokens, _ in records))
         return Sequences(ids, codec.label_ids(self.labels(records)), offsets_of(len(tokens) for tokens, _ in records))
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        tokens = [token for tokens, _ in records for token in tokens]
+        return doubts_about_labels(self.labels(records), tokens, ("tag", "token"))
 
     def labels(self, records: list[Any]) -> list[str]:
         return [tag for _, tags in records for tag in tags]
@@ -123,7 +125,11 @@ class Labelled(TaskText):
         return list(pairs(lines, "label TAB text", known))
 
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of([one for _, one in records], text, train), sorted_labels(self.labels(everything)))
+        labels = labels_to_choose_from(self.labels(everything), "label")
+        return Codec(_tokenizer_of([one for _, one in records], text, train), labels)
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        return doubts_about_labels(self.labels(records), [one for _, one in records], ("label", "text"))
 
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
         ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
@@ -149,6 +155,9 @@ class Translated(TaskText):
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
         source, target = (_tokenizer_of([pair[side] for pair in records], text, train) for side in (0, 1))
         return Codec(source, target=target)
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        return doubts_about_pairs(records)
 
     def encode(self, records: list[Any], codec: Codec) -> Pairs:
         assert codec.target is not None
