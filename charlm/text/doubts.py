@@ -14,16 +14,20 @@ _SHOWN = 40  # characters of a column
 _LOOKED_AT = 100  # lines, after which is said what they look like
 
 
-def doubts_about_labels(labels: Sequence[str], others: Sequence[Any], names: tuple[str, str]) -> list[str]:
+def doubts_about_labels(
+    labels: Sequence[str], others: Sequence[Any], names: tuple[str, str], *, label_last: bool = False
+) -> list[str]:
     """Return a warning for each thing that looks wrong with records of a label and something else, in their order.
 
-    others: hashable; names: those of the columns, e.g. ("label", "text")
+    others: hashable; names: of a label and of something else, e.g. ("label", "text")
+    label_last: whether the label is the second column
     """
     counts = Counter(labels)
+    expected = " TAB ".join(names[::-1] if label_last else names)
     doubts = [
-        _swapped(len(counts), len(set(others)), len(labels), names),
+        _swapped(len(counts), len(set(others)), len(labels), names, expected),
         _alike(counts, names[0]),
-        _header(labels[0], str(others[0]), counts) if labels else "",
+        _header(labels[0], str(others[0]), counts, label_last) if labels else "",
     ]
     return [doubt for doubt in doubts if doubt]
 
@@ -35,13 +39,13 @@ def doubts_about_pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [_header_found(*pairs[0])] if named else []
 
 
-def _swapped(labels: int, others: int, records: int, names: tuple[str, str]) -> str:
+def _swapped(labels: int, others: int, records: int, names: tuple[str, str], expected: str) -> str:
     label, other = names
     if records < _FEW or not (labels > records / 2 or labels > 2 * others):
         return ""
     found = f"{labels:,} {label}s for {records:,} {other}s"
     if labels > others:
-        return f"{found}, and {others:,} different {other}s: the columns look swapped, {label} TAB {other} is expected"
+        return f"{found}, and {others:,} different {other}s: the columns look swapped, {expected} is expected"
     return f"{found}: most occur once, so that nothing is learned of what they have in common"
 
 
@@ -57,7 +61,7 @@ def _alike(counts: Collection[str], name: str) -> str:
     return f"the {name}s {shown} differ in blanks or case alone, and count as different{more}"
 
 
-def _header(label: str, other: str, counts: Counter[str]) -> str:
+def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> str:
     """Say so where a label that occurs once, at the very beginning, has a column's name or stands among frequent ones.
 
     A rare label at the beginning of a small corpus is no header.
@@ -66,14 +70,13 @@ def _header(label: str, other: str, counts: Counter[str]) -> str:
         return ""
     a_name = label.strip().casefold() in _LABELS or {label.strip().casefold(), other.strip().casefold()} <= _NAMES
     others_are_frequent = all(count >= _FEW for one, count in counts.items() if one != label)
-    return _header_found(label, other) if a_name or others_are_frequent else ""
+    columns = (other, label) if label_last else (label, other)
+    return _header_found(*columns) if a_name or others_are_frequent else ""
 
 
 def _header_found(first: str, second: str) -> str:
     columns = f"{first[:_SHOWN]!r} TAB {second[:_SHOWN]!r}"
-    return (
-        f"the first record looks like a header, {columns}, and is learned from like any other: delete it if it is one"
-    )
+    return f"the first record looks like a header, {columns}: delete it if it is one, as it is learned from"
 
 
 def watched(lines: Iterable[str], task: str, labels: Collection[str], warn: Callable[[str], None]) -> Iterator[str]:

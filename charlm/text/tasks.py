@@ -112,7 +112,7 @@ class Tagged(TaskText):
 
     def doubts(self, records: list[Any]) -> list[str]:
         tokens = [token for tokens, _ in records for token in tokens]
-        return doubts_about_labels(self.labels(records), tokens, ("tag", "token"))
+        return doubts_about_labels(self.labels(records), tokens, ("tag", "token"), label_last=True)
 
     def labels(self, records: list[Any]) -> list[str]:
         return [tag for _, tags in records for tag in tags]

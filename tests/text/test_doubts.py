@@ -98,7 +98,7 @@ CORPORA = [
     (PROJECT / "corpora" / "tunes.tsv", "music", True),
     (SHARED / "names" / "surnames.tsv", "classify", False),
     (SHARED / "upos" / "upos_dev.tsv", "tag", False),
-    (SHARED / "tatoeba" / "eng-spa.tsv", "translate", False),
+    (SHARED / "unicode" / "emoji_names.tsv", "translate", False),
 ]
 
 
@@ -141,7 +141,8 @@ def test_a_header_or_a_stray_line_does_not_hide_it():
 
 
 def test_it_is_said_before_the_end_of_a_long_input():
-    said, lines = [], watched(iter(["good\ta"] * 1000), "classify", LABELS["classify"], said.append)
+    said = []
+    lines = watched(iter(["good\ta"] * 1000), "classify", LABELS["classify"], said.append)
     for _ in range(102):
         next(lines)
     assert len(said) == 1
