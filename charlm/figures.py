@@ -22,9 +22,17 @@ BLEU_TOKENIZERS = {"char": "char", "word": "13a"}  # sacrebleu's, by the level o
 Figures = dict[str, Any]
 
 
-def figures(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, beam: int = 1) -> Figures:
-    """Give the figures of a corpus, by name; `beam` is of translation.
+def figures(
+    language_model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    batch_size: int = 64,
+    beam: int = 1,
+    warn: Callable[[str], None] | None = None,
+) -> Figures:
+    """Return the figures of a corpus, by name; `beam` is of translation.
 
+    warn: called with what looks wrong with the pairs of a translation; labels that are unknown are refused
     Raises CorpusError where there is nothing to evaluate, or the corpus is not of the model's task.
     """
     if language_model.task in ("lm", "cloze"):
@@ -33,6 +41,9 @@ def figures(language_model: LanguageModel, lines: Iterable[str], *, batch_size: 
     records = reader.read(lines, set(language_model.labels) or None)
     if not records:
         raise CorpusError("nothing to evaluate: the corpus is empty", hint="name a file with at least one record")
+    if warn is not None and language_model.task == "translate":
+        for doubt in reader.doubts(records):
+            warn(doubt)
     dataset = reader.encode(records, language_model.codec)
     batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
     loss = evaluate(language_model.model, batches, language_model.model.workspace())

@@ -29,7 +29,11 @@ def predict(
         typer.Option(help="The prediction alone; with its probability and the text; JSON Lines."),
     ] = "text",
     columns: Annotated[
-        bool, typer.Option("--columns", help="tag: read a token a line, a blank line after each sentence; write both.")
+        bool,
+        typer.Option(
+            "--columns",
+            help="tag: read a token a line, a blank line after each sentence; write both. Comments (# ...) go through.",
+        ),
     ] = False,
     beam: Beam = 1,
     batch_size: BatchSize = 64,

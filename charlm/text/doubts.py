@@ -76,7 +76,7 @@ def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> s
 
 def _header_found(first: str, second: str) -> str:
     columns = f"{first[:_SHOWN]!r} TAB {second[:_SHOWN]!r}"
-    return f"the first record looks like a header, {columns}: delete it if it is one, as it is learned from"
+    return f"the first record looks like a header, {columns}: delete it if it is one"
 
 
 def watched(lines: Iterable[str], task: str, labels: Collection[str], warn: Callable[[str], None]) -> Iterator[str]:
