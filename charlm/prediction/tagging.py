@@ -77,17 +77,18 @@ def tag_columns(
 def _sentences(lines: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
     """Yield the lines of each sentence, up to the one that ends it, each with whether it is a token."""
     sentence: list[tuple[str, bool]] = []
-    for line, place in numbered(lines):
-        if ends_sentence(line):
-            yield [*sentence, ("", False)]
-            sentence = []
-        elif is_comment(line):
-            sentence.append((line, False))
-        else:
-            try:
+    try:
+        for line, place in numbered(lines):
+            if ends_sentence(line):
+                yield [*sentence, ("", False)]
+                sentence = []
+            elif is_comment(line):
+                sentence.append((line, False))
+            else:
                 sentence.append((token_of(line, place), True))
-            except CorpusError:
-                yield sentence  # what comes before the mistake is answered
-                raise
+    except CorpusError:
+        if sentence:
+            yield sentence  # what stands before a mistake is answered
+        raise
     if sentence:
         yield sentence

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from charlm.errors import CorpusError
 from charlm.text.corpus import numbered
-from charlm.text.splitter import ASCII_WORDS
+
+_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # as tokens apart by white space are, and no others
 
 Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
 
@@ -83,7 +85,7 @@ def token_of(line: str, place: str) -> str:
     """
     fields = line.split("\t")
     if len(fields) == 1:
-        fields = ASCII_WORDS.findall(line)
+        fields = _BETWEEN_ASCII_SPACE.findall(line)
     if len(fields) > 2 or (len(fields) == 2 and "\t" not in line):
         raise CorpusError(
             f"{len(fields)} columns instead of a token, or token TAB tag, {place}",

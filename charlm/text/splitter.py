@@ -99,7 +99,7 @@ class WhitespaceSplitter(WordSplitter):
     """
 
     def split(self, line: str) -> list[str]:
-        return ASCII_WORDS.findall(line.lower() if self.lowercase else line)
+        return _BETWEEN_ASCII_SPACE.findall(line.lower() if self.lowercase else line)
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         space = ""
@@ -173,7 +173,7 @@ def _attaches_to_symbols(token: str) -> bool:
     return unicodedata.category(token[0]) in {"Mn", "Mc", "Me", "Cf", "Sk"}
 
 
-ASCII_WORDS = re.compile(r"[^ \t\n\v\f\r]+")
+_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
 _RESERVED = "|".join(RESERVED)
 # Repetitions are possessive, which finds the same: else each could be gone back to, at 64 bytes of memory a character.
 _ASCII_TOKEN = re.compile(rf"\w++(?:['.,-]\w++)*+|{_RESERVED}|\S")

@@ -156,6 +156,11 @@ class Translated(TaskText):
         source, target = (_tokenizer_of([pair[side] for pair in records], text, train) for side in (0, 1))
         return Codec(source, target=target)
 
+    def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Pairs:
+        records = self.read(lines)
+        self.warnings = [*self.warnings, *(f"held out: {doubt}" for doubt in self.doubts(records))]
+        return self.encode(records, codec)
+
     def doubts(self, records: list[Any]) -> list[str]:
         return doubts_about_pairs(records)
 

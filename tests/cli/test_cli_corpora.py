@@ -98,6 +98,12 @@ def test_a_header_among_the_pairs_is_told_of_when_they_are_evaluated(charlm, mod
     assert result.err.count("looks like a header") == 1
 
 
+def test_so_when_they_are_held_out(charlm, tmp_path):
+    (tmp_path / "valid").write_text("source\ttarget\nthe cat\tle chat\n")
+    result = trained(charlm, tmp_path, TEXTS["translate"], "translate", "--valid", tmp_path / "valid").succeeded()
+    assert result.err.count("charlm: warning: held out: the first record looks like a header") == 1
+
+
 # ---- predict is given a corpus
 
 

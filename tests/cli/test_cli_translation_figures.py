@@ -58,7 +58,7 @@ def test_undefined_bleu_is_a_dash_and_never_a_zero(charlm, learned, name):
     header, row = charlm(*args, "tsv").succeeded().lines
     assert dict(zip(header.split("\t"), row.split("\t"), strict=True))["bleu"] == "-"
     text = charlm(*args, "text").succeeded().lines
-    assert [line.split()[-1] for line in text if line.startswith("bleu")][0] == "-"
+    assert next(line.split()[-1] for line in text if line.startswith("bleu")) == "-"
     rows = [line for line in text if line.startswith("bleu, source")]
     assert rows and all(line.endswith("  -") for line in rows)
     out = charlm(*args, "jsonl").succeeded().text

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from charlm.errors import CorpusError, UsageError
+from charlm.nn.workspace import Workspace
 from charlm.prediction import predict, tag, tag_columns
 from charlm.prediction.tagging import tag_tokens
 from tests.task_models import KINDS, WORDS, choices_at, ids_of, outputs, random_lines, task_model
@@ -84,6 +85,15 @@ def test_words_that_are_unknown_are_tagged_too():
     assert found.prediction == tags and found.others["tokens"] == ["zebra", "the"]
     np.testing.assert_allclose(found.prob, probs, rtol=1e-9)
     assert ids_of(lm, "zebra the") == [1, 2]
+
+
+@pytest.mark.parametrize("predicted", [tag, tag_columns])
+def test_the_buffers_are_made_once_for_all_windows(monkeypatch, predicted):
+    lm, made = task_model("tag"), []
+    monkeypatch.setattr(lm.model, "workspace", lambda: made.append(Workspace(lm.model.ops, "float64")) or made[-1])
+    lines = ["the cat"] * 9 if predicted is tag else ["the", ""] * 9
+    assert len(list(predicted(lm, lines, window=2))) == len(lines)
+    assert len(made) == 1
 
 
 def test_no_more_lines_are_read_than_the_window_has():
