@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -138,14 +139,23 @@ def as_the_model_writes(target: Tokenizer, references: Sequence[str]) -> tuple[l
     A model that learned lower-cased text cannot print a capital. Where text is joined from tokens, spaces may stand
     elsewhere than in the reference. So references go through the same tokens, and only tokens are compared.
     """
-    same_spelling = [target.join(target.split(one)) for one in references]
+    compared = [target.join(target.split(one)) for one in references]
     cased = [one.lower() for one in references] if target.splitter.lowercase else list(references)
-    changes = []
-    if cased != list(references):
-        changes.append("lower-cased")
-    if any(one.split() != other.split() for one, other in zip(same_spelling, cased, strict=True)):
-        changes.append("re-spaced")
-    return same_spelling, " and ".join(changes) or "as written"
+    changes = {
+        "lower-cased": cased != list(references),
+        "normalized": any(_letters(one) != _letters(other) for one, other in zip(compared, cased, strict=True)),
+        "re-spaced": any(_words(one) != _words(other) for one, other in zip(compared, cased, strict=True)),
+    }
+    return compared, " and ".join(name for name, has_changed in changes.items() if has_changed) or "as written"
+
+
+def _letters(text: str) -> str:
+    return "".join(text.split())
+
+
+def _words(text: str) -> list[str]:
+    """Return what white space sets apart, in a form that case and Unicode normalization do not change."""
+    return [unicodedata.normalize("NFKD", one.casefold()) for one in unicodedata.normalize("NFKD", text).split()]
 
 
 def bleu_and_chrf(

@@ -7,9 +7,9 @@ import pytest
 import sacrebleu
 
 from charlm.errors import CorpusError
-from charlm.figures import accuracy, bleu_and_chrf, figures, macro_f1, scores_of
+from charlm.figures import accuracy, as_the_model_writes, bleu_and_chrf, figures, macro_f1, scores_of
 from charlm.prediction import Translator, classify, tag
-from charlm.text import EOS_ID
+from charlm.text import EOS, EOS_ID, UNK, Tokenizer, Vocabulary, make_splitter
 from charlm.text.pieces import parse_piece
 from tests.task_models import (
     TARGET,
@@ -251,3 +251,25 @@ def test_the_size_of_a_batch_does_not_matter(kind, batch_size):
 def test_an_empty_corpus_has_no_figures(kind):
     with pytest.raises(CorpusError, match="nothing to evaluate"):
         figures(task_model(kind), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "references", "compared", "said"),
+    [
+        ({}, ["the end.", "a (b) c"], ["the end.", "a (b) c"], "as written"),
+        ({}, ["the end .", "ok"], ["the end.", "ok"], "re-spaced"),
+        ({}, ["my parents' house", "at 12:30"], ["my parents 'house", "at 12: 30"], "re-spaced"),
+        ({}, ["a  b ", "c\td"], ["a b", "c d"], "as written"),
+        ({"lowercase": True}, ["The End"], ["the end"], "lower-cased"),
+        ({"lowercase": True}, ["the end"], ["the end"], "as written"),
+        ({"lowercase": True}, ["The end .", "İ"], ["the end.", "i̇"], "lower-cased and re-spaced"),
+        ({"split": "whitespace"}, ["the  end .", "a:b"], ["the end .", "a:b"], "as written"),
+        ({"level": "char"}, ["the  end .", " 你好"], ["the  end .", " 你好"], "as written"),
+        ({"level": "char", "lowercase": True}, ["A b"], ["a b"], "lower-cased"),
+        ({}, [], [], "as written"),
+    ],
+)
+def test_references_are_compared_as_the_model_would_write_them(text, references, compared, said):
+    fields = {"level": "word", "split": "punct", "lowercase": False, **text}
+    target = Tokenizer(make_splitter(**fields), Vocabulary((EOS, UNK, "a")))
+    assert as_the_model_writes(target, references) == (compared, said)

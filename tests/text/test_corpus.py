@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.forms import properties
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines, split_lines
-from tests.forms import properties
 
 PROJECT = Path(__file__).parents[2]
 UNICODE_CORPORA = PROJECT.parent / "shared" / "corpora" / "unicode"
