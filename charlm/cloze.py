@@ -102,10 +102,10 @@ class Filler:
     def _likeliest(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the ids and the probabilities of the likeliest tokens at each of some places of a batch."""
         model = self.language_model.model
-        outputs = model.outputs_at(batch, steps, lanes, self._workspace)
+        _, choices = model.choices(batch, self._workspace)
         together = max(1, _PROBABILITIES // model.config.vocabulary_size)
         for start in range(0, len(steps), together):
-            probs = known_probs(model.log_probs_of(outputs[:, start : start + together], self._workspace))
+            probs = known_probs(choices(steps[start : start + together], lanes[start : start + together]))
             if not np.isfinite(probs).all():
                 raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
             for column in np.ascontiguousarray(probs.T):

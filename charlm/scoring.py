@@ -17,9 +17,9 @@ from charlm.text.batches import NO_TARGET, Batch
 from charlm.text.corpus import windows
 from charlm.text.dataset import joined
 from charlm.text.records import pairs
+from charlm.text.sequences import groups_of_like_length
 
 _STEPS = 128  # tokens of a line that are worked on at a time
-_GROUP_TOKENS = 1 << 17  # of lines side by side, with their padding
 _WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
 
 
@@ -133,7 +133,11 @@ class Scorer:
         if self.language_model.is_conditioned:
             first[:] = self.language_model.codec.first_inputs(labels)
         nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
-        for chosen in self._groups([len(line) for line in tokens]):
+        lengths = [len(line) for line in tokens]
+        groups = (
+            ([i] for i in range(len(tokens))) if self.carry_state else groups_of_like_length(lengths, self.batch_size)
+        )
+        for chosen in groups:
             if self.carry_state:
                 first[chosen] = self._before
             for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen], first[chosen]), strict=True):
@@ -150,17 +154,6 @@ class Scorer:
             for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
                 nats[i] = of_each[begin : begin + len(tokens[i]) - 1, lane]
         return nats
-
-    def _groups(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Yield the lines to read side by side: of like length, and the fewer the longer they are."""
-        order = range(len(lengths)) if self.carry_state else sorted(range(len(lengths)), key=lengths.__getitem__)
-        group: list[int] = []
-        for i in order:
-            if len(group) == self.batch_size or (group and (len(group) + 1) * lengths[i] > _GROUP_TOKENS):
-                yield group
-                group = []
-            group.append(i)
-        yield group
 
     def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
         """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""

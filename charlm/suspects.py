@@ -13,6 +13,7 @@ import numpy as np
 
 from charlm.cloze import Candidate
 from charlm.language_model import LanguageModel
+from charlm.nn.model import Choices
 from charlm.prediction.base import STEPS
 from charlm.scoring import Score, Scorer
 from charlm.text import EOS_ID, UNK_ID, Vocabulary
@@ -49,23 +50,24 @@ def suspects(
     spelling to that of the token, between 0 and 1: slips of the pen and of the ear look like what was meant.
     """
     scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
-    finder = _Suspicion(language_model, factor)
+    finder, model = _Suspicion(language_model, factor), language_model.model
     for texts in windows(lines, scorer.window, size=len):
         ids, offsets = language_model.tokenizer.encode_lines(texts)
         encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
         found: dict[int, tuple[Score, list[Suspect]]] = {}
         for batch, numbers, begins, lanes in joined(encoded).batches(batch_size, STEPS).placed():
-            nats, choices_at = language_model.model.nats_and_choices(batch, finder.workspace)
+            y, choices = model.choices(batch, finder.workspace)
+            nats = model.nats_of(y, batch.targets, finder.workspace)
             for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
                 of_line = nats[begin : begin + len(encoded[i]), lane]
                 score = scorer.scored("", texts[i], encoded[i], of_line)
-                found[i] = score, list(finder.suspects(score, partial(_at, choices_at, begin, lane)))
+                found[i] = score, list(finder.suspects(score, partial(_at, choices, begin, lane)))
         yield from (found[i] for i in range(len(texts)))
 
 
-def _at(choices_at: Callable[..., np.ndarray], begin: int, lane: int, places: np.ndarray) -> np.ndarray:
+def _at(choices: Choices, begin: int, lane: int, places: np.ndarray) -> np.ndarray:
     """Return ln P of every token, `[V, n]`, at n places of the line that begins at a step of a lane."""
-    return choices_at(begin + places, np.full_like(places, lane))
+    return choices(begin + places, np.full_like(places, lane))
 
 
 class _Suspicion:

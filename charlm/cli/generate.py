@@ -33,7 +33,11 @@ def generate(
         str | None, typer.Option("--class", metavar="LABEL", help="What a conditioned model is to begin with.")
     ] = None,
     midi: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="music: write the piece as a MIDI file, too.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="music: write the piece as a MIDI file, too; a key of neighbouring steps is one held note.",
+        ),
     ] = None,
     seed: Seed = None,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",

@@ -75,6 +75,11 @@ class Pieces:
         """The number of steps."""
         return len(self.roll)
 
+    @property
+    def sequences(self) -> int:
+        """The number of pieces."""
+        return self.offsets.size - 1
+
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what there is."""
         longest = int(np.diff(self.offsets).max())
