@@ -127,9 +127,9 @@ def test_the_network_runs_once_and_scores_are_those_of_scoring(monkeypatch):
     lm = of_known_tokens()
     lines = random_lines(WORDS, 60, 9, seed=2)
     calls = []
-    forward = Model._forward
+    outputs = Model._outputs
     monkeypatch.setattr(
-        Model, "_forward", lambda self, batch, *more: calls.append(batch) or forward(self, batch, *more)
+        Model, "_outputs", lambda self, batch, *more: calls.append(batch) or outputs(self, batch, *more)
     )
     scores = list(Scorer(lm, per_token=True).score(lines))
     runs = len(calls)
@@ -146,7 +146,7 @@ def test_only_doubtful_tokens_are_looked_at_a_part_at_a_time(monkeypatch):
     choices = Model._choices
     monkeypatch.setattr(module, "_NUMBERS", 200)
     monkeypatch.setattr(
-        Model, "_choices", lambda self, y, steps, *more: looked_at.append(len(steps)) or choices(self, y, steps, *more)
+        Model, "_choices", lambda self, y, ws, *at: looked_at.append(len(at[0])) or choices(self, y, ws, *at)
     )
     ((score, found),) = suspicious(lm, [line], factor=30.0)
     doubtful = sum(token.nats >= math.log(30.0) for token in score.token_scores)
