@@ -9,6 +9,7 @@ import pytest
 
 from charlm.cloze import _PASSES, Filler, known_probs
 from charlm.errors import ModelFileError
+from charlm.nn.model import Model
 from charlm.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID
 from tests.task_models import WORDS, choices_everywhere, given_the_others, ids_of, outputs, random_lines, task_model
