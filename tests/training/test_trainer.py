@@ -16,6 +16,7 @@ from charlm.session import prepare
 from charlm.text import batches as batches_module
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
+from charlm.training import plan as plan_module
 from charlm.training import trainer as trainer_module
 
 OPS = NumpyBackend()
@@ -372,7 +373,7 @@ def test_minutes_become_as_many_steps_as_fit_with_their_evaluations(monkeypatch,
 
         return worked
 
-    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(plan_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(trainer_module, "evaluate", ticking(evaluate, evaluation))
     trainer = make(lines=64, batches=batches, held=held, minutes=0.5)
     trainer.model.loss_and_grads = ticking(trainer.model.loss_and_grads, step)
