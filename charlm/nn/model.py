@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from charlm.backends import Array, Backend, Number
+from charlm.backends.process import Process, ProcessLost
 from charlm.config import ModelConfig
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
 from charlm.nn.layer import Layer, State
+from charlm.nn.outputs import checked
 from charlm.nn.parameters import Parameters
 from charlm.nn.stepping import Stepper
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
 
+_MOST_LOST = 3  # processes in the place of one; then the machine is short of something, and the work is done here
+
 
 class Model:
     """The network: its configuration, its parameters, and what can be asked of it.
+
+    What it says of a text, `nats` and log-probabilities, is finite: where it would not be, NonFiniteOutputError is
+    raised.
 
     The state of the sequences goes in and comes out; whatever a call needs in between lies in the workspace that it is
     handed, so that calls on two workspaces do not know of each other. Where a batch has sources, an encoder reads them
@@ -94,7 +102,7 @@ class Model:
         if others:
             self.ops.each(of_part, self.ops.blocks(own.size))
 
-    @np.errstate(over="ignore", invalid="ignore")  # weights may have exploded: what is no number is told
+    @np.errstate(all="ignore")  # of weights that have exploded, `checked` tells
     def nats(
         self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
     ) -> tuple[np.ndarray, State]:
@@ -106,7 +114,7 @@ class Model:
         nats, likeliest = zip(*found, strict=True)
         if best is not None:
             best[...] = np.concatenate(likeliest, axis=-1)
-        return np.concatenate(nats, axis=-1), side_by_side(states)
+        return checked(np.concatenate(nats, axis=-1)), side_by_side(states)
 
     def _nats(
         self, batch: Batch, state: State, ws: Workspace, wants_best: bool
@@ -146,25 +154,31 @@ class Model:
         results, states = zip(*answers, strict=True)
         return list(results), list(states)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @property
+    def lost_processes(self) -> int:
+        """How many processes were killed or stopped while they shared the work, which was then done here."""
+        return sum(twin.lost for twin in self._twins)
+
+    @np.errstate(all="ignore")
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
         y, state = self.body.forward(inputs, state, ws)
-        return self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head"))), state
+        return checked(self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head")))), state
 
     def stepper(self) -> Stepper:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
         y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
         columns = ws.array("columns", (len(steps), y.shape[1], 1))
         each = np.arange(len(steps))
         self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
-        return self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head")))
+        return checked(self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head"))))
 
+    @np.errstate(all="ignore")
     def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
         """Read `sources [S, B]` and give the state that the body begins with."""
         return self._encoded(sources, starts, ws, None)
@@ -192,14 +206,53 @@ class Model:
 
 
 class Twin:
-    """A network over the same values in a process of its own, with gradients that this one can read."""
+    """A network over the same values, with gradients that this process can read, worked on in a process of its own.
+
+    If that process is killed or stopped, or cannot be started, its work is done here: the results are the same bits.
+
+    lost: how often that happened to it; after a few times no other process is started
+    """
 
     def __init__(self, model: Model) -> None:
-        self.grads = model.parameters.grads
+        self.grads, self.lost = model.parameters.grads, 0
+        self._ops = model.ops
+        self._process: Process | None = None
         ws = model.workspace()
 
         def work(method: Callable[..., Any], batch: Batch, state: State, first: int, lanes: int, *more: Any) -> Any:
             return method(model, batch, state, ws.share(first, lanes), *more)
 
-        process = model.ops.process(work)
-        self.ask, self.answer, self.pid = process.ask, process.answer, process.pid
+        self._work = work
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, if there is one."""
+        return None if self._process is None else self._process.pid
+
+    def ask(self, *question: Any) -> None:
+        """Begin with a method on a share of a batch; one at a time, each followed by `answer`."""
+        self._question = question
+        if self._process is None and self.lost < _MOST_LOST:
+            try:
+                self._process = self._ops.process(self._work)
+            except OSError:  # the machine has no room for another process
+                self.lost = _MOST_LOST
+        if self._process is not None:
+            with self._losing():
+                self._process.ask(*question)
+
+    def answer(self) -> Any:
+        """Return what the method returns, or raise what it raises."""
+        if self._process is not None:
+            with self._losing():
+                return self._process.answer()
+        with self._ops.alone():
+            return self._work(*self._question)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except ProcessLost:
+            self._process = None
+            self.lost += 1

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from charlm.errors import DivergenceError
+from charlm.errors import DivergenceError, NonFiniteOutputError
+from charlm.nn.layer import State
 from charlm.nn.model import Model
+from charlm.nn.workspace import Workspace
+from charlm.text.batches import Batch
 from charlm.training.optimizers import Optimizer
 
 MOST_SETBACKS = 5  # in a row, without a lower loss between them
 EXPLODED = 1000.0  # nats a token: no network that learns comes near it, a blind guess costs ln V
+# A result is hopeless above so many times the loss of a blind guess, and so many nats more. A held-out part of a few
+# odd tokens may cost several times a blind guess, so the limit is low only after an explosion.
+_HOPELESS_AFTER_EXPLOSION, _HOPELESS = (2.0, 1.0), (10.0, 30.0)
 
 
 def diverged(step: int, what: str) -> DivergenceError:
@@ -19,6 +26,25 @@ def diverged(step: int, what: str) -> DivergenceError:
     return DivergenceError(
         f"training diverged at step {step}: {what}", hint="lower --lr or --clip; what was validated before is kept"
     )
+
+
+def is_hopeless(nats: float, blind_nats: float, *, exploded: bool) -> bool:
+    """Return whether a loss says that the weights have exploded, and not that they have learned little.
+
+    blind_nats: the loss of a uniform guess; exploded: whether training has gone back before
+    """
+    factor, more = _HOPELESS_AFTER_EXPLOSION if exploded else _HOPELESS
+    return not nats <= min(factor * blind_nats + more, EXPLODED)  # NaN is hopeless, too
+
+
+@np.errstate(all="ignore")
+def nats_of(model: Model, batch: Batch, state: State, ws: Workspace) -> float:
+    """Return the loss of a batch, in nats a target; infinity if the model outputs NaN or infinity."""
+    try:
+        nats, _ = model.nats(batch, state, ws)
+    except NonFiniteOutputError:
+        return math.inf
+    return float(nats.sum()) / max(1, batch.count)
 
 
 class GoodWeights:

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from charlm.config import TrainConfig
-from charlm.errors import DivergenceError, ModelFileError
+from charlm.errors import DivergenceError, ModelFileError, NonFiniteOutputError
 from charlm.evaluation import evaluate
 from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
-from charlm.text.batches import Batches
+from charlm.text.batches import Batch, Batches
 from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.plan import evaluations_of, steps_in, steps_of
 from charlm.training.progress import Progress
 from charlm.training.schedules import SCHEDULES
-from charlm.training.setbacks import EXPLODED, GoodWeights, diverged
-from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, LATER_NUMBERS, TrainingState, leaves_of, named_arrays
+from charlm.training.setbacks import EXPLODED, GoodWeights, diverged, is_hopeless, nats_of
+from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState, flat_weights, leaves_of, named_arrays
 
 DEFAULT_EPOCHS = 10  # where no limit is given
 
@@ -34,6 +34,7 @@ class Trainer:
     ones, the optimizer begins anew, and the learning rate is halved; `MOST_SETBACKS` times, until the loss is lower.
 
     train, valid: batches to learn from and to be judged by; None: not judged, and the last weights are the best
+    is_whole: whether weights, state and numbers belong together, so that they may be saved; not in the middle of a step
     """
 
     def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | None) -> None:
@@ -47,6 +48,8 @@ class Trainer:
         self._best_values: np.ndarray | None = None
         self._numbers = dict(FIRST_NUMBERS)
         self._good = GoodWeights(model, self.optimizer, self._numbers)
+        self._last: tuple[Batch, State] | None = None  # what was learned from last, and the state before it
+        self.is_whole = True
 
     def plan(self) -> int:
         """Fix the number of steps, if it is not yet, from the first limit that will be reached; give it."""
@@ -64,10 +67,11 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Learn until the planned steps are done or patience is at its end; a run may be broken off at any yield.
 
-        Raises DivergenceError where loss, gradient or validation loss explode or are no numbers, however often training
-        goes back; the weights are then the good ones, and the best ones are kept.
+        Raises DivergenceError where loss, gradient, weights or validation loss explode, however often training goes
+        back, and where the result does; the weights are then the good ones, and the best ones are kept.
         """
         self.plan()
+        self.is_whole = True
         numbers = self._numbers
         self._good.begin()
         while numbers["step"] < self.total_steps and not self._out_of_patience():
@@ -80,15 +84,42 @@ class Trainer:
                 if numbers["index"] == self.train.steps(numbers["epoch"]):
                     numbers["epoch"] += 1
                     numbers["index"] = 0
-                yield self._progress(batch.count, learning_rate, setback)
+                progress = self._progress(batch.count, learning_rate, setback)
+                self.is_whole = True
+                yield progress
                 if numbers["step"] >= self.total_steps or self._out_of_patience():
-                    return
+                    break
+        if self.valid is not None:  # what is not validated was looked at before the last step counted
+            self.check_result()
 
     def best_weights(self) -> dict[str, np.ndarray]:
         """Give a host copy of the best validated weights by name; of the last ones, where none were validated."""
         parameters = self.model.parameters
         flat = self.model.ops.numpy(parameters.values) if self._best_values is None else self._best_values
         return {name: array.copy() for name, array in parameters.named(flat).items()}
+
+    def is_usable(self, *, on_the_way: bool = False) -> bool:
+        """Return whether the best weights are worth a model file; on_the_way: training goes on, and may explode yet."""
+        exploded = on_the_way or self._numbers["halvings"] > 0
+        return not is_hopeless(self._result_nats(), self.model.head.blind_nats, exploded=exploded)
+
+    def free_buffers(self) -> None:
+        """Free the buffers of the passes; the next pass makes new ones."""
+        self._workspace, self._valid_workspace = self.model.workspace(), self.model.workspace()
+
+    def check_result(self) -> None:
+        """Raise DivergenceError if the best weights are of no use."""
+        if not self.is_usable():
+            nats, blind = self._result_nats(), self.model.head.blind_nats
+            raise diverged(self.step, f"the best loss is {nats:g}, where a blind guess has {blind:.3g}")
+
+    def has_learned(self) -> bool:
+        """Return whether there are usable weights that are not the first ones."""
+        nats = self._numbers["good_nats"]
+        learned = self._best_values is not None or any(
+            row["step"] > 1 and row["train_nats"] == nats for row in self.history
+        )
+        return learned and self.is_usable()
 
     @property
     def step(self) -> int:
@@ -117,7 +148,7 @@ class Trainer:
     def restore(self, state: TrainingState) -> None:
         """Go back to where `state` was taken; the model, the configuration and the corpus are to be the same."""
         ops, parameters = self.model.ops, self.model.parameters
-        numbers = {**dict.fromkeys(LATER_NUMBERS, 0), "good_nats": state.numbers["best_nats"], **state.numbers}
+        numbers = state.all_numbers
         self.total_steps = numbers.pop("total_steps")
         self.history[:] = numbers.pop("history")
         self._numbers.update(numbers)
@@ -127,8 +158,8 @@ class Trainer:
         for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
             for name, view in parameters.named(flat).items():
                 view[...] = ops.array(state.arrays[f"{kind}/{name}"])
-        self._best_values = self._stored(state, "best")
-        good = self._stored(state, "good")
+        best, good = (flat_weights(state, kind, parameters, ops.numpy(parameters.values)) for kind in ("best", "good"))
+        self._best_values = best
         self._good.values = self._best_values if good is None else good  # where there are none either, those of now
         for i, leaf in enumerate(leaves_of(self._state)):
             stored = state.arrays[f"state/{i}"]
@@ -138,16 +169,6 @@ class Trainer:
                     hint="give the corpus that it was trained on",
                 )
             leaf[...] = ops.array(stored)
-
-    def _stored(self, state: TrainingState, kind: str) -> np.ndarray | None:
-        """Give a host copy of the weights of a kind, None where the state has none."""
-        parameters = self.model.parameters
-        if not any(name.startswith(f"{kind}/") for name in state.arrays):
-            return None
-        flat = np.zeros_like(self.model.ops.numpy(parameters.values))
-        for name, view in parameters.named(flat).items():
-            view[...] = state.arrays[f"{kind}/{name}"]
-        return flat
 
     @np.errstate(all="ignore")  # what is no finite number is told once, as an error
     def _step(self, batch: Any) -> float:
@@ -159,10 +180,17 @@ class Trainer:
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.config.dtype) if config.clip else None
         learning_rate = self._learning_rate()
+        self.is_whole = False
         self.optimizer.step(numbers["step"] - numbers["restarted"] + 1, learning_rate, scale)
+        size = model.ops.norm(model.parameters.values)
         loss, norm = float(loss), float(norm)  # waits for the device, which has all of the step to do by now
         if not (math.isfinite(norm) and loss <= EXPLODED * batch.count):
             raise diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
+        if not math.isfinite(float(size)):
+            raise diverged(self.step + 1, f"norm of the weights {float(size):g}")
+        self._last = batch, before
+        if self.valid is None and numbers["step"] + 1 == self.total_steps:
+            self.check_result()  # while there is something to go back to
         if numbers["good_nats"] is None:  # of the first weights, before they are learned with
             numbers["good_nats"] = loss / max(1, batch.count)
         if self.train.carries:
@@ -171,6 +199,20 @@ class Trainer:
         numbers["sum_nats"] += loss
         numbers["sum_tokens"] += batch.count
         return learning_rate
+
+    def _result_nats(self) -> float:
+        """Return the loss of the best weights; where none were validated, that of the last ones on the last batch."""
+        best = self._numbers["best_nats"]
+        if self.valid is not None and self.step >= self.total_steps and best is None:
+            return math.inf  # all evaluations have exploded
+        return self._nats_of_last() if best is None else float(best)
+
+    def _nats_of_last(self) -> float:
+        """Return the loss of the weights on the batch that was learned from last, or on the first one."""
+        if self._last is None:
+            batch = next(self.train.epoch(0))
+            self._last = batch, self.model.zero_state(batch.lanes)
+        return nats_of(self.model, *self._last, self._workspace)
 
     def _learning_rate(self) -> float:
         numbers, config = self._numbers, self.config
@@ -219,8 +261,11 @@ class Trainer:
         numbers = self._numbers
         if self.valid is None:
             return None, True
-        nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
-        if not math.isfinite(nats):
+        try:
+            nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
+        except NonFiniteOutputError:
+            nats = math.nan
+        if not nats <= EXPLODED:
             raise diverged(self.step, f"validation loss {nats:g}")
         is_best = numbers["best_nats"] is None or nats < numbers["best_nats"]
         if is_best:
