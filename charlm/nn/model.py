@@ -165,6 +165,7 @@ class Model:
         y, state = self.body.forward(inputs, state, ws)
         return checked(self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head")))), state
 
+    @np.errstate(all="ignore")
     def stepper(self) -> Stepper:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())

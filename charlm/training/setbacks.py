@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from charlm.errors import DivergenceError, NonFiniteOutputError
-from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
@@ -31,17 +31,23 @@ def diverged(step: int, what: str) -> DivergenceError:
 def is_hopeless(nats: float, blind_nats: float, *, exploded: bool) -> bool:
     """Return whether a loss says that the weights have exploded, and not that they have learned little.
 
-    blind_nats: the loss of a uniform guess; exploded: whether training has gone back before
+    blind_nats: the loss of a uniform guess; exploded: whether the numbers have exploded before
     """
     factor, more = _HOPELESS_AFTER_EXPLOSION if exploded else _HOPELESS
     return not nats <= min(factor * blind_nats + more, EXPLODED)  # NaN is hopeless, too
 
 
+def has_exploded(history: Sequence[Mapping[str, Any]], blind_nats: float) -> bool:
+    """Return whether a loss of the history is one that only weights have which exploded."""
+    losses = (row[name] for row in history for name in ("train_nats", "valid_nats") if row[name] is not None)
+    return any(is_hopeless(nats, blind_nats, exploded=False) for nats in losses)
+
+
 @np.errstate(all="ignore")
-def nats_of(model: Model, batch: Batch, state: State, ws: Workspace) -> float:
-    """Return the loss of a batch, in nats a target; infinity if the model outputs NaN or infinity."""
+def nats_of(model: Model, batch: Batch, ws: Workspace) -> float:
+    """Return the loss of a batch from state 0, in nats a target; infinity if the model outputs NaN or infinity."""
     try:
-        nats, _ = model.nats(batch, state, ws)
+        nats, _ = model.nats(batch, model.zero_state(batch.lanes), ws)
     except NonFiniteOutputError:
         return math.inf
     return float(nats.sum()) / max(1, batch.count)

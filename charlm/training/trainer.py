@@ -21,7 +21,7 @@ from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.plan import evaluations_of, steps_in, steps_of
 from charlm.training.progress import Progress
 from charlm.training.schedules import SCHEDULES
-from charlm.training.setbacks import EXPLODED, GoodWeights, diverged, is_hopeless, nats_of
+from charlm.training.setbacks import EXPLODED, GoodWeights, diverged, has_exploded, is_hopeless, nats_of
 from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState, flat_weights, leaves_of, named_arrays
 
 DEFAULT_EPOCHS = 10  # where no limit is given
@@ -48,8 +48,9 @@ class Trainer:
         self._best_values: np.ndarray | None = None
         self._numbers = dict(FIRST_NUMBERS)
         self._good = GoodWeights(model, self.optimizer, self._numbers)
-        self._last: tuple[Batch, State] | None = None  # what was learned from last, and the state before it
+        self._last: Batch | None = None  # the batch that the latest step learned from
         self.is_whole = True
+        self.blind_nats = model.head.blind_nats
 
     def plan(self) -> int:
         """Fix the number of steps, if it is not yet, from the first limit that will be reached; give it."""
@@ -100,8 +101,8 @@ class Trainer:
 
     def is_usable(self, *, on_the_way: bool = False) -> bool:
         """Return whether the best weights are worth a model file; on_the_way: training goes on, and may explode yet."""
-        exploded = on_the_way or self._numbers["halvings"] > 0
-        return not is_hopeless(self._result_nats(), self.model.head.blind_nats, exploded=exploded)
+        exploded = on_the_way or self._numbers["halvings"] > 0 or has_exploded(self.history, self.blind_nats)
+        return not is_hopeless(self._result_nats(), self.blind_nats, exploded=exploded)
 
     def free_buffers(self) -> None:
         """Free the buffers of the passes; the next pass makes new ones."""
@@ -110,16 +111,17 @@ class Trainer:
     def check_result(self) -> None:
         """Raise DivergenceError if the best weights are of no use."""
         if not self.is_usable():
-            nats, blind = self._result_nats(), self.model.head.blind_nats
-            raise diverged(self.step, f"the best loss is {nats:g}, where a blind guess has {blind:.3g}")
+            what = f"the best loss is {self._result_nats():g}, where a blind guess has {self.blind_nats:.3g}"
+            raise diverged(self.step, what)
 
     def has_learned(self) -> bool:
-        """Return whether there are usable weights that are not the first ones."""
+        """Return, of a training that has ended early, whether there are usable weights that are not the first ones."""
         nats = self._numbers["good_nats"]
         learned = self._best_values is not None or any(
             row["step"] > 1 and row["train_nats"] == nats for row in self.history
         )
-        return learned and self.is_usable()
+        # A few held-out tokens may be right by chance; what is learned from is to be no worse.
+        return learned and self.is_usable() and not is_hopeless(self._nats_of_last(), self.blind_nats, exploded=True)
 
     @property
     def step(self) -> int:
@@ -176,6 +178,7 @@ class Trainer:
         numbers, model, config = self._numbers, self.model, self.config
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
         before = self._state if self.train.carries else model.zero_state(batch.lanes)
+        self._last = batch
         loss, state = model.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.config.dtype) if config.clip else None
@@ -188,7 +191,6 @@ class Trainer:
             raise diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
         if not math.isfinite(float(size)):
             raise diverged(self.step + 1, f"norm of the weights {float(size):g}")
-        self._last = batch, before
         if self.valid is None and numbers["step"] + 1 == self.total_steps:
             self.check_result()  # while there is something to go back to
         if numbers["good_nats"] is None:  # of the first weights, before they are learned with
@@ -210,9 +212,8 @@ class Trainer:
     def _nats_of_last(self) -> float:
         """Return the loss of the weights on the batch that was learned from last, or on the first one."""
         if self._last is None:
-            batch = next(self.train.epoch(0))
-            self._last = batch, self.model.zero_state(batch.lanes)
-        return nats_of(self.model, *self._last, self._workspace)
+            self._last = next(self.train.epoch(0))
+        return nats_of(self.model, self._last, self._workspace)
 
     def _learning_rate(self) -> float:
         numbers, config = self._numbers, self.config
