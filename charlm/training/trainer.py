@@ -90,8 +90,7 @@ class Trainer:
                 yield progress
                 if numbers["step"] >= self.total_steps or self._out_of_patience():
                     break
-        if self.valid is not None:  # what is not validated was looked at before the last step counted
-            self.check_result()
+        self.check_result()
 
     def best_weights(self) -> dict[str, np.ndarray]:
         """Give a host copy of the best validated weights by name; of the last ones, where none were validated."""
