@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shlex
 import shutil
 import stat
 import tempfile
@@ -53,19 +52,6 @@ def display_name(path: str | Path) -> str:
     if name == "-":
         return "standard input"
     return name if name and name.isprintable() else repr(name)
-
-
-def shell_argument(path: str | Path) -> str:
-    """Return a file's name as a shell reads it, on one line; one that begins with a dash is not taken for an option."""
-    name = f"./{path}" if str(path).startswith("-") else str(path)
-    if name.isprintable():
-        return shlex.quote(name)
-    return "$'" + "".join(map(_escaped, os.fsencode(name))) + "'"
-
-
-def _escaped(byte: int) -> str:
-    character = chr(byte)
-    return character if byte < 0x80 and (character.isalnum() or character in " ./-_") else f"\\x{byte:02x}"
 
 
 def check_writable(path: Path) -> None:

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO
 
 from charlm.errors import CorpusError
-from charlm.files import display_name, shell_argument
+from charlm.files import display_name
+from charlm.quoting import shell_argument
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 1 << 28  # bytes: a small .gz can hold a line that no memory would
