@@ -38,6 +38,10 @@ class ModelFileError(CharlmError):
     exit_code = 4
 
 
+class NonFiniteOutputError(ModelFileError):
+    """The model's outputs contain NaN or infinity: its weights have exploded."""
+
+
 class DivergenceError(CharlmError):
     """Training left the finite numbers."""
 

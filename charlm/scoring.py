@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from charlm.errors import ModelFileError
 from charlm.evaluation import perplexity
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
@@ -187,9 +186,5 @@ class Scorer:
                 TokenScore(surface[at] if at < len(surface) else vocabulary.token_of(int(i)), float(n), bool(u), int(i))
                 for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
             ]
-        if np.isnan(nats).any():
-            raise ModelFileError(
-                "the model's probabilities are no numbers", hint="its training diverged: train it again"
-            )
         of_unknown = float(nats[unknown].sum())
         return Score(line, float(nats.sum()), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)

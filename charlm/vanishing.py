@@ -11,6 +11,7 @@ import numpy as np
 from charlm.errors import CorpusError, UsageError
 from charlm.language_model import LanguageModel
 from charlm.nn.layer import Stack
+from charlm.nn.outputs import checked
 from charlm.nn.recurrent import Recurrent
 from charlm.text import NOTHING
 from charlm.text.batches import NO_TARGET, Batch
@@ -83,13 +84,15 @@ def _some(lines: Iterable[str]) -> list[str]:
     return chosen
 
 
+@np.errstate(all="ignore")  # of weights that have exploded, `checked` tells
 def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray:
     """Give |dL<T>/da<T-k>| for k = 0 ... `most` and each sequence, `[most + 1, B]`, L<T> being the last step's loss."""
     model, body = language_model.model, language_model.model.body
     assert isinstance(body, Stack)
     ws = model.workspace()
     y, _ = body.forward(batch.inputs, model.zero_state(batch.lanes), ws)
-    _, dy = model.head.loss_and_grad(y, batch.targets, 1.0, ws.scope("head"))
+    loss, dy = model.head.loss_and_grad(y, batch.targets, 1.0, ws.scope("head"))
+    checked(np.array(float(loss)))
     squares = np.zeros((most + 1, batch.lanes))
     for name, layer in reversed(body.layers.items()):
         if isinstance(layer, Recurrent):
@@ -100,4 +103,4 @@ def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray
             squares[1:] += (back[len(back) - most :] ** 2).sum(axis=1)[::-1]
         else:
             dy, _ = layer.backward(dy, (), ws.scope(name))
-    return np.asarray(np.sqrt(squares))
+    return checked(np.sqrt(squares))

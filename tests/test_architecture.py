@@ -14,6 +14,7 @@ ROOMS = [  # from the top of the house to its door
     "errors",
     "config",
     "randomness",
+    "quoting",
     "files",
     "locks",
     "container",

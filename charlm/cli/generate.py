@@ -63,7 +63,7 @@ def generate(
     language_model = open_model(model, device, "generate")
     if seed is None:
         seed = choose_seed()
-        ui.note(f"seed {seed}")
+        ui.needed(f"seed {seed}")
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.threads(threads):
         if language_model.task == "music":

@@ -21,7 +21,7 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [
-            _switch(["-q", "--quiet"], "quiet", "Say nothing but errors and warnings."),
+            _switch(["-q", "--quiet"], "quiet", "Hide progress; keep warnings and errors."),
             _switch(["--no-color"], "no_color", "No colours, also at a terminal; so does NO_COLOR=1."),
             _switch(["--debug"], "debug", "Show the traceback of an error."),
         ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import shlex
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.options import choose_seed, open_model
+from charlm.cli.options import choose_seed
 from charlm.cli.training_lines import describe, evaluation_line, unit_of
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
-_LIMITS: tuple[str, ...] = ("epochs", "max_steps", "minutes", "patience")  # may differ in a resumed run
 
 
 def _with_suffix(path: Path) -> Path:
@@ -48,8 +47,6 @@ class TrainingRun:
         """Refuse, before any work, what would be lost."""
         from charlm.errors import ModelFileError, UsageError
 
-        if resume and "init_from" in self.given:
-            raise UsageError("--init-from with --resume", hint="leave one out: the checkpoint has its own weights")
         if resume and not self.checkpoint_path.exists():
             raise ModelFileError(f"no checkpoint to resume, {self.checkpoint_path}", hint="train without --resume")
         for path in (self.model_path, self.checkpoint_path):
@@ -72,6 +69,7 @@ class TrainingRun:
     def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
         """Make the configurations and then the model; a mistake in the flags shows before the corpus is read."""
         from charlm.backends import get_backend
+        from charlm.checkpoint import load
         from charlm.config import ModelConfig, TextConfig, TrainConfig
         from charlm.errors import UsageError
         from charlm.session import prepare, text_defaults
@@ -94,7 +92,7 @@ class TrainingRun:
         text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
         network = chosen(ModelConfig)
         ops = get_backend(device, watch=_why_no_gpu)
-        source = None if init_from is None else open_model(init_from, device)
+        source = None if init_from is None else load(init_from, ops).language_model
         if source is not None and "normalize" not in self.given:  # a model older than the option reads text as it is
             text = dataclasses.replace(text, normalize=source.text.normalize)
         lines, valid_lines = self.read()
@@ -104,7 +102,7 @@ class TrainingRun:
         if source is not None:
             self._begin_from(source, init_from)
         if "seed" not in self.given:
-            ui.note(f"seed {seed}")
+            ui.needed(f"seed {seed}")
         self.memory = describe(self.session)
 
     def _begin_from(self, source: Any, path: Path | None) -> None:
@@ -124,44 +122,31 @@ class TrainingRun:
         """Go on from the checkpoint; refuse another corpus or configuration."""
         from charlm.backends import get_backend
         from charlm.checkpoint import load
+        from charlm.cli import resumption
         from charlm.errors import UsageError
         from charlm.session import resume
 
         checkpoint = load(self.checkpoint_path, get_backend(device, watch=_why_no_gpu))
         if checkpoint.training is None:
             raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
-        config = checkpoint.language_model.train
-        self.valid = self.valid if self.valid is not None else config.valid
-        self._refuse_differences(checkpoint.language_model)
-        lines, valid_lines = self.read()
         model = checkpoint.language_model
+        resumption.check_flags(self.given, model)
+        self.valid = resumption.held_out_file(self.valid, model.train.valid)
+        if "init_from" in self.given:
+            ui.note("--init-from is not read again: the checkpoint has its own weights")
+        lines, valid_lines = self.read()
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
         if self.digest() != checkpoint.corpus:
             plain = model.task == "lm" and not model.labels
+            held_out = "" if self.valid is None else " with its held-out text"
             raise UsageError(
-                f"the corpus is not the one that {self.checkpoint_path} was trained on",
+                f"the corpus{held_out} is not the one that {self.checkpoint_path} was trained on",
                 hint="give the same files in the same order" + (", or start from its weights: --init-from" * plain),
             )
-        limits = {name: self.given[name] for name in _LIMITS if name in self.given}
+        limits = resumption.new_limits(self.given, checkpoint)
         self.session = resume(checkpoint, lines, valid_lines, limits)
         self.memory = describe(self.session)
-
-    def _refuse_differences(self, language_model: Any) -> None:
-        from charlm.errors import UsageError
-
-        parts = (language_model.text, language_model.model.config, language_model.train)
-        stored = {name: value for part in parts for name, value in part.to_dict().items()}
-        stored["lr"] = stored["learning_rate"]
-        for name, value in self.given.items():
-            if name in _LIMITS or name not in stored:
-                continue
-            if (tuple(value) if isinstance(value, list) else value) != stored[name]:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(
-                    f"{flag} {value} differs from the checkpoint's {stored[name]}",
-                    hint="leave the flag out, or train anew without --resume",
-                )
 
     def read(self) -> tuple[Iterable[str], Iterable[str] | None]:
         """Give the lines of the corpus and of the held-out file, to be read in this order."""
@@ -184,21 +169,22 @@ class TrainingRun:
         total = trainer.plan()
         config = trainer.config
         if config.minutes is not None:
-            ui.note(f"{config.minutes:g} minutes are {total:,} steps here; repeat this run with --max-steps {total}")
+            ui.needed(f"{config.minutes:g} minutes are {total:,} steps here; repeat this run with --max-steps {total}")
         signals.at_signals(self._take_signal)
         self.signal = self.signal or signals.state.received
         if trainer.step >= total:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
             if not self.model_path.exists():
+                trainer.check_result()
                 self.save_model()
             return 0
         if not trainer.step:  # in the place of an older run's checkpoint, which --resume would take for this one's
             self.save(model=False)
         self._learn(trainer, total)
-        self.save(model=True)
+        self.save(model=trainer.is_usable())
         if self.signal:
-            ui.note(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
-            ui.note(self.resume_command())
+            ui.needed(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
+            ui.needed(self.resume_command())
             return 128 + self.signal
         ui.note(f"wrote {self.model_path}")
         return 0
@@ -209,13 +195,17 @@ class TrainingRun:
 
         bar = ui.progress_bar(total, "step")
         unit = unit_of(self.session.language_model.task)
-        tokens, begin, saved, is_better = 0, time.perf_counter(), time.perf_counter(), True
+        lost, tokens, begin, saved, is_better = 0, 0, time.perf_counter(), time.perf_counter(), True
         try:
             for progress in trainer.run():
                 tokens += progress.tokens
                 bar.n = progress.step
                 bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
                 bar.update(0)
+                if trainer.model.lost_processes > lost:
+                    bar.clear()
+                    ui.warn("a process that shares the work was killed or stopped; its work is done again")
+                lost = trainer.model.lost_processes
                 if progress.setback:
                     bar.clear()
                     ui.warn(f"{progress.setback}; going on from the weights before, at half the learning rate")
@@ -226,21 +216,37 @@ class TrainingRun:
                     tokens, begin = 0, time.perf_counter()
                 is_better = is_better or progress.is_best
                 if time.perf_counter() - saved > _SAVE_SECONDS[progress.is_evaluation]:
+                    is_better = is_better and trainer.is_usable(on_the_way=True)
                     self.save(model=is_better)
                     is_better, saved = False, time.perf_counter()
                 if self.signal:
                     break
         except DivergenceError:
-            if trainer.history:
+            if trainer.has_learned():
                 self.save_model()
             raise
         except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # what they hold is room to save in
+            self._save_without_room()
             raise ResourceError(
                 f"out of memory: about {self.memory / 1e6:,.0f} MB are needed",
-                hint="try a smaller --batch-size, --seq-length or --hidden-size",
+                hint=f"when there is more, continue with: {self.resume_command()}"
+                if trainer.step
+                else "try a smaller --batch-size, --seq-length or --hidden-size",
             ) from error
         finally:
             bar.close()
+
+    def _save_without_room(self) -> None:
+        """Save what is whole if there is memory for it; the checkpoint that is there already is whole, too."""
+        trainer = self.session.trainer
+        trainer.free_buffers()
+        if not trainer.is_whole:
+            return
+        with contextlib.suppress(MemoryError):
+            self.save(model=False)
+            if trainer.has_learned():
+                self.save_model()
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:
@@ -263,16 +269,10 @@ class TrainingRun:
         save(self.model_path, self.session.language_model, weights=self.session.trainer.best_weights())
 
     def resume_command(self) -> str:
-        """Give the command that goes on from here."""
-        valid = ["--valid", self.valid] if self.valid is not None else []
-        same = [
-            part
-            for name in ("device", "threads")
-            if name in self.given
-            for part in (f"--{name}", str(self.given[name]))
-        ]
-        command = [*self.command.split(), *self.corpus, "-o", str(self.model_path), *valid, *same, "--resume"]
-        return shlex.join(command)
+        """Return the command that goes on from here."""
+        from charlm.cli import resumption
+
+        return resumption.command(self.command, self.corpus, self.model_path, self.valid, self.given)
 
 
 def _why_no_gpu(reason: str) -> None:

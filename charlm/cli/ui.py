@@ -48,6 +48,11 @@ def note(message: str) -> None:
         _say(_one_line(message))
 
 
+def needed(message: str) -> None:
+    """Print what repeating or continuing the work takes and no file tells, also under --quiet."""
+    _say(_one_line(message))
+
+
 def _say(text: str) -> None:
     if sys.stderr is None:
         return

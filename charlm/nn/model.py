@@ -14,8 +14,10 @@ from charlm.nn.directions import Reversed
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
 from charlm.nn.layer import Stack, State
+from charlm.nn.outputs import checked
 from charlm.nn.parameters import Parameters
 from charlm.nn.stepping import Stepper
+from charlm.nn.twin import Twin
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
 
@@ -27,6 +29,9 @@ Choices = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 class Model:
     """The network: its configuration, its parameters, and what can be asked of it.
+
+    What it says of a text, `nats` and log-probabilities, is finite: where it would not be, NonFiniteOutputError is
+    raised.
 
     The state of the sequences goes in and comes out; whatever a call needs in between lies in the workspace that it is
     handed, so that calls on two workspaces do not know of each other. Where a batch has sources, an encoder reads them
@@ -101,7 +106,7 @@ class Model:
         if others:
             self.ops.each(of_part, self.ops.blocks(own.size))
 
-    @np.errstate(over="ignore", invalid="ignore")  # weights may have exploded: what is no number is told
+    @np.errstate(all="ignore")  # of weights that have exploded, `checked` tells
     def nats(
         self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
     ) -> tuple[np.ndarray, State]:
@@ -153,12 +158,18 @@ class Model:
         results, states = zip(*answers, strict=True)
         return list(results), list(states)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @property
+    def lost_processes(self) -> int:
+        """How many processes were killed or stopped while they shared the work, which was then done here."""
+        return sum(twin.lost for twin in self._twins)
+
+    @np.errstate(all="ignore")
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
         """Read `inputs [T, B]` and give ln P of every next token, `[V, B]` on the host, and the state after."""
         y, state = self.body.forward(inputs, state, ws)
-        return self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head"))), state
+        return checked(self.ops.numpy(self.head.log_probs(y[-1:], ws.scope("head")))), state
 
+    @np.errstate(all="ignore")
     def stepper(self) -> Stepper:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
@@ -171,7 +182,7 @@ class Model:
         parts = (slice(first, first + _PLACES) for first in range(0, len(steps), _PLACES))
         return np.concatenate([choices(steps[part], lanes[part]).copy() for part in parts], axis=1)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def choices(self, batch: Batch, ws: Workspace) -> tuple[Array, Choices]:
         """Run a batch once, and return its outputs y and what computes the probabilities of all choices from them.
 
@@ -181,14 +192,14 @@ class Model:
         y, _ = self._outputs(batch, self.zero_state(batch.lanes), ws)
         return y, partial(self._choices, y, ws)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def _choices(self, y: Array, ws: Workspace, steps: np.ndarray, lanes: np.ndarray) -> np.ndarray:
         columns = ws.array("columns", (len(steps), y.shape[1], 1))
         each = np.arange(len(steps))
         self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
-        return self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head")))
+        return checked(self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head"))))
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def nats_of(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         """Return -ln P(target) at each step, float64 [T, B], from the outputs y [T, n, B] of a batch.
 
@@ -199,8 +210,9 @@ class Model:
             self.head.nats(y[part], targets[part], ws.scope("head"), best=None if best is None else best[part])
             for part in (slice(first, first + size) for first in range(0, len(y), size))
         ]
-        return of_each[0] if len(of_each) == 1 else np.concatenate(of_each)
+        return checked(of_each[0] if len(of_each) == 1 else np.concatenate(of_each))
 
+    @np.errstate(all="ignore")
     def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
         """Read `sources [S, B]` and give the state that the body begins with."""
         return self._last_state(sources, starts, ws)
@@ -240,17 +252,3 @@ class Model:
         nothing = own.array("dy", own.kept("shape"))
         nothing[...] = 0
         self.encoder.backward(nothing, d_state[: len(self.encoder.zero_state(0))], own)
-
-
-class Twin:
-    """A network over the same values in a process of its own, with gradients that this one can read."""
-
-    def __init__(self, model: Model) -> None:
-        self.grads = model.parameters.grads
-        ws = model.workspace()
-
-        def work(method: Callable[..., Any], batch: Batch, state: State, first: int, lanes: int, *more: Any) -> Any:
-            return method(model, batch, state, ws.share(first, lanes), *more)
-
-        process = model.ops.process(work)
-        self.ask, self.answer, self.pid = process.ask, process.answer, process.pid

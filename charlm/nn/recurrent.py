@@ -123,6 +123,7 @@ class Recurrent(Layer):
 
     def _unrolled(self, ws: Workspace, T: int, batch: int, cut: bool) -> Unrolled:
         """Give the arrays of a pass; cut: whether sequences start within it."""
+        ws.keep("unrolled", None)  # the one of the pass before may be gone before another is made
         unrolled: Unrolled = ws.views((T, batch, cut), lambda: Unrolled(self.cell, ws, T, batch, cut=cut))
         ws.keep("unrolled", unrolled)
         return unrolled

@@ -10,6 +10,7 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.nn.layer import LayerStep, State
+from charlm.nn.outputs import checked
 from charlm.nn.unrolled import Unrolled
 from charlm.nn.workspace import Workspace
 
@@ -109,12 +110,12 @@ class Stepper:
         """Go on from a state of one sequence; it is copied."""
         self._body.load(state)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def next_log_probs(self, token_id: int) -> np.ndarray:
-        """Read a token and give ln P of every next one, `[V]`."""
+        """Read a token and give ln P of every next one, `[V]`; raise NonFiniteOutputError as `Model` does."""
         self._token[0] = token_id
         self.ops.matmul(self._head.W_y, self._body.step(self._token), out=self._column)
         logits = self._logits
         logits += self._b_y
         self.ops.log_softmax(logits)
-        return self.ops.numpy(logits)
+        return checked(self.ops.numpy(logits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +61,7 @@ class Unrolled:
             self.every |= {"c_old": self.c[:T], "c_new": self.c[1:]}
         if self.direct:
             self.dy = self.every["above"] = ws.array("dy", (T, H, batch))
-        tmp = ws.array("tmp", (H, batch))
+        self.tmp = tmp = ws.array("tmp", (H, batch))
         self.steps = [self._views(slice(t, t + 1), tmp, step=t) for t in range(T)]
         firsts = range(0, T, self.block)
         self.blocks = [(t, self._views(slice(t, t + self.block), tmp)) for t in reversed(firsts)]
@@ -68,6 +69,14 @@ class Unrolled:
         self.forward = self.ops.recorded(partial(_all_steps, cell, self.W_a, self.steps, self.keep))
         of_all = self.keep, self.d_a, self.every["a"], self.ax1[:H]
         self.backward = self.ops.recorded(partial(_all_steps_back, cell, self.W_back, self.steps, *of_all))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the views themselves: of a long sequence side by side with few, more than what they look at."""
+        one = vars(self.steps[0])
+        return (self.T + len(self.blocks)) * (
+            sys.getsizeof(one) + sum(sys.getsizeof(view) for view in one.values() if view is not self.tmp)
+        )
 
     def _views(self, part: slice, tmp: Array, *, step: int | None = None) -> SimpleNamespace:
         """Give the views of some steps, or of one, whose arrays have no axis of steps."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from charlm.backends import Array, Backend, Shape
 
-_SHAPES_REMEMBERED = 8  # batches of an epoch differ by a step, and lines to score by more
+SHAPES_REMEMBERED = 8  # batches of an epoch differ by a step, and lines to score by more
 
 
 @dataclass
@@ -44,8 +44,9 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
+            if buffer is not None:
+                self._views.clear()  # they look into the buffer that is going
             buffer = self._buffers[name] = self.ops.empty((size,), self.dtype)
-            self._views.clear()  # they look into the buffer that is gone
         return buffer[:size].reshape(shape)
 
     def columns(self, name: str, n: int, width: int) -> Array:
@@ -54,10 +55,13 @@ class Workspace:
         return rows
 
     def views(self, shape: Shape, build: Callable[[], Any]) -> Any:
-        """Give what `build` made for this shape before, or make it: views are cheap, but not thousands of them."""
+        """Give what `build` made for this shape before, or make it: views are cheap, but not thousands of them.
+
+        What it makes has `nbytes`, the size of the views themselves.
+        """
         if shape not in self._views:
             made = build()  # may ask for arrays, which may clear what is remembered
-            while len(self._views) >= _SHAPES_REMEMBERED:
+            while len(self._views) >= SHAPES_REMEMBERED:
                 self._views.pop(next(iter(self._views)))
             self._views[shape] = made
         return self._views[shape]
@@ -120,6 +124,12 @@ class Workspace:
         """The bytes of all buffers."""
         own = sum(int(buffer.nbytes) for buffer in self._buffers.values())
         return own + sum(scope.nbytes for scope in self._scopes.values())
+
+    @property
+    def nbytes_of_views(self) -> int:
+        """The bytes of the objects that look into the buffers."""
+        own = sum(int(made.nbytes) for made in self._views.values())
+        return own + sum(scope.nbytes_of_views for scope in self._scopes.values())
 
     def fill(self, value: float) -> None:
         """Overwrite every buffer: a pass that reads what it did not write then shows."""

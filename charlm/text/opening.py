@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import shlex
 import stat
 import sys
 import zlib
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from charlm.errors import CorpusError
 from charlm.files import display_name
+from charlm.quoting import shell_argument
 from charlm.text.kinds import LOOKED_AT, kind_of
 
 STANDARD_INPUT = "-"
@@ -212,17 +212,7 @@ def _iconv(encoding: str, path: str) -> str:
 
 def _argument(path: str) -> str:
     """Give a file's name as a shell reads it, with a space before it; none for standard input."""
-    if path == STANDARD_INPUT:
-        return ""
-    name = f"./{path}" if path.startswith("-") else path
-    if name.isprintable():
-        return " " + shlex.quote(name)
-    return " $'" + "".join(map(_escaped, os.fsencode(name))) + "'"
-
-
-def _escaped(byte: int) -> str:
-    character = chr(byte)
-    return character if byte < 0x80 and (character.isalnum() or character in " ./-_") else f"\\x{byte:02x}"
+    return "" if path == STANDARD_INPUT else f" {shell_argument(path)}"
 
 
 def _unreadable(path: str, error: Exception) -> CorpusError:

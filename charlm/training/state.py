@@ -35,6 +35,11 @@ class TrainingState:
     numbers: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
+    @property
+    def all_numbers(self) -> dict[str, Any]:
+        """A copy of the numbers, with those that older checkpoints lack."""
+        return {**dict.fromkeys(LATER_NUMBERS, 0), "good_nats": self.numbers["best_nats"], **self.numbers}
+
 
 def check_numbers(numbers: Mapping[str, Any]) -> None:
     """Raise ValueError where these are not the numbers of a training's state."""
@@ -53,6 +58,16 @@ def check_numbers(numbers: Mapping[str, Any]) -> None:
 def leaves_of(state: State) -> list[Any]:
     """Give the arrays of a nested state, in order."""
     return [leaf for part in state for leaf in (leaves_of(part) if isinstance(part, tuple) else [part])]
+
+
+def flat_weights(state: TrainingState, kind: str, parameters: Any, flat: np.ndarray) -> np.ndarray | None:
+    """Return `flat`, overwritten with the weights of a kind; None if the state has none of them."""
+    if not any(name.startswith(f"{kind}/") for name in state.arrays):
+        return None
+    flat[...] = 0
+    for name, view in parameters.named(flat).items():
+        view[...] = state.arrays[f"{kind}/{name}"]
+    return flat
 
 
 def named_arrays(parameters: Any, flat: np.ndarray) -> list[tuple[str, np.ndarray]]:

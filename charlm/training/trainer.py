@@ -5,31 +5,26 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from charlm.config import TrainConfig
-from charlm.errors import DivergenceError, ModelFileError
+from charlm.errors import DivergenceError, ModelFileError, NonFiniteOutputError
 from charlm.evaluation import evaluate
 from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
-from charlm.text.batches import Batches
+from charlm.text.batches import Batch, Batches
 from charlm.training.optimizers import OPTIMIZERS
+from charlm.training.plan import evaluations_of, steps_in, steps_of
 from charlm.training.progress import Progress
 from charlm.training.schedules import SCHEDULES
-from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, LATER_NUMBERS, TrainingState, leaves_of, named_arrays
+from charlm.training.setbacks import EXPLODED, GoodWeights, diverged, has_exploded, is_hopeless, nats_of
+from charlm.training.state import FIRST_NUMBERS, HISTORY_FIELDS, TrainingState, flat_weights, leaves_of, named_arrays
 
 DEFAULT_EPOCHS = 10  # where no limit is given
-FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
-MOST_SETBACKS = 5
-_EXPLODED = 1000.0  # nats a token: no network that learns comes near it, a blind guess costs ln V
-_EPOCHS_COUNTED = 100  # one by one; they differ by a step at most, and many more would take their time
-_SPEED_SECONDS = 3.0  # that the steps which measure the speed may take
 
 
 class Trainer:
@@ -39,6 +34,7 @@ class Trainer:
     ones, the optimizer begins anew, and the learning rate is halved; `MOST_SETBACKS` times, until the loss is lower.
 
     train, valid: batches to learn from and to be judged by; None: not judged, and the last weights are the best
+    is_whole: whether weights, state and numbers belong together, so that they may be saved; not in the middle of a step
     """
 
     def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | None) -> None:
@@ -50,8 +46,11 @@ class Trainer:
         self._workspace, self._valid_workspace = model.workspace(), model.workspace()
         self._state: State = model.zero_state(train.batch_size) if train.carries else ()
         self._best_values: np.ndarray | None = None
-        self._good_values: np.ndarray | None = None  # what to go back to; those of now, before the first step
         self._numbers = dict(FIRST_NUMBERS)
+        self._good = GoodWeights(model, self.optimizer, self._numbers)
+        self._last: Batch | None = None  # the batch that the latest step learned from
+        self.is_whole = True
+        self.blind_nats = model.head.blind_nats
 
     def plan(self) -> int:
         """Fix the number of steps, if it is not yet, from the first limit that will be reached; give it."""
@@ -62,20 +61,20 @@ class Trainer:
                 limits.append(self.step + self._steps_in(60.0 * config.minutes))
             if config.epochs is not None or not limits:
                 epochs = DEFAULT_EPOCHS if config.epochs is None else config.epochs
-                limits.append(self._steps_of(epochs, min(limits, default=None)))
+                limits.append(steps_of(self.train, epochs, min(limits, default=None)))
             self.total_steps = min(limits)
         return self.total_steps
 
     def run(self) -> Iterator[Progress]:
         """Learn until the planned steps are done or patience is at its end; a run may be broken off at any yield.
 
-        Raises DivergenceError where loss, gradient or validation loss explode or are no numbers, however often training
-        goes back; the weights are then the good ones, and the best ones are kept.
+        Raises DivergenceError where loss, gradient, weights or validation loss explode, however often training goes
+        back, and where the result does; the weights are then the good ones, and the best ones are kept.
         """
         self.plan()
+        self.is_whole = True
         numbers = self._numbers
-        if self._good_values is None:
-            self._good_values = self.model.ops.numpy(self.model.parameters.values)
+        self._good.begin()
         while numbers["step"] < self.total_steps and not self._out_of_patience():
             for batch in self.train.epoch(numbers["epoch"], skip=numbers["index"]):
                 try:
@@ -86,15 +85,42 @@ class Trainer:
                 if numbers["index"] == self.train.steps(numbers["epoch"]):
                     numbers["epoch"] += 1
                     numbers["index"] = 0
-                yield self._progress(batch.count, learning_rate, setback)
+                progress = self._progress(batch.count, learning_rate, setback)
+                self.is_whole = True
+                yield progress
                 if numbers["step"] >= self.total_steps or self._out_of_patience():
-                    return
+                    break
+        self.check_result()
 
     def best_weights(self) -> dict[str, np.ndarray]:
         """Give a host copy of the best validated weights by name; of the last ones, where none were validated."""
         parameters = self.model.parameters
         flat = self.model.ops.numpy(parameters.values) if self._best_values is None else self._best_values
         return {name: array.copy() for name, array in parameters.named(flat).items()}
+
+    def is_usable(self, *, on_the_way: bool = False) -> bool:
+        """Return whether the best weights are worth a model file; on_the_way: training goes on, and may explode yet."""
+        exploded = on_the_way or self._numbers["halvings"] > 0 or has_exploded(self.history, self.blind_nats)
+        return not is_hopeless(self._result_nats(), self.blind_nats, exploded=exploded)
+
+    def free_buffers(self) -> None:
+        """Free the buffers of the passes; the next pass makes new ones."""
+        self._workspace, self._valid_workspace = self.model.workspace(), self.model.workspace()
+
+    def check_result(self) -> None:
+        """Raise DivergenceError if the best weights are of no use."""
+        if not self.is_usable():
+            what = f"the best loss is {self._result_nats():g}, where a blind guess has {self.blind_nats:.3g}"
+            raise diverged(self.step, what)
+
+    def has_learned(self) -> bool:
+        """Return, of a training that has ended early, whether there are usable weights that are not the first ones."""
+        nats = self._numbers["good_nats"]
+        learned = self._best_values is not None or any(
+            row["step"] > 1 and row["train_nats"] == nats for row in self.history
+        )
+        # A few held-out tokens may be right by chance; what is learned from is to be no worse.
+        return learned and self.is_usable() and not is_hopeless(self._nats_of_last(), self.blind_nats, exploded=True)
 
     @property
     def step(self) -> int:
@@ -113,8 +139,8 @@ class Trainer:
         flats |= {slot: ops.numpy(array) for slot, array in self.optimizer.memory.items()}
         if self._best_values is not None:
             flats["best"] = self._best_values.copy()
-        if self._good_values is not None and self._good_values is not self._best_values:
-            flats["good"] = self._good_values.copy()
+        if self._good.values is not None and self._good.values is not self._best_values:
+            flats["good"] = self._good.values.copy()
         each = {kind: named_arrays(parameters, flat) for kind, flat in flats.items()}
         arrays = {f"{kind}/{name}": array for kind, named in each.items() for name, array in named}
         arrays |= {f"state/{i}": ops.numpy(array) for i, array in enumerate(leaves_of(self._state))}
@@ -123,7 +149,7 @@ class Trainer:
     def restore(self, state: TrainingState) -> None:
         """Go back to where `state` was taken; the model, the configuration and the corpus are to be the same."""
         ops, parameters = self.model.ops, self.model.parameters
-        numbers = {**dict.fromkeys(LATER_NUMBERS, 0), "good_nats": state.numbers["best_nats"], **state.numbers}
+        numbers = state.all_numbers
         self.total_steps = numbers.pop("total_steps")
         self.history[:] = numbers.pop("history")
         self._numbers.update(numbers)
@@ -133,9 +159,9 @@ class Trainer:
         for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
             for name, view in parameters.named(flat).items():
                 view[...] = ops.array(state.arrays[f"{kind}/{name}"])
-        self._best_values = self._stored(state, "best")
-        good = self._stored(state, "good")
-        self._good_values = self._best_values if good is None else good  # where there are none either, those of now
+        best, good = (flat_weights(state, kind, parameters, ops.numpy(parameters.values)) for kind in ("best", "good"))
+        self._best_values = best
+        self._good.values = self._best_values if good is None else good  # where there are none either, those of now
         for i, leaf in enumerate(leaves_of(self._state)):
             stored = state.arrays[f"state/{i}"]
             if stored.shape != leaf.shape:
@@ -145,30 +171,27 @@ class Trainer:
                 )
             leaf[...] = ops.array(stored)
 
-    def _stored(self, state: TrainingState, kind: str) -> np.ndarray | None:
-        """Give a host copy of the weights of a kind, None where the state has none."""
-        parameters = self.model.parameters
-        if not any(name.startswith(f"{kind}/") for name in state.arrays):
-            return None
-        flat = np.zeros_like(self.model.ops.numpy(parameters.values))
-        for name, view in parameters.named(flat).items():
-            view[...] = state.arrays[f"{kind}/{name}"]
-        return flat
-
     @np.errstate(all="ignore")  # what is no finite number is told once, as an error
     def _step(self, batch: Any) -> float:
         """Learn from one batch; give the learning rate that it was done with."""
         numbers, model, config = self._numbers, self.model, self.config
         noise = key(config.seed, DROPOUT, numbers["step"]) if model.config.dropout else None
         before = self._state if self.train.carries else model.zero_state(batch.lanes)
+        self._last = batch
         loss, state = model.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.config.dtype) if config.clip else None
         learning_rate = self._learning_rate()
+        self.is_whole = False
         self.optimizer.step(numbers["step"] - numbers["restarted"] + 1, learning_rate, scale)
+        size = model.ops.norm(model.parameters.values)
         loss, norm = float(loss), float(norm)  # waits for the device, which has all of the step to do by now
-        if not (math.isfinite(norm) and loss <= _EXPLODED * batch.count):
-            raise _diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
+        if not (math.isfinite(norm) and loss <= EXPLODED * batch.count):
+            raise diverged(self.step + 1, f"loss {loss:g}, gradient norm {norm:g}")
+        if not math.isfinite(float(size)):
+            raise diverged(self.step + 1, f"norm of the weights {float(size):g}")
+        if self.valid is None and numbers["step"] + 1 == self.total_steps:
+            self.check_result()  # while there is something to go back to
         if numbers["good_nats"] is None:  # of the first weights, before they are learned with
             numbers["good_nats"] = loss / max(1, batch.count)
         if self.train.carries:
@@ -178,6 +201,19 @@ class Trainer:
         numbers["sum_tokens"] += batch.count
         return learning_rate
 
+    def _result_nats(self) -> float:
+        """Return the loss of the best weights; where none were validated, that of the last ones on the last batch."""
+        best = self._numbers["best_nats"]
+        if self.valid is not None and self.step >= self.total_steps and best is None:
+            return math.inf  # all evaluations have exploded
+        return self._nats_of_last() if best is None else float(best)
+
+    def _nats_of_last(self) -> float:
+        """Return the loss of the weights on the batch that was learned from last, or on the first one."""
+        if self._last is None:
+            self._last = next(self.train.epoch(0))
+        return nats_of(self.model, self._last, self._workspace)
+
     def _learning_rate(self) -> float:
         numbers, config = self._numbers, self.config
         done = numbers["step"] / self.total_steps if self.total_steps else 0.0
@@ -186,18 +222,9 @@ class Trainer:
 
     def _go_back(self, divergence: DivergenceError) -> float:
         """Take the good weights and half the learning rate, and give it; raise where that was done too often."""
-        numbers, model = self._numbers, self.model
-        model.parameters.values[...] = model.ops.array(self._good_values)
-        for memory in self.optimizer.memory.values():
-            memory[...] = 0
         if self.train.carries:
-            self._state = model.zero_state(self.train.batch_size)
-        if numbers["setbacks"] == MOST_SETBACKS:
-            raise divergence
-        numbers["setbacks"] += 1
-        numbers["halvings"] += 1
-        numbers["restarted"] = numbers["step"]
-        numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
+            self._state = self.model.zero_state(self.train.batch_size)
+        self._good.go_back(divergence)
         return self._learning_rate()
 
     def _progress(self, tokens: int, learning_rate: float, setback: DivergenceError | None) -> Progress:
@@ -212,7 +239,8 @@ class Trainer:
             except DivergenceError as divergence:
                 is_evaluation, setback, learning_rate = False, divergence, self._go_back(divergence)
         if is_evaluation:
-            self._judge_good(train_nats if valid_nats is None else valid_nats, is_best=is_best)
+            validated = self._best_values if is_best else None
+            self._good.judge(train_nats if valid_nats is None else valid_nats, validated)
             numbers["sum_nats"], numbers["sum_tokens"] = 0.0, 0
             row = (self.step, epoch, train_nats, valid_nats, learning_rate)
             self.history.append(dict(zip(HISTORY_FIELDS, row, strict=True)))
@@ -225,20 +253,20 @@ class Trainer:
     def _evaluation_due(self) -> bool:
         """Tell whether a step is followed by an evaluation; they lie evenly over the run, and the last step has one."""
         step, total = self.step, self.total_steps
-        count = self._evaluations(total)
+        count = evaluations_of(total, self.train.steps(0))
         return step * count // total > (step - 1) * count // total
-
-    def _evaluations(self, total: int) -> int:
-        return min(max(round(total / self.train.steps(0)), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
     @np.errstate(all="ignore")
     def _evaluate(self) -> tuple[float | None, bool]:
         numbers = self._numbers
         if self.valid is None:
             return None, True
-        nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
-        if not math.isfinite(nats):
-            raise _diverged(self.step, f"validation loss {nats:g}")
+        try:
+            nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
+        except NonFiniteOutputError:
+            nats = math.nan
+        if not nats <= EXPLODED:
+            raise diverged(self.step, f"validation loss {nats:g}")
         is_best = numbers["best_nats"] is None or nats < numbers["best_nats"]
         if is_best:
             numbers["best_nats"], numbers["waiting"] = nats, 0
@@ -248,53 +276,24 @@ class Trainer:
             numbers["waiting"] += 1
         return nats, is_best
 
-    def _judge_good(self, nats: float, *, is_best: bool) -> None:
-        """Take the weights for those to go back to, where their loss is lower."""
-        numbers = self._numbers
-        if numbers["good_nats"] is None or nats < numbers["good_nats"]:
-            numbers["good_nats"], numbers["setbacks"] = nats, 0
-            validated = is_best and self._best_values is not None
-            self._good_values = self._best_values if validated else self.model.ops.numpy(self.model.parameters.values)
-
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self._numbers["waiting"] >= self.config.patience
 
-    def _steps_of(self, epochs: int, most: int | None) -> int:
-        counted = range(min(epochs, _EPOCHS_COUNTED))
-        steps = sum(map(self.train.steps, counted)) * epochs // len(counted)
-        return steps if most is None else min(steps, most)
-
     def _steps_in(self, seconds: float) -> int:
         """Measure how many steps, with their evaluations, the time holds; what the measuring has learned is undone."""
-        begin = time.perf_counter()
         before = self.state()
         batches = itertools.chain.from_iterable(map(self.train.epoch, itertools.count()))
-        for batch in itertools.islice(batches, 2):  # the first ones make the buffers
-            _measured(self._step, batch)
-        started, steps = time.perf_counter(), 0
-        while steps < 2 or time.perf_counter() - begin < min(_SPEED_SECONDS, 0.05 * seconds):
-            _measured(self._step, next(batches))
-            steps += 1
-        step = (time.perf_counter() - started) / steps
-        evaluation = 0.0
-        for _ in range(2 if self.valid is not None else 0):
-            started = time.perf_counter()
-            _measured(self._evaluate)
-            evaluation = time.perf_counter() - started
+        steps = steps_in(
+            seconds,
+            lambda: _measured(self._step, next(batches)),
+            None if self.valid is None else lambda: _measured(self._evaluate),
+            self.train.steps(0),
+        )
         self.restore(before)
-        left = seconds - (time.perf_counter() - begin)
-        counts = range(1, 2 + max(0, int(left / step)))
-        fitting = bisect_right(counts, left, key=lambda count: count * step + self._evaluations(count) * evaluation)
-        return max(1, fitting)
+        return steps
 
 
 def _measured(work: Callable[..., Any], *arguments: Any) -> None:
     """Do what is measured: should the numbers explode, `run` will deal with it."""
     with contextlib.suppress(DivergenceError):
         work(*arguments)
-
-
-def _diverged(step: int, what: str) -> DivergenceError:
-    return DivergenceError(
-        f"training diverged at step {step}: {what}", hint="lower --lr or --clip; what was validated before is kept"
-    )

@@ -228,7 +228,7 @@ def test_the_same_corpus_from_elsewhere_is_not(charlm, corpus, tmp_path):
         ("--seed", "4", "3"),
         ("--optimizer", "sgd", "adam"),
         ("--valid-fraction", "0.2", "0.05"),
-        ("--dense", "3", "()"),
+        ("--dense", "3", "none"),
         ("--min-count", "2", "1"),
         ("--dtype", "float64", "float32"),
     ],
@@ -240,10 +240,6 @@ def test_another_flag_is_refused_and_named(charlm, corpus, begun, flag, value, s
 @pytest.mark.parametrize("flag", ["--tie-weights", "--lowercase"])
 def test_another_switch_is_refused_and_named(charlm, corpus, begun, flag):
     charlm("train", corpus, "-o", begun, "--resume", flag).failed(2, flag)
-
-
-def test_starting_from_other_weights_is_not_resuming(charlm, corpus, begun):
-    charlm("train", corpus, "-o", begun, "--resume", "--init-from", begun).failed(2, "--init-from")
 
 
 def test_another_held_out_file_is_refused(charlm, corpus, begun, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from charlm.training.trainer import MOST_SETBACKS
+from charlm.training.setbacks import MOST_SETBACKS
 from tests.cli.shell import files_of, run
 
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--max-steps", 4, "--batch-size", 4, "--seq-length", 8)

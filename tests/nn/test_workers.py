@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.errors import ResourceError
+from charlm.backends import process
 from charlm.nn import lanes as lanes_module
 from tests.gradcheck import (
     BAR,
@@ -146,19 +146,64 @@ def test_an_error_in_a_twin_is_raised_here_and_the_next_pass_is_right():
     np.testing.assert_array_equal(right, again)
 
 
-def test_a_twin_that_is_killed_is_told_and_the_next_pass_has_another():
+LOSSES = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+
+
+@LOSSES
+def test_a_process_that_is_lost_costs_nothing(monkeypatch, number):
+    """Killed or stopped: its share is done here, in the same bits, and another process takes its place."""
+    monkeypatch.setattr(process, "_WAIT", 0.01)
     rng = np.random.default_rng(64)
     model = make_model(config_of("gru", "both"))
     batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
     with OPS.threads(2):
         loss, _ = model.loss_and_grads(batch, state, model.workspace())
         grads = model.parameters.grads.copy()
-        os.kill(model._twins[0].pid, signal.SIGKILL)
-        with pytest.raises(ResourceError, match="was killed"):
-            model.loss_and_grads(batch, state, model.workspace())
-        again, _ = model.loss_and_grads(batch, state, model.workspace())
-    assert loss == again
-    np.testing.assert_array_equal(grads, model.parameters.grads)
+        pids = []
+        for _ in range(8):
+            if (pid := model._twins[0].pid) is not None:
+                pids.append(pid)
+                os.kill(pid, number)
+            model.parameters.grads[...] = np.nan
+            again, _ = model.loss_and_grads(batch, state, model.workspace())
+            assert loss == again
+            np.testing.assert_array_equal(grads, model.parameters.grads)
+            assert model.lost_processes == len(pids)
+            assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+        assert len(pids) == 3, "after so many it is left at one process"
+
+
+@LOSSES
+def test_large_questions_come_back_and_a_lost_process_does_not_block_them(monkeypatch, number):
+    """They are larger than what a socket holds."""
+    monkeypatch.setattr(process, "_WAIT", 0.01)
+    large = np.arange(1 << 20)
+    with OPS.threads(2):
+        echo = OPS.process(lambda array: array + 1)
+        for _ in range(2):
+            echo.ask(large)
+            np.testing.assert_array_equal(echo.answer(), large + 1)
+        os.kill(echo.pid, number)
+        with pytest.raises(process.ProcessLost):
+            echo.ask(large)
+        with pytest.raises(process.ProcessLost):
+            echo.answer()
+
+
+def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
+    rng = np.random.default_rng(67)
+    model = make_model(config_of("lstm", ""))
+    batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
+    with OPS.threads(2):
+        shared, _ = model.nats(batch, state, model.workspace())
+        model._twins.clear()
+
+        def refused():
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        monkeypatch.setattr("charlm.backends.process.os.fork", refused)
+        alone, _ = model.nats(batch, state, model.workspace())
+    np.testing.assert_array_equal(shared, alone)
 
 
 def test_twins_end_with_their_model():

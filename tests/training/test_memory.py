@@ -1,5 +1,8 @@
 """What a training says that it will take of the memory is what it takes."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from charlm.backends import NumpyBackend
@@ -37,9 +40,43 @@ def test_the_buffers_are_as_large_as_was_said(name):
         list(trainer.run())
     weights = trainer.model.parameters.values.nbytes
     kept = 3 * (1 + len(trainer.optimizer.memory) + 2) + 1
-    buffers = trainer._workspace.nbytes + trainer._valid_workspace.nbytes
+    buffers = sum(ws.nbytes + ws.nbytes_of_views for ws in (trainer._workspace, trainer._valid_workspace))
     assert said == pytest.approx(kept * weights + buffers, rel=0.15)
     assert buffers > weights
+
+
+LONG = " ".join("abcdefgh"[i % 8] for i in range(150))
+ONE_LONG = {  # a very long sequence, alone or among short ones
+    "classify": ([f"x\t{LONG}", "y\tab"], {"task": "classify"}),
+    "classify, among short ones": ([f"x\t{LONG}", *["y\tab cd"] * 20], {"task": "classify", "embedding_size": 4}),
+    "tag": ([f"{word}\t{word}" for word in LONG.split()], {"task": "tag", "cell": "gru"}),
+    "cloze": ([LONG, "ab"], {"task": "cloze", "num_layers": 2}),
+    "translate": ([f"{LONG}\t{LONG}", *["ab\tab cd"] * 9], {"task": "translate"}),
+    "stream": ([LONG], {"cell": "rnn"}),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LONG)
+def test_one_very_long_sequence_takes_what_was_said(name):
+    """Of all that Python allocates: side by side with few others, the views of each step are most of it."""
+    lines, network = ONE_LONG[name]
+    text = TextConfig(level="word" if name == "tag" else "char", unit="stream" if name == "stream" else "line")
+    config = TrainConfig(
+        batch_size=1 if name == "stream" else 4, seq_length=320 if name == "stream" else 24, epochs=1, valid_fraction=0
+    )
+    ops = NumpyBackend()
+    with ops.threads(1):
+        trainer = prepare(lines, text, {"hidden_size": 12, "num_layers": 1, **network}, config, ops=ops).trainer
+        said = memory_needed(trainer)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            list(trainer.run())
+            taken = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    weights = trainer.model.parameters.values.nbytes
+    assert said == pytest.approx(taken + 9 * weights, rel=0.15)
 
 
 def test_larger_batches_take_more():

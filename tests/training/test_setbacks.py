@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charlm.errors import DivergenceError
-from charlm.training.trainer import MOST_SETBACKS
+from charlm.training.setbacks import MOST_SETBACKS
 from tests.training.test_trainer import assert_same, everything, flat_best, make, scripted, values
 
 # enough rectified units that some stay on, whatever the rate

@@ -16,6 +16,7 @@ from charlm.session import prepare
 from charlm.text import batches as batches_module
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
+from charlm.training import plan as plan_module
 from charlm.training import trainer as trainer_module
 
 OPS = NumpyBackend()
@@ -372,13 +373,42 @@ def test_minutes_become_as_many_steps_as_fit_with_their_evaluations(monkeypatch,
 
         return worked
 
-    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(plan_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(trainer_module, "evaluate", ticking(evaluate, evaluation))
     trainer = make(lines=64, batches=batches, held=held, minutes=0.5)
     trainer.model.loss_and_grads = ticking(trainer.model.loss_and_grads, step)
     for _ in trainer.run():
         pass
     assert 27 <= clock[0] - 1000 <= 30
+
+
+STALLS = {  # seconds that the machine stalls at some steps
+    "the first": {0: 20.0},
+    "the first that is measured": {2: 20.0},
+    "the second that is measured": {3: 2.0},
+    "every third": dict.fromkeys(range(2, 999, 3), 0.3),
+    "several at once": {2: 0.5, 3: 0.5, 4: 0.5},
+}
+
+
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("minutes", [1.0, 10.0])
+def test_a_stall_in_the_first_seconds_does_not_shorten_a_run_in_minutes(monkeypatch, stall, minutes):
+    """A step takes 10 ms; what the stalls took is gone, the rest of the time is filled."""
+    clock, calls = [1000.0], [0]
+    trainer = make(lines=64, batches=4, held=0, minutes=minutes)
+    loss_and_grads = trainer.model.loss_and_grads
+
+    def stalling(*args, **options):
+        clock[0] += 0.01 + STALLS[stall].get(calls[0], 0.0)
+        calls[0] += 1
+        return loss_and_grads(*args, **options)
+
+    trainer.model.loss_and_grads = stalling
+    monkeypatch.setattr(plan_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    planned = trainer.plan()
+    left = 60.0 * minutes - (clock[0] - 1000.0)
+    assert planned == pytest.approx(left / 0.01, rel=0.01)
 
 
 def test_minutes_are_at_least_one_step():

@@ -45,6 +45,11 @@ class Head(ABC):
         logits += self.b_y
         return logits
 
+    @property
+    @abstractmethod
+    def blind_nats(self) -> float:
+        """The loss of a target under a uniform guess."""
+
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """Give the loss, summed in nats, a number of the device, and dy; add to the bound gradients.

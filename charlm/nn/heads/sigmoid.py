@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from charlm.backends import Array, Number
@@ -14,6 +16,10 @@ class Sigmoid(Head):
 
     Source: the notes. Targets are 0, 1 or `NO_TARGET`: [T, N, B] for N units, or [T, B] for one.
     """
+
+    @property
+    def blind_nats(self) -> float:
+        return self.outputs * math.log(2.0)
 
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
@@ -39,7 +45,7 @@ class Sigmoid(Head):
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         """Overwrite `best` with 0 or 1, for one unit."""
-        z, truth = self.logits(columns_of(y, ws, "a"), ws), self._truth(targets, ws)
+        z, truth = self._told(self.logits(columns_of(y, ws, "a"), ws)), self._truth(targets, ws)
         if best is not None:
             best[...] = self.ops.numpy(z > 0).reshape(best.shape)
         entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
@@ -48,12 +54,17 @@ class Sigmoid(Head):
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
         """Give ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
-        z = self.logits(columns_of(y, ws, "a"), ws)
+        z = self._told(self.logits(columns_of(y, ws, "a"), ws))
         out = ws.array("entropies", z.shape)
         np.negative(z, out=out)
         _softplus(out, ws.array("tail", z.shape))
         np.negative(out, out=out)
         return out
+
+    def _told(self, z: Array) -> Array:
+        """Turn infinite logits into NaN, in place: their probabilities of 0 and 1 would hide that they overflowed."""
+        z += 0.0 * z
+        return z
 
     def _truth(self, targets: np.ndarray, ws: Workspace) -> Array:
         """Give the targets as columns `[N, T·B]`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,6 +49,10 @@ class Softmax(Head):
     y^ = e / S, with e = exp(logits) and S their sum over the vocabulary, a number for each column. Large vocabularies
     are worked on in blocks of rows, so that logits and exponentials stay in the cache, on all cores.
     """
+
+    @property
+    def blind_nats(self) -> float:
+        return math.log(self.outputs)
 
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - one-hot target, a column for each step and sequence:

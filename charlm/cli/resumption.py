@@ -1,0 +1,84 @@
+"""Going on with a training: which flags fit its checkpoint, and the command that continues it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import CorpusError, UsageError
+from charlm.files import display_name
+from charlm.quoting import shell_argument
+
+LIMITS = ("epochs", "max_steps", "minutes")  # of a run's length; a resumed run may have others
+_FREE = (*LIMITS, "patience")
+_STANDARD_INPUT = "-"
+
+
+def check_flags(given: Mapping[str, Any], language_model: Any) -> None:
+    """Raise UsageError for a flag that contradicts the checkpoint.
+
+    given: the flags on the command line, by the names of their parameters
+    """
+    parts = (language_model.text, language_model.model.config, language_model.train)
+    stored = {name: value for part in parts for name, value in part.to_dict().items()}
+    stored |= {"lr": stored["learning_rate"], "condition": language_model.is_conditioned}
+    wanted = dict(given)
+    if wanted.get("task") == "lm" and wanted.get("bidirectional"):
+        wanted["task"] = "cloze"
+    if stored["valid"] is not None:
+        wanted.pop("valid", None)  # the file may have moved: its lines are compared, not its name
+    for name, value in wanted.items():
+        if name in _FREE or name not in stored:
+            continue
+        if (tuple(value) if isinstance(value, list) else value) != stored[name]:
+            raise UsageError(
+                _difference(name, value, stored[name]), hint="leave the flag out, or train anew without --resume"
+            )
+
+
+def _difference(name: str, value: Any, stored: Any) -> str:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        flag = flag if value else "--causal"
+        return f"{flag} differs from the checkpoint, which was trained without it"
+    if name == "valid":
+        return f"{flag} differs from the checkpoint, which holds out a part of its corpus"
+    shown = [" ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in (value, stored)]
+    return f"{flag} {shown[0]} differs from the checkpoint's {'none' if stored in (None, ()) else shown[1]}"
+
+
+def held_out_file(given: str | None, stored: str | None) -> str | None:
+    """Return the name of the held-out file, as given or else as stored; raise CorpusError if it has moved."""
+    if given is not None or stored is None:
+        return given
+    if stored != _STANDARD_INPUT and not Path(stored).exists():
+        raise CorpusError(
+            f"no such file, {display_name(stored)}, which the training is validated on",
+            hint="name it where it is now: --valid FILE",
+        )
+    return stored
+
+
+def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
+    """Return the limits that the resumed run is to have in place of the checkpoint's.
+
+    Those that it has already leave a run that is under way its number of steps; `--minutes` is not measured again.
+    """
+    limits = {name: given[name] for name in _FREE if name in given}
+    config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
+    asked = {name: given.get(name) for name in LIMITS}
+    if numbers["step"] < numbers["total_steps"] and asked == {name: getattr(config, name) for name in LIMITS}:
+        return {name: value for name, value in limits.items() if name not in LIMITS}
+    return limits
+
+
+def command(program: str, corpus: Sequence[str], output: Path, valid: str | None, given: Mapping[str, Any]) -> str:
+    """Return the command that goes on, for a shell; given: flags by name, of which device and threads are repeated."""
+    same = [f"--{name} {given[name]}" for name in ("device", "threads") if name in given]
+    held_out = [] if valid is None else ["--valid", _name(valid)]
+    return " ".join([program, *map(_name, corpus), "-o", _name(str(output)), *held_out, *same, "--resume"])
+
+
+def _name(path: str) -> str:
+    return path if path == _STANDARD_INPUT else shell_argument(path)
