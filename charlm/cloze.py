@@ -9,7 +9,6 @@ from itertools import chain, islice
 
 import numpy as np
 
-from charlm.errors import ModelFileError
 from charlm.language_model import LanguageModel
 from charlm.prediction.base import STEPS
 from charlm.text import EOS_ID, UNK_ID
@@ -60,7 +59,7 @@ class Filler:
         self._workspace = language_model.model.workspace()
 
     def fill(self, lines: Iterable[str]) -> Iterator[Filled]:
-        """Yield each line filled, in order; one without a gap as it is. Raises ModelFileError for a model of NaN."""
+        """Yield each line filled, in order; one without a gap as it is."""
         for texts in windows(lines, self.window, size=len):
             opened = [self._opened(text) for text in texts]
             for passes_left in range(_PASSES, 0, -1):
@@ -106,8 +105,6 @@ class Filler:
         together = max(1, _PROBABILITIES // model.config.vocabulary_size)
         for start in range(0, len(steps), together):
             probs = known_probs(choices(steps[start : start + together], lanes[start : start + together]))
-            if not np.isfinite(probs).all():
-                raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
             for column in np.ascontiguousarray(probs.T):
                 yield _largest(column, self.candidates)
 
