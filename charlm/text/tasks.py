@@ -33,7 +33,7 @@ from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.pieces import PIANO, Pieces, parse_piece
 from charlm.text.records import check_label, columns, pairs, parsed, sentences
 from charlm.text.shapes import common_shapes
-from charlm.text.splitter import RESERVED, make_splitter, splitter_of
+from charlm.text.splitter import RESERVED, splitter_of
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, EOS_ID, UNK, Vocabulary
 
@@ -231,7 +231,7 @@ class Music(TaskText):
         keys = {*PIANO, *chain.from_iterable(chain.from_iterable(steps) for _, steps in everything)}
         vocabulary = Vocabulary((EOS, UNK, *map(str, range(min(keys), max(keys) + 1))))
         labels = _sorted_labels(self.labels(everything)) if self.conditioned else ()
-        return Codec(Tokenizer(make_splitter("word", "whitespace", lowercase=False), vocabulary), labels)
+        return Codec(Tokenizer(splitter_of(text), vocabulary), labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Pieces:
         keys = codec.tokenizer.vocabulary.ids
