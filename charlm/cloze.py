@@ -42,9 +42,9 @@ class Filled:
 class Filler:
     """Fills each gap of a line with the likeliest token given both sides; `find_gaps` says what a gap is.
 
-    The network passes over a line 16 times at most, so that the time grows with the text alone. Up to 16 gaps are
+    The network passes over a line at most 16 times, so that the time grows with the text alone. Up to 16 gaps are
     filled one after the other, the surest first: to the gaps that are still open, the network sees `<UNK>` in place of
-    the others. Of more gaps, each pass fills several, the surest ones first; those filled in one pass do not see each
+    the others. With more gaps, each pass fills several, the surest first; gaps filled in the same pass do not see each
     other.
 
     candidates: how many of the likeliest tokens are listed for each gap

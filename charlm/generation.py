@@ -24,8 +24,8 @@ _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
 # or Korean. Combining marks are none of these characters.
 _CUTS = {
     "word": re.compile("[ \n]"),
-    "char, lower case": re.compile("[ \n\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
-    "char": re.compile("[\n -~\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "char, lower case": re.compile("[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "char": re.compile("[\n -~\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
 }
 
 

@@ -454,6 +454,22 @@ def test_a_version_that_there_never_was_is_refused(model_file, version):
     refusal_of(model_file)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_without_a_unicode_form_holds_a_model_that_reads_text_as_it_is(model_file, version):
+    rewrite(model_file, lambda ours: ours.update(version=version, text={**ours["text"], "normalize": "nfkc"}))
+    assert load(model_file, OPS).language_model.tokenizer.split("e\u0301\ufb01") == ["\u00e9", "f", "i"]
+    rewrite(model_file, lambda ours: ours.update(text={k: v for k, v in ours["text"].items() if k != "normalize"}))
+    loaded = load(model_file, OPS).language_model
+    assert loaded.text.normalize == loaded.tokenizer.splitter.normalize == "none"
+    assert loaded.tokenizer.split("e\u0301\ufb01") == ["e", "\u0301", "\ufb01"]
+
+
+@pytest.mark.parametrize("form", ["nfd", "NFC", "", None, 1, True, ["nfc"], {}])
+def test_a_unicode_form_that_there_is_not_is_refused(model_file, form):
+    rewrite(model_file, lambda ours: ours["text"].update(normalize=form))
+    assert "--normalize" in refusal_of(model_file)
+
+
 def set_key(key, value):
     return lambda ours: ours.update({key: value})
 

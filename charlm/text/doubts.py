@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -52,13 +53,13 @@ def _swapped(labels: int, others: int, records: int, names: tuple[str, str], exp
 def _alike(counts: Collection[str], name: str) -> str:
     groups = defaultdict(list)
     for label in sorted(counts):
-        groups["".join(label.split()).casefold()].append(label)
+        groups[unicodedata.normalize("NFC", "".join(label.split()).casefold())].append(label)
     alike = [group for group in groups.values() if len(group) > 1]
     if not alike:
         return ""
     shown = " and ".join(repr(label[:_SHOWN]) for label in alike[0])
     more = f" (and {len(alike) - 1:,} further groups)" if len(alike) > 1 else ""
-    return f"the {name}s {shown} differ in blanks or case alone, and count as different{more}"
+    return f"the {name}s {shown} differ in blanks, case or Unicode form alone, and count as different{more}"
 
 
 def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> str:

@@ -16,7 +16,7 @@ from charlm.text.doubts import doubts_about_labels
 from charlm.text.pieces import PIANO, Pieces, parse_piece
 from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
 from charlm.text.records import check_label, columns, parsed
-from charlm.text.splitter import make_splitter
+from charlm.text.splitter import splitter_of
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, UNK, Vocabulary
 
@@ -51,7 +51,7 @@ class Music(TaskText):
         keys = {*PIANO, *chain.from_iterable(chain.from_iterable(steps) for _, steps, _ in everything)}
         vocabulary = Vocabulary((EOS, UNK, *map(str, range(min(keys), max(keys) + 1))))
         labels = labels_to_choose_from(self.labels(everything), "genre") if self.conditioned else ()
-        return Codec(Tokenizer(make_splitter("word", "whitespace", lowercase=False), vocabulary), labels)
+        return Codec(Tokenizer(splitter_of(text), vocabulary), labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Pieces:
         keys = codec.tokenizer.vocabulary.ids

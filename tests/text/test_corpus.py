@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from charlm.errors import CorpusError
 from charlm.text import read_lines, split_lines
 from charlm.text.corpus import WINDOW_SIZE, windows
-from tests.forms import properties
 
 PROJECT = Path(__file__).parents[2]
 UNICODE_CORPORA = PROJECT.parent / "shared" / "corpora" / "unicode"

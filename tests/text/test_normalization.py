@@ -47,7 +47,7 @@ def spellings(text):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(FEW, max_examples=200)
+@settings(FEW, max_examples=100)
 @given(text=TEXT | st.text(max_size=30), long=st.sampled_from([2, 4, 1000]))
 @example(text="a" + "\u0301\u0323" * 9, long=4)
 @example(text="\u0301\uff9e" * 9, long=4)
