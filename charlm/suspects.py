@@ -22,6 +22,7 @@ from charlm.text.dataset import joined
 _LIKENESS_NATS = 5.0
 _LOOKED_AT = 200  # tokens that might be suggested
 _NUMBERS = 1 << 19  # probabilities that are looked at together
+_WEIGHT = 8  # of a character beside one that only its score is asked of: the scores of its tokens are kept
 _BUCKETS = 64  # kinds of characters that spellings are compared by
 
 
@@ -50,7 +51,7 @@ def suspects(
     """
     scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
     finder = _Suspicion(language_model, factor)
-    for texts in windows(lines, scorer.window, size=len):
+    for texts in windows(lines, scorer.window, size=lambda text: _WEIGHT * len(text)):
         ids, offsets = language_model.tokenizer.encode_lines(texts)
         encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
         found: dict[int, tuple[Score, list[Suspect]]] = {}
