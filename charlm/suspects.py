@@ -97,7 +97,7 @@ class _Suspicion:
                 likelier = np.flatnonzero(column >= self.factor * math.exp(-token.nats))
                 likelier = likelier[(likelier != token.token_id) & (column[likelier] > 0.0)]
                 if likelier.size:
-                    chosen = self._spelling.likest(token.token, likelier, column[likelier])
+                    chosen = self._spelling.likeliest(token.token, likelier, column[likelier])
                     suggestion = Candidate(self.vocabulary.token_of(chosen), float(column[chosen]))
                     yield Suspect(place + 1, token.token, token.nats, suggestion)
 
@@ -114,7 +114,7 @@ class _Spelling:
         self._counts = np.zeros((len(vocabulary), _BUCKETS), np.uint16)
         self._lengths = np.zeros(len(vocabulary), np.int64)  # 0: not counted yet
 
-    def likest(self, token: str, ids: np.ndarray, probs: np.ndarray) -> int:
+    def likeliest(self, token: str, ids: np.ndarray, probs: np.ndarray) -> int:
         """Return the id with the largest P e^(5 s), see `suspects`; only the likeliest of the ids are looked at."""
         if ids.size > _LOOKED_AT:
             least = np.partition(probs, -_LOOKED_AT)[-_LOOKED_AT]
