@@ -23,6 +23,7 @@ from charlm.text.dataset import joined
 _LIKENESS_NATS = 5.0
 _LOOKED_AT = 200  # tokens that might be suggested
 _NUMBERS = 1 << 19  # probabilities that are looked at together
+_WEIGHT = 8  # of a character beside one that only its score is asked of: the scores of its tokens are kept
 _BUCKETS = 64  # kinds of characters that spellings are compared by
 
 
@@ -51,7 +52,7 @@ def suspects(
     """
     scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
     finder, model = _Suspicion(language_model, factor), language_model.model
-    for texts in windows(lines, scorer.window, size=len):
+    for texts in windows(lines, scorer.window, size=lambda text: _WEIGHT * len(text)):
         ids, offsets = language_model.tokenizer.encode_lines(texts)
         encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
         found: dict[int, tuple[Score, list[Suspect]]] = {}
@@ -98,7 +99,7 @@ class _Suspicion:
                 likelier = np.flatnonzero(column >= self.factor * math.exp(-token.nats))
                 likelier = likelier[(likelier != token.token_id) & (column[likelier] > 0.0)]
                 if likelier.size:
-                    chosen = self._spelling.likest(token.token, likelier, column[likelier])
+                    chosen = self._spelling.likeliest(token.token, likelier, column[likelier])
                     suggestion = Candidate(self.vocabulary.token_of(chosen), float(column[chosen]))
                     yield Suspect(place + 1, token.token, token.nats, suggestion)
 
@@ -115,7 +116,7 @@ class _Spelling:
         self._counts = np.zeros((len(vocabulary), _BUCKETS), np.uint16)
         self._lengths = np.zeros(len(vocabulary), np.int64)  # 0: not counted yet
 
-    def likest(self, token: str, ids: np.ndarray, probs: np.ndarray) -> int:
+    def likeliest(self, token: str, ids: np.ndarray, probs: np.ndarray) -> int:
         """Return the id with the largest P e^(5 s), see `suspects`; only the likeliest of the ids are looked at."""
         if ids.size > _LOOKED_AT:
             least = np.partition(probs, -_LOOKED_AT)[-_LOOKED_AT]

@@ -170,7 +170,7 @@ def test_few_spellings_are_compared_and_the_best_is_found(monkeypatch):
         probs = rng.choice([0.1, 0.02, 1e-5], ids.size) if round_number % 2 else rng.dirichlet(np.full(ids.size, 0.3))
         probs = np.maximum(probs, 1e-300)
         count += min(200, ids.size)
-        chosen = spelling.likest(token, ids, probs)
+        chosen = spelling.likeliest(token, ids, probs)
         best = ids[np.argsort(-probs, kind="stable")[:200]].tolist()
         of = dict(zip(ids.tolist(), np.log(probs).tolist(), strict=True))
 

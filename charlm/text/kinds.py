@@ -54,7 +54,7 @@ _MARKS = [
         (rb"PK(?:\x03\x04|\x05\x06\0)", "a zip archive", "print what is in it: unzip -p{file}"),
         (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "print what is in it: 7z x -so{file}"),
         (rb"Rar!\x1a\x07", "a RAR archive", "print what is in it: unrar p -inul{file}"),
-        (rb".{257}ustar[\0 ]", "a tar archive", "print what is in it: tar -xOf{file}"),
+        (rb".{257}ustar(?:\x0000|  \0)", "a tar archive", "print what is in it: tar -xOf{file}"),
         (rb"\x89PNG\r\n\x1a\n", "a PNG picture", _NAME_A_TEXT),
         (rb"\xff\xd8\xff", "a JPEG picture", _NAME_A_TEXT),
         (rb"GIF8[79]a.{0,6}\0", "a GIF picture", _NAME_A_TEXT),

@@ -28,6 +28,12 @@ def written_later(path: Path, content: bytes) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + LATER))
 
 
+def rewritten_with_its_old_time(path: Path, content: bytes) -> None:
+    """Do as `rsync --inplace --times` does with an older text."""
+    written_later(path, content)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * LATER))
+
+
 def one_by_one(paths: list[str], meanwhile: Callable[[], None]) -> list[str]:
     lines = read_lines(paths)
     read = [next(lines)]
@@ -67,6 +73,14 @@ def test_a_file_that_is_rewritten_in_place_is_told(tmp_path, monkeypatch, read, 
 
 
 @ways
+def test_an_older_text_in_its_place_is_told(tmp_path, read):
+    path = tmp_path / "a"
+    path.write_bytes(TEXT)
+    with pytest.raises(CorpusError, match="was written to while it was read"):
+        read([str(path)], lambda: rewritten_with_its_old_time(path, TEXT.upper()))
+
+
+@ways
 def test_one_that_is_cut_off_still_is(tmp_path, read):
     path = tmp_path / "a"
     path.write_bytes(TEXT * 8)
@@ -98,6 +112,7 @@ def replaced(path: Path) -> None:
         pytest.param(lambda path: os.link(path, path.with_name("link")), id="link"),
         pytest.param(lambda path: path.unlink(), id="removed"),
         pytest.param(lambda path: os.utime(path, ns=(1, path.stat().st_mtime_ns)), id="read"),
+        pytest.param(lambda path: os.utime(path, ns=(1, path.stat().st_mtime_ns // LATER * LATER)), id="coarse"),
         renamed,
         replaced,
     ],

@@ -20,8 +20,9 @@ from charlm.text.kinds import LOOKED_AT
 
 def archive(kind: str, name: str = "a.txt") -> bytes:
     data = io.BytesIO()
-    if kind == "tar":
-        with tarfile.open(fileobj=data, mode="w") as tar:
+    if kind != "zip":
+        form = tarfile.GNU_FORMAT if kind == "gnu" else tarfile.PAX_FORMAT
+        with tarfile.open(fileobj=data, mode="w", format=form) as tar:
             member = tarfile.TarInfo(name)
             member.size = 4
             tar.addfile(member, io.BytesIO(b"abc\n"))
@@ -47,6 +48,7 @@ KINDS = {  # what a file holds, its kind, and the command of the hint
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4abc\n", "a 7z archive", "7z x -so"),
     "rar": (b"Rar!\x1a\x07\x01\0abc\n", "a RAR archive", "unrar"),
     "tar": (archive("tar"), "a tar archive", "tar -xOf"),
+    "tar of GNU": (archive("gnu"), "a tar archive", "tar -xOf"),
     "tar.gz": (gzip.compress(archive("tar")), "a tar archive", "tar -xOf"),
     "pdf": (b"%PDF-1.7\n%abc\n", "a PDF document", "pdftotext"),
     "doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1abc\n", "an office document", "plain text"),
@@ -90,7 +92,16 @@ def test_a_file_is_named_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyP
     "text",
     [
         *("BZh", "BZh91", "PK", "PKW", "LZIP it", "Rar!", "7z", "%PDF", "%PDF-", "GIF89a", "RIFF", "MThd", "]", "{"),
-        *('{"a": 1}', "{\\rtf", "SQLite format 3", "ustar", "x" * 257 + "ustar", "é" * LOOKED_AT, "(\xb5/"),
+        *(
+            '{"a": 1}',
+            "{\\rtf",
+            "SQLite format 3",
+            "ustar",
+            "x" * 257 + "ustar",
+            "x" * 256 + "gustar a usted",
+            "é" * LOOKED_AT,
+            "(\xb5/",
+        ),
     ],
 )
 def test_text_is_not_taken_for_something_else(tmp_path: Path, text: str) -> None:
