@@ -22,12 +22,12 @@ from charlm.files import display_name
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
-from charlm.text import Tokenizer, Vocabulary, make_splitter
+from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.codec import BINARY, SPECIAL, Codec
 from charlm.text.pieces import HIGHEST_KEY
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # version 1 has no `text.normalize`; all versions up to this one can be read
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
 _TYPES = {"float32": "F32", "float64": "F64"}
 _LARGEST: dict[type, float] = {int: 1 << 53, float: 1e300}  # numbers whose sums and quotients are numbers, too
@@ -140,7 +140,7 @@ def _names(codec: Codec) -> dict[str, list[str]]:
 
 def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
     """Make the codec that a header describes; raises ValueError or KeyError where it describes none."""
-    splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
+    splitter = splitter_of(text)
     names = {
         "vocabulary": header["vocabulary"],
         **{key: header.get(key, []) for key in ("labels", "target_vocabulary")},

@@ -1,27 +1,25 @@
-"""What a model that reads both sides can do: fill gaps, and find the tokens that neither side expects."""
+"""What a model that reads both sides is for: filling gaps."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
+from charlm.errors import ModelFileError
 from charlm.language_model import LanguageModel
-from charlm.prediction.base import log_probs_at
-from charlm.scoring import Score, Scorer
-from charlm.text import EOS_ID, UNK_ID, Vocabulary
+from charlm.prediction.base import STEPS
+from charlm.text import EOS_ID, UNK_ID
+from charlm.text.batches import Batch
 from charlm.text.corpus import windows
 from charlm.text.dataset import joined
+from charlm.text.gaps import find_gaps
 
-GAP = "___"
-_WORD_GAP = re.compile(rf"(?<!\w){GAP}(?!\w)")
-_LIKENESS_NATS = 5.0
-_LOOKED_AT = 200  # tokens that might be suggested
+_PASSES = 16  # over a line whose gaps are filled
+_PROBABILITIES = 1 << 22  # that are looked at together
 _WINDOW = 8  # batches of lines that are read ahead
 
 
@@ -43,63 +41,103 @@ class Filled:
 
 
 class Filler:
-    """Fills each `___` of a line with the likeliest token given both sides.
+    """Fills each gap of a line with the likeliest token given both sides; `find_gaps` says what a gap is.
 
-    Several gaps of a line are filled one after the other, the surest first: to the gaps that are still open, the model
-    sees `<UNK>` in place of the others. At word level a gap stands apart from letters and digits; at character level
-    it is one character.
+    The network passes over a line 16 times at most, so that the time grows with the text alone. Up to 16 gaps are
+    filled one after the other, the surest first: to the gaps that are still open, the network sees `<UNK>` in place of
+    the others. Of more gaps, each pass fills several, the surest ones first; those filled in one pass do not see each
+    other.
+
+    candidates: how many of the likeliest tokens are listed for each gap
     """
 
     def __init__(
         self, language_model: LanguageModel, *, candidates: int = 1, batch_size: int = 64, window: int | None = None
     ) -> None:
-        self.language_model, self.candidates, self.batch_size = language_model, candidates, batch_size
+        self.language_model, self.batch_size = language_model, batch_size
+        self.candidates = min(candidates, len(language_model.tokenizer.vocabulary) - 2)
         self.window = window or _WINDOW * batch_size
         self._workspace = language_model.model.workspace()
-        self._pattern = re.compile(GAP) if language_model.tokenizer.level == "char" else _WORD_GAP
 
     def fill(self, lines: Iterable[str]) -> Iterator[Filled]:
-        """Yield each line filled, in order; one without a gap as it is."""
+        """Yield each line filled, in order; one without a gap as it is. Raises ModelFileError for a model of NaN."""
         for texts in windows(lines, self.window, size=len):
-            sequences, gaps = zip(*map(self._with_gaps, texts), strict=True)
-            chosen: list[dict[int, list[Candidate]]] = [{} for _ in texts]
-            while open_lines := [i for i, places in enumerate(gaps) if len(chosen[i]) < len(places)]:
-                self._fill_one_each(open_lines, sequences, gaps, chosen)
-            for text, places, found in zip(texts, gaps, chosen, strict=True):
-                best = iter([found[place][0].token for place in places])
-                filled = self._pattern.sub(lambda _, best=best: next(best), text)  # type: ignore[misc]
-                yield Filled(text, filled, [found[place] for place in places])
+            opened = [self._opened(text) for text in texts]
+            for passes_left in range(_PASSES, 0, -1):
+                unfinished = [line for line in opened if line.open.size]
+                if not unfinished:
+                    break
+                self._fill_surest(unfinished, passes_left)
+            yield from map(_Opened.filled, opened)
 
-    def _with_gaps(self, text: str) -> tuple[np.ndarray, list[int]]:
-        """Give the ids of a line, `<UNK>` for each gap, and where the gaps are."""
-        ids, offsets = self.language_model.tokenizer.encode_lines(self._pattern.split(text))
+    def _opened(self, text: str) -> _Opened:
+        """Encode a line, with `<UNK>` for each gap."""
+        tokenizer = self.language_model.tokenizer
+        spans = find_gaps(text, tokenizer.level)
+        edges = [0, *chain.from_iterable(spans), len(text)]
+        parts = [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
+        ids, offsets = tokenizer.encode_lines(parts)
         ids[offsets[1:] - 1] = UNK_ID  # the ends of the parts are where the gaps are
-        return ids[:-1], (offsets[1:-1] - 1).tolist()
+        return _Opened(text, parts, ids[:-1], offsets[1:-1] - 1)
 
-    def _fill_one_each(
-        self,
-        numbers: list[int],
-        sequences: tuple[np.ndarray, ...],
-        gaps: tuple[list[int], ...],
-        chosen: list[dict[int, list[Candidate]]],
-    ) -> None:
-        """Fill in each of some lines the gap that the model is surest of."""
+    def _fill_surest(self, lines: list[_Opened], passes_left: int) -> None:
+        """Pass over some lines once, and fill in each its share of the open gaps, those that the model is surest of."""
         vocabulary = self.language_model.tokenizer.vocabulary
-        open_gaps = [np.array([place for place in gaps[i] if place not in chosen[i]], np.int64) for i in numbers]
-        columns = log_probs_at(
-            self.language_model.model,
-            joined([sequences[i] for i in numbers]),
-            open_gaps,
-            self._workspace,
-            batch_size=self.batch_size,
-        )
-        for i, places, log_probs in zip(numbers, open_gaps, columns, strict=True):
-            probs = known_probs(log_probs)
-            at = int(probs.max(axis=0).argmax())
-            order = np.argsort(-probs[:, at], kind="stable")[: min(self.candidates, len(probs) - 2)]
-            place = int(places[at])
-            chosen[i][place] = [Candidate(vocabulary.token_of(int(t)), float(probs[t, at])) for t in order]
-            sequences[i][place] = order[0]
+        sequences = joined([line.ids for line in lines])
+        for batch, numbers, begins, lanes in sequences.batches(self.batch_size, STEPS).placed():
+            group = [lines[i] for i in numbers.tolist()]
+            counts = [line.open.size for line in group]
+            steps = np.concatenate([begin + line.open for begin, line in zip(begins, group, strict=True)])
+            likeliest = iter(self._likeliest(batch, steps, np.repeat(lanes, counts)))
+            for line, count in zip(group, counts, strict=True):
+                of_line = list(islice(likeliest, count))
+                surest = np.argsort([-probs[0] for _, probs in of_line], kind="stable")[: -(-count // passes_left)]
+                for at in surest.tolist():
+                    place, (ids, probs) = int(line.open[at]), of_line[at]
+                    named = map(vocabulary.token_of, ids.tolist())
+                    line.found[place] = [Candidate(*one) for one in zip(named, probs.tolist(), strict=True)]
+                    line.ids[place] = ids[0]
+                line.open = np.delete(line.open, surest)
+
+    def _likeliest(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the ids and the probabilities of the likeliest tokens at each of some places of a batch."""
+        model = self.language_model.model
+        _, choices = model.choices(batch, self._workspace)
+        together = max(1, _PROBABILITIES // model.config.vocabulary_size)
+        for start in range(0, len(steps), together):
+            probs = known_probs(choices(steps[start : start + together], lanes[start : start + together]))
+            if not np.isfinite(probs).all():
+                raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
+            for column in np.ascontiguousarray(probs.T):
+                yield _largest(column, self.candidates)
+
+
+@dataclass
+class _Opened:
+    """A line that is being filled.
+
+    parts: the text before, between and behind the gaps; ids: of the line's tokens, with `<UNK>` for each open gap;
+    open: the places of the open gaps in it, rising; found: the candidates for the other gaps, by place
+    """
+
+    text: str
+    parts: list[str]
+    ids: np.ndarray
+    open: np.ndarray
+    found: dict[int, list[Candidate]] = field(default_factory=dict)
+
+    def filled(self) -> Filled:
+        """Return the line with the first candidate in each gap."""
+        gaps = [self.found[place] for place in sorted(self.found)]
+        tokens = [*(gap[0].token for gap in gaps), ""]
+        return Filled(self.text, "".join(chain(*zip(self.parts, tokens, strict=True))), gaps)
+
+
+def _largest(probs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids and the values of the `count` largest of probs [V], the largest first, ties by id."""
+    ids = np.flatnonzero(probs >= np.partition(probs, -count)[-count])
+    ids = ids[np.argsort(-probs[ids], kind="stable")][:count]
+    return ids, probs[ids]
 
 
 def known_probs(log_probs: np.ndarray) -> np.ndarray:
@@ -110,61 +148,3 @@ def known_probs(log_probs: np.ndarray) -> np.ndarray:
     probs: np.ndarray = np.exp(known)
     probs /= probs.sum(axis=0)
     return probs
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A token that both sides find unlikely: its position from 1, its nats, and what they would rather have there."""
-
-    position: int
-    token: str
-    nats: float
-    suggestion: Candidate
-
-
-def suspects(
-    language_model: LanguageModel,
-    lines: Iterable[str],
-    *,
-    factor: float = 100.0,
-    batch_size: int = 64,
-    window: int | None = None,
-) -> Iterator[tuple[Score, list[Suspect]]]:
-    """Yield the score of each line, and its tokens than which another is `factor` times as likely, by both sides.
-
-    Of those that are, the one suggested has the largest P(token | all others) e^(5 s), s being the likeness of its
-    spelling to that of the token, between 0 and 1: slips of the pen and of the ear look like what was meant.
-    """
-    scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
-    tokenizer, model = language_model.tokenizer, language_model.model
-    ws = model.workspace()
-    for texts in windows(lines, scorer.window, size=len):
-        scores = list(scorer.score(texts))
-        ids, offsets = tokenizer.encode_lines(texts)
-        encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
-        places = [np.arange(len(one)) for one in encoded]
-        columns = log_probs_at(model, joined(encoded), places, ws, batch_size=batch_size)
-        for score, log_probs in zip(scores, columns, strict=True):
-            found: list[Suspect] = []
-            probs = np.exp(log_probs.astype(np.float64))
-            probs[[EOS_ID, UNK_ID]] = 0.0
-            for place, token in enumerate(score.token_scores):
-                likelier = np.flatnonzero(probs[:, place] >= factor * math.exp(-token.nats))
-                likelier = likelier[(likelier != token.token_id) & (probs[likelier, place] > 0.0)]
-                if likelier.size:
-                    suggestion = _suggestion(token.token, likelier, probs[:, place], tokenizer.vocabulary)
-                    found.append(Suspect(place + 1, token.token, token.nats, suggestion))
-            yield score, found
-
-
-def _suggestion(token: str, likelier: np.ndarray, probs: np.ndarray, vocabulary: Vocabulary) -> Candidate:
-    """Choose among the ids `likelier`, of which only the likeliest are looked at."""
-    best = likelier[np.argsort(-probs[likelier], kind="stable")[:_LOOKED_AT]].tolist()
-    matcher = SequenceMatcher(b=token, autojunk=False)
-
-    def fits(token_id: int) -> float:
-        matcher.set_seq1(vocabulary.token_of(token_id))
-        return math.log(probs[token_id]) + _LIKENESS_NATS * matcher.ratio()
-
-    chosen = max(best, key=fits)
-    return Candidate(vocabulary.token_of(chosen), float(probs[chosen]))

@@ -11,6 +11,7 @@ from charlm.errors import UsageError
 LEVELS = ("char", "word")
 UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
+NORMALIZATIONS = ("nfc", "nfkc", "none")
 TASKS = ("lm", "cloze", "tag", "classify", "translate", "music")
 CELL_NAMES = ("rnn", "gru-simple", "gru", "lstm", "lstm-peephole")
 ACTIVATIONS = ("tanh", "relu")
@@ -73,12 +74,19 @@ class TextConfig(Record):
     unit: str = "line"
     split: str = "punct"
     lowercase: bool = False
+    normalize: str = "nfc"  # the Unicode form that text is read in
 
     def __post_init__(self) -> None:
         _one_of("--level", self.level, LEVELS)
         _one_of("--unit", self.unit, UNITS)
         _one_of("--split", self.split, SPLITS)
         _flag("--lowercase", self.lowercase)
+        _one_of("--normalize", self.normalize, NORMALIZATIONS)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make the configuration of a model file; a file without `normalize` holds a model that reads text as it is."""
+        return super().from_dict({"normalize": "none", **values})
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
@@ -15,7 +17,16 @@ from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 
-_PROMPT_STEPS = 256  # tokens of a prompt that are read at a time: memory does not grow with it
+_PROMPT_STEPS = 256  # tokens of a prompt that the network reads at a time
+_PART = 1 << 16  # characters of a prompt that are split into tokens at a time
+# Where a prompt may be cut, before a character that changes neither the tokens before it nor their spelling: words
+# end at a space, and no letter's lower case depends on what stands beyond a space or a character of Chinese, Japanese
+# or Korean. Combining marks are none of these characters.
+_CUTS = {
+    "word": re.compile("[ \n]"),
+    "char, lower case": re.compile("[ \n\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "char": re.compile("[\n -~\u3000-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+}
 
 
 def next_token_probs(
@@ -93,12 +104,18 @@ class Sampler:
         self._workspace = self._model.workspace()
         self._steppers: list[Stepper] = []  # those that no text is drawn with just now
 
-    def unknown(self, prompt: str) -> list[str]:
-        """Give the tokens of the prompt that the vocabulary lacks; they are read as `<UNK>`."""
+    def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
+        """Return the tokens of the prompt that the vocabulary lacks, `most` at most; they are read as `<UNK>`."""
         tokenizer = self.language_model.tokenizer
-        lines = prompt.split("\n")
-        pairs = [pair for line in lines for pair in zip(tokenizer.split(line), tokenizer.encode(line), strict=True)]
-        return list(dict.fromkeys(token for token, token_id in pairs if token_id == UNK_ID))
+        found: dict[str, None] = {}
+        for lines in self._parts(prompt):
+            ids = tokenizer.encode_lines(lines)[0]
+            tokens = chain.from_iterable(map(tokenizer.split, lines))
+            pairs = zip(tokens, ids[ids != EOS_ID].tolist(), strict=True)
+            found.update((token, None) for token, token_id in pairs if token_id == UNK_ID)
+            if most is not None and len(found) >= most:
+                break
+        return list(found)[:most]
 
     def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
         """Draw one text, whole."""
@@ -109,24 +126,23 @@ class Sampler:
     def pieces(self, prompt: str = "", *, seed: int = 0, number: int = 0, into: Sample | None = None) -> Iterator[str]:
         """Yield one text, piece by piece as it is drawn, the prompt first; fill `into`, but for its text, on the way.
 
-        Raises UsageError for a prompt with a newline where the model knows none.
+        Beside the prompt, memory does not grow with it. Raises UsageError for a prompt with a newline where the model
+        knows none.
         """
-        pieces = self._unstopped(prompt, seed, number, into if into is not None else Sample())
-        if self.config.stop:
-            pieces = _until(pieces, self.config.stop)
-        return (piece for piece in pieces if piece)
-
-    def _unstopped(self, prompt: str, seed: int, number: int, sample: Sample) -> Iterator[str]:
-        """Yield the prompt as one piece, and then a piece for each token drawn."""
         lm = self.language_model
-        lines = prompt.split("\n")
-        if len(lines) > 1 and not lm.is_stream:
+        if "\n" in prompt and not lm.is_stream:
             raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
-        ids = lm.tokenizer.encode_lines(lines)[0][:-1].tolist()
         written = _Writer(lm)
-        yield written.text(lines)
+        yield from filter(None, map(written.text, self._parts(prompt)))
+        drawn = self._continued(prompt, seed, number, written, into if into is not None else Sample())
+        if self.config.stop:
+            drawn = _until(drawn, self.config.stop)
+        yield from filter(None, drawn)
+
+    def _continued(self, prompt: str, seed: int, number: int, written: _Writer, sample: Sample) -> Iterator[str]:
+        """Read the prompt, and yield a piece for each token drawn."""
         rng = generator(seed, SAMPLE, number)
-        log_probs, state = self._read(ids)
+        log_probs, state = self._read(prompt)
         stepper = self._steppers.pop() if self._steppers else self._model.stepper()
         stepper.load(state)
         try:
@@ -155,13 +171,30 @@ class Sampler:
                 return
             log_probs = stepper.next_log_probs(token_id)
 
-    def _read(self, ids: list[int]) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
-        inputs = np.array([self._first, *ids], np.int32)[:, None]
+    def _read(self, prompt: str) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
+        """Return ln P of every next token, and the state, after the prompt."""
+        inputs = chain.from_iterable(part.tolist() for part in self._ids(prompt))
         state = self._model.zero_state(1)
-        for start in range(0, len(inputs), _PROMPT_STEPS):
-            part = inputs[start : start + _PROMPT_STEPS]
-            columns, state = self._model.next_log_probs(part, state, self._workspace)
+        while part := list(islice(inputs, _PROMPT_STEPS)):
+            columns, state = self._model.next_log_probs(np.array(part, np.int32)[:, None], state, self._workspace)
         return columns[:, 0], state
+
+    def _ids(self, prompt: str) -> Iterator[np.ndarray]:
+        """Yield what the network reads before it draws, in parts: x<1>, and the ids of the prompt."""
+        yield np.array([self._first])
+        for lines in self._parts(prompt):
+            yield self.language_model.tokenizer.encode_lines(lines)[0][:-1]
+
+    def _parts(self, prompt: str) -> Iterator[list[str]]:
+        """Yield the lines of a prompt in parts, whose tokens are those of the whole; a line may go on in the next."""
+        tokenizer = self.language_model.tokenizer
+        is_lowered = tokenizer.level == "char" and tokenizer.splitter.lowercase
+        cut = _CUTS["char, lower case" if is_lowered else tokenizer.level]
+        start = 0
+        while found := cut.search(prompt, start + _PART):
+            yield prompt[start : found.start()].split("\n")
+            start = found.start()
+        yield prompt[start:].split("\n")
 
 
 def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
@@ -183,11 +216,18 @@ class _Writer:
         self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
 
     def text(self, lines: Sequence[str]) -> str:
-        return "\n".join(self._line(line) for line in lines)
+        """Return lines as they are written, the first of which goes on with the one before.
 
-    def _line(self, line: str) -> str:
-        self._start()
-        return "".join(self.token(token) for token in self._tokenizer.split(line))
+        Characters are written as they came, words as the tokenizer joins them.
+        """
+        if self._tokenizer.level == "char":
+            return "\n".join(lines)
+        first, *others = lines
+        written = [*map(self.token, self._tokenizer.split(first))]
+        for line in others:
+            written.append(self.newline())
+            written += map(self.token, self._tokenizer.split(line))
+        return "".join(written)
 
     def token(self, token: str) -> str:
         self._queue.append(token)
@@ -199,8 +239,7 @@ class _Writer:
 
 
 def _until(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
-    """Pass pieces on until one of `stops` occurs after the first, the prompt; what might be its beginning waits."""
-    yield next(pieces)
+    """Pass pieces on until one of `stops` occurs; what might be its beginning waits."""
     held, longest = "", max(map(len, stops))
     for piece in pieces:
         held += piece

@@ -10,7 +10,8 @@ from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.text import Tokenizer
 from charlm.text.codec import Codec
-from charlm.text.tasks import TaskText, task_text
+from charlm.text.reader import TaskText
+from charlm.text.tasks import task_text
 
 COMMANDS = {  # what a model of each task is for
     "lm": ("generate", "score", "evaluate"),

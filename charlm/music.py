@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from charlm.files import write_atomically
 from charlm.language_model import LanguageModel
 from charlm.randomness import SAMPLE, generator
 from charlm.text.codec import SPECIAL
-from charlm.text.pieces import format_step, parse_piece
+from charlm.text.pieces import format_step, parse_steps
 
 _TICKS = 480  # of MIDI's clock, a step
 _VELOCITY = 80  # how hard a key is struck, of 127
@@ -67,11 +68,12 @@ class PieceSampler:
         model = self.language_model.model
         state = model.zero_state(1)
         x = self._first(label)
-        given = self._parsed(prompt)
-        for step in range(len(given) + self.config.length):
+        self._check(prompt)
+        drawn = repeat(None, self.config.length)
+        for given in chain(parse_steps(prompt), drawn):
             log_on, state = model.next_log_probs(x, state, self._workspace)
-            if step < len(given):
-                keys = given[step]
+            if given is not None:
+                keys = given
             else:
                 log_p = log_on[:, 0].astype(np.float64)
                 sounds = self._drawn(log_p, rng)
@@ -92,16 +94,15 @@ class PieceSampler:
             x[0, len(self._keys) + self.language_model.label_number(label), 0] = 1
         return x
 
-    def _parsed(self, prompt: str) -> list[tuple[int, ...]]:
+    def _check(self, prompt: str) -> None:
         try:
-            steps = parse_piece(prompt)
+            keys = {key for step in parse_steps(prompt) for key in step}
         except ValueError as error:
-            raise UsageError(f"the prompt is no music: {error}", hint="write steps as the corpus has them") from error
-        for key in (key for step in steps for key in step):
-            if key not in self._numbers:
-                known = f"it knows {self._keys.min()} to {self._keys.max()}"
-                raise UsageError(f"the prompt has the key {key}, which the model does not know", hint=known)
-        return steps
+            message = f"the prompt is not valid music notation: {error}"
+            raise UsageError(message, hint="write steps as the corpus has them") from error
+        if strange := sorted(keys.difference(self._numbers)):
+            known = f"it knows {self._keys.min()} to {self._keys.max()}"
+            raise UsageError(f"the prompt has the key {strange[0]}, which the model does not know", hint=known)
 
     def _drawn(self, log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Say of each key whether it sounds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,9 +16,9 @@ from charlm.text.batches import NO_TARGET, Batch
 from charlm.text.corpus import windows
 from charlm.text.dataset import joined
 from charlm.text.records import pairs
+from charlm.text.sequences import groups_of_like_length
 
 _STEPS = 128  # tokens of a line that are worked on at a time
-_GROUP_TOKENS = 1 << 17  # of lines side by side, with their padding
 _WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
 
 
@@ -79,7 +79,8 @@ class Scorer:
 
     batch_size: lines side by side; has_eos: whether `<EOS>` is predicted at the end; per_token: whether scores hold
     those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
-    left; window: lines read ahead at most, None for as many as serve speed
+    left; window: lines read ahead at most, None for as many as serve speed; prepare: what is done to the text of each
+    line before it is scored
 
     A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`. A
     conditioned model's lines are label TAB text, and the label is read first. A cloze model predicts no `<EOS>`.
@@ -94,8 +95,9 @@ class Scorer:
         per_token: bool = False,
         carry_state: bool = False,
         window: int | None = None,
+        prepare: Callable[[str], str] = str,
     ) -> None:
-        self.language_model = language_model
+        self.language_model, self._prepare = language_model, prepare
         self.batch_size = 1 if carry_state else batch_size
         self.is_cloze = language_model.task == "cloze"
         self.has_eos = has_eos and not self.is_cloze
@@ -115,13 +117,14 @@ class Scorer:
             nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
             for label, line, line_tokens, of_line in zip(labels, texts, tokens, nats, strict=True):
                 scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
-                yield self._score(label, line, line_tokens[:scored], of_line[:scored])
+                yield self.scored(label, line, line_tokens[:scored], of_line[:scored])
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Give the label, if any, and the text of each line."""
         if self.language_model.is_conditioned:
-            return pairs(lines, "label TAB text", set(self.language_model.labels))
-        return (("", line) for line in lines)
+            labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
+            return ((label, self._prepare(text)) for label, text in labelled)
+        return (("", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
         """Give -ln P of each token of each line, lines of like length side by side."""
@@ -129,7 +132,11 @@ class Scorer:
         if self.language_model.is_conditioned:
             first[:] = self.language_model.codec.first_inputs(labels)
         nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
-        for chosen in self._groups([len(line) for line in tokens]):
+        lengths = [len(line) for line in tokens]
+        groups = (
+            ([i] for i in range(len(tokens))) if self.carry_state else groups_of_like_length(lengths, self.batch_size)
+        )
+        for chosen in groups:
             if self.carry_state:
                 first[chosen] = self._before
             for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen], first[chosen]), strict=True):
@@ -146,17 +153,6 @@ class Scorer:
             for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
                 nats[i] = of_each[begin : begin + len(tokens[i]) - 1, lane]
         return nats
-
-    def _groups(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Yield the lines to read side by side: of like length, and the fewer the longer they are."""
-        order = range(len(lengths)) if self.carry_state else sorted(range(len(lengths)), key=lengths.__getitem__)
-        group: list[int] = []
-        for i in order:
-            if len(group) == self.batch_size or (group and (len(group) + 1) * lengths[i] > _GROUP_TOKENS):
-                yield group
-                group = []
-            group.append(i)
-        yield group
 
     def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
         """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""
@@ -179,7 +175,8 @@ class Scorer:
             self._before = EOS_ID
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 
-    def _score(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+    def scored(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+        """Return the score of a line from the ids of its tokens, and -ln P of each."""
         unknown = ids == UNK_ID
         vocabulary = self.language_model.tokenizer.vocabulary
         each = []

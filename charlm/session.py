@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ class Session:
     """A training that can start: the model with its first weights, the trainer, and the two parts of the corpus.
 
     batch_size, seq_length: as fitted to the corpus, not larger than asked for, nor cutting what is to be read whole
+    warnings: what looks wrong with the corpus, a sentence each
     """
 
     language_model: LanguageModel
@@ -34,6 +35,7 @@ class Session:
     valid: Encoded
     batch_size: int
     seq_length: int
+    warnings: Sequence[str] = ()
 
 
 def text_defaults(task: str) -> dict[str, str]:
@@ -75,7 +77,7 @@ def prepare(
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with a line in it, or leave --valid out")
     model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or NumpyBackend(), seed=config.seed)
-    return assemble(LanguageModel(model, codec, text, config), train, valid)
+    return replace(assemble(LanguageModel(model, codec, text, config), train, valid), warnings=reader.warnings)
 
 
 def _completed(network: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
-from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
+from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.codec import Codec
 
 Rule = Callable[[int, int], Sequence[float]]
@@ -86,7 +86,7 @@ def script(ids: Sequence[int], size: int, *, prompt: int = 0) -> FakeModel:
 def language_model(model: object, tokens: Sequence[str], **text: object) -> LanguageModel:
     """Put a model beside a vocabulary of `<EOS>`, `<UNK>` and `tokens`; text: fields of `TextConfig`."""
     config = TextConfig(**text)  # type: ignore[arg-type]
-    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)  # type: ignore[arg-type]
+    splitter = splitter_of(config)
     return LanguageModel(model, Codec(Tokenizer(splitter, Vocabulary((EOS, UNK, *tokens)))), config, TrainConfig())  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
-from charlm.text import EOS, NOTHING, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter
+from charlm.text import EOS, NOTHING, UNK, UNK_ID, Tokenizer, Vocabulary, splitter_of
 from charlm.text.batches import NO_TARGET, Batch
 from charlm.text.codec import BINARY, Codec
 
@@ -68,7 +68,7 @@ def task_model(kind: str, *, seed: int = 1, spread: float = 2.0, text: dict | No
     """Draw a model; network: fields of `ModelConfig` in place of the kind's."""
     tokens, labels, target, own_text, own_network = KINDS[kind]
     config = TextConfig(**{**own_text, **(text or {})})
-    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)
+    splitter = splitter_of(config)
     codec = Codec(
         Tokenizer(splitter, Vocabulary((EOS, UNK, *tokens))),
         labels,
@@ -113,6 +113,12 @@ def choices_at(language_model: LanguageModel, inputs, place: int, *, source=None
     probs = np.exp(-_nats(language_model, inputs, targets, source)[place])
     assert abs(probs.sum() - 1.0) < 1e-9
     return probs
+
+
+def choices_everywhere(language_model: LanguageModel, inputs) -> np.ndarray:
+    """Give P of every token of a vocabulary at each place of a sequence, `[T, V]`, for one pass over it."""
+    targets = np.tile(np.arange(len(language_model.tokenizer.vocabulary), dtype=np.int32), (len(inputs), 1))
+    return np.exp(-_nats(language_model, inputs, targets, None))
 
 
 def _nats(language_model: LanguageModel, inputs, targets: np.ndarray, source) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 import math
 import re
+import unicodedata
 
 import numpy as np
 import pytest
 
-from charlm.cloze import Filler, known_probs
+from charlm.cloze import _PASSES, Filler, known_probs
+from charlm.errors import ModelFileError
+from charlm.nn.model import Model
 from charlm.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID
-from tests.task_models import WORDS, given_the_others, ids_of, outputs, random_lines, task_model
+from tests.task_models import WORDS, choices_everywhere, given_the_others, ids_of, outputs, random_lines, task_model
 
 GAP = "___"
 LINES = [
@@ -93,6 +96,100 @@ def test_the_surest_gap_is_not_always_the_first_and_what_fills_it_is_seen_by_the
     assert orders == {True, False} and changed > 3
 
 
+def few_at_a_time(lm, ids, gaps, passes):
+    """Fill in each pass an equal share of the gaps, the surest ones first; give each gap's probabilities."""
+    ids, found = [*ids], {}
+    for left in range(passes, 0, -1):
+        probs = choices_everywhere(lm, ids)
+        still = {gap: known(probs[gap]) for gap in gaps if gap not in found}
+        surest = sorted(still, key=lambda gap: -still[gap].max())[: math.ceil(len(still) / left)]
+        found |= {gap: still[gap] for gap in surest}
+        for gap in surest:
+            ids[gap] = int(still[gap].argmax())
+    return [found[gap] for gap in gaps]
+
+
+def passes_of(lm, monkeypatch):
+    """Count the passes of the network: a list with the number of sequences of each."""
+    passes, forward = [], lm.model.body.forward
+    monkeypatch.setattr(
+        lm.model.body, "forward", lambda x, *args, **more: passes.append(x) or forward(x, *args, **more)
+    )
+    return passes
+
+
+@pytest.mark.parametrize("kind", ["cloze", "cloze-char"])
+@pytest.mark.parametrize("gaps", [0, 1, 2, 15, 16])
+def test_up_to_sixteen_gaps_are_filled_one_by_one(monkeypatch, kind, gaps):
+    lm = task_model(kind)
+    known_token = " the " if kind == "cloze" else "a"
+    line = known_token + known_token.join([GAP] * gaps) + known_token
+    ids = [UNK_ID if token == GAP else ids_of(lm, token)[0] for token in re.findall(r"___|\w+?(?=_|\b)", line)]
+    places = [at for at, token in enumerate(ids) if token == UNK_ID]
+    expected = few_at_a_time(lm, ids, places, gaps)
+    passes = passes_of(lm, monkeypatch)
+    (found,) = fill(lm, [line], candidates=2)
+    assert len(found.gaps) == len(passes) == gaps
+    for gap, p in zip(found.gaps, expected, strict=True):
+        np.testing.assert_allclose([one.prob for one in gap], np.sort(p)[:-3:-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("gaps", [17, 32, 60])
+def test_many_gaps_are_filled_several_at_a_time_in_a_bounded_number_of_passes(monkeypatch, gaps):
+    lm = task_model("cloze")
+    line = "the ___ and cat " * gaps
+    passes = passes_of(lm, monkeypatch)
+    (found,) = fill(lm, [line])
+    assert len(found.gaps) == gaps and GAP not in found.filled
+    assert len(passes) == _PASSES == 16
+    assert sum(x.size for x in passes) == 16 * 4 * gaps  # as many steps as the text is long, and no more of them
+    expected = few_at_a_time(lm, *cut(lm, line), 16)
+    np.testing.assert_allclose([gap[0].prob for gap in found.gaps], [p.max() for p in expected], rtol=1e-9)
+
+
+def test_lines_of_few_gaps_are_filled_beside_those_of_many_as_they_are_alone(monkeypatch):
+    lm = task_model("cloze")
+    lines = [*LINES, "the ___ " * 50, *LINES[::-1]]
+    alone = [fill(lm, [line])[0] for line in lines]
+    passes = passes_of(lm, monkeypatch)
+    together = fill(lm, lines)
+    assert len(passes) == 16
+    assert [one.filled for one in together] == [one.filled for one in alone]
+
+
+@pytest.mark.parametrize("most", [1, 9, 20, 1 << 22])
+def test_how_many_probabilities_are_looked_at_together_does_not_matter(monkeypatch, most):
+    lm = task_model("cloze")
+    whole = fill(lm, LINES, candidates=3)
+    monkeypatch.setattr("charlm.cloze._PROBABILITIES", most)
+    seen, choices = [], Model._choices
+    monkeypatch.setattr(
+        Model, "_choices", lambda self, y, ws, *places: seen.append(len(places[0])) or choices(self, y, ws, *places)
+    )
+    for one, other in zip(whole, fill(lm, LINES, candidates=3), strict=True):
+        assert one.filled == other.filled
+        assert [[c.token for c in gap] for gap in one.gaps] == [[c.token for c in gap] for gap in other.gaps]
+    assert max(seen) * 9 <= max(most, 9) or most > 1000
+
+
+def test_candidates_as_likely_as_each_other_stand_in_the_order_of_the_vocabulary():
+    lm = task_model("cloze")
+    outputs(lm, [0.0, 0.0, 1.0, 2.0, 1.0, 1.0, 1.0, 0.0, 1.0])
+    for count in (1, 2, 3, 5, 7):
+        (found,) = fill(lm, ["the ___"], candidates=count)
+        expected = [WORDS[1], WORDS[0], *WORDS[2:5], WORDS[6], WORDS[5]][:count]
+        assert [one.token for one in found.gaps[0]] == expected
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_model_whose_outputs_are_not_finite_fills_nothing(odd, candidates):
+    lm = task_model("cloze")
+    outputs(lm, [odd] * 9)
+    with pytest.raises(ModelFileError):
+        fill(lm, ["the ___"], candidates=candidates)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 8, 1000])
 def test_candidates_are_sorted_and_never_the_unknown_token_or_the_end(count):
     lm = task_model("cloze")
@@ -126,7 +223,21 @@ def test_known_probabilities():
 
 
 def test_lines_without_a_gap_come_back_as_they_are():
-    lines = ["", " ", "the  cat\t", "____", "a___", "___b", "_", "__", "<unk> <EOS>", "\udcff \N{SNOWMAN}", "1___2"]
+    lines = [
+        "",
+        " ",
+        "the  cat\t",
+        "__ ",
+        "[MASK] ...",
+        "_ _ _",
+        "a___",
+        "___b",
+        "_",
+        "__",
+        "<unk> <EOS>",
+        "\udcff \N{SNOWMAN}",
+        "1___2",
+    ]
     for found, line in zip(fill(task_model("cloze"), lines), lines, strict=True):
         assert (found.text, found.filled, found.gaps) == (line, line, [])
 
@@ -151,7 +262,7 @@ def test_what_stands_around_a_gap_stays(line, before, after):
     assert found.gaps[0][0].token in WORDS
 
 
-@pytest.mark.parametrize("line", ["___", "ab___c", "___a", "a___", "______", "a___b___", "_______", "ab"])
+@pytest.mark.parametrize("line", ["___", "ab___c", "___a", "a___", "______", "a___b___", "______ab______", "ab"])
 def test_of_characters_each_gap_is_one(line):
     lm = task_model("cloze-char")
     (found,) = fill(lm, [line])
@@ -162,6 +273,38 @@ def test_of_characters_each_gap_is_one(line):
     ids = [UNK_ID if one == "\0" else lm.tokenizer.vocabulary.id_of(one) for one in hidden]
     probs, _ = by_hand(lm, ids, [at for at, one in enumerate(hidden) if one == "\0"])
     np.testing.assert_allclose([gap[0].prob for gap in found.gaps], [p.max() for p in probs], rtol=1e-9)
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 80, 1000])
+@pytest.mark.parametrize("around", ["the {} sees", "{}", "({}).", "\udcff {}\t"])
+def test_of_words_three_underscores_or_more_are_one_gap(length, around):
+    lm = task_model("cloze")
+    one, (plain,) = fill(lm, [around.format("_" * length)])[0], fill(lm, [around.format(GAP)])
+    assert one.gaps == plain.gaps and len(one.gaps) == 1
+    assert one.filled == plain.filled
+
+
+@pytest.mark.parametrize(
+    "line", ["é___", "___e\u0301", "___1", "\u0915\u094d___", "____s", "a____b", "语___", "___\u0301"]
+)
+def test_of_words_what_touches_a_letter_or_a_mark_is_no_gap(line):
+    """However the letter is spelled: a decomposed one ends in a mark."""
+    lm = task_model("cloze")
+    for spelled in (line, *(unicodedata.normalize(form, line) for form in ("NFC", "NFD"))):
+        (found,) = fill(lm, [spelled])
+        assert (found.filled, found.gaps) == (spelled, [])
+
+
+@pytest.mark.parametrize(
+    ("length", "gaps"), [(2, 0), (3, 1), (4, 0), (6, 2), (8, 0), (9, 3), (24, 8), (27, 0), (81, 0)]
+)
+@pytest.mark.parametrize("around", ["{}", "ab{}c", "{}a___"])
+def test_of_characters_a_rule_across_the_page_is_text(length, gaps, around):
+    lm = task_model("cloze-char")
+    (found,) = fill(lm, [around.format("_" * length)])
+    assert len(found.gaps) == gaps + around.count(GAP)
+    assert ("_" * length in found.filled) == (gaps == 0)
+    assert "_" not in found.filled.replace("_" * length, "")
 
 
 def test_words_are_read_in_lower_case_where_the_model_does():
@@ -196,9 +339,9 @@ def test_no_lines_and_no_more_than_the_window_has():
 
 @pytest.mark.parametrize(("kind", "between"), [("cloze", " "), ("cloze-char", "")])
 @pytest.mark.parametrize(("batch_size", "window"), [(64, None), (1, None), (5, 3)])
-def test_a_tokens_figure_is_ln_p_given_all_others(kind, between, batch_size, window):
+def test_a_tokens_figure_is_ln_p_given_all_others(times, kind, between, batch_size, window):
     lm = task_model(kind)
-    lines = random_lines([*WORDS, "what"] if between else "abc d", 40, 12, between=between)
+    lines = random_lines([*WORDS, "what"] if between else "abc d", times(20, 40), 12, between=between)
     assert "" in lines
     found = list(Scorer(lm, per_token=True, batch_size=batch_size, window=window).score(lines))
     assert [score.text for score in found] == lines

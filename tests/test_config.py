@@ -113,7 +113,7 @@ def test_options_that_go_together_are_not_refused(options):
 
 EXAMPLES = [
     TextConfig(),
-    TextConfig("word", "stream", "whitespace", lowercase=True),
+    TextConfig("word", "stream", "whitespace", lowercase=True, normalize="nfkc"),
     *(ModelConfig(7, cell=cell) for cell in CELL_NAMES),
     ModelConfig(9, "rnn", "relu", "after", False, 8, 3, 4, (6, 4), True, 0.25, "float64"),
     TrainConfig(),

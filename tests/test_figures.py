@@ -7,9 +7,9 @@ import pytest
 import sacrebleu
 
 from charlm.errors import CorpusError
-from charlm.figures import accuracy, bleu_and_chrf, figures, macro_f1, scores_of
+from charlm.figures import accuracy, as_the_model_writes, bleu_and_chrf, figures, macro_f1, scores_of
 from charlm.prediction import Translator, classify, tag
-from charlm.text import EOS_ID
+from charlm.text import EOS, EOS_ID, UNK, Tokenizer, Vocabulary, make_splitter
 from charlm.text.pieces import parse_piece
 from tests.task_models import (
     TARGET,
@@ -50,10 +50,29 @@ def test_precision_recall_and_f1():
     assert scores_of("X", PREDICTED, TRUTH) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
 
 
-def test_macro_f1_is_the_mean_over_the_labels_of_the_truth():
-    assert macro_f1(PREDICTED, TRUTH) == pytest.approx((4 / 7 + 1 / 2) / 2)
-    assert macro_f1(TRUTH, PREDICTED) == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
-    assert macro_f1(TRUTH, TRUTH) == 1.0
+MACRO_F1 = [  # predicted, truth, what scikit-learn 1.x gives as f1_score(..., average="macro", zero_division=0)
+    ("NNVVPN", "NVVNNN", (4 / 7 + 1 / 2 + 0) / 3),
+    ("NVVNNN", "NNVVPN", (4 / 7 + 1 / 2 + 0) / 3),
+    ("GGGGGGGBBB", "GGGGGGGGGG", (14 / 17 + 0) / 2),  # one class in the truth, another one predicted
+    ("AABBC", "AABBB", (1.0 + 0.8 + 0.0) / 3),
+    ("XXX", "YYY", 0.0),
+    ("NVN", "NVN", 1.0),
+]
+
+
+@pytest.mark.parametrize(("predicted", "truth", "expected"), MACRO_F1)
+def test_macro_f1_counts_the_labels_that_are_only_predicted(predicted, truth, expected):
+    assert macro_f1(list(predicted), list(truth)) == pytest.approx(expected)
+
+
+def test_macro_f1_is_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    rng = np.random.default_rng(3)
+    drawn = [(rng.choice(list("ABCD"), 30), rng.choice(list("BCDE"), 30)) for _ in range(5)]
+    for predicted, truth in [*((list(p), list(t)) for p, t, _ in MACRO_F1), *(map(list, pair) for pair in drawn)]:
+        expected = metrics.f1_score(truth, predicted, average="macro", zero_division=0)
+        assert macro_f1(predicted, truth) == pytest.approx(expected)
+        assert accuracy(predicted, truth) == pytest.approx(metrics.accuracy_score(truth, predicted))
 
 
 def test_bleu_and_chrf_are_those_of_sacrebleu():
@@ -133,6 +152,9 @@ def test_the_figures_of_translations(beam):
     references = [line or "le" for line in random_lines(TARGET, len(sources), 5, seed=1)]
     found = figures(lm, [f"{s}\t{t}" for s, t in zip(sources, references, strict=True)], beam=beam, batch_size=8)
     translations = [next(Translator(lm, beam=beam).predict([source])).prediction for source in sources]
+    target = lm.codec.target
+    written, references = references, [target.join(target.split(reference)) for reference in references]
+    assert references != written and found["references"] == "re-spaced"
     assert found["bleu"] == sacrebleu.BLEU().corpus_score(translations, [references]).score
     assert found["chrf"] == sacrebleu.CHRF().corpus_score(translations, [references]).score
     assert found["chrf"] > 0
@@ -158,7 +180,9 @@ def assert_partition(lm, rows, sources, translations, references):
         chosen = np.flatnonzero((lengths >= row["from"]) & (lengths <= row["to"])).tolist()
         assert len(chosen) == row["sentences"] > 0
         of_row = [translations[i] for i in chosen], [[references[i] for i in chosen]]
-        assert row["bleu"] == sacrebleu.BLEU().corpus_score(*of_row).score
+        tokens = [sacrebleu.BLEU().tokenizer(references[i]).split() for i in chosen]
+        defined = any(len(one) >= 4 for one in tokens)
+        assert row["bleu"] == (sacrebleu.BLEU().corpus_score(*of_row).score if defined else None)
 
 
 def test_a_source_of_nothing_but_spaces_is_in_a_row_too():
@@ -218,7 +242,8 @@ def test_the_size_of_a_batch_does_not_matter(kind, batch_size):
     expected, found = (figures(lm, lines_of(kind) * 5, batch_size=size) for size in (3, batch_size))
     for record in (expected, found):
         record.pop("tokens_per_second", None)
-        record.pop("by_source_length", None)
+        for name in ("by_source_length", "bleu_tokenizer", "references"):
+            record.pop(name, None)
     assert found == pytest.approx(expected, rel=1e-9)
 
 
@@ -226,3 +251,25 @@ def test_the_size_of_a_batch_does_not_matter(kind, batch_size):
 def test_an_empty_corpus_has_no_figures(kind):
     with pytest.raises(CorpusError, match="nothing to evaluate"):
         figures(task_model(kind), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "references", "compared", "said"),
+    [
+        ({}, ["the end.", "a (b) c"], ["the end.", "a (b) c"], "as written"),
+        ({}, ["the end .", "ok"], ["the end.", "ok"], "re-spaced"),
+        ({}, ["my parents' house", "at 12:30"], ["my parents 'house", "at 12: 30"], "re-spaced"),
+        ({}, ["a  b ", "c\td"], ["a b", "c d"], "as written"),
+        ({"lowercase": True}, ["The End"], ["the end"], "lower-cased"),
+        ({"lowercase": True}, ["the end"], ["the end"], "as written"),
+        ({"lowercase": True}, ["The end .", "İ"], ["the end.", "i̇"], "lower-cased and re-spaced"),
+        ({"split": "whitespace"}, ["the  end .", "a:b"], ["the end .", "a:b"], "as written"),
+        ({"level": "char"}, ["the  end .", " 你好"], ["the  end .", " 你好"], "as written"),
+        ({"level": "char", "lowercase": True}, ["A b"], ["a b"], "lower-cased"),
+        ({}, [], [], "as written"),
+    ],
+)
+def test_references_are_compared_as_the_model_would_write_them(text, references, compared, said):
+    fields = {"level": "word", "split": "punct", "lowercase": False, **text}
+    target = Tokenizer(make_splitter(**fields), Vocabulary((EOS, UNK, "a")))
+    assert as_the_model_writes(target, references) == (compared, said)

@@ -2,15 +2,19 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from charlm import generation
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
 from charlm.generation import Sample, Sampler, draw, next_token_probs
+from charlm.music import PieceSampler
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from tests.fakes import FakeModel, language_model, saying, script, table
+from tests.task_models import task_model
 
 A, B, C = 2, 3, 4  # ids of the ordinary tokens "a", "b", "c"
 
@@ -517,3 +521,84 @@ def test_every_prompt_is_read_as_the_tokenizer_reads_it():
             lm = language_model(model, ["a", "b", "abc"], level=level, lowercase=lowercase)
             Sampler(lm, SampleConfig()).sample(prompt)
             assert model.reads == [NOTHING, *lm.tokenizer.encode(prompt)], prompt
+
+
+# ---- long prompts
+
+PIECES = [
+    *"ab .,'-",
+    "  ",
+    "\n",
+    "\t",
+    "Σ",
+    "\u03c3",
+    "İ",
+    "é",
+    "e\u0301",
+    "漢字",
+    "か\u3099",
+    "각",
+    "👩\u200d👧",
+    "<EOS>",
+    "$",
+    "\xa0",
+]
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize(("level", "split"), [("char", "punct"), ("word", "punct"), ("word", "whitespace")])
+def test_a_prompt_that_is_read_in_parts_is_the_same(monkeypatch, level, split, lowercase):
+    """Whatever the size of the parts: the ids, what is written, and what is unknown are those of the whole."""
+    rng = np.random.default_rng(7)
+    for size in (1, 2, 3, 7, 1 << 16):
+        monkeypatch.setattr(generation, "_PART", size)
+        for _ in range(15):
+            prompt = "".join(rng.choice(PIECES, rng.integers(0, 40)))
+            model = table([[0.5, 0.1, 0.2, 0.2]] * 5)
+            lm = language_model(model, "ab", level=level, split=split, lowercase=lowercase, unit="stream")
+            lines = prompt.split("\n")
+            sampler = Sampler(lm, SampleConfig(length=0))
+            joined = "\n".join(lm.tokenizer.join(lm.tokenizer.split(line)) for line in lines)
+            assert sampler.sample(prompt).text == (prompt if level == "char" else joined)
+            assert model.reads == [NOTHING, *lm.tokenizer.encode_lines(lines)[0][:-1]]
+            tokens = [token for line in lines for token in lm.tokenizer.split(line) if lm.tokenizer.encode(line).size]
+            unknown = [one for one in dict.fromkeys(tokens) if lm.tokenizer.vocabulary.ids.get(one, 1) < 2]
+            assert sampler.unknown(prompt) == unknown
+            assert sampler.unknown(prompt, most=2) == unknown[:2]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("ab ba " * 10_000, {"unit": "stream"}),
+        ("ab\n" * 20_000, {"unit": "stream"}),
+        ("ab ba " * 10_000, {"level": "word"}),
+        ("漢字" * 15_000, {"unit": "stream"}),
+    ],
+)
+def test_memory_hardly_grows_with_a_prompt(monkeypatch, prompt, text):
+    """A list of its tokens and one of their ids would take fifty bytes a character."""
+    monkeypatch.setattr(generation, "_PART", 1 << 12)
+    lm = language_model(table([[0.5, 0.1, 0.2, 0.2]] * 5), "ab", **text)
+    lm.model.next_log_probs = lambda inputs, state, ws: (np.zeros((4, 1), np.float32), state)
+    sampler = Sampler(lm, SampleConfig(length=0))
+    tracemalloc.start()
+    sampler.unknown(prompt, most=6)
+    size = sum(map(len, sampler.pieces(prompt)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size >= len(prompt) - 1
+    assert peak < 1_000_000
+
+
+def test_memory_hardly_grows_with_a_prompt_of_music():
+    lm = task_model("music", num_layers=1)
+    state = lm.model.zero_state(1)
+    lm.model.next_log_probs = lambda x, _, ws: (np.zeros((5, 1)), state)  # type: ignore[method-assign]
+    prompt = "60 61,62 - " * 3_000
+    tracemalloc.start()
+    for _ in PieceSampler(lm, SampleConfig(length=0)).steps(prompt):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(prompt)

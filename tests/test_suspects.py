@@ -7,8 +7,11 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 
-from charlm.cloze import suspects
-from charlm.text import EOS_ID, UNK_ID
+from charlm import suspects as module
+from charlm.nn.model import Model
+from charlm.scoring import Scorer
+from charlm.suspects import suspects
+from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Vocabulary
 from tests.task_models import WORDS, given_the_others, ids_of, outputs, parameter, random_lines, task_model
 
 
@@ -115,3 +118,64 @@ def test_empty_lines_have_none_and_the_order_is_kept(window):
         (one.position, one.suggestion.token) for one in alone
     ]
     assert alone
+
+
+# ---- what it costs
+
+
+def test_the_network_runs_once_and_scores_are_those_of_scoring(monkeypatch):
+    lm = of_known_tokens()
+    lines = random_lines(WORDS, 60, 9, seed=2)
+    calls = []
+    outputs = Model._outputs
+    monkeypatch.setattr(
+        Model, "_outputs", lambda self, batch, *more: calls.append(batch) or outputs(self, batch, *more)
+    )
+    scores = list(Scorer(lm, per_token=True).score(lines))
+    runs = len(calls)
+    assert runs > 0
+    assert [score for score, _ in suspicious(lm, lines, factor=2.0)] == scores
+    assert len(calls) == 2 * runs
+
+
+def test_only_doubtful_tokens_are_looked_at_a_part_at_a_time(monkeypatch):
+    """In a line of any length; nothing but a token less likely than 1 / factor can be a suspect."""
+    lm = of_known_tokens()
+    (line,) = random_lines(WORDS, 1, 3000, seed=5)
+    looked_at = []
+    choices = Model._choices
+    monkeypatch.setattr(module, "_NUMBERS", 200)
+    monkeypatch.setattr(
+        Model, "_choices", lambda self, y, ws, *at: looked_at.append(len(at[0])) or choices(self, y, ws, *at)
+    )
+    ((score, found),) = suspicious(lm, [line], factor=30.0)
+    doubtful = sum(token.nats >= math.log(30.0) for token in score.token_scores)
+    assert 0 < len(found) <= doubtful == sum(looked_at) < score.tokens
+    assert max(looked_at) == 200 // (len(WORDS) + 2)
+
+
+def test_few_spellings_are_compared_and_the_best_is_found(monkeypatch):
+    """Against a comparison of all of them, with probabilities and spellings that tie."""
+    rng = np.random.default_rng(3)
+    syllables = ["ra", "to", "ni", "sau", "rus", "é", "字", "R"]
+    words = list(dict.fromkeys("".join(rng.choice(syllables, rng.integers(1, 6))) for _ in range(900)))
+    spelling = module._Spelling(Vocabulary((EOS, UNK, *words)))
+    compared = []
+    ratio = SequenceMatcher.ratio
+    monkeypatch.setattr(SequenceMatcher, "ratio", lambda self: compared.append(self) or ratio(self))
+    count = 0
+    for round_number in range(60):
+        token = "".join(rng.choice(syllables, rng.integers(0, 6)))
+        ids = np.sort(rng.choice(np.arange(2, len(words) + 2), rng.integers(1, len(words)), replace=False))
+        probs = rng.choice([0.1, 0.02, 1e-5], ids.size) if round_number % 2 else rng.dirichlet(np.full(ids.size, 0.3))
+        probs = np.maximum(probs, 1e-300)
+        count += min(200, ids.size)
+        chosen = spelling.likest(token, ids, probs)
+        best = ids[np.argsort(-probs, kind="stable")[:200]].tolist()
+        of = dict(zip(ids.tolist(), np.log(probs).tolist(), strict=True))
+
+        def fits(token_id, token=token, of=of):
+            return of[token_id] + 5.0 * ratio(SequenceMatcher(None, words[token_id - 2], token, autojunk=False))
+
+        assert chosen == max(best, key=fits)
+    assert len(compared) < count / 4

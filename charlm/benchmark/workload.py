@@ -22,7 +22,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.scoring import Scorer
 from charlm.session import assemble
-from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
+from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.codec import Codec
 from charlm.text.dataset import Dataset, encode
 
@@ -60,7 +60,7 @@ def synthetic_workload(
     Raises UsageError where the network cannot be.
     """
     ModelConfig(**{**network, "vocabulary_size": vocabulary_size})  # before a vocabulary of that size is made
-    text = TextConfig(level=level, unit="stream", split="whitespace")
+    text = TextConfig(level=level, unit="stream", split="whitespace", normalize="none")
     names = _characters() if level == "char" else (f"w{number}" for number in itertools.count())
     vocabulary = Vocabulary((EOS, UNK, *itertools.islice(names, vocabulary_size - 2)))
     rng = np.random.default_rng(1)
@@ -91,7 +91,7 @@ def text_workload(
     ModelConfig(**{**network, "vocabulary_size": vocabulary_size or 3})
     text = TextConfig(level=level, unit="stream")
     lines = list(lines)
-    splitter = make_splitter(level, text.split, lowercase=False)  # type: ignore[arg-type]
+    splitter = splitter_of(text)
     most = None if vocabulary_size is None else vocabulary_size - 2
     vocabulary = Vocabulary.build(splitter.count(lines), max_size=most)
     if len(vocabulary) == 2:
@@ -159,7 +159,7 @@ def _language_model(
 ) -> LanguageModel:
     sizes = {**network, "vocabulary_size": len(vocabulary)}
     model = build(ModelConfig(**sizes), ops or NumpyBackend(), seed=1)
-    splitter = make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
+    splitter = splitter_of(text)
     return LanguageModel(model, Codec(Tokenizer(splitter, vocabulary)), text, replace(config, max_steps=1 << 40))
 
 

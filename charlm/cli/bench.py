@@ -123,6 +123,10 @@ def _readable(measured: Iterable[Any]) -> Iterator[str]:
             yield f"network   {one.cell} {sizes}, {tokens}, {one.dtype}"
             best = "" if one.peak_gflops is None else f", best product {one.peak_gflops:,.1f} GFLOP/s"
             yield f"machine   threads {one.threads}{best}"
-        share = f"{one.seconds:.3f} seconds" if one.peak_share is None else f"peak share {one.peak_share:.3f}"
+        share = (
+            f"{ui.figure(one.seconds, 3)} seconds"
+            if one.peak_share is None
+            else f"peak share {ui.figure(one.peak_share, 3)}"
+        )
         size = f"{one.batch_size} x {one.seq_length} tokens"
         yield f"{one.case:<8}  {one.tokens_per_second:,.0f} tokens/s, {share}, {size}"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from charlm.cli import ui
+
 _WIDTH, _HEIGHT = 64, 14
 
 
@@ -42,7 +44,7 @@ def chart(curves: dict[str, list[tuple[float, float]]], *, x: str, y: str) -> li
             column = round((at - left) / ((right - left) or 1) * (_WIDTH - 1))
             row = round((high - value) / ((high - low) or 1) * (_HEIGHT - 1))
             grid[row][column] = mark
-    labels = {0: f"{high:.3f}", _HEIGHT - 1: f"{low:.3f}"}
+    labels = {0: ui.figure(high, 3), _HEIGHT - 1: ui.figure(low, 3)}
     lines = [f"{y:>9}"]
     lines += [f"{labels.get(number, ''):>9} |{''.join(row).rstrip()}" for number, row in enumerate(grid)]
     lines.append(f"{'':>9} +{'-' * _WIDTH}")

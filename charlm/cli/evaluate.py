@@ -36,10 +36,14 @@ def evaluate(
         raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
     output = ui.Output()
     with language_model.model.ops.threads(threads):
-        record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam)
-    rows = record.pop("by_source_length", []) if format != "jsonl" else []
-    ui.write_records([record], format, output)
+        record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)
+    if format == "jsonl":
+        ui.write_records([record], format, output)
+        return
+    rows = record.pop("by_source_length", [])
+    ui.write_records([{name: "-" if value is None else value for name, value in record.items()}], format, output)
     if rows and format == "text":
         for row in rows:
-            output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {row['bleu']:.4f}")
+            bleu = "-" if row["bleu"] is None else f"{row['bleu']:.4f}"
+            output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {bleu}")
         output.close()

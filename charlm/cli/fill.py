@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,12 +18,18 @@ from charlm.cli.options import (
     open_model,
 )
 
+_GAP = {
+    "char": "three underscores for each character, up to eight characters side by side",
+    "word": "three underscores or more, apart from letters and digits",
+}
+
 
 def fill(
     model: ModelArgument,
     files: FilesArgument = None,
     num_candidates: Annotated[
-        int | None, typer.Option("-n", "--num-candidates", min=1, help="List the K best for each gap.")
+        int | None,
+        typer.Option("-n", "--num-candidates", min=1, help="List the K best for each gap, in a second column."),
     ] = None,
     format: Annotated[
         Literal["text", "tsv", "jsonl"], typer.Option(help="The filled line; with the candidates; JSON Lines.")
@@ -35,6 +40,8 @@ def fill(
     threads: Threads = None,
 ) -> None:
     """Fill each ___ of a line with the likeliest token, given both sides.
+
+    A gap of words is three or more underscores, of characters three for each.
 
     \b
     echo 'the apple and ___ salad' | charlm fill cloze.safetensors
@@ -49,23 +56,27 @@ def fill(
         language_model, candidates=num_candidates or 1, batch_size=batch_size, window=1 if unbuffered else None
     )
     output = ui.Output(unbuffered=unbuffered)
-    with language_model.model.ops.threads(threads):
-        for line in _lines(filler.fill(input_lines(files)), format, listed=num_candidates is not None):
-            output.line(line)
-    output.close()
-
-
-def _lines(filled: Any, format: str, *, listed: bool) -> Iterator[str]:
-    """Write each line; listed: as text, too, with the candidates behind it, a column a gap."""
+    lines = lines_without = 0
     if format == "tsv":
-        yield "text\tfilled\tcandidates"
-    for one in filled:
-        if format == "jsonl":
-            gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
-            yield ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})
-            continue
-        candidates = [" ".join(f"{ui.tsv_field(c.token)} {c.prob:.4f}" for c in gap) for gap in one.gaps]
-        if format == "tsv":
-            yield "\t".join([ui.tsv_field(one.text), ui.tsv_field(one.filled), " | ".join(candidates)])
-        else:
-            yield "\t".join([one.filled, *(candidates if listed else [])])
+        output.line("text\tfilled\tcandidates")
+    with language_model.model.ops.threads(threads):
+        for one in filler.fill(input_lines(files)):
+            lines += 1
+            lines_without += not one.gaps
+            output.line(_line(one, format, listed=num_candidates is not None))
+    output.close()
+    if lines_without:
+        gap = _GAP[language_model.tokenizer.level]
+        ui.warn(f"lines without a gap, printed as they are: {lines_without:,} of {lines:,}; a gap is {gap}")
+
+
+def _line(one: Any, format: str, *, listed: bool) -> str:
+    """Write a line; listed: as text, too, with a second column for the candidates of all gaps."""
+    if format == "jsonl":
+        gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
+        return ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})
+    if format == "text" and not listed:
+        return str(one.filled)
+    columns = [one.text] if format == "tsv" else []
+    candidates = " | ".join(" ".join(f"{c.token} {ui.figure(c.prob)}" for c in gap) for gap in one.gaps)
+    return "\t".join(map(ui.tsv_field, [*columns, one.filled, candidates]))

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model
+from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
 
+_LONGEST_SHOWN = 40  # characters of an unknown token
 _MIDI_MARK = b"MThd"  # that a MIDI file begins with: nothing else is overwritten
 
 
@@ -32,7 +33,11 @@ def generate(
         str | None, typer.Option("--class", metavar="LABEL", help="What a conditioned model is to begin with.")
     ] = None,
     midi: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="music: write the piece as a MIDI file, too.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="music: write the piece as a MIDI file, too; a key of neighbouring steps is one held note.",
+        ),
     ] = None,
     seed: Seed = None,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
@@ -51,7 +56,7 @@ def generate(
     charlm generate tunes.safetensors --class waltz -l 48 --midi waltz.mid
     """
     from charlm.config import SampleConfig
-    from charlm.errors import UsageError
+    from charlm.errors import ResourceError, UsageError
 
     config = SampleConfig(length, temperature, top_k, top_p, tuple(stop or ()), allow_unk)
     text = _read_prompt() if prompt == "-" else prompt
@@ -67,40 +72,56 @@ def generate(
         else:
             if midi is not None:
                 raise UsageError("--midi with a model of text", hint="train one with --task music")
-            records = _texts(language_model, config, text, label, seed, num_samples)
+            records = _texts(language_model, config, text, label, seed, num_samples, keeps=format == "jsonl")
         for pieces, record in records:
-            for piece in pieces:
-                if format == "text":
-                    output.write(piece)
+            try:
+                for piece in pieces:
+                    if format == "text":
+                        output.write(piece)
+            except (signals.ClosedPipe, ResourceError):
+                if midi is not None:
+                    # Nobody reads the text, but the file is to be whole: it is written behind the last piece.
+                    for _ in pieces:
+                        pass
+                raise
             output.line("" if format == "text" else ui.strict_json({**record(), "seed": seed}))
     output.close()
 
 
 def _texts(
-    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int
+    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, *, keeps: bool
 ) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
-    """Yield for each text its pieces, as they are drawn, and what makes its record once they are."""
+    """Yield for each text its pieces, as they are drawn, and what makes its record once they are.
+
+    keeps: whether a record will be asked for, which has the whole text
+    """
     import math
 
     from charlm.generation import Sample, Sampler
 
     sampler = Sampler(language_model, config, label=label)
-    if unknown := sampler.unknown(prompt):
-        shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+    if unknown := sampler.unknown(prompt, most=6):
+        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         ui.warn(f"the prompt has tokens that the model does not know, read as <UNK>: {shown}")
     for number in range(count):
-        sample = Sample()
+        sample, written = Sample(), list[str]()
 
-        def pieces(sample: Sample = sample, number: int = number) -> Iterator[str]:
+        def pieces(sample: Sample = sample, number: int = number, written: list[str] = written) -> Iterator[str]:
             for piece in sampler.pieces(prompt, seed=seed, number=number, into=sample):
-                sample.text += piece
+                if keeps:
+                    written.append(piece)
                 yield piece
 
-        def record(sample: Sample = sample) -> dict[str, Any]:
-            known = {"text": sample.text, "tokens": sample.tokens, "log10p": sample.log_prob / math.log(10.0)}
+        def record(sample: Sample = sample, written: list[str] = written) -> dict[str, Any]:
+            known = {"text": "".join(written), "tokens": sample.tokens, "log10p": sample.log_prob / math.log(10.0)}
             return {**known, "unk_mass_rejected": sample.unk_mass_rejected} | ({"label": label} if label else {})
 
         yield pieces(), record
+
+
+def _shown(token: str) -> str:
+    """Return a token in quotation marks, the end of a long one left out: a text without spaces may be one word."""
+    return repr(token) if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]!r}..."
 
 
 def _pieces(
@@ -150,6 +171,5 @@ def _refuse_of_music(
 
 
 def _read_prompt() -> str:
-    from charlm.text import read_lines
-
-    return "\n".join(read_lines(["-"], errors="keep"))
+    # In blocks: the lines of a long prompt would take several times its size.
+    return "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")

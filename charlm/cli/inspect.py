@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,7 +51,8 @@ def inspect(
     ] = None,
     longest: Annotated[int, typer.Option(min=1, max=1000, help="Steps back at most, of --gradients.")] = 24,
     vocabulary: Annotated[
-        bool, typer.Option("--vocabulary", help="Print the tokens instead, one a line, by id.")
+        bool,
+        typer.Option("--vocabulary", help="Print the tokens instead, one a line, by id; of a translator both sides."),
     ] = False,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
@@ -66,21 +67,23 @@ def inspect(
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:
         _check_picture(picture)
-    opened = {str(path): open_model(path, "cpu") for path in models}
+    # A file may be named twice, and then has two records.
+    opened = [(str(path), open_model(path, "cpu")) for path in models]
     output = ui.Output()
     if gradients is not None:
         _gradients(opened, gradients, longest, format, plot, output)
     else:
-        for name, language_model in opened.items():
-            _inspect(
-                name, language_model, output, vocabulary=vocabulary, format=format, plot=plot, many=len(models) > 1
-            )
         if picture is not None:
             from charlm.cli import pictures
 
-            histories = [one.history for one in opened.values()]
+            histories = [one.history for _, one in opened]
+            # Before the text, whose reader may leave.
             with signals.undisturbed():
                 pictures.losses(dict(zip(_short(opened), histories, strict=True)), picture)
+        for name, language_model in opened:
+            _inspect(
+                name, language_model, output, vocabulary=vocabulary, format=format, plot=plot, many=len(models) > 1
+            )
     output.close()
 
 
@@ -94,11 +97,13 @@ def _check_picture(path: Path) -> None:
         check_writable(path)
 
 
-def _short(names: Iterable[str]) -> list[str]:
-    """Give the names of models without folders and suffix, where that leaves them different."""
-    whole = [name.removesuffix(".safetensors") for name in names]
+def _short(opened: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return a name for each model, all different: without folders and suffix where that is enough."""
+    whole = [name.removesuffix(".safetensors") for name, _ in opened]
     short = [Path(name).name for name in whole]
-    return short if len(set(short)) == len(short) else whole
+    names = short if len(set(short)) == len(set(whole)) else whole
+    times = [names[:number].count(name) + 1 for number, name in enumerate(names)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, times, strict=True)]
 
 
 def _inspect(
@@ -106,11 +111,15 @@ def _inspect(
 ) -> None:
     if many and format == "text":
         output.line(f"== {name}")
+    which = {"model": name} if many else {}
     if vocabulary:
-        for token in language_model.tokenizer.vocabulary.tokens:
-            output.line(ui.tsv_field(token) if format == "text" else ui.strict_json({"token": token}))
+        for record in _tokens(language_model):
+            if format == "text":
+                output.line("\t".join(map(ui.tsv_field, record.values())))
+            else:
+                output.line(ui.strict_json({**record, **which}))
     elif format == "jsonl":
-        output.line(ui.strict_json({**_record(language_model), **({"model": name} if many else {})}))
+        output.line(ui.strict_json({**_record(language_model), **which}))
     else:
         for line in _describe(language_model):
             output.line(line)
@@ -121,8 +130,18 @@ def _inspect(
             output.line(line)
 
 
+def _tokens(language_model: Any) -> Iterator[dict[str, Any]]:
+    """Yield a record for each token, by id; a translator's say which vocabulary it is of, that of the source first."""
+    codec = language_model.codec
+    if codec.target is None:
+        yield from ({"token": token} for token in codec.tokenizer.vocabulary.tokens)
+        return
+    for side, tokenizer in (("source", codec.tokenizer), ("target", codec.target)):
+        yield from ({"vocabulary": side, "token": token} for token in tokenizer.vocabulary.tokens)
+
+
 def _gradients(
-    opened: dict[str, Any], file: str, longest: int, format: str, plot: str | None, output: ui.Output
+    opened: list[tuple[str, Any]], file: str, longest: int, format: str, plot: str | None, output: ui.Output
 ) -> None:
     """Print the norms of each model's gradients by the distance in time, and draw them."""
     from charlm.cli.chart import decay_chart
@@ -130,11 +149,17 @@ def _gradients(
 
     lines = list(input_lines([file])) if file == "-" else None  # a file is read anew, so that mistakes have their place
     measured = [
-        gradient_decay(one, input_lines([file]) if lines is None else lines, longest=longest) for one in opened.values()
+        gradient_decay(one, input_lines([file]) if lines is None else lines, longest=longest) for _, one in opened
     ]
     decays = dict(zip(_short(opened), measured, strict=True))
+    if plot not in (None, "-"):
+        from charlm.cli import pictures
+
+        # Before the text, whose reader may leave.
+        with signals.undisturbed():
+            pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
     if format == "jsonl":
-        for name, decay in zip(opened, decays.values(), strict=True):
+        for (name, _), decay in zip(opened, decays.values(), strict=True):
             norms = [{"k": k, "norm": float(norm)} for k, norm in enumerate(decay.norms)]
             output.line(ui.strict_json({"model": name, "gradients": norms, "half_life": decay.half_life}))
     else:
@@ -144,19 +169,17 @@ def _gradients(
         for k in range(max(len(decay.norms) for decay in decays.values())):
             cells = (f"{decay.norms[k]:.3e}" if k < len(decay.norms) else "" for decay in decays.values())
             output.line(f"{k:>9}" + "".join(f"{cell:>{width}}" for cell in cells))
-        output.line(f"{'half-life':>9}" + "".join(f"{decay.half_life:>{width}.2f}" for decay in decays.values()))
+        output.line(
+            f"{'half-life':>9}" + "".join(f"{ui.figure(decay.half_life, 2):>{width}}" for decay in decays.values())
+        )
         for line in decay_chart({name: decay.norms.tolist() for name, decay in decays.items()}):
             output.line(line)
-    if plot not in (None, "-"):
-        from charlm.cli import pictures
-
-        with signals.undisturbed():
-            pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
 
 
 def _record(language_model: Any) -> dict[str, Any]:
     parts = (language_model.text, language_model.model.config, language_model.train)
     shapes = language_model.model.parameters.shapes
+    target = language_model.codec.target
     return {
         "task": language_model.task,
         "commands": [f"charlm {name}" for name in language_model.commands],
@@ -165,6 +188,7 @@ def _record(language_model: Any) -> dict[str, Any]:
         "parameters": language_model.model.parameters.count,
         "arrays": {name: list(shape) for name, shape in shapes.items()},
         "vocabulary_size": len(language_model.tokenizer.vocabulary),
+        **({"target_vocabulary_size": len(target.vocabulary)} if target is not None else {}),
         "history": language_model.history,
     }
 
@@ -188,17 +212,19 @@ def _describe(language_model: Any) -> list[str]:
         lines.append(f"labels         {len(labels):,}: {' '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}")
     if language_model.codec.target is not None:
         target = language_model.codec.target.vocabulary.tokens
-        lines.append(f"target         {len(target):,}: {' '.join(map(repr, target[2:12]))}")
+        lines.append(
+            f"target         {len(target):,}: {' '.join(map(repr, target[2:12]))}{' ...' if len(target) > 12 else ''}"
+        )
     lines.append(f"parameters     {record['parameters']:,}")
     lines += [f"  {name:<20} {' x '.join(map(str, shape))}" for name, shape in record["arrays"].items()]
     if record["history"]:
         lines.append(f"{'step':>10} {'epoch':>8} {'train':>8} {'valid':>8}   nats a token")
         lines += [
-            f"{row['step']:>10,} {row['epoch']:>8.2f} {row['train_nats']:>8.4f} {_number(row['valid_nats']):>8}"
+            f"{row['step']:>10,} {_number(row['epoch'], 2)} {_number(row['train_nats'])} {_number(row['valid_nats'])}"
             for row in record["history"]
         ]
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float | None, decimals: int = 4) -> str:
+    return f"{'-' if value is None else ui.figure(value, decimals):>8}"

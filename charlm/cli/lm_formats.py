@@ -7,19 +7,67 @@ the number of tokens that the network has read (KenLM) and `rnn` (SRILM).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
+from charlm.cli import ui
 from charlm.text import EOS_ID, UNK_ID
 
 _KENLM_IDS = {UNK_ID: 0, EOS_ID: 2}  # 0 <unk>, 1 <s>, 2 </s>
+_BEGIN, _END = "<s>", "</s>"  # of a sentence; these programs put them around each line
+_TAG = re.compile(r"(?<![^ \t])</?s>(?![^ \t])")
+_AT_THE_ENDS = re.compile(r"^[ \t]*<s>(?![^ \t])[ \t]*|[ \t]*(?<![^ \t])</s>[ \t]*$")
+
+
+def without_tags(tokenizer: Any) -> Callable[[str], str]:
+    """Return what takes a literal `<s>` and `</s>` from the ends of a line, as SRILM does, and warns of them once.
+
+    A model that was trained on them reads them as text: its lines are left as they are.
+    """
+    is_known = all(UNK_ID not in tokenizer.encode(tag) for tag in (_BEGIN, _END))
+    warned = False
+
+    def prepare(text: str) -> str:
+        nonlocal warned
+        if "s>" not in text or not _TAG.search(text):
+            return text
+        if not warned:
+            read = "which the model was trained to read as text" if is_known else "which are left out at its ends"
+            ui.warn(f"a line has a literal <s> or </s>, {read}: they stand for the ends that every line has")
+            warned = True
+        return text if is_known else _AT_THE_ENDS.sub("", text)
+
+    return prepare
+
+
+def _whole(score: Any) -> Any:
+    """Return a score in which literal tags that are tokens of their own, at the ends, are a part of the next token.
+
+    P(<s>, y) = P(<s>) P(y | <s>), so that the line keeps its probability and has one `</s>`.
+    """
+    tokens = list(score.token_scores)
+    if score.has_eos and len(tokens) > 1 and _is(_END, tokens[-2]):
+        tokens[-2:] = [replace(tokens[-1], nats=tokens[-2].nats + tokens[-1].nats)]
+    if len(tokens) > 1 and _is(_BEGIN, tokens[0]):
+        tokens[:2] = [replace(tokens[1], nats=tokens[0].nats + tokens[1].nats)]
+    if len(tokens) == len(score.token_scores):
+        return score
+    oov_nats = math.fsum(token.nats for token in tokens if token.oov)
+    text = _AT_THE_ENDS.sub("", score.text)
+    return replace(score, text=text, token_scores=tokens, tokens=len(tokens), oov_nats=oov_nats)
+
+
+def _is(tag: str, token: Any) -> bool:
+    return token.token == tag and not token.oov
 
 
 def kenlm(scores: Iterable[Any]) -> Iterator[str]:
     """Yield KenLM's line for each line, and its summary at the end."""
     total = known = 0.0
     tokens = oov = 0
-    for score in scores:
+    for score in map(_whole, scores):
         words = []
         for at, token in enumerate(score.token_scores):
             surface = "</s>" if token.token_id == EOS_ID else _visible(token.token)
@@ -39,7 +87,7 @@ def srilm(scores: Iterable[Any]) -> Iterator[str]:
     """Yield SRILM's lines for each line, word by word, and its summary at the end; OOVs are left out of the sums."""
     sentences = words = oov = ends = 0
     total = 0.0
-    for score in scores:
+    for score in map(_whole, scores):
         yield score.text
         context = "<s> "
         for token in score.token_scores:
@@ -64,7 +112,12 @@ def _srilm_sums(name: str, sentences: int, words: int, oov: int, log10: float, *
 
 
 def _visible(token: str) -> str:
-    """Write a token without white space, which separates their fields: a space as SentencePiece's mark, U+2581."""
+    """Write a token without white space, which separates their fields: a space as SentencePiece's mark, U+2581.
+
+    A tag within a line is no end of it, and is not written as one.
+    """
+    if token in (_BEGIN, _END):
+        return token.replace("<", "\\x3c")
     return "".join("\u2581" if c == " " else f"\\x{ord(c):02x}" if c.isspace() else c for c in token)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,6 +80,9 @@ Split = Annotated[
     Literal["punct", "whitespace"], typer.Option(help="Words: set punctuation apart, or take the text as tokenised.")
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text.")]
+Normalize = Annotated[
+    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode form that text is read in; none: as it is written.")
+]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all randomness; without it one is chosen and printed.")]
@@ -116,13 +121,36 @@ def _is_text(line: str) -> bool:
     return True
 
 
-def input_lines(files: list[str] | None) -> Any:
-    """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
+def texts(paths: list[str], **how: Any) -> Any:
+    """Return the lines of texts, as `read_lines` does; every text that is answered on standard output is read so.
+
+    Raises UsageError where one of them is standard output itself: what is written would be read, without an end.
+    """
+    from charlm.errors import UsageError
+    from charlm.files import display_name
     from charlm.text import read_lines
 
-    paths = files or ["-"]
+    output = _regular_file(sys.stdout)
+    for path in paths:
+        if output is not None and _regular_file(sys.stdin if path == "-" else path) == output:
+            raise UsageError(f"input is also the output, {display_name(path)}", hint="write to another file: > OUTPUT")
     if "-" in paths and ui.is_terminal(sys.stdin):
         ui.note("reading standard input, to its end (Ctrl-D)")
+    return read_lines(paths, **how)
+
+
+def _regular_file(file: Any) -> tuple[int, int] | None:
+    """Return what tells a regular file, by name or open, from all others; None for pipes, devices and no file."""
+    try:
+        found = os.stat(file if isinstance(file, str) else file.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def input_lines(files: list[str] | None) -> Any:
+    """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
+    paths = files or ["-"]
     warned = False
 
     def watch(line: str) -> None:
@@ -131,4 +159,4 @@ def input_lines(files: list[str] | None) -> Any:
             ui.warn("the text has bytes that are no UTF-8: characters, or parts of words, that no model knows")
             warned = True
 
-    return read_lines(paths, errors="keep", watch=watch)
+    return texts(paths, errors="keep", watch=watch)

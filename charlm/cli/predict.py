@@ -29,7 +29,11 @@ def predict(
         typer.Option(help="The prediction alone; with its probability and the text; JSON Lines."),
     ] = "text",
     columns: Annotated[
-        bool, typer.Option("--columns", help="tag: read a token a line, a blank line after each sentence; write both.")
+        bool,
+        typer.Option(
+            "--columns",
+            help="tag: read a token a line, a blank line after each sentence; write both. Comments (# ...) go through.",
+        ),
     ] = False,
     beam: Beam = 1,
     batch_size: BatchSize = 64,
@@ -50,6 +54,7 @@ def predict(
     from charlm.errors import UsageError
     from charlm.prediction import predict as predictions_of
     from charlm.prediction import tag_columns
+    from charlm.text.doubts import watched
 
     task = language_model.task
     if columns and task != "tag":
@@ -67,19 +72,20 @@ def predict(
             for row in tag_columns(language_model, input_lines(files), **options):
                 output.line(_columns(row, format))
         else:
-            for line in _lines(predictions_of(language_model, input_lines(files), **options), format):
+            texts = watched(input_lines(files), task, language_model.labels, ui.warn)
+            for line in _lines(predictions_of(language_model, texts, **options), format):
                 output.line(line)
     output.close()
 
 
-def _columns(row: tuple[str, str, float] | None, format: str) -> str:
-    """Write a token with its tag, or a blank line."""
+def _columns(row: tuple[str, str, float] | str, format: str) -> str:
+    """Return a token with its tag, or another line: a comment, or the end of a sentence."""
+    token, tag, prob = (row, None, None) if isinstance(row, str) else row
     if format == "jsonl":
-        return ui.strict_json(dict(zip(("text", "prediction", "prob"), row or ("", None, None), strict=True)))
-    if row is None:
-        return ""
-    token, tag, prob = row
-    return f"{token}\t{tag}\t{prob:.4f}" if format == "tsv" else f"{token}\t{tag}"
+        return ui.strict_json({"text": token, "prediction": tag, "prob": prob})
+    if format == "tsv":  # a table has as many fields in every row
+        return "\t".join([ui.tsv_field(token), tag or "", "" if prob is None else ui.figure(prob)])
+    return token if tag is None else f"{token}\t{tag}"
 
 
 def _lines(predictions: Any, format: str) -> Iterator[str]:
@@ -91,5 +97,5 @@ def _lines(predictions: Any, format: str) -> Iterator[str]:
             yield ui.strict_json({"text": one.text, "prediction": one.prediction, "prob": one.prob, **one.others})
             continue
         shown = " ".join(one.prediction) if many else one.prediction
-        prob = " ".join(f"{p:.4f}" for p in one.prob) if many else f"{one.prob:.4g}"
+        prob = " ".join(ui.figure(p) for p in one.prob) if many else f"{one.prob:.4g}"
         yield f"{shown}\t{prob}\t{one.text}" if format == "tsv" else shown

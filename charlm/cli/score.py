@@ -38,11 +38,12 @@ def score(
     ] = False,
     suspect: Annotated[
         bool,
-        typer.Option("--suspect", help="cloze: name tokens that both sides find unlikely, and likelier ones."),
+        typer.Option("--suspect", help="cloze: list unlikely tokens, each with a likelier one."),
     ] = False,
     suspect_factor: Annotated[
-        float, typer.Option(min=1.0, help="How many times as likely the other is to be.")
-    ] = 100.0,
+        float | None,
+        typer.Option(min=1.0, help="--suspect: how many times as likely the other is to be.", show_default="100"),
+    ] = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -59,21 +60,12 @@ def score(
     """
     language_model = open_model(model, device, "score")
 
-    from charlm.errors import UsageError
-
-    if carry_state and not language_model.is_stream:
-        raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
     is_cloze = language_model.task == "cloze"
-    if is_cloze and format in ("kenlm", "srilm"):
-        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
-    if suspect and not is_cloze:
-        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
-    if suspect and (per == "token" or format == "text"):
-        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
+    _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
-    from charlm.cloze import suspects
     from charlm.scoring import Scorer
+    from charlm.suspects import suspects
 
     if format in ("kenlm", "srilm") and (per == "token" or log_base != "10"):
         ui.warn(f"--format {format} has its own tokens and logarithms: --per and --log-base are ignored")
@@ -84,17 +76,19 @@ def score(
         per_token=per == "token" or format in ("kenlm", "srilm"),
         carry_state=carry_state,
         window=1 if unbuffered else None,
+        prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
     output = ui.Output(unbuffered=unbuffered)
     key, unit = _BASES[log_base]
     key = "pseudo_" + key if is_cloze else key
     with language_model.model.ops.threads(threads):
-        scores = scorer.score(input_lines(files))
+        read = input_lines(files)
+        scores = scorer.score(read)  # nothing is read before the first is asked for
         if suspect:
             found = suspects(
                 language_model,
-                input_lines(files),
-                factor=suspect_factor,
+                read,
+                factor=100.0 if suspect_factor is None else suspect_factor,
                 batch_size=batch_size,
                 window=1 if unbuffered else None,
             )
@@ -112,6 +106,33 @@ def score(
         for line in lines:
             output.line(line)
     output.close()
+
+
+def _refuse(
+    language_model: Any,
+    format: str,
+    per: str,
+    no_eos: bool,
+    carry_state: bool,
+    suspect: bool,
+    suspect_factor: float | None,
+) -> None:
+    """Raise UsageError for options that the model, or each other, leave without a meaning."""
+    from charlm.errors import UsageError
+
+    is_cloze = language_model.task == "cloze"
+    if carry_state and not language_model.is_stream:
+        raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
+    if is_cloze and format in ("kenlm", "srilm"):
+        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
+    if is_cloze and no_eos:
+        raise UsageError("--no-eos with a cloze model", hint="it never predicts the end of a line: leave it out")
+    if suspect_factor is not None and not suspect:
+        raise UsageError("--suspect-factor without --suspect", hint="add --suspect, or leave it out")
+    if suspect and not is_cloze:
+        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
+    if suspect and (per == "token" or format == "text"):
+        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
 
 
 def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
@@ -136,7 +157,7 @@ def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
 def _text(scores: Any, unit: float, per: str) -> Iterator[str]:
     for score in scores:
         nats = [token.nats for token in score.token_scores] if per == "token" else [score.nats]
-        yield " ".join(f"{-n / unit + 0.0:.4f}" for n in nats)
+        yield " ".join(ui.figure(-n / unit) for n in nats)
 
 
 def _named(name: str, key: str) -> str:
@@ -163,7 +184,7 @@ def _suspects(found: Any, key: str, unit: float, format: str) -> Iterator[str]:
             yield ui.strict_json({**_record(score, key, unit, "line"), "suspects": listed})
         else:
             named = " ".join(ui.tsv_field(f"{one.token}>{one.suggestion.token}") for one in suspicious)
-            yield f"{-score.nats / unit + 0.0:.4f}\t{score.tokens}\t{score.oov}\t{named}\t{score.text}"
+            yield f"{ui.figure(-score.nats / unit)}\t{score.tokens}\t{score.oov}\t{named}\t{score.text}"
 
 
 def _tsv(scores: Any, key: str, unit: float, per: str, *, labelled: bool) -> Iterator[str]:
@@ -173,9 +194,9 @@ def _tsv(scores: Any, key: str, unit: float, per: str, *, labelled: bool) -> Ite
         yield "\t".join([key, "tokens", "oov", _named("perplexity", key), *label, "text"])
         for s in scores:
             text = f"{s.label}\t{s.text}" if labelled else s.text
-            yield f"{-s.nats / unit + 0.0:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{text}"
+            yield f"{ui.figure(-s.nats / unit)}\t{s.tokens}\t{s.oov}\t{ui.figure(s.perplexity)}\t{text}"
         return
     yield f"line\ttoken\t{key}\toov"
     for number, s in enumerate(scores, start=1):
         for token in s.token_scores:
-            yield f"{number}\t{ui.tsv_field(token.token)}\t{-token.nats / unit + 0.0:.4f}\t{int(token.oov)}"
+            yield f"{number}\t{ui.tsv_field(token.token)}\t{ui.figure(-token.nats / unit)}\t{int(token.oov)}"

@@ -41,7 +41,7 @@ def selfcheck(
     if format == "text":
         for record in told():
             verdict = "ok    " if record["passed"] else "FAILED"
-            figures = f"{record['difference']:8.1e}  {record['seconds']:7.3f} s"
+            figures = f"{record['difference']:8.1e}  {ui.figure(record['seconds'], 3):>7} s"
             output.line(f"{verdict}  {ops.name:<4}  {record['dtype']}  {figures}  {record['what']}")
         output.close()
     else:

@@ -13,6 +13,7 @@ from charlm.cli.options import (
     Device,
     Lowercase,
     MinCount,
+    Normalize,
     Seed,
     Split,
     Threads,
@@ -45,6 +46,7 @@ def train(
     ] = "line",
     split: Split = "punct",
     lowercase: Lowercase = False,
+    normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
     cell: Annotated[

@@ -6,6 +6,11 @@ from typing import Any
 
 from charlm.cli import ui
 
+_ONE_RECORD = {  # what to do about a corpus that is one record, by the task and whether it is conditioned
+    ("lm", False): "the text is one line: --unit stream learns it as one text, and can hold out its end",
+    ("cloze", False): "the text is one line: give each sentence a line of its own",
+    ("tag", False): "the corpus is one sentence: end each sentence with a blank line",
+}
 _UNITS = {"classify": "text", "music": "step"}
 
 
@@ -28,6 +33,11 @@ def describe(session: Any) -> int:
         f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
         f"about {needed / 1e6:,.0f} MB of memory"
     )
+    for warning in session.warnings:
+        ui.warn(warning)
+    if lm.text.unit == "line" and session.train.sequences == 1 and (config.valid or not session.valid.size):
+        alone = "the corpus is one record: nothing of it can be held out"
+        ui.warn(_ONE_RECORD.get((lm.task, lm.is_conditioned), alone))
     if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
         ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
     if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):

@@ -93,6 +93,8 @@ class TrainingRun:
         network = chosen(ModelConfig)
         ops = get_backend(device, watch=_why_no_gpu)
         source = None if init_from is None else load(init_from, ops).language_model
+        if source is not None and "normalize" not in self.given:  # a model older than the option reads text as it is
+            text = dataclasses.replace(text, normalize=source.text.normalize)
         lines, valid_lines = self.read()
         self.session = prepare(
             lines, text, network, config, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops

@@ -14,6 +14,7 @@ from charlm.cli import signals
 from charlm.errors import ResourceError
 
 _ATOMIC_BYTES = 4096  # that a pipe takes all or none of, so that lines in them are whole wherever a signal strikes
+_WITH_AN_EXPONENT = 1e-16  # figures below that are written so
 _LONGEST_HELD = 1 << 16  # bytes of a line that has no end yet
 
 
@@ -99,6 +100,7 @@ class Output:
         self._flushes = unbuffered or self._terminal
         self._descriptor = sys.stdout.fileno()
         self._held = bytearray()
+        self._within_line = False  # whether the last byte that was handed over ends no line
         try:
             os.write(self._descriptor, b"")
         except OSError as error:  # before any work is done
@@ -127,8 +129,17 @@ class Output:
         self.write(text + "\n")
 
     def finish_lines(self) -> None:
-        """Hand over the lines that are finished."""
-        self._hand_over(self._held.rfind(b"\n") + 1)
+        """Hand over the lines that are finished, and end the one of which a part is handed over already."""
+        whole = self._held.rfind(b"\n") + 1
+        del self._held[whole:]
+        self.end_line()
+
+    def end_line(self) -> None:
+        """Hand over what is left, and end the line if that does not."""
+        with signals.undisturbed():
+            if not self._held.endswith(b"\n") and (self._held or self._within_line):
+                self._held += b"\n"
+            self._hand_over(len(self._held))
 
     def close(self) -> None:
         """Hand over what is left; raises as `write` does."""
@@ -150,6 +161,7 @@ class Output:
             except OSError as error:
                 self._held.clear()
                 raise unwritable(error) from error
+            self._within_line = self._held[written - 1] != ord("\n")
             del self._held[:written]
             count -= written
 
@@ -164,7 +176,7 @@ def _encoded(text: str) -> bytes:
 def finish() -> None:
     """Hand over what the commands have written and not closed, because of a mistake further on, and help texts."""
     if signals.state.output is not None:
-        signals.state.output.close()
+        signals.state.output.end_line()
     sys.stdout.flush()
 
 
@@ -198,10 +210,24 @@ def _finite(value: Any) -> Any:
     return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
+def figure(value: float, decimals: int = 4) -> str:
+    """Return a number with so many decimals; a small one with four significant digits, so that it is not written as 0.
+
+    A negative zero is written as 0. An exponent is written only where a number would be longer than is sensible:
+    `sort -n` knows none.
+    """
+    size = abs(value)
+    if not 0.0 < size < 10.0 ** (1 - decimals):
+        return f"{value + 0.0:.{decimals}f}"
+    if size < _WITH_AN_EXPONENT:
+        return f"{value:.4g}"
+    return f"{value:.{3 - math.floor(math.log10(size))}f}".rstrip("0")
+
+
 def tsv_field(value: Any) -> str:
-    """Write one field: numbers with four decimals, text without what would end the field or the line."""
+    """Write one field: numbers as `figure` does, text without what would end the field or the line."""
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return figure(value)
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
@@ -229,7 +255,9 @@ def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Outpu
 
 
 def _readable(value: Any) -> str:
-    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) >= 1000.0 else figure(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def progress_bar(total: int, unit: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Split, VocabSize
+from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Normalize, Split, VocabSize, texts
 
 
 def vocab(
@@ -16,6 +16,7 @@ def vocab(
     level: Level = "char",
     split: Split = "punct",
     lowercase: Lowercase = False,
+    normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
     coverage: Annotated[
@@ -29,16 +30,17 @@ def vocab(
     charlm vocab corpus.txt | head
     charlm vocab train.txt --level word --min-count 2 --coverage test.txt
     """
-    from charlm.text import Vocabulary, make_splitter, read_lines
+    from charlm.text import Vocabulary, make_splitter
     from charlm.text.encoder import count_tokens
     from charlm.text.learning import coverage_of
 
+    read, covered = texts(corpus), texts(coverage or [])
     output = ui.Output()
-    splitter = make_splitter(level, split, lowercase=lowercase)
-    counts = count_tokens(read_lines(corpus), splitter)
+    splitter = make_splitter(level, split, lowercase, normalize)
+    counts = count_tokens(read, splitter)
     vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
     if coverage:
-        record = coverage_of(count_tokens(read_lines(coverage), splitter), vocabulary)
+        record = coverage_of(count_tokens(covered, splitter), vocabulary)
         ui.write_records([record], format, output)
         return
 

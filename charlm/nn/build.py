@@ -72,14 +72,14 @@ class _Network:
     def __init__(self, config: ModelConfig, ops: Backend) -> None:
         self.config, self.ops = config, ops
         tokens = config.target_size or config.vocabulary_size + (config.labels if config.task == "lm" else 0)
-        self.body: Layer
+        self.body: Stack
         if config.task == "cloze":
             top = 2 * config.hidden_size
             towers = Towers(Stack(self._recurrent(tokens)), Stack(self._recurrent(tokens, first_place=_OTHER_PLACES)))
             self.body = Stack({"towers": towers, **self._dense(top)})
         else:
             self.body = Stack(self._causal_or_both(tokens))
-        self.encoder: Layer | None = None
+        self.encoder: Reversed | None = None
         if config.task == "translate":
             stack = Stack(self._recurrent(config.vocabulary_size, first_place=_OTHER_PLACES))
             self.encoder = Reversed(stack)

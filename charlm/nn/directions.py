@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from charlm.backends import Array, Shape
-from charlm.nn.layer import Layer, State, Views
+from charlm.nn.layer import Layer, Read, State, Views, out_of, pieces
 from charlm.nn.workspace import Workspace
 from charlm.text.vocabulary import NOTHING
 
@@ -48,6 +48,21 @@ class Reversed(Layer):
     ) -> tuple[Array, State]:
         y, state = self.layer.forward(x[::-1], state, ws, starts=mirrored(starts), noise=noise)
         return y[::-1], state
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        T = len(out)
+        turned: Read = lambda first, end: read(T - end, T - first)[::-1]  # noqa: E731
+        return self.layer.outputs_into(out[::-1], turned, state, ws, starts=mirrored(starts))
+
+    def last_state(self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None) -> State:
+        """Return the state after the whole sequence, of which no more than a piece is kept."""
+        turned, begins = x[::-1], mirrored(starts)
+        for first, end in pieces(x.shape[0], x.shape[-1]):
+            part = None if begins is None else begins[first:end]
+            _, state = self.layer.forward(turned[first:end], state, ws, starts=part)
+        return state
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         dx, d_state = self.layer.backward(dy[::-1], d_state, ws)
@@ -105,6 +120,17 @@ class TwoSided(Layer):
             after.append(one)
         return y, tuple(after)
 
+    def _outputs_into(
+        self, out: Array, reads: tuple[Read, Read], state: State, ws: Workspace, starts: np.ndarray | None
+    ) -> State:
+        """Run both sides, each on its input, and write what they give where it belongs in `out`."""
+        after, row = [], 0
+        for side, layer, read, before in zip(SIDES, self.sides, reads, state, strict=True):
+            rows = out[:, row : row + layer.n_out]
+            after.append(layer.outputs_into(rows, read, before, ws.scope(side), starts=starts))
+            row += layer.n_out
+        return tuple(after)
+
     def _backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[tuple[Array, Array], State]:
         """Go back through both sides; give the gradient of the input of each."""
         n = self.sides[0].n_out
@@ -137,6 +163,14 @@ class BothWays(TwoSided):
         half = self.sides[0].n_in
         return self._forward((x[:, :half], x[:, half:]) if self.projected else (x, x), state, ws, starts, noise)
 
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        half = self.sides[0].n_in
+        left: Read = lambda first, end: read(first, end)[:, :half]  # noqa: E731
+        right: Read = lambda first, end: read(first, end)[:, half:]  # noqa: E731
+        return self._outputs_into(out, (left, right) if self.projected else (read, read), state, ws, starts)
+
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dx is the sum of what both directions say, as both have read x."""
         (left, right), d_before = self._backward(dy, d_state, ws)
@@ -161,16 +195,27 @@ class Towers(TwoSided):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
-        before, after = np.full_like(x, NOTHING), np.full_like(x, NOTHING)
-        before[1:], after[:-1] = x[:-1], x[1:]
-        if starts is not None:
-            before[starts] = NOTHING
-            after[:-1][starts[1:]] = NOTHING
-        return self._forward((before, after), state, ws, starts, noise)
+        return self._forward(_shifted(x, starts), state, ws, starts, noise)
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        before, after = _shifted(read(0, len(out)), starts)
+        return self._outputs_into(out, (out_of(before), out_of(after)), state, ws, starts)
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         (left, _), d_before = self._backward(dy, d_state, ws)
         return left, d_before  # nothing below learns
+
+
+def _shifted(x: Array, starts: np.ndarray | None) -> tuple[Array, Array]:
+    """Return the ids before each and those after each; at the edges of a sequence `NOTHING`."""
+    before, after = np.full_like(x, NOTHING), np.full_like(x, NOTHING)
+    before[1:], after[:-1] = x[:-1], x[1:]
+    if starts is not None:
+        before[starts] = NOTHING
+        after[:-1][starts[1:]] = NOTHING
+    return before, after
 
 
 class LastSteps(Layer):
@@ -188,16 +233,22 @@ class LastSteps(Layer):
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         ws.keep("edges", _edges(x.shape[0], x.shape[2], starts))
-        return self._moved(x, ws, back=False), ()
+        return self._moved(x, ws, ws.array("y", x.shape), back=False), ()
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        ws.keep("edges", _edges(out.shape[0], out.shape[2], starts))
+        self._moved(read(0, len(out)), ws, out, back=False)
+        return ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        return self._moved(dy, ws, back=True), ()
+        return self._moved(dy, ws, ws.array("dx", dy.shape), back=True), ()
 
-    def _moved(self, x: Array, ws: Workspace, *, back: bool) -> Array:
-        """Move the lower half of each sequence's first column to its last; or back."""
+    def _moved(self, x: Array, ws: Workspace, out: Array, *, back: bool) -> Array:
+        """Write x to `out`, the lower half of each sequence's first column moved to its last; or back."""
         first, last, lane = ws.kept("edges")
         to, origin = (first, last) if back else (last, first)
-        out = ws.array("dx" if back else "y", x.shape)
         out[:, : self.half] = x[:, : self.half]
         out[:, self.half :] = 0
         self.ops.move_columns(x[:, self.half :], (origin, lane), out=out[:, self.half :], to=(to, lane))

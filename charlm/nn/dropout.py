@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from charlm.backends import Array, Backend
@@ -15,6 +17,8 @@ class Dropout(Layer):
     The mask is a hash of the step's key, so that nothing is stored; without a key (no training), y = x.
     place: which of the network's dropouts this is, so that no two share a mask
     """
+
+    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, size: int, rate: float, place: int) -> None:
         self.ops = ops

@@ -16,6 +16,7 @@ class OneHot(Layer):
     """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
 
     only_spells: ClassVar[bool] = True
+    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int) -> None:
         self.ops = ops
@@ -35,6 +36,8 @@ class OneHot(Layer):
 
 class MultiHot(Layer):
     """x<t> has a 1 for each key that sounds; zeros and ones `[T, N, B]` -> x `[T, N, B]`."""
+
+    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, keys: int) -> None:
         self.ops = ops
@@ -59,6 +62,8 @@ class Embedding(Layer):
 
     rms: root mean square of the numbers that learning begins with
     """
+
+    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int, size: int, *, rms: float = 1.0) -> None:
         self.ops = ops

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,10 @@ from charlm.nn.workspace import Workspace
 
 State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer remembers nothing
 Views = Mapping[str, Array]
+Read = Callable[[int, int], Array]  # of the first step and the one after the last: the input of these, [steps, n, B]
+
+COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
+LONGEST_PIECE = 256  # steps of a sequence, about: a longer one is read in pieces where there is no way back
 
 
 class Layer(ABC):
@@ -26,6 +30,7 @@ class Layer(ABC):
     n_out: int
     ops: Backend
     only_spells: ClassVar[bool] = False  # whether all it does is to write ids as one-hot columns
+    pointwise: ClassVar[bool] = False  # whether y<t> depends on x<t> alone
 
     def shapes(self) -> dict[str, Shape]:
         """Give the shape of each parameter; none by default."""
@@ -59,6 +64,17 @@ class Layer(ABC):
         noise: key of this training step's dropout; None for none
         Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
         """
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        """Run the sequence for its outputs alone; there is no way back from here.
+
+        out [T, n_out, B]: overwritten with y; read: gives the input of some steps, as often as it is asked for
+        Returns a new state. The others are as in `forward`.
+        """
+        out[...], state = self.forward(read(0, len(out)), state, ws, starts=starts)
+        return state
 
     @abstractmethod
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
@@ -141,6 +157,42 @@ class Stack(Layer):
             after.append(one)
         return x, tuple(after)
 
+    def outputs(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> tuple[Array, State]:
+        """Run the sequence for its outputs alone, as `forward` but for a way back.
+
+        A long sequence goes through each layer in pieces. What is kept of it are the outputs of two layers with a
+        memory, the one at hand and the one below it; other layers are computed again when they are read.
+        """
+        T, batch = x.shape[0], x.shape[-1]
+        if T <= LONGEST_PIECE:
+            return self.forward(x, state, ws, starts=starts)
+        read = out_of(x)
+        after: list[State] = []
+        wholes = 0
+        out: Array | None = None
+        for (name, layer), before in zip(self._in_order, state, strict=True):
+            if layer.pointwise:
+                read, out = _read_through(layer, read, ws.scope(name)), None
+                after.append(())
+                continue
+            out = ws.array(f"outputs{wholes % 2}", (T, layer.n_out, batch))
+            after.append(layer.outputs_into(out, read, before, ws.scope(name), starts=starts))
+            read = out_of(out)
+            wholes += 1
+        if out is None:
+            out = ws.array(f"outputs{wholes % 2}", (T, self.n_out, batch))
+            for first, end in pieces(T, batch):
+                out[first:end] = read(first, end)
+        return out, tuple(after)
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        out[...], state = self.outputs(read(0, len(out)), state, ws, starts=starts)
+        return state
+
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         upper = d_state or ((),) * len(self._in_order)
         d_before = []
@@ -148,6 +200,23 @@ class Stack(Layer):
             dy, one = layer.backward(dy, after, ws.scope(name))
             d_before.append(one)
         return dy, tuple(reversed(d_before))
+
+
+def pieces(T: int, batch: int) -> Iterator[tuple[int, int]]:
+    """Yield the first step of each piece of a sequence and the one after its last; products are cut at their ends."""
+    chunk = -(-COLUMNS // batch)
+    size = chunk * max(1, LONGEST_PIECE // chunk)
+    return ((first, min(first + size, T)) for first in range(0, T, size))
+
+
+def out_of(array: Array) -> Read:
+    """Return what reads steps out of an array."""
+    return lambda first, end: array[first:end]
+
+
+def _read_through(layer: Layer, read: Read, ws: Workspace) -> Read:
+    """Return what reads the outputs of a layer without a memory, which are computed when they are read."""
+    return lambda first, end: layer.forward(read(first, end), (), ws)[0]
 
 
 class StackStep(LayerStep):

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from charlm.backends import Array, Backend, Number
 from charlm.config import ModelConfig
+from charlm.nn.directions import Reversed
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
-from charlm.nn.layer import Layer, State
+from charlm.nn.layer import Stack, State
 from charlm.nn.outputs import checked
 from charlm.nn.parameters import Parameters
 from charlm.nn.stepping import Stepper
 from charlm.nn.twin import Twin
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
+
+_PLACES = 1 << 16  # steps of all lanes whose probabilities are computed at once
+
+# Returns ln P of every choice, [V, n] on the host and the workspace's, for n steps and their lanes.
+Choices = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Model:
@@ -40,11 +47,11 @@ class Model:
         self,
         config: ModelConfig,
         ops: Backend,
-        body: Layer,
+        body: Stack,
         head: Head,
         parameters: Parameters,
         *,
-        encoder: Layer | None = None,
+        encoder: Reversed | None = None,
         twin: Callable[[], Model] | None = None,
     ) -> None:
         self.config, self.ops = config, ops
@@ -116,9 +123,9 @@ class Model:
     def _nats(
         self, batch: Batch, state: State, ws: Workspace, wants_best: bool
     ) -> tuple[tuple[np.ndarray, np.ndarray | None], State]:
-        y, state = self._forward(batch, state, ws, None)
+        y, state = self._outputs(batch, state, ws)
         best = np.empty(batch.targets.shape, np.int32) if wants_best else None
-        return (self.head.nats(y, batch.targets, ws.scope("head"), best=best), best), state
+        return (self.nats_of(y, batch.targets, ws, best=best), best), state
 
     def _by_shares(
         self, work: Callable[..., tuple[Any, State]], batch: Batch, state: State, ws: Workspace, *more: Any
@@ -167,19 +174,59 @@ class Model:
         """Give the network fed one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
 
-    @np.errstate(all="ignore")
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Give ln P of every choice at some places of a batch, `[V, n]` on the host, for n steps and their lanes."""
-        y, _ = self._forward(batch, self.zero_state(batch.lanes), ws, None)
+        _, choices = self.choices(batch, ws)
+        if len(steps) <= _PLACES:
+            return choices(steps, lanes)
+        parts = (slice(first, first + _PLACES) for first in range(0, len(steps), _PLACES))
+        return np.concatenate([choices(steps[part], lanes[part]).copy() for part in parts], axis=1)
+
+    @np.errstate(all="ignore")
+    def choices(self, batch: Batch, ws: Workspace) -> tuple[Array, Choices]:
+        """Run a batch once, and return its outputs y and what computes the probabilities of all choices from them.
+
+        y [T, n, B]: what the head reads; both hold until the workspace is used for another batch. Where the
+        probabilities at all places would be too much, they are asked for in parts.
+        """
+        y, _ = self._outputs(batch, self.zero_state(batch.lanes), ws)
+        return y, partial(self._choices, y, ws)
+
+    @np.errstate(all="ignore")
+    def _choices(self, y: Array, ws: Workspace, steps: np.ndarray, lanes: np.ndarray) -> np.ndarray:
         columns = ws.array("columns", (len(steps), y.shape[1], 1))
         each = np.arange(len(steps))
         self.ops.move_columns(y, (steps, lanes), out=columns, to=(each, np.zeros_like(each)))
         return checked(self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head"))))
 
     @np.errstate(all="ignore")
+    def nats_of(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
+        """Return -ln P(target) at each step, float64 [T, B], from the outputs y [T, n, B] of a batch.
+
+        best [T, B]: overwritten with the likeliest choice at each step, where given
+        """
+        size = max(1, _PLACES // targets.shape[-1])
+        of_each = [
+            self.head.nats(y[part], targets[part], ws.scope("head"), best=None if best is None else best[part])
+            for part in (slice(first, first + size) for first in range(0, len(y), size))
+        ]
+        return checked(of_each[0] if len(of_each) == 1 else np.concatenate(of_each))
+
+    @np.errstate(all="ignore")
     def encode(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
         """Read `sources [S, B]` and give the state that the body begins with."""
-        return self._encoded(sources, starts, ws, None)
+        return self._last_state(sources, starts, ws)
+
+    def _outputs(self, batch: Batch, state: State, ws: Workspace) -> tuple[Array, State]:
+        """Run a batch for its outputs alone: no more of it is kept than these take."""
+        if batch.sources is not None:
+            state = self._last_state(batch.sources, batch.source_starts, ws)
+        return self.body.outputs(batch.inputs, state, ws, starts=batch.starts)
+
+    def _last_state(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace) -> State:
+        assert self.encoder is not None
+        zero = self.encoder.zero_state(sources.shape[1])
+        return self._of_decoder(self.encoder.last_state(sources, zero, ws.scope("encoder"), starts=starts))
 
     def _forward(self, batch: Batch, state: State, ws: Workspace, noise: int | None) -> tuple[Array, State]:
         if batch.sources is not None:
@@ -187,11 +234,15 @@ class Model:
         return self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
 
     def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: int | None) -> State:
-        """The decoder's layers are the encoder's, and dense ones on top, which have no state."""
+        """Return the state that the body begins with, and keep what the way back needs."""
         assert self.encoder is not None
         zero, own = self.encoder.zero_state(sources.shape[1]), ws.scope("encoder")
         y, state = self.encoder.forward(sources, zero, own, starts=starts, noise=noise)
         own.keep("shape", y.shape)
+        return self._of_decoder(state)
+
+    def _of_decoder(self, state: State) -> State:
+        """The decoder's layers are the encoder's, and dense ones on top, which have no state."""
         return state + ((),) * (len(self.body.zero_state(0)) - len(state))
 
     def _encoder_backward(self, d_state: State, ws: Workspace) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn.cells import Cell
-from charlm.nn.layer import Layer, LayerStep, State, Views
+from charlm.nn.layer import Layer, LayerStep, Read, State, Views, pieces
 from charlm.nn.stepping import RecurrentStep
 from charlm.nn.unrolled import Unrolled
 from charlm.nn.workspace import Workspace
@@ -58,6 +58,14 @@ class Recurrent(Layer):
             self._step_by_step(u)
         last = [u.y[-1], *([u.c[u.T]] if u.c is not None else [])]
         return u.y, tuple(array.copy() for array in last)
+
+    def outputs_into(
+        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
+    ) -> State:
+        for first, end in pieces(len(out), out.shape[2]):
+            part = None if starts is None else starts[first:end]
+            out[first:end], state = self.forward(read(first, end), state, ws, starts=part)
+        return state
 
     def _step_by_step(self, u: Unrolled) -> None:
         keep = _keep(u.starts, u.y.dtype, self.ops)

@@ -11,9 +11,9 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.nn.cells import Cell
+from charlm.nn.layer import COLUMNS
 from charlm.nn.workspace import Workspace, steps_of
 
-_COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
 _FACTORS = 1 << 17  # numbers that `slopes` computes at once: they stay in a core's second-level cache
 
 
@@ -32,7 +32,7 @@ class Unrolled:
         self.T, self.batch = T, batch
         H, n_blocks = cell.hidden, len(cell.blocks)
         self.direct = bool(cell.fused)
-        self.chunk = T if self.direct else min(T, -(-_COLUMNS // batch))
+        self.chunk = T if self.direct else min(T, -(-COLUMNS // batch))
         n_factors = n_blocks + len(cell.factors)
         self.block = T if self.direct else max(1, min(T, _FACTORS // (n_factors * H * batch)))
         self.starts: np.ndarray | None = None

@@ -14,7 +14,7 @@ from charlm.nn.layer import State
 from charlm.prediction.base import Prediction
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from charlm.text.corpus import windows
-from charlm.text.sequences import padded
+from charlm.text.sequences import groups_of_like_length, padded
 
 _WINDOW = 8  # batches of lines that are read ahead
 _LONGEST = (2, 20)  # tokens of a translation at most: so many times those of the source, and so many more
@@ -43,13 +43,10 @@ class Translator:
         """Yield the translation of each line, in order, with its probability under the model."""
         for texts in windows(lines, self.window, size=len):
             ids, offsets = self.language_model.tokenizer.encode_lines(texts)
-            lengths = np.diff(offsets)
-            order = np.argsort(lengths, kind="stable")
             found: list[Prediction] = [Prediction("", "", 0.0)] * len(texts)
-            for start in range(0, len(texts), self.batch_size):
-                group = order[start : start + self.batch_size]
-                sources, starts = padded(ids, offsets, group, NOTHING)
-                for i, (tokens, log_prob) in zip(group.tolist(), self._search(sources, starts), strict=True):
+            for group in groups_of_like_length(np.diff(offsets).tolist(), self.batch_size):
+                sources, starts = padded(ids, offsets, np.array(group), NOTHING)
+                for i, (tokens, log_prob) in zip(group, self._search(sources, starts), strict=True):
                     words = [self.target.vocabulary.token_of(token) for token in tokens if token != EOS_ID]
                     log10p = log_prob / math.log(10.0)
                     found[i] = Prediction(
@@ -65,12 +62,12 @@ class Translator:
         inputs = np.full((1, count * K), NOTHING, np.int32)
         limits = (_LONGEST[0] * (sources != NOTHING).sum(axis=0) + _LONGEST[1])[:, None]  # each line's own
         most = int(limits.max())
-        tokens = np.full((count, K, most), EOS_ID, np.int32)
+        path: list[tuple[np.ndarray, np.ndarray]] = []  # of each step the beam that each goes on from, and its token
         found = np.full((count, K), -math.inf)  # sum of ln P, `<UNK>` left out, by which beams are compared
         found[:, 0] = 0.0
         truly = np.zeros((count, K))  # sum of ln P under the model
         lengths, ended = np.zeros((count, K), np.int64), np.zeros((count, K), bool)
-        for step in range(most):
+        for _ in range(most):
             columns, state = self.model.next_log_probs(inputs, state, self._step_workspace)
             log_probs = columns.T.reshape(count, K, -1).astype(np.float64)
             given_known = log_probs - np.log1p(-np.minimum(np.exp(log_probs[:, :, UNK_ID]), 1 - 1e-12))[:, :, None]
@@ -87,15 +84,26 @@ class Translator:
             was_ended = ended[rows, origin]
             truly = truly[rows, origin] + np.where(was_ended, 0.0, log_probs[rows, origin, token])
             found, lengths = totals[rows, origin, token], new_lengths[rows, origin]
-            tokens = tokens[rows, origin]
-            tokens[:, :, step] = token
+            path.append((origin.astype(np.int16), token.astype(np.int32)))
             ended = was_ended | (token == EOS_ID) | (lengths >= limits)
             if ended.all():
                 break
             state = _taken(state, (rows * K + origin).ravel(), self.model.ops)
             inputs = token.astype(np.int32).reshape(1, -1)
         winner = (found / np.maximum(lengths, 1) ** _LENGTH_POWER).argmax(axis=1)
-        return [(tokens[i, k, : lengths[i, k]].tolist(), float(truly[i, k])) for i, k in enumerate(winner.tolist())]
+        tokens = _traced(path, winner)
+        return [(tokens[: lengths[i, k], i].tolist(), float(truly[i, k])) for i, k in enumerate(winner.tolist())]
+
+
+def _traced(path: list[tuple[np.ndarray, np.ndarray]], beam: np.ndarray) -> np.ndarray:
+    """Return the tokens `[steps, lines]` that lead to one beam of each line, traced from the last step back."""
+    tokens = np.empty((len(path), beam.size), np.int32)
+    lines = np.arange(beam.size)
+    for step in range(len(path) - 1, -1, -1):
+        origin, token = path[step]
+        tokens[step] = token[lines, beam]
+        beam = origin[lines, beam]
+    return tokens
 
 
 def _taken(state: State, columns: np.ndarray, ops: Backend) -> State:

@@ -2,7 +2,7 @@
 
 from charlm.text.corpus import read_lines
 from charlm.text.held_out import split_lines
-from charlm.text.splitter import Splitter, make_splitter
+from charlm.text.splitter import Splitter, make_splitter, splitter_of
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
 
@@ -18,4 +18,5 @@ __all__ = [
     "make_splitter",
     "read_lines",
     "split_lines",
+    "splitter_of",
 ]

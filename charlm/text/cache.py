@@ -35,9 +35,8 @@ class Entry:
             lines.digest = hashlib.sha256()
         self._before = lines.digest.hexdigest()
         self._size = lines.size
-        rule = type(splitter).__name__.removesuffix("Splitter").lower() + "-lower" * splitter.lowercase
         # What a letter is, and its lower case, change with Python's tables of Unicode.
-        self._begin = f"{self._size}-{rule}-{FORMAT}-{unicodedata.unidata_version}-"
+        self._begin = f"{self._size}-{splitter.rule}-{FORMAT}-{unicodedata.unidata_version}-"
 
     @property
     def name(self) -> str | None:

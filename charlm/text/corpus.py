@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from charlm.errors import CharlmError
 from charlm.files import display_name
 from charlm.text.decoding import BLOCK_BYTES, Errors, file_blocks, file_lines
 from charlm.text.digests import Digest
@@ -101,17 +102,29 @@ def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Yield items in groups to be worked on together: at most `count`, fewer where they are large."""
+    """Yield items in groups to be worked on together: at most `count`, fewer where they are large.
+
+    Where the next item cannot be read, the group that has begun comes first, and then the error: what is worked on
+    before a mistake does not depend on the size of the groups.
+    """
     remaining = iter(items)
-    while window := list(islice(remaining, 1)):
-        total = size(window[0])
-        while len(window) < count and total < WINDOW_SIZE:
-            item = next(remaining, None)
-            if item is None:
-                break
-            window.append(item)
-            total += size(item)
-        yield window
+    mistake: CharlmError | None = None
+    while mistake is None:
+        window: list[Item] = []
+        total = 0
+        try:
+            for item in islice(remaining, count):
+                window.append(item)
+                total += size(item)
+                if total >= WINDOW_SIZE:
+                    break
+        except CharlmError as error:
+            mistake = error
+        if window:
+            yield window
+        elif mistake is None:
+            return
+    raise mistake
 
 
 def read_lines(

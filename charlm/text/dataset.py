@@ -22,6 +22,10 @@ class Encoded(Protocol):
     def size(self) -> int:
         """The number of tokens, or of steps."""
 
+    @property
+    def sequences(self) -> int:
+        """The number of sequences, which no batch joins: lines, sentences, pairs, pieces; of a stream, 1."""
+
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what the corpus can fill."""
 
@@ -51,6 +55,11 @@ class Dataset:
     def lines(self) -> int:
         """The number of lines."""
         return self.offsets.size - 1
+
+    @property
+    def sequences(self) -> int:
+        """The number of sequences, which no batch joins."""
+        return self.lines if self.unit == "line" else 1
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Hold out a part: lines drawn by the seed (lists are often sorted), of a stream its end.
@@ -117,6 +126,11 @@ class Sequences:
         """The number of tokens."""
         return self.ids.size
 
+    @property
+    def sequences(self) -> int:
+        """The number of sequences."""
+        return self.offsets.size - 1
+
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what there is; a longer sequence gets a longer lane, among fewer."""
         seq_length = max(1, min(seq_length, self.size))
@@ -148,6 +162,11 @@ class Pairs:
     def size(self) -> int:
         """The number of tokens to predict."""
         return self.targets[0].size
+
+    @property
+    def sequences(self) -> int:
+        """The number of pairs."""
+        return self.targets[1].size - 1
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the pairs of a batch to what there is; pairs are never cut."""

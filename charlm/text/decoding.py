@@ -14,11 +14,11 @@ from charlm.text.digests import Digest
 from charlm.text.opening import (
     LONGEST_LINE,
     binary,
-    check_length,
-    length_of,
+    check_unchanged,
     not_utf8,
     open_text,
     reading,
+    snapshot_of,
     too_long,
     without_mark,
 )
@@ -56,7 +56,7 @@ class Block:
 
 def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, digest: Digest | None) -> Iterator[str]:
     """Yield the lines of an open file, each as soon as it has arrived, as `read_lines` does."""
-    check = partial(check_length, file, length_of(file), path)
+    check = partial(check_unchanged, file, snapshot_of(file), path)
     number, offset = 1, 0
     arriving = _raw_lines(file, path)
     for first in arriving:
@@ -118,7 +118,7 @@ def file_blocks(path: str) -> Iterator[Block]:
     """Yield the lines of a file, many at once; raises CorpusError where it cannot be read."""
     with open_text(path) as file:
         number, offset = 1, 0
-        check = partial(check_length, file, length_of(file), path)
+        check = partial(check_unchanged, file, snapshot_of(file), path)
         for arrived, is_cut in _cut(file, path):
             raw = without_mark(arrived, path) if offset == 0 else arrived
             offset += len(arrived) - len(raw)

@@ -87,7 +87,7 @@ class CharacterEncoder(Encoder):
     """Ids by tables: of bytes for ASCII, whose characters have ids from the start, and of code points for the rest."""
 
     def __init__(self, splitter: Splitter) -> None:
-        self._lowercase = splitter.lowercase
+        self._spelled = splitter.spelled
         self._tokens = [EOS, UNK, *map(chr, range(128))]
         self._table = np.full(0x110000, -1, np.int32)
         self._table[:128] = np.arange(2, 130)
@@ -99,8 +99,7 @@ class CharacterEncoder(Encoder):
         return self._tokens
 
     def __call__(self, block: str) -> np.ndarray:
-        if self._lowercase:
-            block = block.lower()
+        block = self._spelled(block)
         if block.isascii():
             return self._encoded(block)
         return np.concatenate([self._encoded(block[at : at + _PIECE]) for at in range(0, len(block), _PIECE)])

@@ -10,7 +10,7 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.gathering import Gathered, gather
-from charlm.text.splitter import make_splitter
+from charlm.text.splitter import splitter_of
 from charlm.text.stored import StoredLines, StoredStream
 from charlm.text.tokenizer import Tokenizer
 from charlm.text.vocabulary import Vocabulary
@@ -35,7 +35,7 @@ def learn_vocabulary(
     Returns the tokenizer, the training part and the held-out part. Raises CorpusError where there is nothing to learn,
     and as `gather` does.
     """
-    splitter = make_splitter(config.level, config.split, lowercase=config.lowercase)  # type: ignore[arg-type]
+    splitter = splitter_of(config)
     corpus = gather(lines, splitter)
     whole, known = corpus.whole(config.unit), len(corpus.tokens)
     if not whole.counts(known)[2:].any():

@@ -1,4 +1,4 @@
-"""Files opened for reading, and what is told of those that are no text."""
+"""Files opened for reading, and the errors that name those that are no text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from charlm.errors import CorpusError
 from charlm.files import display_name
 from charlm.quoting import shell_argument
+from charlm.text.kinds import LOOKED_AT, kind_of
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 1 << 28  # bytes: a small .gz can hold a line that no memory would
@@ -34,14 +36,16 @@ _FOREIGN_MARKS = {
 def open_text(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]:
     """Open a file, decompressed where it is compressed by gzip; `-` is standard input.
 
-    Raises CorpusError where it cannot be opened.
+    Raises CorpusError where it cannot be opened, or begins as a file of a kind that is no text, see `kind_of`.
     """
     name = display_name(path)
     if path == STANDARD_INPUT:
         # Python sets None where the shell closed it (`<&-`).
         if sys.stdin is None or sys.stdin.closed:
             raise CorpusError("nothing to read, standard input is closed", hint="name a file")
-        return nullcontext(sys.stdin.buffer)
+        source = sys.stdin.buffer
+        # A second read after the end would, at a terminal, want the end to be typed a second time.
+        return nullcontext(source if _is_text(source, path) else io.BytesIO())
     try:
         file = io.BufferedReader(io.FileIO(path), _BUFFER_BYTES)
     except IsADirectoryError:
@@ -57,7 +61,32 @@ def open_text(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]
     except OSError as error:
         file.close()
         raise _unreadable(path, error) from error
-    return _GzipReader(file) if is_gzip else file
+    opened = _GzipReader(file) if is_gzip else file
+    try:
+        _is_text(opened, path)
+    except CorpusError:
+        opened.close()
+        raise
+    return opened
+
+
+def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
+    """Return whether an open file, of which nothing is read yet, holds anything.
+
+    Raises CorpusError where it is of a kind that is no text.
+    """
+    with reading(path):
+        if isinstance(file, io.BufferedReader):
+            # Of a pipe these are the bytes of its first write: nothing waits for more than that.
+            start = file.peek(LOOKED_AT)
+        else:
+            start = file.read(LOOKED_AT)
+            file.seek(-len(start), os.SEEK_CUR)
+    if kind := kind_of(start):
+        argument = _argument(path)
+        hint = kind.hint.format(input=argument, file=argument or " FILE")
+        raise CorpusError(f"{kind.name}, {display_name(path)}", hint=hint)
+    return bool(start)
 
 
 class _GzipReader(io.BufferedReader):
@@ -87,24 +116,43 @@ def size_of(paths: Sequence[str]) -> int | None:
     return total
 
 
-def length_of(file: io.BufferedReader | BinaryIO) -> int:
-    """Give the bytes of an open file, as they lie on the disk; 0 where it lies on none."""
+@dataclass(frozen=True)
+class Snapshot:
+    """What the disk says of a file: its size in bytes, 0 where it lies on none, and when it was last written to."""
+
+    size: int = 0
+    modified: int = 0
+
+
+def snapshot_of(file: io.BufferedReader | BinaryIO) -> Snapshot:
+    """Return what the disk says of an open file now."""
     try:
         found = os.fstat(file.fileno())
     except (OSError, ValueError):
-        return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return Snapshot()
+    return Snapshot(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else Snapshot()
 
 
-def check_length(file: io.BufferedReader | BinaryIO, length: int, path: str, number: int, line_offset: int) -> None:
-    """Raise CorpusError where a file that is read to its end has been cut off since it had `length` bytes.
+def check_unchanged(
+    file: io.BufferedReader | BinaryIO, before: Snapshot, path: str, number: int, line_offset: int
+) -> None:
+    """Raise CorpusError where a file that was read to its end was cut off, or rewritten in place, since `before`.
+
+    One that has grown was appended to: it was read to its new end.
 
     number, line_offset: of the line that the end has cut, or cut away
     """
-    # Files of the kernel's tell a length that they never have.
-    if length_of(file) < length and os.lseek(file.fileno(), 0, os.SEEK_CUR) < length:
+    now = snapshot_of(file)
+    # The kernel's own files have a size that they never fill.
+    if now.size < before.size and os.lseek(file.fileno(), 0, os.SEEK_CUR) < before.size:
         raise CorpusError(
             f"was cut off while it was read, {display_name(path)} line {number}, offset {line_offset}",
+            hint="read it again when nothing writes to it any more",
+        )
+    # Not the time of its last change: that is also the time of a new name, a new mode or a link.
+    if now.size == before.size > 0 and now.modified != before.modified:
+        raise CorpusError(
+            f"was written to while it was read, {display_name(path)}",
             hint="read it again when nothing writes to it any more",
         )
 
@@ -129,9 +177,6 @@ def without_mark(data: bytes, path: str) -> bytes:
             raise CorpusError(
                 f"{encoding} is not UTF-8, {display_name(path)} line 1, offset 0", hint=_iconv(encoding, path)
             )
-    # Files are decompressed before they get here; standard input is not.
-    if data.startswith(_GZIP_MARK):
-        raise CorpusError(f"compressed by gzip, {display_name(path)}", hint="decompress it first: gzip -dc")
     return data.removeprefix(_UTF8_MARK)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,13 +24,32 @@ def parse_piece(text: str) -> list[tuple[int, ...]]:
 
     Raises ValueError, which names the step, where it is none.
     """
-    steps = []
-    for number, step in enumerate(text.split(), start=1):
-        keys = () if step == REST else tuple(map(int, step.split(","))) if _STEP.fullmatch(step) else None
-        if keys is None or any(key > HIGHEST_KEY for key in keys):
-            raise ValueError(f"step {number} is {step[:40]!r}, not MIDI numbers of 0 to {HIGHEST_KEY} joined by commas")
-        steps.append(keys)
-    return steps
+    return list(parse_steps(text))
+
+
+def parse_steps(text: str) -> Iterator[tuple[int, ...]]:
+    """Yield the steps of a piece one by one, as `parse_piece` returns them."""
+    for number, found in enumerate(re.finditer(r"\S+", text), start=1):
+        step = found[0]
+        try:
+            yield _parsed(step)
+        except ValueError:
+            raise ValueError(
+                f"step {number} is {step[:40]!r}, not MIDI numbers of 0 to {HIGHEST_KEY} joined by commas"
+            ) from None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(step: str) -> tuple[int, ...]:
+    """Read a step; equal ones are one object, so that a long piece of few different steps takes little memory."""
+    if step == REST:
+        return ()
+    if not _STEP.fullmatch(step):
+        raise ValueError
+    keys = tuple(map(int, step.split(",")))
+    if max(keys) > HIGHEST_KEY:
+        raise ValueError
+    return keys
 
 
 def format_step(keys: Sequence[int]) -> str:
@@ -54,6 +74,11 @@ class Pieces:
     def size(self) -> int:
         """The number of steps."""
         return len(self.roll)
+
+    @property
+    def sequences(self) -> int:
+        """The number of pieces."""
+        return self.offsets.size - 1
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
         """Shrink the sizes of a batch to what there is."""

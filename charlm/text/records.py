@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from charlm.errors import CorpusError
 from charlm.text.corpus import numbered
+
+_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # as tokens apart by white space are, and no others
 
 Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
 
@@ -43,15 +46,27 @@ def pairs(lines: Iterable[str], what: str, known: Container[str] | None = None) 
         yield first, second
 
 
+def ends_sentence(line: str) -> bool:
+    """Return whether a line of a tagged text ends a sentence: white space alone does."""
+    return not line.strip()
+
+
+def is_comment(line: str) -> bool:
+    """Return whether a line of a tagged text is a comment, as CoNLL-U has them; the token `#` has no blank after it."""
+    return line.startswith("# ")
+
+
 def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iterator[Tagged]:
     """Yield the sentences of lines `token TAB tag`, apart by blank lines; known: what the tags may be.
 
-    Raises CorpusError with the place of a line that is neither.
+    Comments are left out. Raises CorpusError with the place of a line that is none of these.
     """
     tokens: list[str] = []
     tags: list[str] = []
     for line, place in numbered(lines):
-        if line:
+        if is_comment(line):
+            continue
+        if not ends_sentence(line):
             token, tag = columns(line, "token TAB tag", place)
             check_label(tag, known, "tag", place)
             tokens.append(token)
@@ -61,6 +76,24 @@ def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iter
             tokens, tags = [], []
     if tokens:
         yield tokens, tags
+
+
+def token_of(line: str, place: str) -> str:
+    """Return the token of a line that holds one, or `token TAB tag`, whose tag is not read.
+
+    Raises CorpusError with the place of a line with other columns, whether tabs or blanks set them apart.
+    """
+    fields = line.split("\t")
+    if len(fields) == 1:
+        fields = _BETWEEN_ASCII_SPACE.findall(line)
+    if len(fields) > 2 or (len(fields) == 2 and "\t" not in line):
+        raise CorpusError(
+            f"{len(fields)} columns instead of a token, or token TAB tag, {place}",
+            hint="give one token a line; cut -f picks columns apart by tabs",
+        )
+    if not fields[0]:
+        raise CorpusError(f"the token is empty, {place}", hint="give a token, or a blank line to end the sentence")
+    return fields[0]
 
 
 def parsed(text: str, parse: Callable[[str], Any], place: str) -> Any:

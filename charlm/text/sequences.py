@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from charlm.text.batches import NO_TARGET, Batch, Batches, even_cuts, shuffled
 from charlm.text.vocabulary import NOTHING
 
+MOST_TOKENS = 1 << 17  # of sequences side by side, with their padding; a longer one is alone
 _PAIRS_SORTED = 50  # batches of pairs that are drawn together and sorted by length, so that little is padding
 
 
@@ -115,7 +116,8 @@ class PairBatches(Batches):
         for start in range(0, count, _PAIRS_SORTED * self.batch_size):
             window = order[start : start + _PAIRS_SORTED * self.batch_size]
             window = window[np.lexsort((source[window], target[window]))]
-            groups += np.split(window, range(self.batch_size, window.size, self.batch_size))
+            for group in np.split(window, range(self.batch_size, window.size, self.batch_size)):
+                groups += _within_bounds(group, np.maximum(source, target))
         return [groups[i] for i in shuffled(len(groups), self.seed, epoch).tolist()]
 
     def steps(self, epoch: int = 0) -> int:
@@ -129,6 +131,30 @@ class PairBatches(Batches):
             inputs[1:] = np.where(targets[1:] == NO_TARGET, NOTHING, targets[:-1])
             del starts  # the decoder begins with the encoder's state, and nothing follows the padding
             yield Batch(inputs, targets, None, sources, source_starts)
+
+
+def _within_bounds(group: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Cut a batch in halves, the longer half apart, until each part keeps to `MOST_TOKENS` or is one sequence."""
+    if group.size == 1 or group.size * int(lengths[group].max()) <= MOST_TOKENS:
+        return [group]
+    group = group[np.argsort(lengths[group], kind="stable")]
+    return [part for half in np.array_split(group, 2) for part in _within_bounds(half, lengths)]
+
+
+def groups_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the numbers of the sequences to be laid side by side: of like length, and the fewer the longer they are.
+
+    No group has more than `batch_size` sequences, nor, but for one sequence alone, more than `MOST_TOKENS` tokens with
+    their padding.
+    """
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if len(group) == batch_size or (group and (len(group) + 1) * lengths[i] > MOST_TOKENS):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
 
 
 def padded(ids: np.ndarray, offsets: np.ndarray, group: np.ndarray, padding: int) -> tuple[np.ndarray, np.ndarray]:

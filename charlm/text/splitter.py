@@ -11,6 +11,8 @@ from functools import cache
 from itertools import groupby, islice
 from typing import ClassVar, Literal
 
+from charlm.config import TextConfig
+from charlm.text.normalization import Normalization, normalized
 from charlm.text.vocabulary import EOS, UNK
 
 Level = Literal["char", "word"]
@@ -27,13 +29,33 @@ class Splitter(ABC):
     """How a line becomes tokens and how tokens become text again.
 
     lowercase: whether a line is lower-cased (`str.lower`) before it is split.
+    normalize: the Unicode form of the tokens; canonically equivalent lines have equal ones, unless it is "none".
     Every splitter holds `split(join(split(line))) == split(line)`.
     """
 
     level: ClassVar[Level]
 
-    def __init__(self, *, lowercase: bool = False) -> None:
-        self.lowercase = lowercase
+    def __init__(self, *, lowercase: bool = False, normalize: Normalization = "none") -> None:
+        self.lowercase, self.normalize = lowercase, normalize
+
+    @property
+    def rule(self) -> str:
+        """A name for the rule, the same for splitters that split alike, of lower-case letters and hyphens."""
+        name = type(self).__name__.removesuffix("Splitter").lower()
+        return name + "-lower" * self.lowercase + f"-{self.normalize}" * (self.normalize != "none")
+
+    def normalized(self, text: str) -> str:
+        """Return text, of one line or many, in the Unicode form of the tokens."""
+        return normalized(text, self.normalize)
+
+    def spelled(self, text: str) -> str:
+        """Return text, of one line or many, as the tokens spell it: normalised, and lower-cased where that is wanted.
+
+        Lower-casing stands between two normalisations. Equivalent texts may have different lower cases, and
+        lower-casing may leave a letter and a mark that compose.
+        """
+        text = self.normalized(text)
+        return self.normalized(text.lower()) if self.lowercase else text
 
     @abstractmethod
     def split(self, line: str) -> list[str]:
@@ -58,7 +80,7 @@ class CharacterSplitter(Splitter):
     level = "char"
 
     def split(self, line: str) -> list[str]:
-        return list(line.lower() if self.lowercase else line)
+        return list(self.spelled(line))
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         return iter(tokens)
@@ -69,7 +91,7 @@ class CharacterSplitter(Splitter):
         while block := list(islice(remaining, _LINES_PER_BLOCK)):
             # Lower case depends on the neighbours (a final sigma), so lines stay apart by newlines.
             text = "\n".join(block)
-            counts.update(text.lower() if self.lowercase else text)
+            counts.update(self.spelled(text))
         counts.pop("\n", None)
         return counts
 
@@ -99,7 +121,7 @@ class WhitespaceSplitter(WordSplitter):
     """
 
     def split(self, line: str) -> list[str]:
-        return _BETWEEN_ASCII_SPACE.findall(line.lower() if self.lowercase else line)
+        return _BETWEEN_ASCII_SPACE.findall(self.spelled(line))
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         space = ""
@@ -118,8 +140,7 @@ class PunctuationSplitter(WordSplitter):
     """
 
     def split(self, line: str) -> list[str]:
-        if self.lowercase:
-            line = line.lower()
+        line = self.spelled(line)
         # Same tokens for ASCII text, in half of the time and without the tables of the whole of Unicode.
         pattern = _ASCII_TOKEN if line.isascii() else _unicode_token()
         return pattern.findall(line)
@@ -140,19 +161,24 @@ class PunctuationSplitter(WordSplitter):
             previous, glue_next = token, glue_right
 
 
-def make_splitter(level: Level, split: Split, lowercase: bool) -> Splitter:
-    """The splitter that a model's configuration names.
+def make_splitter(level: Level, split: Split, lowercase: bool, normalize: Normalization = "none") -> Splitter:
+    """The splitter of a token unit.
 
     level: the token unit; split: the rule of the word level, without effect on characters.
     Raises ValueError for other names.
     """
     if level == "char":
-        return CharacterSplitter(lowercase=lowercase)
+        return CharacterSplitter(lowercase=lowercase, normalize=normalize)
     if level == "word" and split == "punct":
-        return PunctuationSplitter(lowercase=lowercase)
+        return PunctuationSplitter(lowercase=lowercase, normalize=normalize)
     if level == "word" and split == "whitespace":
-        return WhitespaceSplitter(lowercase=lowercase)
+        return WhitespaceSplitter(lowercase=lowercase, normalize=normalize)
     raise ValueError(f"no splitter for level {level!r} and split {split!r}")
+
+
+def splitter_of(text: TextConfig) -> Splitter:
+    """Return the splitter that a model's configuration names."""
+    return make_splitter(text.level, text.split, text.lowercase, text.normalize)  # type: ignore[arg-type]
 
 
 # Where spaces are left out. Splitting the joined text must give the same tokens again, so a mark that can

@@ -38,6 +38,11 @@ class StoredStream:
         """The number of tokens."""
         return self.stop - self.start
 
+    @property
+    def sequences(self) -> int:
+        """The number of sequences: all of it is one."""
+        return 1
+
     def __getitem__(self, where: slice) -> np.ndarray:
         """Give the ids of a slice, int32."""
         start, stop, _ = where.indices(self.size)
@@ -113,6 +118,11 @@ class StoredLines:
     def lines(self) -> int:
         """The number of lines."""
         return int(self.sizes[0].sum())
+
+    @property
+    def sequences(self) -> int:
+        """The number of sequences, which no batch joins."""
+        return self.lines
 
     @property
     def size(self) -> int:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import chain
@@ -25,65 +24,17 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.text.batches import NO_TARGET
 from charlm.text.codec import BINARY, SPECIAL, Codec
-from charlm.text.corpus import numbered
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
+from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.gathering import Gathered, gather
-from charlm.text.held_out import split_lines
 from charlm.text.learning import encode_corpus, learn_vocabulary
-from charlm.text.pieces import PIANO, Pieces, parse_piece
-from charlm.text.records import check_label, columns, pairs, parsed, sentences
+from charlm.text.music_text import Music
+from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
+from charlm.text.records import pairs, sentences
 from charlm.text.shapes import common_shapes
-from charlm.text.splitter import RESERVED, Splitter, make_splitter
+from charlm.text.splitter import RESERVED, splitter_of
 from charlm.text.tokenizer import Tokenizer
-from charlm.text.vocabulary import EOS, EOS_ID, UNK, Vocabulary
-
-
-class TaskText(ABC):
-    """How the corpus of a task is read, learned from and encoded."""
-
-    @abstractmethod
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
-        """Read the records; known: what their labels may be. Raises CorpusError with the place of what is none."""
-
-    @abstractmethod
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        """Learn the tokens from the records of the training part, and the labels, a closed set, from all."""
-
-    @abstractmethod
-    def encode(self, records: list[Any], codec: Codec) -> Encoded:
-        """Turn records into numbers."""
-
-    def gather(self, lines: Iterable[str]) -> Any:
-        """Read a whole corpus into what all methods below take in its place; raises CorpusError where it cannot be."""
-        return list(lines)
-
-    def learn(
-        self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
-    ) -> tuple[Codec, Encoded, Encoded]:
-        """Learn the names from a corpus, and encode it with a part of it held out, whose names are not learned.
-
-        Raises CorpusError where there is nothing to learn.
-        """
-        records = self.read(lines)
-        learned, held_out = _split(records, fraction, train.seed)
-        codec = self.codec(learned, text, train, records)
-        return codec, self.encode(learned, codec), self.encode(held_out, codec)
-
-    def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
-        """Encode a corpus as `learn` did, with the names that it learned."""
-        learned, held_out = _split(self.read(lines), fraction, train.seed)
-        return self.encode(learned, codec), self.encode(held_out, codec)
-
-    def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
-        """Encode a corpus, nothing held out, with names that were learned from another.
-
-        Raises CorpusError with the place of what is no record, or has a label that was not learned.
-        """
-        return self.encode(self.read(lines, set(codec.labels) or None), codec)
-
-    def labels(self, records: list[Any]) -> list[str]:
-        """Give all labels of records."""
-        return [label for label, _ in records]
+from charlm.text.vocabulary import EOS_ID, Vocabulary
 
 
 class Lines(TaskText):
@@ -102,7 +53,7 @@ class Lines(TaskText):
         return encode(codec.tokenizer, records, self.text.unit)
 
     def gather(self, lines: Iterable[str]) -> Gathered:
-        return gather(lines, _splitter(self.text))
+        return gather(lines, splitter_of(self.text))
 
     def learn(
         self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
@@ -141,26 +92,28 @@ class Tagged(TaskText):
         return list(sentences(lines, known))
 
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        spelled = Counter(token for tokens, _ in records for token in tokens)
+        splitter = splitter_of(text)
+        found = Counter(splitter.normalized(token) for tokens, _ in records for token in tokens)
         counts: Counter[str] = Counter()
-        for token, count in spelled.items():
-            counts[token.lower() if text.lowercase else token] += count
+        for token, count in found.items():
+            counts[splitter.spelled(token)] += count
         for reserved in RESERVED:
             counts.pop(reserved, None)
         words = _vocabulary_of(counts, train)
-        rare = [token for token in spelled if (token.lower() if text.lowercase else token) not in words.ids]
+        rare = [token for token in found if splitter.spelled(token) not in words.ids]
         shapes = common_shapes(set(rare).difference(RESERVED))
-        tokenizer = Tokenizer(_splitter(text), Vocabulary((*words.tokens, *shapes)))
-        labels = _sorted_labels(self.labels(everything))
-        if set(labels) <= set(BINARY):
-            labels = BINARY
-        if len(labels) == 1:
-            raise CorpusError(f"{labels[0]!r} is the only tag", hint="there is nothing to choose: name another corpus")
+        tokenizer = Tokenizer(splitter, Vocabulary((*words.tokens, *shapes)))
+        tags = set(self.labels(everything))
+        labels = BINARY if tags <= set(BINARY) else labels_to_choose_from(tags, "tag")
         return Codec(tokenizer, labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
         ids = codec.tokenizer.encode_tokens(chain.from_iterable(tokens for tokens, _ in records))
-        return Sequences(ids, codec.label_ids(self.labels(records)), _offsets(len(tokens) for tokens, _ in records))
+        return Sequences(ids, codec.label_ids(self.labels(records)), offsets_of(len(tokens) for tokens, _ in records))
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        tokens = [token for tokens, _ in records for token in tokens]
+        return doubts_about_labels(self.labels(records), tokens, ("tag", "token"), label_last=True)
 
     def labels(self, records: list[Any]) -> list[str]:
         return [tag for _, tags in records for tag in tags]
@@ -173,7 +126,11 @@ class Labelled(TaskText):
         return list(pairs(lines, "label TAB text", known))
 
     def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of([one for _, one in records], text, train), _sorted_labels(self.labels(everything)))
+        labels = labels_to_choose_from(self.labels(everything), "label")
+        return Codec(_tokenizer_of([one for _, one in records], text, train), labels)
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        return doubts_about_labels(self.labels(records), [one for _, one in records], ("label", "text"))
 
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
         ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
@@ -200,53 +157,20 @@ class Translated(TaskText):
         source, target = (_tokenizer_of([pair[side] for pair in records], text, train) for side in (0, 1))
         return Codec(source, target=target)
 
+    def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Pairs:
+        records = self.read(lines)
+        self.warnings = [*self.warnings, *(f"held out: {doubt}" for doubt in self.doubts(records))]
+        return self.encode(records, codec)
+
+    def doubts(self, records: list[Any]) -> list[str]:
+        return doubts_about_pairs(records)
+
     def encode(self, records: list[Any], codec: Codec) -> Pairs:
         assert codec.target is not None
         return Pairs(
             codec.tokenizer.encode_lines([source for source, _ in records]),
             codec.target.encode_lines([target for _, target in records]),
         )
-
-
-class Music(TaskText):
-    """Pieces of music; conditioned, each with the genre that is its x<1>."""
-
-    def __init__(self, *, conditioned: bool) -> None:
-        self.conditioned = conditioned
-
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
-        records = []
-        for line, place in numbered(lines):
-            genre, piece = columns(line, "genre TAB piece", place) if self.conditioned else ("", line)
-            if self.conditioned:
-                check_label(genre, known, "genre", place)
-            steps = parsed(piece, parse_piece, place)
-            if not steps:
-                raise CorpusError(f"a piece without steps, {place}", hint="leave the line out")
-            records.append((genre, steps))
-        return records
-
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        keys = {*PIANO, *chain.from_iterable(chain.from_iterable(steps) for _, steps in everything)}
-        vocabulary = Vocabulary((EOS, UNK, *map(str, range(min(keys), max(keys) + 1))))
-        labels = _sorted_labels(self.labels(everything)) if self.conditioned else ()
-        return Codec(Tokenizer(make_splitter("word", "whitespace", lowercase=False), vocabulary), labels)
-
-    def encode(self, records: list[Any], codec: Codec) -> Pieces:
-        keys = codec.tokenizer.vocabulary.ids
-        offsets = _offsets(len(steps) for _, steps in records)
-        roll = np.zeros((int(offsets[-1]), len(keys) - SPECIAL), np.uint8)
-        placed = ((piece, step) for piece, (_, steps) in enumerate(records, start=1) for step in steps)
-        for number, (piece, step) in enumerate(placed):
-            for key in step:
-                if str(key) not in keys:
-                    raise CorpusError(
-                        f"the key {key} was never seen in training, piece {piece}",
-                        hint="charlm inspect MODEL --vocabulary lists the keys that the model knows",
-                    )
-                roll[number, keys[str(key)] - SPECIAL] = 1
-        labels = codec.label_ids(self.labels(records)) if self.conditioned else None
-        return Pieces(roll, offsets, labels, len(codec.labels))
 
 
 TASK_TEXTS: dict[str, Callable[[TextConfig, bool], TaskText]] = {  # of a text's configuration and of --condition
@@ -264,27 +188,8 @@ def task_text(task: str, text: TextConfig, *, conditioned: bool) -> TaskText:
     return TASK_TEXTS[task](text, conditioned)
 
 
-def _split(records: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any]]:
-    learned, held_out = ([records[i] for i in part] for part in split_lines(len(records), fraction, seed))
-    if not learned:
-        raise CorpusError("the corpus is empty", hint="name a file with a record in it")
-    return learned, held_out
-
-
-def _sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(labels)))
-
-
-def _offsets(lengths: Iterable[int]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
-
-
-def _splitter(text: TextConfig) -> Splitter:
-    return make_splitter(text.level, text.split, lowercase=text.lowercase)  # type: ignore[arg-type]
-
-
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
-    splitter = _splitter(text)
+    splitter = splitter_of(text)
     return Tokenizer(splitter, _vocabulary_of(splitter.count(texts), train))
 
 

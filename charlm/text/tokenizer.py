@@ -31,7 +31,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._lookup: _CharacterLookup | _WordLookup
         if splitter.level == "char":
-            self._lookup = _CharacterLookup(vocabulary, splitter.lowercase)
+            self._lookup = _CharacterLookup(vocabulary, splitter)
         else:
             self._lookup = _WordLookup(vocabulary, splitter)
 
@@ -85,18 +85,16 @@ class Tokenizer:
 class _CharacterLookup:
     """Ids by one table over all code points up to the highest one known."""
 
-    def __init__(self, vocabulary: Vocabulary, lowercase: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         ids = {ord(token): token_id for token, token_id in vocabulary.ids.items() if len(token) == 1}
         ids[ord("\n")] = EOS_ID
         # One entry more than needed: `take` clips all higher code points to that last one.
         self._table = np.full(max(ids) + 2, UNK_ID, np.int32)
         self._table[list(ids.keys())] = list(ids.values())
-        self._lowercase = lowercase
+        self._spelled = splitter.spelled
 
     def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:
-        text = "\n".join([*lines, ""])
-        if self._lowercase:
-            text = text.lower()
+        text = self._spelled("\n".join([*lines, ""]))
         ids = np.empty(len(text), np.int32)
         for start in range(0, len(text), _LOOKED_UP_TOGETHER):
             part = slice(start, start + _LOOKED_UP_TOGETHER)
@@ -111,15 +109,16 @@ class _WordLookup:
     def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         # A newline is white space, so no token of a line can be one.
         self._ids = {**vocabulary.ids, **dict.fromkeys(RESERVED, UNK_ID), "\n": EOS_ID}
-        self._split, self._lowercase = splitter.split, splitter.lowercase
+        self._split, self._splitter = splitter.split, splitter
 
     def of_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
         return np.fromiter(map(self._of_token, tokens), np.int32)
 
     def _of_token(self, token: str) -> int:
-        known = self._ids.get(token.lower() if self._lowercase else token)
+        known = self._ids.get(self._splitter.spelled(token))
         if known is None:
-            known = next((self._ids[shape] for shape in shapes_of(token) if shape in self._ids), UNK_ID)
+            shapes = shapes_of(self._splitter.normalized(token))
+            known = next((self._ids[shape] for shape in shapes if shape in self._ids), UNK_ID)
         return known
 
     def __call__(self, lines: Sequence[str]) -> npt.NDArray[np.int32]:

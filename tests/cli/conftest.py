@@ -60,7 +60,7 @@ def charlm(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
     def call(*args: object, stdin: bytes = b"") -> Result:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         settings = dataclasses.asdict(ui.settings)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
         capfdbinary.readouterr()
         try:
             with threadpool_limits(1):  # as in the processes of `run`, so that the numbers are the same

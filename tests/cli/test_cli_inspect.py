@@ -235,3 +235,51 @@ def test_a_model_is_needed(charlm, models):
     charlm("inspect", "--plot").failed(2, "MODEL")
     charlm("inspect", "--gradients", models.text).failed(2, "MODEL")
     assert json.loads(charlm("inspect", models.gru, "--format", "jsonl", "--plot").succeeded().text)
+
+
+# ---- a model named twice, and the tokens
+
+
+def test_each_name_has_its_record(charlm, models, tmp_path):
+    """Twice the same name, the same file by another name, and in another form."""
+    (tmp_path / "link.safetensors").symlink_to(models.gru)
+    names = [models.gru, models.gru, models.lstm, tmp_path / "link.safetensors", models.gru]
+    lines = charlm("inspect", *names).succeeded().lines
+    assert [line for line in lines if line.startswith("==")] == [f"== {name}" for name in names]
+    records = charlm("inspect", *names, "--format", "jsonl").succeeded().records
+    assert [record.pop("model") for record in records] == list(map(str, names))
+    assert records[0] == records[1] == records[3] == records[4] != records[2]
+
+
+def test_gradients_of_a_model_that_is_named_twice(charlm, models):
+    names = [models.gru, models.lstm, models.gru]
+    header, rows = table_of(charlm("inspect", *names, "--gradients", models.text).succeeded().lines)
+    assert " ".join(header) == "k gru lstm gru (2)"
+    assert all(len(row) == 4 and row[1] == row[3] for row in rows)
+    records = charlm("inspect", *names, "--gradients", models.text, "--format", "jsonl").succeeded().records
+    assert [record["model"] for record in records] == list(map(str, names))
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tokens_of_every_vocabulary(charlm, models, kind, form):
+    codec = models.models[kind].codec
+    own, target = codec.tokenizer.vocabulary.tokens, codec.target and codec.target.vocabulary.tokens
+    result = charlm("inspect", models.folder / f"{kind}.safetensors", "--vocabulary", "--format", form).succeeded()
+    if form == "text":
+        expected = [f"source\t{t}" for t in own] + [f"target\t{t}" for t in target] if target else list(own)
+        assert result.lines == expected
+    elif target:
+        sides = [("source", token) for token in own] + [("target", token) for token in target]
+        assert [(record["vocabulary"], record["token"]) for record in result.records] == sides
+    else:
+        assert result.records == [{"token": token} for token in own]
+
+
+def test_the_tokens_of_several_models_are_told_apart(charlm, models):
+    names = [str(models.translate), str(models.gru)]
+    records = charlm("inspect", *names, "--vocabulary", "--format", "jsonl").succeeded().records
+    assert list(dict.fromkeys(record["model"] for record in records)) == names
+    (record,) = charlm("inspect", models.translate, "--format", "jsonl").succeeded().records
+    counts = [sum(one.get("vocabulary") == side for one in records) for side in ("source", "target")]
+    assert counts == [record["vocabulary_size"], record["target_vocabulary_size"]]

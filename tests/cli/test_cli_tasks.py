@@ -137,7 +137,7 @@ def test_pseudo_figures_are_not_passed_off_as_probabilities(charlm, models, form
 
 
 def test_suspects(charlm, models):
-    from charlm.cloze import suspects
+    from charlm.suspects import suspects
 
     args = ("score", models.cloze, "--suspect", "--suspect-factor", 3)
     found = list(suspects(models.models["cloze"], CLOZE, factor=3.0))

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from charlm.errors import UsageError
+from charlm.errors import CorpusError, UsageError
+from charlm.nn.workspace import Workspace
 from charlm.prediction import predict, tag, tag_columns
 from charlm.prediction.tagging import tag_tokens
 from tests.task_models import KINDS, WORDS, choices_at, ids_of, outputs, random_lines, task_model
@@ -86,6 +87,15 @@ def test_words_that_are_unknown_are_tagged_too():
     assert ids_of(lm, "zebra the") == [1, 2]
 
 
+@pytest.mark.parametrize("predicted", [tag, tag_columns])
+def test_the_buffers_are_made_once_for_all_windows(monkeypatch, predicted):
+    lm, made = task_model("tag"), []
+    monkeypatch.setattr(lm.model, "workspace", lambda: made.append(Workspace(lm.model.ops, "float64")) or made[-1])
+    lines = ["the cat"] * 9 if predicted is tag else ["the", ""] * 9
+    assert len(list(predicted(lm, lines, window=2))) == len(lines)
+    assert len(made) == 1
+
+
 def test_no_more_lines_are_read_than_the_window_has():
     lines = iter(LINES)
     next(tag(task_model("tag"), lines, window=3))
@@ -105,7 +115,7 @@ def test_columns_are_the_tags_of_their_sentences(kind):
     sentences = [["the", "cat"], ["it"], ["sees", "what", "it"]]
     lines = [line for sentence in sentences for line in [*sentence, ""]]
     rows = rows_of(lm, lines)
-    assert [row is None for row in rows] == [not line for line in lines]
+    assert [row == "" for row in rows] == [not line for line in lines]
     expected = [
         (token, *rest)
         for sentence, (tags, probs) in zip(sentences, tag_tokens(lm, sentences), strict=True)
@@ -142,11 +152,54 @@ def test_a_blank_line_keeps_sentences_apart():
         assert row == pytest.approx(alone)
 
 
-def test_further_columns_are_not_read_and_tokens_are_not_split():
+def test_the_tag_is_not_read_and_tokens_that_a_tab_ends_are_not_split():
     lm = task_model("tag")
-    plain, more = rows_of(lm, ["the", "a b", "cat"]), rows_of(lm, ["the\tN", "a b\tV\tx", "cat\t"])
-    assert plain == more
-    assert [row[0] for row in plain] == ["the", "a b", "cat"]
+    plain, more = rows_of(lm, ["the", "what", "cat "]), rows_of(lm, ["the\tN", "a b\tV", "cat\t"])
+    assert [row[1:] for row in plain] == [row[1:] for row in more]
+    assert [row[0] for row in plain] == ["the", "what", "cat"]
+    assert [row[0] for row in more] == ["the", "a b", "cat"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", " \t ", "\u3000", "\xa0 "])
+def test_white_space_alone_ends_a_sentence(blank):
+    lm = task_model("tag")
+    assert rows_of(lm, ["the", blank, "cat"]) == rows_of(lm, ["the", "", "cat"])
+
+
+@pytest.mark.parametrize("comment", ["# sent_id = 1", "# text = the\tcat", "#  "])
+def test_comments_come_out_as_they_are_and_are_not_read(comment):
+    lm = task_model("tag")
+    plain, more = (
+        rows_of(lm, ["the", "cat", "", "it"]),
+        rows_of(lm, [comment, "the", comment, "cat", "", "it", comment]),
+    )
+    assert more[0] == more[2] == more[-1] == comment
+    assert [row for row in more if row != comment] == plain
+
+
+def test_a_hash_is_a_token():
+    rows = rows_of(task_model("tag"), ["#", "#cat", "#\tN"])
+    assert [row[0] for row in rows] == ["#", "#cat", "#"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("the DET", "2 columns instead of a token"),
+        ("1\tthe\tthe\tDET", "4 columns instead of a token"),
+        ("the  DET x", "3 columns"),
+        ("the\tN\t0.9", "3 columns"),
+        ("\tN", "the token is empty"),
+        ("#text = a", "3 columns"),
+    ],
+)
+@pytest.mark.parametrize("window", [None, 1])
+def test_other_columns_are_a_mistake_with_its_place_and_what_is_before_is_answered(line, words, window):
+    rows, lm = [], task_model("tag")
+    with pytest.raises(CorpusError, match=f"{words}.*line 4"):
+        for row in tag_columns(lm, ["the", "", "cat", line, "it"], window=window):
+            rows.append(row)
+    assert rows == rows_of(lm, ["the", "", "cat"])
 
 
 def test_what_is_written_can_be_evaluated():
@@ -155,7 +208,7 @@ def test_what_is_written_can_be_evaluated():
 
     lm = task_model("tag")
     lines = list(itertools.chain.from_iterable([*line.split(), ""] for line in LINES if line))
-    corpus = ["" if row is None else f"{row[0]}\t{row[1]}" for row in rows_of(lm, lines)]
+    corpus = [row if isinstance(row, str) else f"{row[0]}\t{row[1]}" for row in rows_of(lm, lines)]
     found = figures(lm, corpus)
     assert found["accuracy"] == found["macro_f1"] == 1.0
     assert (found["tokens"], found["sentences"]) == (sum(map(bool, lines)), sum(map(bool, LINES)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlm.prediction import Translator, translation
-from charlm.text import EOS_ID, NOTHING, UNK_ID
+from charlm.text import EOS_ID, NOTHING, UNK_ID, sequences
 from tests.task_models import (
     TARGET,
     WORDS,
@@ -257,3 +257,19 @@ def test_no_lines_have_no_translations_and_no_more_are_read_than_the_window_has(
     lines = iter(LINES)
     next(Translator(task_model("translate"), window=2).predict(lines))
     assert list(lines) == LINES[2:]
+
+
+@pytest.mark.parametrize("beam", [1, 2])
+def test_one_long_line_does_not_pad_the_others(beam, monkeypatch):
+    monkeypatch.setattr(translation, "_LONGEST", (0, 6))
+    monkeypatch.setattr(sequences, "MOST_TOKENS", 200)
+    lm, shapes = task_model("translate"), []
+    lines = [*LINES[:9], " ".join(["the cat"] * 300), *LINES[9:], " ".join(["dog"] * 90)]
+    search = Translator._search
+    monkeypatch.setattr(
+        Translator, "_search", lambda self, s, starts: shapes.append(s.shape) or search(self, s, starts)
+    )
+    found = translate(lm, lines, beam=beam)
+    assert all(steps * lanes <= 200 or lanes == 1 for steps, lanes in shapes)
+    assert max(lanes for _, lanes in shapes) > 10
+    assert [one.prediction for one in found] == [translate(lm, [line], beam=beam)[0].prediction for line in lines]

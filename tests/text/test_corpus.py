@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines, split_lines
+from charlm.text.corpus import WINDOW_SIZE, windows
+from tests.forms import properties
 
 PROJECT = Path(__file__).parents[2]
 UNICODE_CORPORA = PROJECT.parent / "shared" / "corpora" / "unicode"
@@ -75,7 +78,7 @@ def test_lines_longer_than_a_block(tmp_path: Path) -> None:
     assert lines_of(tmp_path, b"a\n" + b"x" * 3_000_000 + b"\nb") == ["a", "x" * 3_000_000, "b"]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@properties(75, 300)
 @given(content=st.binary() | st.text().map(str.encode))
 def test_kept_bytes_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     # The first line keeps byte order marks of other encodings and gzip out of the way.
@@ -302,3 +305,28 @@ def test_split_stays_as_it_was_released() -> None:
 def test_split_refuses_arguments_out_of_range(count: int, fraction: float, seed: int) -> None:
     with pytest.raises(ValueError, match="cannot split"):
         split_lines(count, fraction, seed)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 100])
+def test_windows_hand_over_what_comes_before_a_mistake(count: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(7)
+        raise CorpusError("no more")
+
+    seen: list[int] = []
+    with pytest.raises(CorpusError, match="no more"):
+        for window in windows(items(), count, size=lambda _: 1):
+            assert 0 < len(window) <= count
+            seen += window
+    assert seen == list(range(7))
+
+
+def test_windows_ask_for_no_more_than_they_hold() -> None:
+    """At a terminal the next item is a line that is not typed yet."""
+    asked: list[int] = []
+    items = (asked.append(number) or number for number in range(9))  # type: ignore[func-returns-value]
+    for number, window in enumerate(windows(items, 2, size=lambda _: 1)):
+        assert window == [2 * number, 2 * number + 1] if number < 4 else [8]
+        assert len(asked) <= 2 * number + 2
+    assert list(windows(iter([5, 6, 7]), 9, size=lambda _: WINDOW_SIZE)) == [[5], [6], [7]]
+    assert list(windows([], 3, size=len)) == []

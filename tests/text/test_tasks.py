@@ -231,7 +231,7 @@ def test_a_held_out_text_with_a_label_of_its_own_is_refused(task, line):
 
 
 def test_a_held_out_key_that_there_is_no_unit_for_is_refused():
-    with pytest.raises(CorpusError, match="key 5 was never seen in training, piece 1"):
+    with pytest.raises(CorpusError, match="key 5 was never seen in training, line 1"):
         prepare(["60"], WORD, {"task": "music", "hidden_size": 2}, ALL, valid_lines=["60 5"])
 
 

@@ -1,0 +1,114 @@
+"""What looks wrong with a corpus that has columns although every record of it can be read: warnings, as sentences."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+_FEW = 10  # records: of fewer, nothing can be said of how often a label occurs
+_LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of a column
+_NAMES = _LABELS | {"source", "src", "tgt", "trg", "text", "texts", "sentence", "token", "word", "name", "piece"}
+_NAMES |= {"input", "output", "translation", "english", "spanish", "french", "german", "en", "es", "fr", "de"}
+_SHOWN = 40  # characters of a column
+_LOOKED_AT = 100  # lines, after which is said what they look like
+
+
+def doubts_about_labels(
+    labels: Sequence[str], others: Sequence[Any], names: tuple[str, str], *, label_last: bool = False
+) -> list[str]:
+    """Return a warning for each thing that looks wrong with records of a label and something else, in their order.
+
+    others: hashable; names: of a label and of something else, e.g. ("label", "text")
+    label_last: whether the label is the second column
+    """
+    counts = Counter(labels)
+    expected = " TAB ".join(names[::-1] if label_last else names)
+    doubts = [
+        _swapped(len(counts), len(set(others)), len(labels), names, expected),
+        _alike(counts, names[0]),
+        _header(labels[0], str(others[0]), counts, label_last) if labels else "",
+    ]
+    return [doubt for doubt in doubts if doubt]
+
+
+def doubts_about_pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a warning where the first pair of a corpus of translations looks like a header."""
+    first = [side.strip().casefold() for side in pairs[0]] if pairs else []
+    named = len(set(first)) == 2 and _NAMES.issuperset(first)
+    return [_header_found(*pairs[0])] if named else []
+
+
+def _swapped(labels: int, others: int, records: int, names: tuple[str, str], expected: str) -> str:
+    label, other = names
+    if records < _FEW or not (labels > records / 2 or labels > 2 * others):
+        return ""
+    found = f"{labels:,} {label}s for {records:,} {other}s"
+    if labels > others:
+        return f"{found}, and {others:,} different {other}s: the columns look swapped, {expected} is expected"
+    return f"{found}: most occur once, so that nothing is learned of what they have in common"
+
+
+def _alike(counts: Collection[str], name: str) -> str:
+    groups = defaultdict(list)
+    for label in sorted(counts):
+        groups["".join(label.split()).casefold()].append(label)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike:
+        return ""
+    shown = " and ".join(repr(label[:_SHOWN]) for label in alike[0])
+    more = f" (and {len(alike) - 1:,} further groups)" if len(alike) > 1 else ""
+    return f"the {name}s {shown} differ in blanks or case alone, and count as different{more}"
+
+
+def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> str:
+    """Say so where a label that occurs once, at the very beginning, has a column's name or stands among frequent ones.
+
+    A rare label at the beginning of a small corpus is no header.
+    """
+    if counts[label] > 1 or len(counts) < 2:
+        return ""
+    a_name = label.strip().casefold() in _LABELS or {label.strip().casefold(), other.strip().casefold()} <= _NAMES
+    others_are_frequent = all(count >= _FEW for one, count in counts.items() if one != label)
+    columns = (other, label) if label_last else (label, other)
+    return _header_found(*columns) if a_name or others_are_frequent else ""
+
+
+def _header_found(first: str, second: str) -> str:
+    columns = f"{first[:_SHOWN]!r} TAB {second[:_SHOWN]!r}"
+    return f"the first record looks like a header, {columns}: delete it if it is one"
+
+
+def watched(lines: Iterable[str], task: str, labels: Collection[str], warn: Callable[[str], None]) -> Iterator[str]:
+    """Yield lines to make predictions of; call `warn` once where they look like a corpus, with its answers in it.
+
+    Decides after a hundred lines, or at the end. A tab cannot be part of a text that was learned, so that nine lines
+    in ten are enough.
+    """
+    is_record, warning = _RECORDS[task]
+    known, seen, found = frozenset(labels), 0, 0
+    for line in lines:
+        yield line
+        if seen < _LOOKED_AT and line.strip():
+            seen += 1
+            found += is_record(line, known)
+            if seen == _LOOKED_AT and found >= 0.9 * seen:
+                warn(warning)
+    if 0 < seen < _LOOKED_AT and found >= 0.9 * seen:
+        warn(warning)
+
+
+_RECORDS: dict[str, tuple[Callable[[str, Collection[str]], bool], str]] = {
+    "classify": (
+        lambda line, known: "\t" in line and line.split("\t", 1)[0] in known,
+        "the lines begin with a label and a tab, and are read whole: cut -f2 leaves the texts",
+    ),
+    "tag": (
+        lambda line, known: line.count("\t") == 1 and line.split("\t")[1] in known,
+        "the lines look like token TAB tag, and each is read as a sentence: --columns reads a token a line",
+    ),
+    "translate": (
+        lambda line, known: line.count("\t") == 1 and all(side.strip() for side in line.split("\t")),
+        "the lines look like source TAB target, and are read whole: cut -f1 leaves the sources",
+    ),
+}
