@@ -94,7 +94,7 @@ def test_running_out_of_memory_is_told_as_such(charlm, monkeypatch, trained):
 
 def test_quiet_silences_notes_and_not_warnings(charlm, trained, tmp_path):
     """Nor the seed that was chosen, without which the text could not be drawn again."""
-    flags = ("train", trained.names, "-o", tmp_path / "m", "--force", *TINY, "--seed", 1)
+    flags = ("train", trained.names, "-o", tmp_path / "m", "--force", *TINY, "--seed", 1, "--batch-size", 8)
     assert "wrote" in charlm(*flags).err
     assert charlm(*flags, "-q").err == "" == charlm(*flags, "--quiet").err
     assert charlm("generate", trained.char, "-q").err.startswith("seed ")
