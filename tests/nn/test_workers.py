@@ -220,6 +220,7 @@ def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
         monkeypatch.setattr("charlm.backends.process.os.fork", refused)
         alone, _ = model.nats(batch, state, model.workspace())
     np.testing.assert_array_equal(shared, alone)
+    assert model.lost_processes == 0
 
 
 def test_twins_end_with_their_model():
