@@ -28,6 +28,7 @@ class Twin:
         self.grads, self.lost = model.parameters.grads, 0
         self._ops = model.ops
         self._process: Process | None = None
+        self._may_start = True
         ws = model.workspace()
 
         def work(method: Callable[..., Any], batch: Batch, state: State, first: int, lanes: int, *more: Any) -> Any:
@@ -43,11 +44,11 @@ class Twin:
     def ask(self, *question: Any) -> None:
         """Begin with a method on a share of a batch; one at a time, each followed by `answer`."""
         self._question = question
-        if self._process is None and self.lost < _MOST_LOST:
+        if self._process is None and self._may_start and self.lost < _MOST_LOST:
             try:
                 self._process = self._ops.process(self._work)
             except OSError:  # the machine has no room for another process
-                self.lost = _MOST_LOST
+                self._may_start = False
         if self._process is not None:
             with self._losing():
                 self._process.ask(*question)

@@ -92,11 +92,14 @@ def test_running_out_of_memory_is_told_as_such(charlm, monkeypatch, trained):
     charlm("score", trained.char).failed(6, "memory", "--batch-size")
 
 
-def test_quiet_silences_notes_and_not_warnings(charlm, trained):
-    assert charlm("generate", trained.char).err.startswith("seed ")
-    assert charlm("generate", trained.char, "-q").err == ""
-    assert charlm("generate", trained.char, "--quiet").err == ""
-    assert charlm("generate", trained.char, "-q", "-p", "?").err.startswith("charlm: warning: ")
+def test_quiet_silences_notes_and_not_warnings(charlm, trained, tmp_path):
+    """Nor the seed that was chosen, without which the text could not be drawn again."""
+    flags = ("train", trained.names, "-o", tmp_path / "m", "--force", *TINY, "--seed", 1, "--batch-size", 8)
+    assert "wrote" in charlm(*flags).err
+    assert charlm(*flags, "-q").err == "" == charlm(*flags, "--quiet").err
+    assert charlm("generate", trained.char, "-q").err.startswith("seed ")
+    assert charlm("generate", trained.char, "-q", "--seed", 1).err == ""
+    assert charlm("generate", trained.char, "-q", "--seed", 1, "-p", "?").err.startswith("charlm: warning: ")
     charlm("inspect", "no", "-q").failed(4)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from charlm.backends import process
+from charlm.errors import NonFiniteOutputError
 from charlm.nn import lanes as lanes_module
 from tests.gradcheck import (
     BAR,
@@ -190,6 +191,21 @@ def test_large_questions_come_back_and_a_lost_process_does_not_block_them(monkey
             echo.answer()
 
 
+@pytest.mark.parametrize("lane", range(4))
+def test_what_is_not_finite_is_refused_whichever_process_computes_it(lane):
+    """One lane of four reads a token whose weights overflow; two processes share them."""
+    rng = np.random.default_rng(68)
+    model = make_model(config_of("lstm", ""))
+    batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
+    batch.inputs[...] = 1
+    batch.inputs[2, lane] = 3
+    with OPS.threads(2):
+        model.nats(batch, state, model.workspace())
+        model.parameters.value("layer0.W")[:, -1 - (config_of("lstm", "").vocabulary_size - 3)] = np.nan
+        with pytest.raises(NonFiniteOutputError):
+            model.nats(batch, state, model.workspace())
+
+
 def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
     rng = np.random.default_rng(67)
     model = make_model(config_of("lstm", ""))
@@ -204,6 +220,7 @@ def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
         monkeypatch.setattr("charlm.backends.process.os.fork", refused)
         alone, _ = model.nats(batch, state, model.workspace())
     np.testing.assert_array_equal(shared, alone)
+    assert model.lost_processes == 0
 
 
 def test_twins_end_with_their_model():
