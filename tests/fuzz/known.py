@@ -22,4 +22,13 @@ class Known:
         return re.search(self.pattern, said, re.DOTALL) is not None
 
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "F2: models whose outputs are not finite are used", "training", "not finite (are|is) used|that is not finite:"
+    ),
+    Known(
+        "score and predict write the text of a TSV as it came, with its tabs",
+        "the issue on tables (quote_at_start.txt)",
+        r"a row of \d+ fields under b'(pseudo_)?(log10p|log2p|lnp|prediction)\\t",
+    ),
+)

@@ -36,16 +36,24 @@ class Plain:
 
     def next_token(self, inputs, source=None):
         """Return ln P of every token at every step [T, V], after ids [T]; source: the ids that are translated."""
+        return _log_softmax(self.next_logits(inputs, source))
+
+    def next_logits(self, inputs, source=None):
+        """Return the logits whose softmax that is."""
         states = None if source is None else self._encoded(source)
         y, _ = self._stack(self._inputs(inputs), "", states)
-        return self._log_softmax(self._dense(y))
+        return self._logits(self._dense(y))
 
     def cloze(self, ids):
         """Return ln P(token | all others) of every token at every place of a line."""
+        return _log_softmax(self.cloze_logits(ids))
+
+    def cloze_logits(self, ids):
+        """Return the logits whose softmax that is."""
         before, after = [NOTHING, *ids[:-1]], [*ids[1:], NOTHING]
         left, _ = self._stack(self._inputs(before, "towers.from_left."), "towers.from_left.")
         right, _ = self._stack(self._inputs(after[::-1], "towers.from_right."), "towers.from_right.")
-        return self._log_softmax(self._dense(np.concatenate([left, right[::-1]], axis=1)))
+        return self._logits(self._dense(np.concatenate([left, right[::-1]], axis=1)))
 
     def tags(self, ids):
         """Return ln P of every tag at every place of a sentence."""
@@ -53,7 +61,7 @@ class Plain:
         z = self._logits(self._dense(y))
         if self.config.labels == 1:
             return np.concatenate([_log_sigmoid(-z), _log_sigmoid(z)], axis=1)
-        return z - _log_sum(z)
+        return _log_softmax(z)
 
     def classes(self, ids):
         """Return ln P of every class, after the last token of a text."""
@@ -62,7 +70,7 @@ class Plain:
         if self.config.bidirectional:
             half = y.shape[1] // 2
             last[0, half:] = y[0, half:]
-        return self._log_softmax(self._dense(last))[0]
+        return _log_softmax(self._logits(self._dense(last)))[0]
 
     def keys(self, x):
         """Return the logit of every key at every step [T, N], after rows of zeros and ones [T, inputs]."""
@@ -128,14 +136,10 @@ class Plain:
             W_y = self.p["head.W_y"]
         return y @ W_y.T + b_y
 
-    def _log_softmax(self, y):
-        z = self._logits(y)
-        return z - _log_sum(z)
 
-
-def _log_sum(z):
-    top = z.max(axis=1, keepdims=True)
-    return top + np.log(np.exp(z - top).sum(axis=1, keepdims=True))
+def _log_softmax(z):
+    shifted = z - z.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _log_sigmoid(z):
