@@ -33,11 +33,11 @@ GOOD: dict[str, tuple[object, ...]] = {
     "prompt": ("", "a", "abc", "the", "the cat", "60 - 62", "60,64 67", "\n", "a\nb", " ", "é", "👍🏽", "\udcff", "-"),
     "stop": ("a", "b", ".", "\n", "the", "cat sees"), "label": ("x", "y", "zz", "jig", "waltz", "bad", "ß", "nope"),
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
-    "midi": ("new.mid", "folder/new.mid", "tune.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
+    "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
-    "output": ("folder", "", ".", "..", "-", "no/such/folder", "fifo.safetensors", "x" * 260, "old.ckpt", "corpus.txt"),
-    "midi": ("corpus.txt", "-", "", "folder", "fifo.mid", "no/such/folder.mid", "lm.safetensors", "y" * 300),
+    "output": ("folder", "", ".", "..", "-", "no/such/folder", "fifo.safetensors", "x" * 260, "x" * 240, "old.ckpt"),
+    "midi": ("corpus.txt", "-", "", "folder", "fifo.mid", "no/such/folder.mid", "lm.safetensors", "y" * 300, "y" * 240),
     "plot": ("corpus.txt", "new.txt", "", "folder", "no/such/folder.svg", "z" * 300 + ".svg"),
     "prompt": ("x" * 400, "<UNK>", "<EOS>", "\t", "200", "60 H"), "label": ("",), "stop": ("",),
     "minutes": (0, -1, "nan", "inf"), "seconds": (0, -1, "nan"), "repeats": (0, 1001), "num_samples": (0, -1),
@@ -59,10 +59,16 @@ class Case:
     command: str
     arguments: list[str]
     stdin_name: str = "empty.txt"
-    model: str = ""
+    models: list[str] = field(default_factory=list)
+    good_models: frozenset[str] = frozenset()
     files: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     is_plain: bool = True  # whether nothing was put in that makes the parser see other things than the generator did
+
+    @property
+    def model(self) -> str:
+        """The first model, or nothing."""
+        return self.models[0] if self.models else ""
 
     @property
     def stdin(self) -> bytes:
@@ -104,7 +110,7 @@ def draw(number: int, kinds: dict[str, str], command: str | None = None) -> Case
     names = list(commands())
     shares = np.array([SHARES.get(name, 1.0) for name in names])
     name = command or str(rng.choice(names, p=shares / shares.sum()))
-    case = Case(name, [], stdin_name=_pick(rng, list(LINES)))
+    case = Case(name, [], stdin_name=_pick(rng, list(LINES)), good_models=frozenset(kinds))
     _Drawing(rng, case, kinds).draw(commands()[name].params)
     return case
 
@@ -130,8 +136,8 @@ class _Drawing:
             if one.param_type_name == "argument":
                 continue
             wanted = one.required or rng.random() < (chance / 3 if one.name in _RARE else chance)
-            if one.name in ("format", "seed"):
-                wanted = rng.random() < 0.6
+            if one.name in ("format", "seed", "force") or (one.name == "midi" and self.kind in ("music", "genre")):
+                wanted = rng.random() < 0.5
             if one.name in ("max_steps", "hidden_size", "seconds", "repeats") and rng.random() < 0.97:
                 wanted = True  # what has large defaults takes long
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
@@ -155,8 +161,8 @@ class _Drawing:
         if (one.metavar or "").startswith("MODEL"):
             count = int(self.rng.choice([1, 1, 1, 2, 3])) if one.nargs == -1 else 1
             named = [self._model() for _ in range(count)]
-            self.case.model = named[0]
-            return [] if self.rng.random() < self.wildness / 8 else named
+            self.case.models = [] if self.rng.random() < self.wildness / 8 else named
+            return list(self.case.models)
         if getattr(one.type, "choices", None):
             return [_pick(self.rng, one.type.choices)] if self.rng.random() < 0.9 else []
         count = int(self.rng.choice([1, 1, 1, 2])) if one.required else int(self.rng.choice([0, 1, 1, 1, 2, 3]))
@@ -169,13 +175,13 @@ class _Drawing:
         rng, command = self.rng, self.case.command
         if self._is_wild():
             return str(_pick(rng, [*ODD_MODELS, NOT_FINITE, *self.kinds]))
-        if rng.random() < 0.03:
-            return NOT_FINITE
         fitting = [
             name for name, kind in self.kinds.items() if command == "inspect" or command in COMMANDS[_task(kind)]
         ]
         name = str(_pick(rng, fitting or list(self.kinds)))
         self.kind = self.kinds[name]
+        if rng.random() < 0.04:
+            return str(_pick(rng, [one for one, kind in NOT_FINITE.items() if kind == self.kind] or [*NOT_FINITE]))
         return name.removesuffix(".safetensors") if rng.random() < 0.02 else name
 
     def _text(self) -> str:

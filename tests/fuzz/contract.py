@@ -32,14 +32,16 @@ def keeps_to_the_contract(case: Case, result: Result) -> None:
         raise Failed(f"the last line has no end: {result.out[-80:]!r}")
     if not case.is_plain or case.has("-h", "--help", "--version"):
         return
+    _has_the_right_code(case, result)
     form = case.value("--format", default=_default(case, "format"))
     if form == "jsonl" and result.code == 0:
         _is_json(case, result)
+        _has_all_records(case, result)
     if form == "tsv" and result.code == 0:
         _is_tsv(case, result)
     if case.command in PER_LINE:
         _has_a_line_for_each(case, result, form)
-    if result.code == 0 and case.model == NOT_FINITE and _says_something(case):
+    if result.code == 0 and case.model in NOT_FINITE and _says_something(case):
         raise Failed(f"a model whose outputs are not finite is used: {result.out[:200]!r}")
 
 
@@ -65,6 +67,29 @@ def _is_said_well(case: Case, result: Result) -> None:
         raise Failed(f"the error is not what is said last: {said}")
     if not result.err.isprintable() and any(not c.isprintable() and c != "\n" for c in result.err):
         raise Failed(f"control characters: {said}")
+
+
+def _has_the_right_code(case: Case, result: Result) -> None:
+    """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
+    models = [one for one in case.models if one not in case.good_models]
+    at_fault = {
+        4: bool(models) or case.has("--resume", "--init-from"),
+        5: case.command == "train",
+        6: bool(case.outputs) or case.value("--device") == "cuda",
+    }
+    if not at_fault.get(result.code, True):
+        raise Failed(f"exit code {result.code} where nothing of that kind is wrong: {result.err[-500:]!r}")
+
+
+def _has_all_records(case: Case, result: Result) -> None:
+    """A record for each text that is drawn, and for each model that is inspected."""
+    wanted = None
+    if case.command == "generate":
+        wanted = int(case.value("-n", "--num-samples", default="1") or 1)
+    elif case.command == "inspect" and not case.has("--vocabulary"):
+        wanted = len(case.models)
+    if wanted is not None and result.out.count(b"\n") != wanted:
+        raise Failed(f"{len(result.lines)} records, not {wanted}")
 
 
 def _default(case: Case, name: str) -> str | None:

@@ -26,6 +26,12 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "F2: models whose outputs are not finite are used", "training", "not finite (are|is) used|that is not finite:"
     ),
+    Known("F10: -o '' and -o . are internal errors", "outputs", r"PosixPath\('\.'\) has an empty name"),
+    Known(
+        "F14: predict --columns --format tsv has empty rows",
+        "tasks",
+        r"a row of 1 fields under b'text\\tprediction\\tprob'",
+    ),
     Known(
         "score and predict write the text of a TSV as it came, with its tabs",
         "the issue on tables (quote_at_start.txt)",

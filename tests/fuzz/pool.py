@@ -8,12 +8,10 @@ import shutil
 import stat
 from pathlib import Path
 
-import numpy as np
-
 from charlm import checkpoint
 from tests.cli.shell import run
 from tests.fuzz import models
-from tests.task_models import TEXTS, parameter, saved, task_model
+from tests.task_models import TEXTS, saved, task_model
 
 DRAWN = range(100, 118)  # numbers of random models, two of each kind
 LINES = {  # files that are read as text
@@ -40,9 +38,11 @@ LINES = {  # files that are read as text
     **{f"{kind}.tsv": text.encode() for kind, text in TEXTS.items()},
 }
 ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "/dev/null", "no/such/file", "x" * 300)
-ODD_MODELS = ("missing", "corpus.txt", "folder", "", "damaged.safetensors", "cut.safetensors", "empty.txt", "fifo-none")
+ODD_MODELS = ("missing", "corpus.txt", "folder", "", "damaged.safetensors", "cut.safetensors", "empty.txt", "old.ckpt")
 LABELS = {"conditioned": ("x", "y", "zz"), "genre": ("jig", "waltz")}
-NOT_FINITE = "huge.safetensors"  # finite weights, whose outputs are not
+NOT_FINITE = {  # models whose weights are finite, and whose outputs are not
+    f"huge-{kind}.safetensors": kind for kind in ("lm", "cloze", "tag", "classify", "translate")
+}
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 4, "--seq-length", 16, "--max-steps", 3, "--seed", 1)
 MIDI = bytes.fromhex("4d546864000000060000000101e04d54726b0000000400ff2f00")
 
@@ -78,9 +78,15 @@ class Pool:
             drawn = models.draw(number)
             checkpoint.save(self.folder / f"m{number}.safetensors", drawn.model)
             self.kinds[f"m{number}.safetensors"] = drawn.kind
-        huge = task_model("lm")
-        parameter(huge, "head.W_y")[...] = np.finfo(np.float64).max
-        checkpoint.save(self.folder / NOT_FINITE, huge)
+        for name, kind in NOT_FINITE.items():
+            huge = task_model(kind, cell="rnn", activation="relu", num_layers=1)
+            for parameter_name, array in huge.model.parameters.named(huge.model.parameters.values).items():
+                array[...] = 0.0
+                if parameter_name.endswith("W"):
+                    array[:, -1] = 1e200  # b, which is what the layer gives
+                elif parameter_name == "head.W_y":
+                    array[...] = 1e200
+            checkpoint.save(self.folder / name, huge)
         whole = (self.folder / "lm.safetensors").read_bytes()
         (self.folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
         (self.folder / "damaged.safetensors").write_bytes(whole[:9] + b"\xff" + whole[10:])

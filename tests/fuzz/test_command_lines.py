@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,8 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
             changed, made = pool.changes(), _outputs(pool, case)
             keeps_to_the_contract(case, result)
             keeps_files(case, result, changed)
+            if case.command == "train" and result.code == 0 and number % 3 == 0:
+                goes_on(charlm, case)
             if _repeats(case) and number % 4 == 0:
                 pool.restore()
                 same(case, result, in_process(charlm, case))
@@ -61,6 +64,16 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
             pool.restore()
 
     check_all(numbers(part, times(80, 4800)), check, f"{__file__}::test_command_lines", record_property)
+
+
+def goes_on(charlm, case) -> None:
+    """The same command with --resume works, as soon as the training has ended."""
+    if case.has("--resume", "--init-from", "-h", "--help"):
+        return
+    arguments = [argument for argument in case.arguments if argument != "--force"]
+    again = in_process(charlm, replace(case, arguments=[*arguments, "--resume"]))
+    if again.code != 0:
+        raise Failed(f"refused with --resume, exit code {again.code}: {again.err[-500:]!r}")
 
 
 def _exits(code: int):

@@ -14,7 +14,7 @@ RECORD = b'{"text": "%s", "log10p": %s, "tokens": 1, "oov": 0}\n'
 
 
 def scored(*more: str) -> Case:
-    return Case("score", ["lm.safetensors", "ends.txt", *more], model="lm.safetensors", files=["no_end.txt"])
+    return Case("score", ["lm.safetensors", "ends.txt", *more], models=["lm.safetensors"], files=["no_end.txt"])
 
 
 @pytest.mark.parametrize(
