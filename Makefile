@@ -60,8 +60,8 @@ test-gpu: $(VENV)/.dev  ## run the checks that need a GPU; a CuPy for it has to 
 	$(BIN)/python -m pytest -q -m gpu -rs tests/cuda
 	$(BIN)/python -m pytest -q --gpu tests/backends tests/cuda tests/test_selfcheck.py
 
-test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults -n auto -q
+test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load, random models and commands
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/fuzz --faults -n auto -q
 
 check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
 	$(BIN)/ruff check .

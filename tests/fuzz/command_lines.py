@@ -161,12 +161,15 @@ class _Drawing:
         if (one.metavar or "").startswith("MODEL"):
             count = int(self.rng.choice([1, 1, 1, 2, 3])) if one.nargs == -1 else 1
             named = [self._model() for _ in range(count)]
-            self.case.models = [] if self.rng.random() < self.wildness / 8 else named
-            return list(self.case.models)
+            if self.rng.random() < self.wildness / 8:  # then a text is taken for it
+                self.case.is_plain = False
+                return []
+            self.case.models = named
+            return named
         if getattr(one.type, "choices", None):
             return [_pick(self.rng, one.type.choices)] if self.rng.random() < 0.9 else []
         count = int(self.rng.choice([1, 1, 1, 2])) if one.required else int(self.rng.choice([0, 1, 1, 1, 2, 3]))
-        files = [self._text() for _ in range(count)]
+        files = ["/dev/null" if self.rng.random() < 0.01 else self._text() for _ in range(count)]
         self.case.files = files
         return files
 

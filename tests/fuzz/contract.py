@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from typing import Any
 
 from tests.cli.shell import Result, strict_json
 from tests.fuzz import command_lines
@@ -73,7 +74,7 @@ def _has_the_right_code(case: Case, result: Result) -> None:
     """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
     models = [one for one in case.models if one not in case.good_models]
     at_fault = {
-        4: bool(models) or case.has("--resume", "--init-from"),
+        4: bool(models) or case.has("--resume", "--init-from", "--plot", "--gradients"),
         5: case.command == "train",
         6: bool(case.outputs) or case.value("--device") == "cuda",
     }
@@ -87,7 +88,7 @@ def _has_all_records(case: Case, result: Result) -> None:
     if case.command == "generate":
         wanted = int(case.value("-n", "--num-samples", default="1") or 1)
     elif case.command == "inspect" and not case.has("--vocabulary"):
-        wanted = len(case.models)
+        wanted = None if case.has("--plot", "--gradients") else len(case.models)
     if wanted is not None and result.out.count(b"\n") != wanted:
         raise Failed(f"{len(result.lines)} records, not {wanted}")
 
@@ -105,6 +106,21 @@ def _is_json(case: Case, result: Result) -> None:
         keys = set() if case.has("--vocabulary", "--gradients", "--coverage") else KEYS.get(case.command, set())
         if missing := keys - record.keys():
             raise Failed(f"a record without {missing}: {line[:300]!r}")
+        if not set(case.models) & NOT_FINITE.keys() and not _are_probabilities(record):
+            raise Failed(f"a probability that is none: {line[:300]!r}")
+
+
+def _are_probabilities(record: dict[str, Any]) -> bool:
+    """Tell whether all that is called a probability is a number of 0 to 1, or its logarithm; a blank line has none."""
+    found = [record[name] for name in ("prob", "pseudo_prob") if name in record]
+    probs = [prob for one in found for prob in (one if isinstance(one, list) else [one])]
+    probs += [candidate["prob"] for gap in record.get("gaps", ()) for candidate in gap]
+    logs = [record[name] for name in record if name.removeprefix("pseudo_") in ("log10p", "log2p", "lnp")]
+    if record.get("text") == "" and probs == [None]:
+        return True
+    return all(one is not None and 0.0 <= one <= 1.00001 for one in probs) and all(
+        one is not None and one <= 0.00001 for one in logs
+    )
 
 
 def _is_tsv(case: Case, result: Result) -> None:

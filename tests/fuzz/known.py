@@ -26,6 +26,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "F2: models whose outputs are not finite are used", "training", "not finite (are|is) used|that is not finite:"
     ),
+    Known("F14: inspect a a prints one record", "scoring", r"charlm inspect .*\n\d records, not \d"),
     Known("F10: -o '' and -o . are internal errors", "outputs", r"PosixPath\('\.'\) has an empty name"),
     Known(
         "F14: predict --columns --format tsv has empty rows",

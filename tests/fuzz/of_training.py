@@ -54,7 +54,7 @@ def corpus_of(drawn: Drawn, count: int) -> list[str]:
     """Draw a corpus of the model's kind, with each of its labels and without anything that no file could hold."""
     if drawn.model.task in ("tag", "classify", "translate", "music"):
         lines = CORPORA[drawn.model.task](drawn, count)[0]
-        form = {"tag": "ra\t{}", "classify": "{}\tra", "music": "{}\t- 60"}.get(drawn.model.task, "")
+        form = {"tag": "ra\t{}", "classify": "{}\tra", "music": "{}\t-"}.get(drawn.model.task, "")
         lines = [form.format(label) for label in drawn.model.labels if form] + lines
     elif drawn.kind == "conditioned":
         lines = [f"{x}\tra" for x in drawn.model.labels] + lines_for(drawn, count)

@@ -37,7 +37,7 @@ LINES = {  # files that are read as text
     "ä ö\n.txt": b"abc\n",
     **{f"{kind}.tsv": text.encode() for kind, text in TEXTS.items()},
 }
-ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "/dev/null", "no/such/file", "x" * 300)
+ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "no/such/file", "x" * 300)  # nothing elsewhere
 ODD_MODELS = ("missing", "corpus.txt", "folder", "", "damaged.safetensors", "cut.safetensors", "empty.txt", "old.ckpt")
 LABELS = {"conditioned": ("x", "y", "zz"), "genre": ("jig", "waltz")}
 NOT_FINITE = {  # models whose weights are finite, and whose outputs are not

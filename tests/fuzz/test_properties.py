@@ -22,7 +22,7 @@ def scored(*more: str) -> Case:
     [
         (scored(), Result(0, SCORED, "")),
         (scored("--format", "text"), Result(0, b"-1\n-1\n", "charlm: warning: x\n")),
-        (scored("--format=jsonl"), Result(0, RECORD % (b"abc", b"-1") + RECORD % (b"the cat", b"null"), "")),
+        (scored("--format=jsonl"), Result(0, RECORD % (b"abc", b"-1") + RECORD % (b"the cat", b"-2"), "")),
         (scored(), Result(3, FIRST, ERROR)),
         (scored("--debug"), Result(2, b"", "Traceback ...\n" + ERROR)),
     ],
@@ -52,6 +52,8 @@ def test_a_good_answer_passes(case, result):
         (scored(), Result(3, SCORED + b"-1\t1\t0\t2\tca\n", ERROR), "3 lines out for 2"),
         (scored("--format", "text"), Result(0, b"-1\n-1\n-1\n", ""), "3 lines out for 2"),
         (scored("--format", "jsonl"), Result(0, RECORD % (b"abc", b"NaN") * 2, ""), "not strict JSON"),
+        (scored("--format", "jsonl"), Result(0, RECORD % (b"abc", b"null") * 2, ""), "a probability"),
+        (scored("--format", "jsonl"), Result(0, RECORD % (b"abc", b"0.1") * 2, ""), "a probability"),
         (scored("--format", "jsonl"), Result(0, b'{"text": "abc"}\n' * 2, ""), "a record without"),
         (scored("--format", "jsonl"), Result(0, RECORD % (b"abc", b"-1") * 2, ""), "the text of a record"),
     ],
