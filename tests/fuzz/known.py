@@ -28,6 +28,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known("F14: inspect a a prints one record", "scoring", r"charlm inspect .*\n\d records, not \d"),
     Known("F10: -o '' and -o . are internal errors", "outputs", r"PosixPath\('\.'\) has an empty name"),
+    Known("F10: names of more than 238 bytes are internal errors", "outputs", r"internal error: OSError: \[Errno 36\]"),
     Known(
         "F14: predict --columns --format tsv has empty rows",
         "tasks",
