@@ -1,7 +1,7 @@
 """Which cases a test tries, and what it says of those that fail.
 
 A case is a function of its number. A failure names it, and `FUZZ_FIRST=number` with the test's name tries it again;
-`FUZZ_COUNT=count` tries so many from there.
+`FUZZ_COUNT=count` tries so many from there, and `FUZZ_COMMAND=train` draws lines of one command alone.
 """
 
 from __future__ import annotations

@@ -130,6 +130,8 @@ class _Drawing:
     def draw(self, parameters: list[Any]) -> None:
         """Draw all arguments, options among positional ones."""
         rng, parts = self.rng, []
+        if self.case.command == "train":
+            self.kind = str(_pick(rng, ["lm", *TASKS]))
         positional = [self._argument(one) for one in parameters if one.param_type_name == "argument"]
         chance = float(rng.choice([0.0, 0.1, 0.25]))
         for one in parameters:
@@ -140,6 +142,9 @@ class _Drawing:
                 wanted = rng.random() < 0.5
             if one.name in ("max_steps", "hidden_size", "seconds", "repeats") and rng.random() < 0.97:
                 wanted = True  # what has large defaults takes long
+            if self.case.command == "train" and one.name in ("task", "condition"):
+                fits = self.kind in LABELS if one.name == "condition" else _task(self.kind) != "lm"
+                wanted = rng.random() < (0.95 if fits else chance / 3)
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
                 wanted = True
             for _ in range((2 if one.multiple and rng.random() < 0.3 else 1) if wanted else 0):
@@ -219,8 +224,8 @@ class _Drawing:
             return str(_pick(rng, edge))
         if getattr(one.type, "choices", None):
             choices = list(one.type.choices)
-            if one.name == "task":  # decides on the corpus, which is drawn already
-                choices += [_task(self.kind)] * len(choices)
+            if one.name == "task":  # whose corpus is drawn already
+                choices += [_task(self.kind)] * 5 * len(choices)
             return str(_pick(rng, choices))
         if one.name in GOOD:
             return str(_pick(rng, GOOD[one.name]))

@@ -37,7 +37,7 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
     processes = times(120, 60)  # one command line of so many is tried as a process, too
 
     def check(number: int) -> None:
-        case = command_lines.draw(number, pool.kinds)
+        case = command_lines.draw(number, pool.kinds, os.environ.get("FUZZ_COMMAND"))
         try:
             result = in_process(charlm, case)
             changed, made = pool.changes(), _outputs(pool, case)

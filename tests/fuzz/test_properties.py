@@ -46,7 +46,7 @@ def test_a_good_answer_passes(case, result):
         (scored(), Result(2, b"", "Traceback (most recent call last)\n" + ERROR), "a traceback"),
         (scored(), Result(0, SCORED, "\x1b[2J\n"), "control characters"),
         (scored(), Result(0, SCORED[:-1], ""), "no end"),
-        (scored(), Result(0, SCORED.replace(b"-1\t", b"-1\t2\t"), ""), "a row of 6 fields"),
+        (scored(), Result(0, SCORED.replace(b"-1\t", b"-1\t2\t"), ""), "a row of more fields"),
         (scored(), Result(0, b"", ""), "without a header"),
         (scored(), Result(0, FIRST, ""), "1 lines out for 2"),
         (scored(), Result(3, SCORED + b"-1\t1\t0\t2\tca\n", ERROR), "3 lines out for 2"),
