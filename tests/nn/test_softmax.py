@@ -99,6 +99,20 @@ def test_extreme_logits(dtype):
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [-1e30, -1e20, 1e9, 1e20, 1e30])
+def test_logits_that_are_equal_are_a_choice_among_all(dtype, size):
+    """Also where ln(sum of exponentials) is far below the rounding of a logit; with the likeliest asked for or not."""
+    logits, targets = np.full((5, 3), size, dtype), np.array([0, 4, -1], np.int32)
+    gradient, nats = run(logits, targets)
+    close(nats, [math.log(5.0), math.log(5.0), 0.0], dtype)
+    close(gradient[:, 0], [-0.8, 0.2, 0.2, 0.2, 0.2], dtype)
+    head = Softmax(OPS, 5, 5)
+    values = {"W_y": np.eye(5, dtype=dtype), "b_y": np.zeros((5, 1), dtype)}
+    head.bind(values, values)
+    best = np.empty((1, 3), np.int32)
+    close(head.nats(logits[None], targets[None], Workspace(OPS, dtype), best=best)[0], nats, dtype)
+
+
 def test_columns_do_not_know_of_each_other(dtype, rng):
     logits, targets = rng.normal(0, 3, (6, 5)).astype(dtype), np.array([1, 2, -1, 0, 5])
     gradient, nats = run(logits, targets)

@@ -34,9 +34,9 @@ class _Sums:
 
     def nats(self, targets: np.ndarray) -> np.ndarray:
         """Give -ln y^[target] = ln(total) + shift - logit, float64; 0 where there is no target."""
-        nats: np.ndarray = np.log(self.total) - self.at_target
-        if self.shift is not None:
-            nats += self.shift
+        # The two that may be large are subtracted first: a sum of either with ln(total) would round that away.
+        target = self.at_target if self.shift is None else self.at_target - self.shift
+        nats: np.ndarray = np.log(self.total) - target
         nats[targets < 0] = 0.0
         return nats
 

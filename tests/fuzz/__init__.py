@@ -1,0 +1,1 @@
+"""Random models and random command lines, each a function of its number."""

@@ -1,0 +1,210 @@
+"""What has to hold of the answer to a command line, whatever it is: `cli.md`, as far as it can be told from outside."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from typing import Any
+
+from tests.cli.shell import Result, strict_json
+from tests.fuzz import command_lines
+from tests.fuzz.cases import Failed
+from tests.fuzz.command_lines import Case
+from tests.fuzz.pool import LABELS, LINES, NOT_FINITE
+
+DOCUMENTED = (0, 2, 3, 4, 5, 6)  # of those that nobody interrupts; 1 is a fault of ours
+PER_LINE = ("score", "fill", "predict")
+KEYS = {  # of a record of JSON Lines
+    "score": {"text", "tokens", "oov"},
+    "generate": {"text", "tokens", "log10p", "unk_mass_rejected", "seed"},
+    "fill": {"text", "gaps"},
+    "predict": {"text", "prediction", "prob"},
+    "inspect": set(),
+    "vocab": set(),
+}
+_OURS = (".tmp", ".lock")  # what is to be gone at the end
+
+
+def keeps_to_the_contract(case: Case, result: Result) -> None:
+    """The exit code, what is said on standard error, and the records on standard output."""
+    _is_said_well(case, result)
+    if result.out and not result.out.endswith(b"\n") and result.code == 0:
+        raise Failed(f"the last line has no end: {result.out[-80:]!r}")
+    if not case.is_plain or case.has("-h", "--help", "--version"):
+        return
+    _has_the_right_code(case, result)
+    form = case.value("--format", default=_default(case, "format"))
+    if form == "jsonl" and result.code == 0:
+        _is_json(case, result)
+        _has_all_records(case, result)
+    if form == "tsv" and result.code == 0:
+        _is_tsv(case, result)
+    if case.command in PER_LINE:
+        _has_a_line_for_each(case, result, form)
+    if result.code == 0 and case.model in NOT_FINITE and _says_something(case):
+        raise Failed(f"a model whose outputs are not finite is used: {result.out[:200]!r}")
+
+
+def _says_something(case: Case) -> bool:
+    """Tell whether the model is asked for a probability."""
+    if case.command == "generate":
+        return case.value("-l", "--length") != "0"
+    return case.command == "evaluate" or (case.command in PER_LINE and bool(_lines_in(case)))
+
+
+def _is_said_well(case: Case, result: Result) -> None:
+    lines = result.err.split("\n")
+    errors = [line for line in lines if line.startswith("charlm: error:")]
+    hints = [line for line in lines if line.startswith("hint:")]
+    said = f"exit code {result.code}, {result.err[-1500:]!r}"
+    if result.code not in DOCUMENTED:
+        raise Failed(f"no documented exit code: {said}")
+    if "Traceback" in result.err and not case.has("--debug"):
+        raise Failed(f"a traceback: {said}")
+    if len(errors) != (result.code != 0) or len(hints) > len(errors):
+        raise Failed(f"{len(errors)} errors and {len(hints)} hints: {said}")
+    if errors and lines[-2 - len(hints) :] != [*errors, *hints, ""]:
+        raise Failed(f"the error is not what is said last: {said}")
+    if not result.err.isprintable() and any(not c.isprintable() and c != "\n" for c in result.err):
+        raise Failed(f"control characters: {said}")
+
+
+def _has_the_right_code(case: Case, result: Result) -> None:
+    """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
+    models = [one for one in case.models if one not in case.good_models]
+    at_fault = {
+        4: bool(models) or case.has("--resume", "--init-from", "--plot", "--gradients"),
+        5: case.command == "train",
+        6: bool(case.outputs) or case.value("--device") == "cuda",
+    }
+    if not at_fault.get(result.code, True):
+        raise Failed(f"exit code {result.code} where nothing of that kind is wrong: {result.err[-500:]!r}")
+
+
+def _has_all_records(case: Case, result: Result) -> None:
+    """A record for each text that is drawn, and for each model that is inspected."""
+    wanted = None
+    if case.command == "generate":
+        wanted = int(case.value("-n", "--num-samples", default="1") or 1)
+    elif case.command == "inspect" and not case.has("--vocabulary"):
+        wanted = None if case.has("--plot", "--gradients") else len(case.models)
+    if wanted is not None and result.out.count(b"\n") != wanted:
+        raise Failed(f"{len(result.lines)} records, not {wanted}")
+
+
+def _default(case: Case, name: str) -> str | None:
+    return next((one.default for one in command_lines.commands()[case.command].params if one.name == name), None)
+
+
+def _is_json(case: Case, result: Result) -> None:
+    for line in result.out.decode("utf-8", "surrogateescape").split("\n")[:-1]:
+        try:
+            record = strict_json(line)
+        except (AssertionError, ValueError) as error:
+            raise Failed(f"not strict JSON: {line[:300]!r}") from error
+        keys = set() if case.has("--vocabulary", "--gradients", "--coverage") else KEYS.get(case.command, set())
+        if missing := keys - record.keys():
+            raise Failed(f"a record without {missing}: {line[:300]!r}")
+        if not set(case.models) & NOT_FINITE.keys() and not _are_probabilities(record):
+            raise Failed(f"a probability that is none: {line[:300]!r}")
+
+
+def _are_probabilities(record: dict[str, Any]) -> bool:
+    """Tell whether all that is called a probability is a number of 0 to 1, or its logarithm; a blank line has none."""
+    found = [record[name] for name in ("prob", "pseudo_prob") if name in record]
+    probs = [prob for one in found for prob in (one if isinstance(one, list) else [one])]
+    probs += [candidate["prob"] for gap in record.get("gaps", ()) for candidate in gap]
+    logs = [record[name] for name in record if name.removeprefix("pseudo_") in ("log10p", "log2p", "lnp")]
+    if record.get("text") == "" and probs == [None]:
+        return True
+    return all(one is not None and 0.0 <= one <= 1.00001 for one in probs) and all(
+        one is not None and one <= 0.00001 for one in logs
+    )
+
+
+def _is_tsv(case: Case, result: Result) -> None:
+    """Every row has as many fields as the header."""
+    lines = result.out.split(b"\n")[:-1]
+    if not lines:
+        raise Failed("a TSV without a header")
+    tabs = lines[0].count(b"\t")
+    for line in lines[1:]:
+        if line.count(b"\t") != tabs:
+            how = "more" if line.count(b"\t") > tabs else "fewer"
+            raise Failed(f"a row of {how} fields than {lines[0]!r}: {line[:300]!r}")
+
+
+def _lines_in(case: Case) -> list[bytes] | None:
+    """Return the lines that a command reads, each without its end; None where there is nothing that can be read."""
+    lines: list[bytes] = []
+    for name in case.files or ["-"]:
+        data = case.stdin if name == "-" else LINES.get(name.removeprefix("./"), b"" if name == "/dev/null" else None)
+        if data is None:
+            return None
+        try:
+            data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return None
+        of_file = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        lines += [line.removesuffix(b"\r") for line in of_file[:-1]] + [line for line in of_file[-1:] if line]
+    return lines
+
+
+def _has_a_line_for_each(case: Case, result: Result, form: str | None) -> None:
+    """One line out for each line in, also for those that are empty, and never more."""
+    if form not in ("text", "tsv", "jsonl") or (form == "tsv" and case.value("--per") == "token"):
+        return
+    if any(name.endswith(".safetensors") for name in case.files):
+        return  # no text, but nothing says that it must be refused
+    lines = _lines_in(case)
+    if lines is None:
+        if result.code == 0:
+            raise Failed("a file that cannot be read was read")
+        return
+    count = result.out.count(b"\n") - (form == "tsv" and bool(result.out))
+    if count > len(lines) or (result.code == 0 and count != len(lines)):
+        raise Failed(f"{count} lines out for {len(lines)} in, exit code {result.code}")
+    if form == "jsonl" and result.code == 0 and not case.has("--columns"):
+        conditioned = case.model.removesuffix(".safetensors") in LABELS
+        for line, record in zip(lines, result.out.decode().split("\n"), strict=False):
+            text = strict_json(record)["text"].encode("utf-8", "surrogateescape")
+            if text != line and not (conditioned or line.endswith(b"\t" + text)):
+                raise Failed(f"the text of a record is {text[:100]!r}, not {line[:100]!r}")
+
+
+def keeps_files(case: Case, result: Result, changed: set[str]) -> None:
+    """Nothing is written but what was asked for, and nothing at all where it was refused."""
+    refused = result.code in (2, 3, 4)
+    for name in sorted(changed):
+        if name.endswith(_OURS):
+            raise Failed(f"left behind: {name}")
+        if name in ("fifo.safetensors", "fifo.mid"):
+            raise Failed(f"an output that is no file was replaced: {name}, exit code {result.code}")
+        if refused or not any(_is_of(name, output) for output in case.outputs):
+            raise Failed(f"changed, exit code {result.code}: {name}")
+
+
+def _is_of(name: str, output: str) -> bool:
+    """Tell whether a file belongs to an output: it, the model's file, or the checkpoint's."""
+    path = os.path.normpath(output)
+    stem = path.removesuffix(".safetensors")
+    also = {"old.safetensors"} if stem == "link" else set()  # what the link points to
+    return name in {path, stem, f"{stem}.safetensors", f"{stem}.ckpt.safetensors", *also}
+
+
+def same(case: Case, one: Result, other: Result) -> None:
+    """The same exit code and the same bytes, but for the speed."""
+    first, second = (_without_speed(result.out) for result in (one, other))
+    if one.code != other.code or first != second:
+        raise Failed(
+            f"not the same again: {one.code} {first[:400]!r}, {other.code} {second[:400]!r}, {other.err[-400:]!r}"
+        )
+
+
+def _without_speed(out: bytes) -> bytes:
+    lines = out.split(b"\n")
+    if lines[0].endswith(b"tokens_per_second") and len(lines) > 1:  # TSV
+        lines[1] = lines[1].rpartition(b"\t")[0]
+    kept = [line for line in lines if not line.startswith(b"tokens_per_second")]
+    return b"\n".join(line.partition(b', "tokens_per_second"')[0] for line in kept)
