@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from charlm.backends.base import Array, Backend, Part, Places, Shape
-from charlm.backends.pool import Pool
-from charlm.backends.process import CAN_FORK, Process
+from charlm.backends.pool import Pool, can_start
+from charlm.backends.process import CAN_FORK, ForkError, Process
 
 _WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
 _LINE = 16  # float32 numbers in a line of the cache
@@ -150,6 +150,9 @@ class NumpyBackend(Backend):
         return self.workers if CAN_FORK else 1
 
     def process(self, function: Callable[..., Any]) -> Process:
+        # OpenBLAS ends a process that cannot have its threads again after a fork, here and in the other process.
+        if not can_start(self._pool.size):
+            raise ForkError("no further process", hint="raise the limit of processes: ulimit -u")
         return Process(function, prepare=partial(self._pool.bound, 1))
 
     def alone(self) -> AbstractContextManager[Any]:
