@@ -78,6 +78,8 @@ def _locked(lock: Path, path: Path) -> int | None:
                 raise _foreign(lock, path)
             if not _is_locked(descriptor, path):
                 os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    os.unlink(lock)
                 return None
             if _is_named(descriptor, lock):
                 with contextlib.suppress(OSError):  # on a full disk it is locked all the same

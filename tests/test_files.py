@@ -4,8 +4,6 @@ import errno
 import os
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -361,19 +359,6 @@ def test_a_file_without_a_name_is_refused(tmp_path):
         for work in (check_writable, lambda path: write_atomically(path, b"new")):
             refusal_of(lambda work=work: work(Path(f"/proc/self/fd/{file.fileno()}")))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_file_that_standard_output_goes_to_is_refused(tmp_path):
-    code = (
-        "import sys, pathlib; from charlm.files import check_writable; from charlm.errors import UsageError\n"
-        "try: check_writable(pathlib.Path(sys.argv[1]))\n"
-        "except UsageError as error: print(error)"
-    )
-    path = tmp_path / "out"
-    for name in (path, Path("/dev/stdout")):
-        with path.open("wb") as file:
-            subprocess.run([sys.executable, "-c", code, name], stdout=file, check=True)
-        assert "standard output" in path.read_text()
 
 
 def bad_places(folder):

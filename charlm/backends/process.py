@@ -18,13 +18,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from charlm.errors import ResourceError
-from charlm.files import hint_for
 
 CAN_FORK = sys.platform == "linux"  # elsewhere the libraries that NumPy multiplies with do not outlive a fork
-
-
-class ForkError(ResourceError):
-    """The system lends no further process: one has to do the work alone."""
 
 
 class Process:
@@ -35,26 +30,16 @@ class Process:
     It sees of this process what there is when it is made, and afterwards only arrays of `Backend.shared`. It reads and
     writes nothing else: no signal but a kill ends it, and it ends where this process does. What the function takes,
     gives and raises goes through a pipe, so it has to be of a kind that can be pickled.
-
-    Raises ForkError where the system refuses the process.
     """
 
     def __init__(self, function: Callable[..., Any], prepare: Callable[[], None]) -> None:
         from multiprocessing import Pipe
 
-        try:
-            ours, theirs = Pipe()
-        except OSError as error:
-            raise ForkError("no pipe to another process", hint=hint_for(error)) from error
+        ours, theirs = Pipe()
         with warnings.catch_warnings():
             # Of threads that might hold a lock: ours hold none while they wait for work, and OpenBLAS stops its own.
             warnings.simplefilter("ignore", DeprecationWarning)
-            try:
-                pid = os.fork()
-            except OSError as error:
-                ours.close()
-                theirs.close()
-                raise ForkError("no further process", hint=hint_for(error)) from error
+            pid = os.fork()
         if not pid:
             ours.close()
             _serve(function, prepare, theirs)

@@ -132,9 +132,10 @@ def _of_the_machine(error: OSError) -> ResourceError:
     """Make the error of what the system refused; what standard output refuses is one of ours already."""
     from charlm.files import display_name, hint_for
 
-    where = "" if error.filename is None else f", {display_name(os.fsdecode(error.filename))}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+    where = "" if name is None else f", {display_name(str(name))}"
     hint = hint_for(error, "run it again with --debug, which shows where that was")
-    return ResourceError(f"{error.strerror or error or type(error).__name__}{where}", hint=hint)
+    return ResourceError(f"{error.strerror or str(error) or type(error).__name__}{where}", hint=hint)
 
 
 def _of_a_library(error: ImportError) -> Exception:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from charlm.backends import Array, Backend, Number
-from charlm.backends.process import ForkError
 from charlm.config import ModelConfig
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
@@ -129,14 +128,9 @@ class Model:
             with self.ops.sharing():
                 result, after = work(self, batch, state, ws.share(0, batch.lanes), *more)
             return [result], [after]
-        try:
-            while len(self._twins) < len(shares) - 1:
-                assert self._make_twin is not None
-                self._twins.append(Twin(self._make_twin()))
-        except ForkError:  # this process does all the work, from now on
-            self._twins.clear()
-            self._make_twin = None
-            return self._by_shares(work, batch, state, ws, *more)
+        while len(self._twins) < len(shares) - 1:
+            assert self._make_twin is not None
+            self._twins.append(Twin(self._make_twin()))
         own, *others = (
             (lanes_of_batch(batch, lanes), lanes_of_state(state, lanes), lanes.start, batch.lanes) for lanes in shares
         )
