@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 _NAME_ONE = "name a file: -o NAME.safetensors"
 
@@ -48,6 +49,18 @@ def kept_alone(output: Path, model: Path, checkpoint: Path) -> Iterator[None]:
         for path in files:
             sweep(path)
         yield
+
+
+def holds(model: Path, weights: Mapping[str, Any]) -> bool:
+    """Return whether a model file has these weights."""
+    from charlm.container import Container
+    from charlm.errors import ModelFileError
+
+    try:
+        arrays = Container(model).arrays()
+    except ModelFileError:
+        return False
+    return arrays.keys() == weights.keys() and all((arrays[name] == weights[name]).all() for name in arrays)
 
 
 def _refuse_checkpoint(model: Path) -> None:

@@ -16,7 +16,7 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, open_model
 from charlm.cli.training_lines import describe, evaluation_line, unit_of
-from charlm.cli.training_output import kept_alone, model_file
+from charlm.cli.training_output import holds, kept_alone, model_file
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
@@ -178,7 +178,8 @@ class TrainingRun:
         self.signal = self.signal or signals.state.received
         if trainer.step >= total:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
-            if not self.model_path.exists():
+            # It may be missing, or an older one, where only the checkpoint could be written.
+            if not holds(self.model_path, trainer.best_weights()):
                 self.save_model()
             return 0
         if not trainer.step:  # in the place of an older run's checkpoint, which --resume would take for this one's

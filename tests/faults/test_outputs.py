@@ -105,6 +105,27 @@ def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, m
     assert Path("m.safetensors").is_file()
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_a_model_file_that_could_not_be_written_is_written_by_the_resumed_run(train, here, monkeypatch, number):
+    """The file that is there is an older model; the checkpoint has the weights that it lacks."""
+    train("-o", "whole", "--max-steps", 9).succeeded()
+    train("-o", "m").succeeded()
+    old = Path("m.safetensors").read_bytes()
+    replace = os.replace
+
+    def refuse(source, target):
+        if Path(target).name == "m.safetensors":
+            raise OSError(number, os.strerror(number))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        train("-o", "m", "--force", "--max-steps", 9).failed(6, os.strerror(number), "unchanged", "go on with --resume")
+    assert Path("m.safetensors").read_bytes() == old
+    train("-o", "m", "--resume", "--max-steps", 9).succeeded()
+    assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_midi_replaces_no_special_file(charlm, models, here, kind):
     make("x.mid", kind)
