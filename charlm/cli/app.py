@@ -130,12 +130,15 @@ def _report(error: Exception) -> int:
 
 def _of_the_machine(error: OSError) -> ResourceError:
     """Make the error of what the system refused; what standard output refuses is one of ours already."""
-    from charlm.files import display_name, hint_for
-
+    reason = error.strerror or str(error) or type(error).__name__
+    try:
+        from charlm.files import display_name, hint_for
+    except (ImportError, OSError):  # the system does not let us read a file of our own
+        return ResourceError(reason, hint="raise the limit of open files: ulimit -n 1024")
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
     where = "" if name is None else f", {display_name(str(name))}"
     hint = hint_for(error, "run it again with --debug, which shows where that was")
-    return ResourceError(f"{error.strerror or str(error) or type(error).__name__}{where}", hint=hint)
+    return ResourceError(f"{reason}{where}", hint=hint)
 
 
 def _of_a_library(error: ImportError) -> Exception:

@@ -144,7 +144,7 @@ def _refuse_of_music(
         if count > 1:
             raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
         if midi.name in ("", "-", ".."):
-            raise UsageError(f"--midi {midi} names no file", hint="name a new file, or one to overwrite")
+            raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
         with signals.undisturbed():
             check_writable(midi)
         if midi.exists():

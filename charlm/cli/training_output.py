@@ -53,6 +53,8 @@ def kept_alone(output: Path, model: Path, checkpoint: Path) -> Iterator[None]:
 
 def holds(model: Path, weights: Mapping[str, Any]) -> bool:
     """Return whether a model file has these weights."""
+    import numpy as np
+
     from charlm.container import Container
     from charlm.errors import ModelFileError
 
@@ -60,7 +62,7 @@ def holds(model: Path, weights: Mapping[str, Any]) -> bool:
         arrays = Container(model).arrays()
     except ModelFileError:
         return False
-    return arrays.keys() == weights.keys() and all((arrays[name] == weights[name]).all() for name in arrays)
+    return arrays.keys() == weights.keys() and all(np.array_equal(arrays[name], weights[name]) for name in arrays)
 
 
 def _refuse_checkpoint(model: Path) -> None:
