@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from charlm.errors import ResourceError
 from charlm.files import check_writable, write_atomically
+from tests.special import KINDS, looks_of, make_special
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -292,49 +292,25 @@ def test_a_folder_that_may_be_written_and_not_listed(tmp_path):
 
 # --- what is no regular file ------------------------------------------------------------------------------------------
 
-SPECIAL = ["fifo", "socket", "device", "a folder", "link to fifo", "link to device", "link to link", "open fifo"]
 
-
-def special_file(folder, kind):
-    """Make, or name, something that is there and is not a regular file."""
-    path = folder / "special"
-    if kind == "device":
-        return Path(os.devnull)
-    if kind == "a folder":
-        path.mkdir()
-    elif kind == "socket":
-        here = os.getcwd()
-        os.chdir(folder)  # the name of a socket may have a hundred bytes
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind("special")
-        os.chdir(here)
-    elif kind.endswith("device"):
-        path.symlink_to(os.devnull)
-    else:
-        os.mkfifo(path)
-    if kind.startswith("link") and kind != "link to device":
-        (folder / "link").symlink_to("special")
-        path = folder / "link"
-    if kind == "link to link":
-        (folder / "further").symlink_to("link")
-        path = folder / "further"
-    return path
-
-
-@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_read", [False, True], ids=["", "read"])
 @pytest.mark.parametrize("work", [check_writable, lambda path: write_atomically(path, b"new")], ids=["check", "write"])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path, kind, work):
-    path = special_file(tmp_path, kind)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if kind == "open fifo" else None
-    before = [(p, p.lstat().st_mode, p.lstat().st_ino) for p in (path, *sorted(tmp_path.iterdir()))]
+def test_what_is_no_regular_file_is_never_replaced(tmp_path, kind, work, is_read):
+    path = tmp_path / "special"
+    make_special(path, kind)
+    reader = None
+    if is_read and "socket" not in kind:
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    before = looks_of(tmp_path)
     refusal = refusal_of(lambda: work(path))
     assert str(path) in refusal.message
-    assert [(p, p.lstat().st_mode, p.lstat().st_ino) for p in (path, *sorted(tmp_path.iterdir()))] == before
+    assert looks_of(tmp_path) == before
     if reader is not None:
         os.close(reader)
 
 
-@pytest.mark.parametrize("kind", ["fifo", "socket", "a folder", "link to device"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_has_come_to_stand_there_meanwhile_is_not_replaced(tmp_path, monkeypatch, kind):
     """Between the look at it and the rename lie the hours of a training, or the writing of a large file."""
     check_writable(tmp_path / "special")
@@ -342,12 +318,12 @@ def test_what_has_come_to_stand_there_meanwhile_is_not_replaced(tmp_path, monkey
 
     def late(descriptor):
         fsync(descriptor)
-        special_file(tmp_path, kind)
+        make_special(tmp_path / "special", kind)
 
     monkeypatch.setattr(os, "fsync", late)
     refusal_of(lambda: write_atomically(tmp_path / "special", b"new"))
-    assert [p.name for p in tmp_path.iterdir()] == ["special"]
     assert not stat.S_ISREG((tmp_path / "special").lstat().st_mode)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")

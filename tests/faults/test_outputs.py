@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from charlm.checkpoint import checkpoint_path, load
 from charlm.cli import training_run
 from charlm.errors import ResourceError
 from tests.cli.shell import bash, files_of, run
+from tests.special import KINDS, looks_of, make_special
 from tests.task_models import saved
 
 TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--max-steps", 3, "--seed", 3)
-KINDS = ["fifo", "link to device", "socket", "folder", "link to fifo"]
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +36,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make(name, kind):
-    """Make something that is no regular file."""
-    path = Path(name)
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(name)
-    elif kind == "link to device":
-        path.symlink_to(os.devnull)
-    elif kind == "link to fifo":
-        os.mkfifo("pipe")
-        path.symlink_to("pipe")
-    else:
-        os.mkfifo(path)
-
-
-def looks(folder):
-    return {path.name: (path.lstat().st_mode, path.lstat().st_ino) for path in folder.iterdir()}
-
-
 # --- what is no regular file ------------------------------------------------------------------------------------------
 
 
@@ -65,22 +43,22 @@ def looks(folder):
 @pytest.mark.parametrize("name", ["m.safetensors", "m.ckpt.safetensors"])
 @pytest.mark.parametrize("flags", [("--force",), ("--resume",), ()], ids=["force", "resume", "plain"])
 def test_a_training_replaces_no_special_file(train, here, kind, name, flags):
-    make(name, kind)
-    before = looks(here)
+    make_special(here / name, kind)
+    before = looks_of(here)
     train("-o", "m", *flags).failed(6, "cannot write", name)
-    assert looks(here) == before
+    assert looks_of(here) == before
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
 def test_a_special_file_named_without_suffix_is_what_was_meant(train, here, kind):
-    make("m", kind)
-    before = looks(here)
+    make_special(here / "m", kind)
+    before = looks_of(here)
     train("-o", "m").failed(6, "cannot write m", "not a regular file")
-    assert looks(here) == before
+    assert looks_of(here) == before
 
 
 def test_a_folder_may_have_the_name_of_a_model_without_its_suffix(train, here):
-    make("m", "folder")
+    make_special(here / "m", "folder")
     train("-o", "m").succeeded()
     assert (here / "m.safetensors").is_file()
 
@@ -93,7 +71,7 @@ def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, m
     def learning(self, *args):
         learn(self, *args)
         Path("m.safetensors").unlink(missing_ok=True)
-        make("m.safetensors", kind)
+        make_special(here / "m.safetensors", kind)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_run.TrainingRun, "_learn", learning)
@@ -128,30 +106,30 @@ def test_a_model_file_that_could_not_be_written_is_written_by_the_resumed_run(tr
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_midi_replaces_no_special_file(charlm, models, here, kind):
-    make("x.mid", kind)
-    before = looks(here)
+    make_special(here / "x.mid", kind)
+    before = looks_of(here)
     charlm("generate", models.music, "--seed", 1, "--midi", "x.mid").failed(6, "x.mid")
-    assert looks(here) == before
+    assert looks_of(here) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flags", [(), ("--gradients",)])
 @pytest.mark.parametrize("name", ["x.svg", "x.png"])
 def test_a_picture_replaces_no_special_file(charlm, trained, here, kind, flags, name):
-    make(name, kind)
-    before = looks(here)
+    make_special(here / name, kind)
+    before = looks_of(here)
     gradients = [*flags, trained.names] if flags else []
     charlm("inspect", trained.char, *gradients, "--plot", name).failed(6, "cannot write", name)
-    assert looks(here) == before
+    assert looks_of(here) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_save_replaces_no_special_file(models, here, kind):
-    make("m.safetensors", kind)
-    before = looks(here)
+    make_special(here / "m.safetensors", kind)
+    before = looks_of(here)
     with pytest.raises(ResourceError, match="cannot write"):
         package.save(models.models["lm"], "m.safetensors")
-    assert looks(here) == before
+    assert looks_of(here) == before
 
 
 @pytest.mark.parametrize("name", ["x.mid", "/dev/stdout"])
