@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["m.safetensors", "m.ckpt.safetensors"])
-@pytest.mark.parametrize("flags", [("--force",), ("--resume",), ()], ids=["force", "resume", "plain"])
+@pytest.mark.parametrize("flags", [("--force",), ("--resume",)], ids=["force", "resume"])
 def test_a_training_replaces_no_special_file(train, here, kind, name, flags):
     make_special(here / name, kind)
     before = looks_of(here)
@@ -162,7 +162,7 @@ def test_standard_output_and_midi_are_two_files(models, here, name):
         *(("é" * length, 6) for length in (120, 130)),
     ],
 )
-@pytest.mark.parametrize("flags", [(), ("--force",), ("--resume",)], ids=["plain", "force", "resume"])
+@pytest.mark.parametrize("flags", [(), ("--resume",)], ids=["plain", "resume"])
 def test_a_name_that_names_no_output(train, here, name, code, flags):
     Path("names.txt").write_text("x")
     before = files_of(here)
