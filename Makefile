@@ -8,7 +8,7 @@ DEMO   := .demo
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test gputest test-gpu test-faults check audit bench experiments corpora readme wheel constraints clean
+.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme wheel constraints clean
 
 # The very releases of constraints.txt, or, where these are not to be had, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -51,8 +51,11 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger;
 	  --embedding-size 32 --hidden-size 32 --num-layers 1 --batch-size 8 --seq-length 32 --lr 0.01 --epochs 5
 	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
 
-test: $(VENV)/.dev  ## run all tests
+test: $(VENV)/.dev  ## run the tests in their short form: four minutes of processor time
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+
+test-all: $(VENV)/.dev  ## run the slow tests too, and all in their long form: kills, hostile files, fuzzers, load
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n auto -q
 
 gputest: $(VENV)/.gputest  ## add what the tests of the GPU's backend need; they are skipped otherwise
 
@@ -60,15 +63,13 @@ test-gpu: $(VENV)/.dev  ## run the checks that need a GPU; a CuPy for it has to 
 	$(BIN)/python -m pytest -q -m gpu -rs tests/cuda
 	$(BIN)/python -m pytest -q --gpu tests/backends tests/cuda tests/test_selfcheck.py
 
-test-faults: $(VENV)/.dev  ## run the tests of faults in their long form: kills, full disks, hostile files, load
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --faults -n auto -q
-
-check: $(VENV)/.dev  ## what must be green before a commit: lint, types, tests
+lint: $(VENV)/.dev  ## look for faults without running anything: ruff, mypy, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check charlm
 	$(BIN)/mypy
 	$(MAKE) audit
-	$(MAKE) test
+
+check: lint test  ## what must be green before a commit: lint, types, tests
 
 audit: $(VENV)/.dev  ## look for known vulnerabilities in what charlm needs, where the network allows
 	$(BIN)/python -m tests.audit

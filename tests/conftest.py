@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests import cuda
+from tests import cuda, forms
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -24,21 +25,32 @@ def shared_corpora() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Have `--faults` do the tests of faults as often as is wanted, which takes minutes each; `--gpu` use a GPU."""
-    parser.addoption("--faults", action="store_true", help="do the tests of faults in their long form")
+    """Add `--all`, which runs the slow tests too, and the others in their long form, and `--gpu`, which uses a GPU."""
+    parser.addoption("--all", action="store_true", help="run the slow tests too, and all in their long form")
     parser.addoption("--gpu", action="store_true", help="have the tests of CuPy use a GPU, not the host's memory")
 
 
 @pytest.fixture(scope="session")
-def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
-    """Give the function that chooses how often to do a thing: in the short form of a test, or in its long one."""
-    is_long = bool(request.config.getoption("--faults"))
-    return lambda short, long: long if is_long else short
+def times() -> Callable[[int, int], int]:
+    """Return the function that chooses how often to do a thing, by the form of the tests."""
+    return forms.times
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests: one that begins last would keep a single worker busy at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests to the long form, which begins with them: the last to begin would keep a single worker busy."""
+    cases: Counter[str] = Counter()
+    slow, others = [], []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        thinned = item.get_closest_marker("thinned")
+        is_left_out = thinned is not None and cases[test] % thinned.args[0] > 0
+        cases[test] += 1
+        (slow if is_left_out or item.get_closest_marker("slow") else others).append(item)
+    if forms.is_long:
+        items[:] = [*slow, *others]
+    else:
+        items[:] = others
+        config.hook.pytest_deselected(items=slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     What is ignored stays so in a process that is started; what is handled does not.
     """
-    cuda.on_gpu = bool(config.getoption("--gpu"))
+    cuda.on_gpu, forms.is_long = bool(config.getoption("--gpu")), bool(config.getoption("--all"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)

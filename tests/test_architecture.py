@@ -167,7 +167,7 @@ class TestStartUp:
 
     def imported_by(self, *arguments):
         command = [sys.executable, "-X", "importtime", *arguments]
-        run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False)
         assert run.returncode == 0, run.stderr[-2000:]
         timed = re.findall(r"^import time:[^|]*\|[^|]*\| *([\w.]+)$", run.stderr, re.MULTILINE)
         assert "site" in timed or "encodings" in timed

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
+from charlm.cli import ui
 from charlm.cli.app import make_app
 from tests.readme import README, documented, run_example, updated
 
@@ -50,6 +53,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def commands_of(line: str) -> Iterator[list[str]]:
+    """Yield the arguments of each `charlm` on a line of shell."""
+    words = shlex.shlex(line, posix=True, punctuation_chars="|;&<>()")
+    words.whitespace_split = True
+    command: list[str] = []
+    for word in [*words, ";"]:
+        if set(word) <= set("|;&<>()"):
+            if command[:1] == ["charlm"]:
+                yield command[1:]
+            command = []
+        else:
+            command.append(word)
+
+
+def test_console_examples_are_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long form runs them; here they are only read."""
+    monkeypatch.setattr(ui, "settings", ui.Settings())  # options set them while they are read
+    app = typer.main.get_command(make_app())
+    read = [arguments for command, _ in examples() for arguments in commands_of(command)]
+    assert len(read) > 20
+    for name, *arguments in read:
+        app.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+
+
 @pytest.mark.slow
 def test_console_examples_print_what_is_shown(folder: Path) -> None:
     """Numbers, drawn texts and the words of gaps, which are nearly as likely as the next, depend on the machine's
@@ -67,7 +94,6 @@ def test_console_examples_print_what_is_shown(folder: Path) -> None:
             assert printed == shown, command
 
 
-@pytest.mark.slow
 def test_python_example_runs(folder: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)

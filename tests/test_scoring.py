@@ -103,9 +103,9 @@ def test_without_per_token_there_are_none():
 
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-11)])
-def test_a_line_is_worth_the_same_beside_any_others(unit, dtype, tolerance):
+def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, tolerance):
     lm = random_model("abc", layers=2, unit=unit, dtype=dtype, spread=1.0)
-    lines = random_lines("abc" + UNKNOWN, 150, 40)
+    lines = random_lines("abc" + UNKNOWN, times(40, 150), 40)
     before = EOS_ID if unit == "stream" else NOTHING
     alone = [nats_of(lm, [*lm.tokenizer.encode(line), EOS_ID], before=before).sum() for line in lines]
     for batch_size in (1, 7, 64):

@@ -160,7 +160,7 @@ class TestCommandLine:
         flags = ["--device", device, "--max-steps", "2", "--hidden-size", "4", "--seed", "1"]
         command = [sys.executable, "-m", "charlm", "train", "names.txt", "-o", "names.safetensors", *flags]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
 
     def test_cuda_is_refused_and_nothing_is_written(self, tmp_path):
         run = self.run(tmp_path, "cuda")

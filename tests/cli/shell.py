@@ -7,19 +7,21 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CHARLM = (sys.executable, "-m", "charlm")
-SECONDS = 60  # after which a command hangs
+# After so many seconds a command hangs: far more than any takes, as no test may depend on how fast the machine is.
+SECONDS = 600
 
 _NOT_INHERITED = (
     "NO_COLOR",
@@ -118,8 +120,38 @@ def started(*args: object, cwd: Path | None = None, **env: str) -> Iterator[subp
             pipe.close()
 
 
-def read_line(pipe: Any, seconds: float) -> bytes:
-    """Read one line of an unbuffered pipe; fail where it does not come in time."""
+def status(process: subprocess.Popen[bytes], name: str) -> str:
+    """Return a field of what Linux tells of a process."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+def wait_until(true: Callable[[], Any], process: subprocess.Popen[bytes]) -> None:
+    """Wait until something is true of a process; fail if it ends before."""
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.002)
+
+
+def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
+    """Wait until signals are caught, which the command sees to first; Python's own start is nobody's."""
+    wait_until(lambda: int(status(process, "SigCgt"), 16) >> (signal.SIGTERM - 1) & 1, process)
+
+
+def unread(pipe: Any) -> int:
+    """Return the number of bytes in a pipe."""
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
+
+
+def wait_for_more(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has read all of its input, and waits for more."""
+    wait_for_handlers(process)
+    wait_until(lambda: not unread(process.stdin), process)
+
+
+def read_line(pipe: Any, seconds: float = SECONDS) -> bytes:
+    """Read one line of an unbuffered pipe; fail if it does not come."""
     line, end = b"", time.monotonic() + seconds
     while not line.endswith(b"\n"):
         ready, _, _ = select.select([pipe], [], [], max(0.0, end - time.monotonic()))

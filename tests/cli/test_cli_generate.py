@@ -2,14 +2,13 @@
 
 import math
 import signal
-import time
 
 import pytest
 
 from charlm import load
 from charlm.config import SampleConfig
 from charlm.generation import Sampler
-from tests.cli.shell import bash, run, started
+from tests.cli.shell import SECONDS, bash, run, started
 
 
 def drawn(path, prompt="", *, seed, count=1, **config):
@@ -178,14 +177,12 @@ def test_flags_out_of_range_are_refused_before_the_model_is_read(charlm, tmp_pat
 
 @pytest.mark.parametrize("flags", ["", " --unbuffered", " --format jsonl"])
 def test_a_reader_that_leaves_ends_it_quietly(trained, flags):
-    begin = time.perf_counter()
-    result = bash(f"set -o pipefail; charlm generate {trained.char} -n 100000 --seed 1{flags} | head -3")
+    result = bash(f"set -o pipefail; charlm generate {trained.char} -n 1000000000 --seed 1{flags} | head -3")
     assert (result.code, result.err) == (0, "")
     assert result.out == b"".join(
         line + b"\n"
         for line in run("generate", trained.char, "-n", 3, "--seed", 1, *flags.split()).out.split(b"\n")[:3]
     )
-    assert time.perf_counter() - begin < 10
 
 
 def test_unbuffered_text_comes_piece_by_piece(trained):
@@ -201,5 +198,5 @@ def test_ctrl_c_ends_it_quietly(trained):
         assert process.stdout.read(100)
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(20) == 130
+        assert process.wait(SECONDS) == 130
         assert process.stderr.read() == b""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.cli.shell import SECONDS, bash, on_terminal, run, started
+from tests.cli.shell import SECONDS, bash, on_terminal, run, started, wait_for_more
 
 WITH_OUTPUT = {
     "generate": "generate {0.char} --seed 1",
@@ -91,8 +91,7 @@ def test_the_model_may_come_by_any_name(trained, tmp_path):
 def test_a_signal_while_it_waits_ends_it_quietly(trained, number, code):
     with started("score", trained.char) as process:
         process.stdin.write(b"Ra\n")
-        time.sleep(0.7)
-        assert process.poll() is None
+        wait_for_more(process)
         process.send_signal(number)
         assert process.wait(SECONDS) == code
         assert process.stderr.read() == b""

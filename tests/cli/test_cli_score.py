@@ -3,14 +3,13 @@
 import itertools
 import math
 import re
-import time
 
 import numpy as np
 import pytest
 
 from charlm import checkpoint, load
 from charlm.scoring import Scorer
-from tests.cli.shell import read_line, run, started
+from tests.cli.shell import SECONDS, read_line, run, started
 from tests.test_scoring import random_model
 
 LINES = ["Ratoni", "", "sau rus", "R?a\N{SNOWMAN}", "x" * 300, " ", "Tri\tce", "back\\slash"]
@@ -373,17 +372,13 @@ def test_formats_of_others_have_a_summary_also_of_nothing(charlm, trained):
 def test_unbuffered_answers_each_line_at_once(trained, form):
     with started("score", trained.char, "--unbuffered", "--format", form) as process:
         if form == "tsv":
-            assert read_line(process.stdout, 20).startswith(b"log10p\t")
+            assert read_line(process.stdout).startswith(b"log10p\t")
         for line in (b"Ra", b"", b"to"):
-            begin = time.perf_counter()
             process.stdin.write(line + b"\n")
-            answer = read_line(process.stdout, 20)
-            assert answer.endswith(b"\n")
-            if process.poll() is None and line != b"Ra":  # the first one waits for the start
-                assert time.perf_counter() - begin < 3
+            assert read_line(process.stdout).endswith(b"\n")
         process.stdin.close()
         assert process.stdout.read() == b""
-        assert process.wait(20) == 0
+        assert process.wait(SECONDS) == 0
 
 
 def test_without_it_the_answers_come_with_the_end(trained):
@@ -391,4 +386,4 @@ def test_without_it_the_answers_come_with_the_end(trained):
         process.stdin.write(b"Ra\nto")
         process.stdin.close()
         assert process.stdout.read().count(b"\n") == 2
-        assert process.wait(20) == 0
+        assert process.wait(SECONDS) == 0

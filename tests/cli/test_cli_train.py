@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import re
-import time
 
 import numpy as np
 import pytest
@@ -138,9 +137,7 @@ def test_starting_from_another_model(charlm, corpus, model, tmp_path):
 def test_minutes_become_a_number_of_steps_that_repeats_the_run(charlm, corpus, tmp_path):
     timed, counted = tmp_path / "timed.safetensors", tmp_path / "counted.safetensors"
     flags = ("--hidden-size", 4, "--num-layers", 1, "--seed", 5, "--valid-fraction", 0)
-    begin = time.perf_counter()
     result = charlm("train", corpus, "-o", timed, *flags, "--minutes", 0.005).succeeded()
-    assert time.perf_counter() - begin < 2.0  # with all the files that are written on the way
     (line,) = [line for line in result.err.splitlines() if "minutes are" in line]
     steps = int(line.rpartition("--max-steps ")[2])
     assert steps >= 1

@@ -97,7 +97,7 @@ def accuracy_of_counts(name: str, features: Callable[[str], Iterable[str]]) -> f
 def test_script_writes_the_same_bytes_again(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, str(CORPORA / "task_corpora.py"), str(tmp_path)]
-    subprocess.run(command, env=environment, check=True, timeout=60)
+    subprocess.run(command, env=environment, check=True, timeout=600)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.tsv" for name in FILES)
     for name in FILES:
         assert (tmp_path / f"{name}.tsv").read_bytes() == (CORPORA / f"{name}.tsv").read_bytes(), name

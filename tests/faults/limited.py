@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cli.shell import Result, environment
+from tests.cli.shell import SECONDS, Result, environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 NO_LIMIT = 1 << 40
@@ -19,10 +19,13 @@ from importlib import import_module
 import charlm, numpy.random
 from charlm.cli.app import main
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    if not module.name.endswith(("__main__", "cupy_backend")):
+    if "cupy" not in module.name and not module.name.endswith("__main__"):  # CuPy is optional
         import_module(module.name)
 exec(sys.argv[1])
-numpy.ones((99, 99), "f") @ numpy.ones((99, 99), "f")  # OpenBLAS ends the process where there is no room for its buffer
+# OpenBLAS ends the process where it has no room for its buffer, which it makes for its first large product.
+large = numpy.ones((512, 512), "f")
+large @ large
+del large
 def status(name):
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
@@ -45,7 +48,7 @@ class Limited(Result):
 
 
 def run_limited(
-    *args: object, allowed: int = NO_LIMIT, before: str = "", stdin: bytes = b"", seconds: float = 120, **env: str
+    *args: object, allowed: int = NO_LIMIT, before: str = "", stdin: bytes = b"", seconds: float = SECONDS, **env: str
 ) -> Limited:
     """Run `charlm ARGS` in a process that may take so many bytes more than it has once it is started.
 

@@ -208,11 +208,12 @@ def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, f
     done.failed(6, "cannot write", "can be written")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("flags", [(), ("--force",), ("--resume",)])
 def test_two_trainers_on_one_output(tmp_path, corpus, flags):
     path = tmp_path / "m.safetensors"
     with started("train", corpus, "-o", path, *TINY, "--max-steps", 100_000) as process:
-        while not read_line(process.stderr, SECONDS).startswith(b"step "):
+        while not read_line(process.stderr).startswith(b"step "):
             pass
         if not flags:  # before there is anything to overwrite
             for name in (path, checkpoint_path(path)):

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import load
@@ -18,6 +18,7 @@ from charlm.text.gathering import gather
 from charlm.text.opening import LONGEST_LINE
 from tests.cli.shell import run
 from tests.faults.limited import run_limited
+from tests.forms import properties
 
 SPLITTERS = [
     make_splitter(level, split, lowercase)
@@ -42,16 +43,12 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
 
 
-def properties(examples):
-    return settings(max_examples=examples, deadline=None, derandomize=True, database=None)
-
-
 # ---- whatever the text
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda s: f"{type(s).__name__}-{s.lowercase}")
-def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter, times):
-    @properties(times(60, 10_000))
+def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
+    @properties(60, 10_000)
     @given(line=LINES)
     def check(line):
         tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([line])))
@@ -73,7 +70,7 @@ def test_lines_in_are_lines_out_byte_for_byte(charlm, trained, tmp_path, times):
     scorer = Scorer(load(trained.char))
     path = tmp_path / "any.txt"
 
-    @properties(times(40, 5_000))
+    @properties(40, 5_000)
     @given(lines=st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")) | LINES.map(_bytes), max_size=9))
     def check(lines):
         lines = [b"first", *lines]  # what a file begins with may be a mark

@@ -10,6 +10,7 @@ import pytest
 from charlm import checkpoint, load
 from charlm.config import SampleConfig
 from charlm.generation import Sampler, next_token_probs
+from tests import forms
 from tests.cli.shell import run
 from tests.faults.test_pipes import READING, WRITING, filled_in, places  # noqa: F401
 from tests.task_models import KINDS, outputs, random_lines, task_model
@@ -163,11 +164,11 @@ def test_scores_agree_over_batches_and_threads(tmp_path, times, kind):
 
 
 def pytest_generate_tests(metafunc):
-    is_long = metafunc.config.getoption("--faults")
     rows = {**WRITING, **{f"{name} <": command for name, (command, _) in READING.items()}}
     rows = {name: command for name, command in rows.items() if not name.startswith(("train", "bench"))}
     if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", rows.items() if is_long else list(rows.items())[5::12], ids=lambda row: row[0])
+        chosen = slice(None) if forms.is_long else slice(5, None, 12)
+        metafunc.parametrize("row", list(rows.items())[chosen], ids=lambda row: row[0])
 
 
 def test_the_same_command_twice_gives_the_same_bytes(filled_in, row, times):  # noqa: F811

@@ -5,10 +5,10 @@ import re
 import shlex
 import subprocess
 import time
-from statistics import median
 
 import pytest
 
+from tests import forms
 from tests.cli.shell import CHARLM, SECONDS, Result, bash, environment, on_terminal, read_line, run, started
 from tests.task_models import TEXTS, saved
 
@@ -83,7 +83,6 @@ VARYING = re.compile(r"\d+(\.\d+)?")
 
 def pytest_generate_tests(metafunc):
     """Take all rows of the tables in the long form, and a few of them in the short one."""
-    is_long = metafunc.config.getoption("--faults")
     for name, rows, short in (
         ("reading", READING, ("generate", "vocab coverage")),
         ("writing", WRITING, SHORT),
@@ -91,7 +90,7 @@ def pytest_generate_tests(metafunc):
         ("left", LEFT, ("predict",)),
     ):
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, rows if is_long else short)
+            metafunc.parametrize(name, rows if forms.is_long else short)
 
 
 @pytest.fixture(scope="module")
@@ -192,24 +191,19 @@ def test_a_reader_that_has_left_is_no_error(filled_in, writing):
 
 
 def test_a_slow_producer_has_each_answer_before_it_goes_on(filled_in, times, answering):
-    """Most come within a second; on a busy machine one may take longer."""
     command, text = READING[answering]
     line = (text.split("\n")[0] + "\n" + "\n" * (answering == "predict columns")).encode()
     answers = 2 if answering == "predict columns" else 1
-    seconds = []
     with started(*shlex.split(filled_in(command)), "--unbuffered") as process:
         if answering in ("score", "score suspect"):
-            assert b"tokens" in read_line(process.stdout, SECONDS)
-        for number in range(times(4, 40)):
+            assert b"tokens" in read_line(process.stdout)
+        for _ in range(times(4, 40)):
             time.sleep(0.02)
-            begin = time.perf_counter()
             process.stdin.write(line)
             for _ in range(answers):
-                assert read_line(process.stdout, SECONDS).endswith(b"\n")
-            seconds += [time.perf_counter() - begin] * (number > 0)  # the first waits for the start
+                assert read_line(process.stdout).endswith(b"\n")
         process.stdin.close()
         assert process.wait(SECONDS) == 0
-    assert median(seconds) < 1
 
 
 def test_a_pipe_that_does_not_wait_loses_nothing(filled_in):

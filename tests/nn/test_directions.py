@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.nn.cells import CELLS
@@ -11,6 +11,7 @@ from charlm.nn.embedding import Embedding, OneHot
 from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
+from tests.forms import properties
 from tests.gradcheck import (
     BAR,
     OPS,
@@ -70,7 +71,7 @@ def tower(cell, variant, tokens):
 # --- starts ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@properties(15, 60)
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_turned_around_a_sequence_begins_where_it_ended(lanes):
     """Lanes of equal length, of sequences of these lengths: turned around, the lengths come in the other order."""

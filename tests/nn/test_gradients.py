@@ -12,7 +12,7 @@ from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from charlm.text.batches import Batch
-from tests import gradcheck
+from tests import forms, gradcheck
 from tests.gradcheck import (
     BAR,
     CHECKS,
@@ -245,7 +245,21 @@ class TestTheCheckItself:
         with pytest.raises(AssertionError, match="nothing depends on x"):
             compare(lambda: 0.0, {"x": np.ones(2)}, {"x": np.zeros(2)})
 
+    @pytest.mark.parametrize("is_long", [False, True])
+    def test_one_wrong_element_of_many_shows_in_both_forms(self, monkeypatch, is_long):
+        """In the short form by the slopes along directions, whichever element it is."""
+        monkeypatch.setattr(forms, "is_long", is_long)
+        array = np.random.default_rng(0).standard_normal((5, 7))
+        right = 1 / np.cosh(array) ** 2
+        for index in [(2, 3)] if is_long else np.ndindex(array.shape):
+            wrong = right.copy()
+            wrong[index] *= 1.001
+            for gradient, shows in ((right, False), (wrong, True)):
+                errors = compare(lambda: float(np.sum(np.tanh(array))), {"x": array}, {"x": gradient})
+                assert (errors["x"] > BAR) == shows
+
     def test_the_command_prints_every_cell(self, monkeypatch, capsys):
+        monkeypatch.setattr(forms, "is_long", True)  # put back afterwards: the command sets it
         monkeypatch.setattr(gradcheck, "CHECKS", {"alone": lambda cell, variant: {"W": 1e-9}})
         assert gradcheck.main() == 0
         printed = capsys.readouterr().out.splitlines()

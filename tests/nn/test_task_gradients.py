@@ -75,6 +75,7 @@ def test_the_loss_reaches_every_parameter_of_the_encoder(cell, variant):
             assert grad.any(axis=tuple(range(1, grad.ndim))).all(), name
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("body", BODIES)
 @each_kind
 def test_packed_or_padded_gradients_are_the_sum_of_those_alone(cell, variant, body):

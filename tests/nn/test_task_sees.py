@@ -81,6 +81,7 @@ def assert_seen(config, before, after, spans, number, seen):
         assert differs == expected, (other, number)
 
 
+@pytest.mark.thinned(5)
 @each_body
 @each_kind
 def test_a_token_is_seen_where_the_task_says_and_nowhere_else(cell, variant, body, inputs):
@@ -135,6 +136,7 @@ def test_a_translation_sees_its_whole_source_and_no_other(cell, variant, inputs)
         lane[0] = sequence
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("body", BODIES)
 @each_kind
 def test_padding_is_not_seen(cell, variant, body):
@@ -175,6 +177,7 @@ def test_stacked_both_ways_the_middle_token_would_come_back_by_its_neighbours(ce
     assert not np.array_equal(before[3], after[3])
 
 
+@pytest.mark.thinned(5)
 @each_body
 @each_kind
 def test_packed_or_padded_is_alone(cell, variant, body, inputs):
@@ -191,6 +194,7 @@ def test_packed_or_padded_is_alone(cell, variant, body, inputs):
         np.testing.assert_allclose(nats[first:stop, lane], expected[:, 0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("body", ["cloze", "tag", "tag-causal", "yes-no", "classify", "classify-causal"])
 @each_kind
 def test_batches_of_whole_sequences_give_what_each_gives_alone(cell, variant, body):

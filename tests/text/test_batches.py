@@ -4,15 +4,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.text.batches import NO_TARGET, Batch, LineBatches
 from charlm.text.dataset import Dataset
 from charlm.text.stream_batches import StreamBatches
 from charlm.text.vocabulary import NOTHING
+from tests.forms import properties
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = properties(15, 60)
 line_lengths = st.lists(st.integers(1, 20), min_size=1, max_size=30)  # a length of 1 is an empty line: its <EOS> alone
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 12))
 

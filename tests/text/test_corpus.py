@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines, split_lines
+from tests.forms import properties
 
 PROJECT = Path(__file__).parents[2]
 UNICODE_CORPORA = PROJECT.parent / "shared" / "corpora" / "unicode"
@@ -75,7 +76,7 @@ def test_lines_longer_than_a_block(tmp_path: Path) -> None:
     assert lines_of(tmp_path, b"a\n" + b"x" * 3_000_000 + b"\nb") == ["a", "x" * 3_000_000, "b"]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@properties(75, 300)
 @given(content=st.binary() | st.text().map(str.encode))
 def test_kept_bytes_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     # The first line keeps byte order marks of other encodings and gzip out of the way.

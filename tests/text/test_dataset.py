@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.config import TextConfig
@@ -13,6 +13,7 @@ from charlm.errors import CorpusError
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter, split_lines
 from charlm.text.dataset import Dataset, encode
 from charlm.text.learning import coverage_of, learn_vocabulary
+from tests.forms import properties
 
 WORDS = TextConfig(level="word", split="whitespace")
 
@@ -64,7 +65,7 @@ def test_nothing_is_held_out_by_the_fraction_0(unit):
     assert valid.ids.size == 0 and not lines_of(valid)[1:]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@properties(13, 50)
 @given(st.integers(1, 400), st.floats(0, 0.9), st.integers(0, 5))
 def test_of_a_stream_the_end_is_held_out(count, fraction, seed):
     dataset = Dataset(np.arange(count, dtype=np.int32), np.array([0, count]), "stream")
@@ -150,7 +151,7 @@ def test_a_vocabulary_without_tokens_is_refused():
 # --- there and back --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@properties(15, 60)
 @given(st.lists(st.text("abcé \U0001f600", max_size=6), min_size=1, max_size=8), st.sampled_from(["line", "stream"]))
 def test_characters_come_back_as_they_were(lines, unit):
     if not any(lines):

@@ -4,13 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.text import EOS_ID, UNK_ID, make_splitter, read_lines
 from charlm.text.corpus import blocks_of
 from charlm.text.encoder import Counts, count_tokens, make_encoder
 from charlm.text.splitter import RESERVED
+from tests.forms import properties
 
 RULES = [(level, split, lower) for level, split in (("char", "punct"), ("word", "punct"), ("word", "whitespace"))
          for lower in (False, True)]  # fmt: skip
@@ -42,7 +43,7 @@ def decoded(encoder, ids):
 
 
 @each_rule
-@settings(max_examples=250, deadline=None, derandomize=True)
+@properties(63, 250)
 @given(lines=lines_of_text, cut=st.integers(0, 8))
 @example(lines=["ΛΣ", "ΛΣ Λ", "ΛΣ\u00a0Λ", "\u0130"], cut=2)
 @example(lines=["a\x1cb", "a\rb", "\ud800 \udcff", "a \u0301b", "\U0001f468 \u200d\U0001f468"], cut=1)
@@ -57,7 +58,7 @@ def test_blocks_are_split_as_their_lines_are(level, split, lowercase, lines, cut
 
 
 @each_rule
-@settings(max_examples=60, deadline=None, derandomize=True)
+@properties(15, 60)
 @given(lines=lines_of_text)
 def test_counts_are_those_of_the_splitter(level, split, lowercase, lines):
     splitter = make_splitter(level, split, lowercase)
@@ -119,7 +120,7 @@ contents = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@properties(38, 150)
 @given(contents=st.lists(contents, min_size=1, max_size=3), block=st.integers(1, 40))
 def test_blocks_hold_the_same_lines(tmp_path_factory, contents, block):
     folder = tmp_path_factory.mktemp("blocks")

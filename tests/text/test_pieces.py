@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text.batches import NO_TARGET
 from charlm.text.pieces import HIGHEST_KEY, REST, Pieces, format_step, parse_piece
+from tests.forms import properties
 
-quick = settings(max_examples=80, deadline=None, derandomize=True)
+quick = properties(20, 80)
 chords = st.sets(st.integers(0, HIGHEST_KEY), max_size=6)
 KEYS = 14
 

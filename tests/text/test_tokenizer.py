@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Splitter, Tokenizer, Vocabulary, make_splitter, read_lines
 from charlm.text.splitter import _ASCII_TOKEN, _unicode_token
+from tests.forms import properties
 
 UNICODE_CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "unicode"
-FEW_HUNDRED = settings(max_examples=400, deadline=None, derandomize=True)
+FEW_HUNDRED = properties(100, 400)
 
 CHARACTERS = make_splitter("char", "punct", False)
 WORDS = make_splitter("word", "punct", False)
@@ -48,7 +49,7 @@ def test_splitting_the_joined_text_gives_the_tokens_again(splitter: Splitter, li
     assert len(list(splitter.stream(tokens))) == len(tokens)
 
 
-@settings(FEW_HUNDRED, max_examples=1000)
+@properties(250, 1000)
 @given(pieces=st.lists(st.one_of(DENSE, LINES), max_size=6), random=st.randoms(use_true_random=False))
 def test_any_order_of_tokens_survives_joining(pieces: list[str], random) -> None:
     # A model writes tokens in orders that no text had.

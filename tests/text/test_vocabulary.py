@@ -3,10 +3,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
+from tests.forms import properties
 
 
 def test_special_tokens_come_first() -> None:
@@ -63,7 +64,7 @@ def test_no_token_outside_the_ids(token_id: int) -> None:
         Vocabulary.build({"a": 1}).token_of(token_id)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@properties(50, 200)
 @given(st.text(), st.text(min_size=1))
 def test_ids_and_tokens_are_inverse(text: str, other: str) -> None:
     vocabulary = Vocabulary.build(Counter(text))

@@ -4,15 +4,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.text.batches import NO_TARGET
 from charlm.text.dataset import Pairs, Sequences
 from charlm.text.sequences import PairBatches, WholeBatches, padded
 from charlm.text.vocabulary import NOTHING
+from tests.forms import properties
 
-quick = settings(max_examples=80, deadline=None, derandomize=True)
+quick = properties(20, 80)
 sequence_lengths = st.lists(st.integers(0, 20), min_size=1, max_size=30)
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 12))
 seeds = st.sampled_from([None, 0, 7])
