@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from charlm import files
 from charlm.errors import ResourceError
 from charlm.files import check_writable, write_atomically
+from tests.special import KINDS, looks_of, make_special
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -132,7 +132,7 @@ def test_the_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "broken"])
-@pytest.mark.parametrize("broken", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, broken, existed):
     path = tmp_path / "m.safetensors"
@@ -147,7 +147,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, e
     refusal = refusal_of(lambda: write_atomically(path, b"new and longer"))
     assert str(path) in refusal.message and error.strerror in refusal.message
     assert refusal.__cause__ is error
-    assert "14 bytes" in refusal.hint
+    assert ("14 bytes" in refusal.hint) == (error is FULL)
+    assert ("what was there before is unchanged" in refusal.hint) == existed
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == (["m.safetensors"] if existed else [])
     if existed:
@@ -207,17 +208,133 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_folder_that_cannot_be_synchronised_is_reported_and_the_file_is_whole(tmp_path, monkeypatch):
+def on_folders(monkeypatch, name, error):
+    """Make a function of `os` fail for folders, and only for them."""
+    genuine = getattr(os, name)
+
+    def fail(where, *rest):
+        if os.path.isdir(f"/proc/self/fd/{where}" if isinstance(where, int) else where):
+            raise error
+        return genuine(where, *rest)
+
+    monkeypatch.setattr(os, name, fail)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.ENOSPC, errno.EACCES, errno.ENOSYS])
+@pytest.mark.parametrize("name", ["fsync", "open"])
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_file_that_was_replaced_is_not_called_unwritten(tmp_path, monkeypatch, name, number, existed):
+    """What fails after the rename is the folder's own synchronisation, which some file systems do not know."""
     path = tmp_path / "m"
-    path.write_bytes(b"old")
-
-    def fail(_):
-        raise BROKEN
-
-    monkeypatch.setattr(files, "_sync_folder", fail)
-    refusal_of(lambda: write_atomically(path, b"new"))
+    if existed:
+        path.write_bytes(b"old")
+    on_folders(monkeypatch, name, OSError(number, os.strerror(number)))
+    write_atomically(path, b"new")
+    monkeypatch.undo()
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("missing", [["fsync"], ["fchmod"], ["fsync", "fchmod"]])
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_file_system_without_modes_or_synchronisation(tmp_path, umask, monkeypatch, missing, number, existed):
+    umask(0o022)
+    path = tmp_path / "m"
+    if existed:
+        path.write_bytes(b"old")
+        path.chmod(0o600)
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    for name in missing:
+        monkeypatch.setattr(os, name, fail)
+    write_atomically(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"new"
+    assert mode_of(path) == (0o600 if existed else 0o644)  # also without fchmod nobody may read it who might not before
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "bytes are needed"),
+        (errno.EDQUOT, "quota"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EIO, "disk reports an error"),
+        (errno.EACCES, "folder that can be written"),
+        (errno.EXDEV, "folder that can be written"),
+    ],
+)
+def test_the_hint_is_that_of_the_error(tmp_path, monkeypatch, number, hint):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", fail)
+    refusal = refusal_of(lambda: write_atomically(tmp_path / "m", b"new"))
+    assert os.strerror(number) in refusal.message and hint in refusal.hint
+    assert "unchanged" not in refusal.hint  # nothing was there
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_may_be_written_and_not_listed(tmp_path):
+    tmp_path.chmod(0o333)
+    try:
+        check_writable(tmp_path / "m")
+        write_atomically(tmp_path / "m", b"new")
+        write_atomically(tmp_path / "m", b"newer")
+        assert (tmp_path / "m").read_bytes() == b"newer"
+    finally:
+        tmp_path.chmod(0o755)
+
+
+# --- what is no regular file ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_read", [False, True], ids=["", "read"])
+@pytest.mark.parametrize("work", [check_writable, lambda path: write_atomically(path, b"new")], ids=["check", "write"])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path, kind, work, is_read):
+    path = tmp_path / "special"
+    make_special(path, kind)
+    reader = None
+    if is_read and "socket" not in kind:
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    before = looks_of(tmp_path)
+    refusal = refusal_of(lambda: work(path))
+    assert str(path) in refusal.message
+    assert looks_of(tmp_path) == before
+    if reader is not None:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_come_to_stand_there_meanwhile_is_not_replaced(tmp_path, monkeypatch, kind):
+    """Between the look at it and the rename lie the hours of a training, or the writing of a large file."""
+    check_writable(tmp_path / "special")
+    fsync = os.fsync
+
+    def late(descriptor):
+        fsync(descriptor)
+        make_special(tmp_path / "special", kind)
+
+    monkeypatch.setattr(os, "fsync", late)
+    refusal_of(lambda: write_atomically(tmp_path / "special", b"new"))
+    assert not stat.S_ISREG((tmp_path / "special").lstat().st_mode)
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_a_file_without_a_name_is_refused(tmp_path):
+    """A link of /proc leads to a file that was removed; its name would be that of another file."""
+    path = tmp_path / "m"
+    with path.open("wb") as file:
+        path.unlink()
+        for work in (check_writable, lambda path: write_atomically(path, b"new")):
+            refusal_of(lambda work=work: work(Path(f"/proc/self/fd/{file.fileno()}")))
+    assert not list(tmp_path.iterdir())
 
 
 def bad_places(folder):

@@ -1,5 +1,6 @@
 """One writer at a time, and what those that were killed have left."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -147,3 +148,107 @@ def test_the_names_are_those_that_writers_use(tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
     with held(tmp_path / name):
         pass
+
+
+# --- what has the lock's name and is none -----------------------------------------------------------------------------
+
+
+def put_in_the_way(lock, kind):
+    """Put something where the lock would be; return what must not change, and how it looks now."""
+    precious = lock.with_name("precious.txt")
+    precious.write_bytes(b"12 pages of a book")
+    if kind == "link":
+        lock.symlink_to(precious)
+    elif kind == "link to nothing":
+        lock.symlink_to("nothing")
+    elif kind == "device":
+        lock.symlink_to(os.devnull)
+    elif kind == "hard link":
+        os.link(precious, lock)
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "folder":
+        lock.mkdir()
+    elif kind == "text":
+        lock.write_bytes(b"a file of somebody's")
+    else:
+        lock.write_bytes(b"1234\n5678\n")
+    return lambda: (
+        sorted((path.name, path.lstat().st_mode) for path in lock.parent.iterdir()),
+        precious.read_bytes(),
+        lock.read_bytes() if kind in ("text", "numbers") else None,
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["link", "link to nothing", "device", "hard link", "fifo", "folder", "text", "numbers"]
+)
+def test_what_is_no_lock_is_neither_followed_nor_written(tmp_path, kind):
+    lock = tmp_path / ".m.lock"
+    look = put_in_the_way(lock, kind)
+    before = look()
+    refusal = refused(tmp_path / "m")
+    assert str(lock) in refusal.message and "not a lock" in refusal.message
+    assert refusal.hint.endswith(f"rm {lock}")
+    assert look() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"99999\n", b"4194304"])
+def test_a_stale_lock_of_ours_is_taken(tmp_path, content):
+    (tmp_path / ".m.lock").write_bytes(content)
+    with held(tmp_path / "m"):
+        assert (tmp_path / ".m.lock").read_bytes() == b"%d\n" % os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["may be opened", "may not be opened"])
+def test_the_stale_lock_of_another_user_is_named(tmp_path, monkeypatch, opens):
+    """The folder can be written, and to say that it cannot would send a person elsewhere."""
+    lock = tmp_path / ".m.lock"
+    lock.write_bytes(b"99999\n")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1000)
+    if not opens:
+        open_file = os.open
+
+        def refuse(path, *rest):
+            if Path(path) == lock:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return open_file(path, *rest)
+
+        monkeypatch.setattr(os, "open", refuse)
+    refusal = refused(tmp_path / "m")
+    assert "another user" in refusal.message and str(lock) in refusal.message
+    assert refusal.hint.endswith(f"rm {lock}")
+    assert lock.read_bytes() == b"99999\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "room"), (errno.EROFS, "folder")]
+)
+def test_what_the_machine_refuses_is_told_as_that(tmp_path, monkeypatch, number, hint):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    refusal = refused(tmp_path / "m")
+    assert os.strerror(number) in refusal.message and hint in refusal.hint
+
+
+def test_a_folder_that_cannot_be_listed_is_not_swept(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert sweep(tmp_path / "m") == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EINVAL])
+def test_where_there_are_no_locks_nothing_is_kept_and_nothing_left(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    before = len(os.listdir("/dev/fd"))
+    with held(tmp_path / "m"):
+        pass
+    assert len(os.listdir("/dev/fd")) == before and not list(tmp_path.iterdir())

@@ -28,14 +28,14 @@ def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = N
     except ResourceError as error:
         if device == "cuda":
             raise
-        if watch is not None and find_spec("cupy") is not None:
+        if watch is not None and _is_installed():
             watch(error.message.removeprefix(_CUDA))
         return NumpyBackend()
 
 
 def _cuda() -> Backend:
     """Open the GPU. What can be known without CuPy is looked at first, as `auto` is what every command begins with."""
-    if find_spec("cupy") is None:
+    if not _is_installed():
         raise ResourceError(
             f"{_CUDA}CuPy is not installed",
             hint='pip install "cupy-cuda12x[ctk]", or cupy-cuda13x: nvidia-smi shows which CUDA the driver knows',
@@ -47,3 +47,12 @@ def _cuda() -> Backend:
     from charlm.backends.cupy_probe import opened
 
     return opened()
+
+
+def _is_installed() -> bool:
+    """Return whether there is a CuPy; a folder of that name without a module in it is none."""
+    try:
+        spec = find_spec("cupy")
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None

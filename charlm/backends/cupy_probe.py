@@ -25,9 +25,11 @@ def opened() -> Backend:
         raise ResourceError(
             f"--device cuda: CuPy cannot be loaded: {_line(error)}", hint="install it anew; one CuPy only"
         ) from error
-    _see_device(cupy)
     try:
+        _see_device(cupy)
         return checked()
+    except ResourceError:
+        raise
     except Exception as error:
         raise explained(error) from error
 

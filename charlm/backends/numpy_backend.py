@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
+import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charlm.backends.base import Array, Backend, Part, Places, Shape
-from charlm.backends.pool import Pool
+from charlm.backends.pool import Pool, can_start
 from charlm.backends.process import CAN_FORK, Process
 
 _WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
@@ -150,6 +152,9 @@ class NumpyBackend(Backend):
         return self.workers if CAN_FORK else 1
 
     def process(self, function: Callable[..., Any]) -> Process:
+        # OpenBLAS ends a process that cannot have its threads again after a fork, here and in the other process.
+        if not can_start(self._pool.size):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return Process(function, prepare=partial(self._pool.bound, 1))
 
     def alone(self) -> AbstractContextManager[Any]:

@@ -99,12 +99,13 @@ class Pool:
                 answers.put(None)
 
         with self.in_use():
-            for tasks in self._started(helpers):
+            started = self._started(helpers)
+            for tasks in started:
                 tasks.put(answer)
             try:
                 share()
             finally:
-                errors = [answers.get() for _ in range(helpers)]
+                errors = [answers.get() for _ in started]
         for error in errors:
             if error is not None:
                 raise error
@@ -135,13 +136,19 @@ class Pool:
             library.set_num_threads(threads)
 
     def _started(self, count: int) -> list[Tasks]:
-        """Give the tasks of so many workers; a process that was forked off has none of its parent's."""
+        """Return the tasks of so many workers, or of fewer where the system refuses a thread.
+
+        A process that was forked off has none of its parent's.
+        """
         process, workers = self._workers
         if process != os.getpid():
             workers = []
         while len(workers) < count:
             tasks: Tasks = SimpleQueue()
-            threading.Thread(target=_work, args=(tasks,), name="charlm", daemon=True).start()
+            try:
+                threading.Thread(target=_work, args=(tasks,), name="charlm", daemon=True).start()
+            except RuntimeError:
+                break
             workers.append(tasks)
         self._workers = (os.getpid(), workers)
         return workers[:count]
@@ -152,6 +159,23 @@ class Pool:
 
         libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
         return libraries
+
+
+def can_start(count: int) -> bool:
+    """Return whether the system lends so many more threads at once."""
+    end, started = threading.Event(), []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        return False
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return True
 
 
 def _work(tasks: Tasks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
@@ -23,7 +24,8 @@ from charlm.benchmark.workload import (
     starting,
     training,
 )
-from charlm.errors import UsageError
+from charlm.errors import ResourceError, UsageError
+from charlm.files import hint_for
 
 CASES = ("train", "generate", "score", "start")
 _PRODUCTS = (512, 1024, 2048, 3072, 4096)  # rows and columns of the squares that the best product is looked for among
@@ -77,12 +79,13 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
     """
     model = work.language_model.model
     peak = 0.0
-    with model.ops.threads(config.threads), tempfile.TemporaryDirectory() as folder:
+    with model.ops.threads(config.threads), contextlib.ExitStack() as folders:
         for case in cases:
             has_share = case != "start"
             if has_share and not peak:
                 peak = best_product(model.ops, model.config.dtype, config.seconds)
-            step, batch_size, seq_length = _step_of(case, work, Path(folder), config.threads)
+            folder = Path() if has_share else folders.enter_context(_temporary_folder())
+            step, batch_size, seq_length = _step_of(case, work, folder, config.threads)
             step()  # the first one makes the buffers
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
@@ -101,6 +104,20 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
                 peak_gflops=peak / 1e9 if has_share else None,
                 seconds=None if has_share else STARTED / speed,
             )
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Make a folder for a model file; it is gone after the block."""
+    try:
+        made = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ResourceError(
+            f"no folder for temporary files: {error.strerror or error}",
+            hint=hint_for(error, "name one that can be written: TMPDIR=FOLDER charlm bench start"),
+        ) from error
+    with made as folder:
+        yield Path(folder)
 
 
 def rate(step: Step, seconds: float) -> float:

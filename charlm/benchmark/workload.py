@@ -17,6 +17,7 @@ from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import save
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError, ResourceError
+from charlm.files import hint_for
 from charlm.generation import Sampler
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
@@ -30,6 +31,9 @@ GENERATED, STARTED = 500, 1000  # tokens of a text that `generate` and `start` d
 SHORTEST, LONGEST = 5, 40  # tokens of the lines that `score` reads
 _BATCHES = 100  # of synthetic text, so that an epoch's own work is spread over as many steps as in a corpus
 _GROUPS = 8  # batches of lines that are scored at a time
+
+# What the script `charlm` does; the last place to look for this package is where it was found by this process.
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from charlm.cli.app import main; sys.exit(main())"
 
 Step = Callable[[], int]  # does a piece of work and gives the tokens that it was
 
@@ -132,7 +136,9 @@ def start_command(language_model: LanguageModel, folder: Path, threads: int | No
     path = folder / "bench.safetensors"
     save(path, language_model)
     limit = [] if threads is None else ["--threads", str(threads)]
-    return [sys.executable, "-m", "charlm", "generate", str(path), "-l", str(STARTED), "--seed", "1", "-q", *limit]
+    # Not with -m: that would take modules from the current folder, where a file may be called as a library is (-P).
+    charlm = [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[2])]
+    return [*charlm, "generate", str(path), "-l", str(STARTED), "--seed", "1", "-q", *limit]
 
 
 def starting(language_model: LanguageModel, folder: Path, threads: int | None) -> Step:
@@ -140,7 +146,11 @@ def starting(language_model: LanguageModel, folder: Path, threads: int | None) -
     command, environment = start_command(language_model, folder, threads), compiled_once()
 
     def step() -> int:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ResourceError(f"cannot start charlm generate: {reason}", hint=hint_for(error)) from error
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"]
             raise ResourceError(f"charlm generate ended with {done.returncode}: {said[0]}", hint="run it by itself")

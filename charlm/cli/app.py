@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import signal
@@ -20,17 +21,17 @@ if TYPE_CHECKING:  # Typer is imported only when signals are taken: that takes m
 # In the order of the help; each is a function of its own name in a module of that name.
 COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench", "selfcheck")
 _COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
-_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)  # what writing a help text may raise
 
 
 def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Make the command with these subcommands: reading the options of one takes as long as Python takes to start."""
     import typer
 
-    from charlm.cli.options import Command, charlm
+    from charlm.cli.options import Command, Group, charlm
 
     app = typer.Typer(
         name="charlm",
+        cls=Group,
         invoke_without_command=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -92,7 +93,8 @@ def _begin() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # gets the smallest number that is free
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, mode)  # gets the smallest number that is free
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     signals.at_signals(signals.take_signal)
@@ -105,9 +107,10 @@ def _report(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in _OF_OUTPUT:
-        error = ui.unwritable(error)
-        ui.silence(1)
+    if isinstance(error, OSError):
+        error = _of_the_machine(error)
+    elif isinstance(error, ImportError):
+        error = _of_a_library(error)
     try:
         ui.finish()  # the lines before the mistake
     except (signals.ClosedPipe, ResourceError, OSError):
@@ -123,3 +126,26 @@ def _report(error: Exception) -> int:
         return 2
     ui.error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug and report what it prints")
     return 1
+
+
+def _of_the_machine(error: OSError) -> ResourceError:
+    """Make the error of what the system refused; what standard output refuses is one of ours already."""
+    reason = error.strerror or str(error) or type(error).__name__
+    try:
+        from charlm.files import display_name, hint_for
+    except (ImportError, OSError):  # the system does not let us read a file of our own
+        return ResourceError(reason, hint="raise the limit of open files: ulimit -n 1024")
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+    where = "" if name is None else f", {display_name(str(name))}"
+    hint = hint_for(error, "run it again with --debug, which shows where that was")
+    return ResourceError(f"{reason}{where}", hint=hint)
+
+
+def _of_a_library(error: ImportError) -> Exception:
+    """Make the error of a library that the system did not load for want of something, or return the same one."""
+    said = str(error)
+    if os.strerror(errno.EMFILE) in said:
+        return _of_the_machine(OSError(errno.EMFILE, f"a library cannot be loaded: {os.strerror(errno.EMFILE)}"))
+    if "failed to map segment" in said or os.strerror(errno.ENOMEM) in said:
+        return MemoryError()
+    return error

@@ -164,10 +164,15 @@ def _refuse_of_music(
     if midi is not None:
         if count > 1:
             raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
-        if str(midi) == "-" or (midi.is_file() and not midi.read_bytes().startswith(_MIDI_MARK)):
+        if midi.name in ("", "-", ".."):
             raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
         with signals.undisturbed():
             check_writable(midi)
+        if midi.exists():
+            with midi.open("rb") as file:
+                is_midi = file.read(len(_MIDI_MARK)) == _MIDI_MARK
+            if not is_midi:
+                raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
 
 
 def _read_prompt() -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from charlm import __version__
 from charlm.cli import ui
+from charlm.cli.loading import load_numpy
 
 
 class Command(TyperCommand):
@@ -26,9 +27,28 @@ class Command(TyperCommand):
             _switch(["--debug"], "debug", "Show the traceback of an error."),
         ]
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the options; all that is written meanwhile is help, to standard output."""
+        with ui.to_standard_output():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with NumPy, which all need, loaded as safely as can be."""
+        load_numpy()
+        return super().invoke(ctx)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show arguments as `cli.md` does, without the braces that Typer puts around required ones."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Group(TyperGroup):
+    """The command `charlm` itself."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the options before the subcommand, as `Command` does its own."""
+        with ui.to_standard_output():
+            return super().make_context(*args, **kwargs)
 
 
 def _switch(names: list[str], name: str, help_text: str) -> TyperOption:
@@ -63,7 +83,8 @@ def charlm(
     charlm score names.safetensors names.txt            the probability of each line
     """
     if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
+        with ui.to_standard_output():
+            sys.stdout.write(context.get_help() + "\n")
 
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False)]

@@ -16,13 +16,10 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed
 from charlm.cli.training_lines import describe, evaluation_line, unit_of
+from charlm.cli.training_output import holds, kept_alone, model_file
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
 _SAVE_SECONDS = {True: 2.0, False: 60.0}
-
-
-def _with_suffix(path: Path) -> Path:
-    return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -39,7 +36,7 @@ class TrainingRun:
 
         self.command = context.command_path
         self.corpus, self.valid, self.given = corpus, valid, _given(context)
-        self.model_path = _with_suffix(output)
+        self.output, self.model_path = output, model_file(output)
         self.checkpoint_path = checkpoint_path(self.model_path)
         self.signal = 0
 
@@ -57,13 +54,7 @@ class TrainingRun:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keep the output, which has to be writable, to this run, and sweep what runs that were killed have left."""
-        from charlm.files import check_writable
-        from charlm.locks import held, sweep
-
-        check_writable(self.model_path)
-        with held(self.model_path):
-            for path in (self.model_path, self.checkpoint_path):
-                sweep(path)
+        with kept_alone(self.output, self.model_path, self.checkpoint_path):
             yield
 
     def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
@@ -174,7 +165,8 @@ class TrainingRun:
         self.signal = self.signal or signals.state.received
         if trainer.step >= total:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
-            if not self.model_path.exists():
+            # It may be missing, or an older one, where only the checkpoint could be written.
+            if not holds(self.model_path, trainer.best_weights()):
                 trainer.check_result()
                 self.save_model()
             return 0
@@ -254,11 +246,24 @@ class TrainingRun:
         self.signal = number
 
     def save(self, *, model: bool) -> None:
-        """Write the checkpoint, and the model file where it changes."""
+        """Write the checkpoint, and the model file where it changes.
+
+        The checkpoint is written even where the model file cannot be: it has the weights, too.
+        """
+        from charlm.errors import ResourceError
+
+        try:
+            if model:
+                self.save_model()
+        except ResourceError as error:
+            self._save_checkpoint()
+            hint = f"{error.hint}; the checkpoint is saved: go on with --resume"
+            raise ResourceError(error.message, hint=hint) from error
+        self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
         from charlm.checkpoint import save_training
 
-        if model:
-            self.save_model()
         trainer = self.session.trainer
         save_training(self.checkpoint_path, self.session.language_model, trainer.state(), corpus=self.digest())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -65,7 +66,11 @@ def _say(text: str) -> None:
 
 def silence(descriptor: int) -> None:
     """Point a standard stream nowhere, so that the interpreter's own flush of it at exit cannot fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # too many files are open, or there is no such file: the interpreter is to forget the stream
+        setattr(sys, "stdout" if descriptor == 1 else "stderr", None)
+        return
     try:
         os.dup2(nowhere, descriptor)
     finally:
@@ -177,7 +182,18 @@ def finish() -> None:
     """Hand over what the commands have written and not closed, because of a mistake further on, and help texts."""
     if signals.state.output is not None:
         signals.state.output.end_line()
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        with to_standard_output():
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def to_standard_output() -> Iterator[None]:
+    """Raise what standard output answers, inside the block, as `Output` raises it; nothing else is written there."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(error) from error
 
 
 def unwritable(error: OSError) -> Exception:
@@ -265,4 +281,5 @@ def progress_bar(total: int, unit: str) -> Any:
     from tqdm import tqdm
 
     hidden = settings.quiet or not is_terminal(sys.stderr)
-    return tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=False)
+    tqdm.monitor_interval = 0  # its thread is for bars that guess when to look at the clock; this one looks each time
+    return tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=False, miniters=1)

@@ -47,8 +47,8 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
     """Read a corpus, unless it is read already, or its like was by an earlier run that has kept it.
 
     Lines of files are read in blocks, others one by one; only their beginning, where it is a small part, the block at
-    hand and the tokens are in memory. Raises CorpusError for what cannot be read, ResourceError where it is to be kept
-    on the disk and cannot be.
+    hand and the tokens are in memory. Raises CorpusError for what cannot be read, ResourceError where there is no room
+    for it: neither in the cache, nor in the folder for temporary files, nor in memory.
     """
     if isinstance(lines, Gathered):
         return lines
@@ -70,7 +70,7 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
 
 def _stored(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> Gathered:
     evict()
-    with StoreWriter() as writer:
+    with StoreWriter(keep=entry is not None and entry.is_kept) as writer:
         for ids in encoded:
             writer.add(ids)
         store = writer.finish(encoder.tokens, entry.name if entry else None)

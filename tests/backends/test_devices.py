@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_no_cupy(monkeypatch):
 
 
 def test_no_driver(monkeypatch):
-    monkeypatch.setattr(backends, "find_spec", lambda name: object())
+    monkeypatch.setattr(backends, "find_spec", lambda name: ModuleSpec(name, None, origin="cupy/__init__.py"))
     monkeypatch.setattr(backends, "driver_version", lambda: 0)
     assert "no NVIDIA driver" in refused()
     assert taken() == ["no NVIDIA driver is installed"]
