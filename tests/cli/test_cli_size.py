@@ -66,12 +66,19 @@ def test_a_line_that_changes_sides_is_another_corpus(charlm, corpus, cache, tmp_
     charlm(*again).failed(2, "the corpus is not the one")
 
 
-def test_a_cache_that_cannot_be_written_is_told(charlm, monkeypatch, corpus, cache, tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(charlm, monkeypatch, corpus, cache, tmp_path):
+    """The training is the same one, and its checkpoint is that of the text: it goes on with a cache, too."""
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "file"))
-    model = tmp_path / "model.safetensors"
-    charlm("train", corpus, "-o", model, *SMALL).failed(6, "cannot keep the encoded corpus", "CHARLM_CACHE")
-    assert not model.exists()
+    with_cache, without = tmp_path / "with.safetensors", tmp_path / "without.safetensors"
+    charlm("train", corpus, "-o", with_cache, *SMALL, "--max-steps", 3).succeeded()
+    for limit in (3, 5):
+        monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "file"))
+        further = ["--resume"] if limit > 3 else SMALL
+        charlm("train", corpus, "-o", without, *further, "--max-steps", limit).succeeded()
+        monkeypatch.setenv("CHARLM_CACHE", str(cache))
+        if limit > 3:
+            charlm("train", corpus, "-o", with_cache, *further, "--max-steps", limit).succeeded()
+        assert without.read_bytes() == with_cache.read_bytes()
 
 
 def test_the_place_of_what_is_refused(charlm, corpus, cache, tmp_path):

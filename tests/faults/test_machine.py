@@ -42,6 +42,7 @@ def error_of(number, *names):
 # --- an error of the system, wherever it comes from -------------------------------------------------------------------
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("number", ERRORS)
 @pytest.mark.parametrize(
     "names", [(), ("some\ntext",), (b"some text",), (7,)], ids=["no name", "name", "bytes", "number"]

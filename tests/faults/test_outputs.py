@@ -39,6 +39,7 @@ def here(tmp_path, monkeypatch):
 # --- what is no regular file ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["m.safetensors", "m.ckpt.safetensors"])
 @pytest.mark.parametrize("flags", [("--force",), ("--resume",)], ids=["force", "resume"])
@@ -112,6 +113,7 @@ def test_midi_replaces_no_special_file(charlm, models, here, kind):
     assert looks_of(here) == before
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flags", [(), ("--gradients",)])
 @pytest.mark.parametrize("name", ["x.svg", "x.png"])
@@ -142,6 +144,7 @@ def test_standard_output_and_midi_are_two_files(models, here, name):
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("name", "code"),
     [

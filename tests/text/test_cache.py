@@ -104,6 +104,7 @@ def test_a_cache_that_cannot_be_made_is_done_without(monkeypatch, cache, corpus,
     assert sorted(tmp_path.rglob("*")) == kept
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("broken", ["cache", "temporary"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG])
 @pytest.mark.parametrize("after", [0, 2, 9])
