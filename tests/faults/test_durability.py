@@ -96,7 +96,7 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
         finished(process).succeeded()
     length = time.monotonic() - begin
     moments, left, begun = random.Random(7), 0, 0
-    for number in range(times(4, 100)):
+    for number in range(times(3, 25)):
         folder = tmp_path / f"{number}"
         folder.mkdir()
         broken = folder / "m.safetensors"
@@ -235,7 +235,7 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path, corpus, times):
         deadline = time.monotonic() + SECONDS
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        for _ in range(times(40, 2000)):
+        for _ in range(times(40, 500)):
             opened(path)
             seen.add(opened(checkpoint_path(path)).training.numbers["step"])
         process.kill()

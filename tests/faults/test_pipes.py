@@ -178,7 +178,7 @@ def test_the_lines_before_a_mistake_are_handed_over(trained, tmp_path):
 def test_a_reader_that_leaves_is_no_error(filled_in, left, times):
     """As often as asked for; in one shell, ten at a time, because each of them is a start."""
     command = filled_in(LEFT[left])
-    for _ in range(times(1, 20)):
+    for _ in range(times(1, 3)):
         count = times(3, 10)
         loop = f"for i in $(seq {count}); do charlm {command} | head -1; echo $PIPESTATUS >&3; done"
         result = bash(f"({loop}) 3>&1 > /dev/null")

@@ -59,13 +59,13 @@ def places(trained, tmp_path_factory, times):
 
 
 STOPPED = {  # command, signals in the short and in the long form
-    "score": ("score {char} {many}", 1, 50),
-    "score long lines": ("score {char} {long} --batch-size 4", 1, 25),
-    "score unbuffered": ("score {char} {names} --unbuffered --format text", 0, 25),
-    "generate": ("generate {char} --seed 1 -n 2000 --format jsonl", 1, 50),
-    "generate text": ("generate {stream} --seed 1 -n 100", 0, 25),
-    "predict": ("predict {tag} {many} --format tsv", 0, 25),
-    "fill": ("fill {cloze} {many}", 0, 25),
+    "score": ("score {char} {many}", 1, 12),
+    "score long lines": ("score {char} {long} --batch-size 4", 1, 6),
+    "score unbuffered": ("score {char} {names} --unbuffered --format text", 0, 6),
+    "generate": ("generate {char} --seed 1 -n 2000 --format jsonl", 1, 12),
+    "generate text": ("generate {stream} --seed 1 -n 100", 0, 6),
+    "predict": ("predict {tag} {many} --format tsv", 0, 6),
+    "fill": ("fill {cloze} {many}", 0, 6),
 }
 
 
@@ -109,7 +109,7 @@ sys.exit(main())
 
 def test_every_import_may_be_interrupted(places, times):
     """NumPy's core, which is C, tells of what goes wrong in its imports, and makes other errors of it."""
-    first, step = times(25, 1), times(60, 2)
+    first, step = times(25, 1), times(60, 12)
     for number in range(first, 1000, step):
         command = [sys.executable, "-c", AT_AN_IMPORT, str(number), "score", places["char"]]
         done = subprocess.run(

@@ -34,7 +34,7 @@ def check_what_is_left(folder, err):
 
 def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp_path, times):
     """At any moment from the start on: before it begins nothing is left, then it is saved and told how to go on."""
-    steps = times(1500, 15_000)
+    steps = times(1500, 6_000)
     folder, whole = tmp_path / "broken", tmp_path / "whole"
     folder.mkdir()
     whole.mkdir()
@@ -59,7 +59,7 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
             assert Container(folder / expected[0]).header["training"]["step"] == int(step)
             arguments = shlex.split(err.splitlines()[-1])[1:]
         stopped += 1
-        if stopped == times(2, 50):
+        if stopped == times(2, 12):
             break
     assert stopped
     run(*arguments)
@@ -69,7 +69,7 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
 def test_a_second_signal_in_training_ends_it_at_once(corpus, tmp_path, times):
     folder, rng = tmp_path / "out", random.Random(3)
     folder.mkdir()
-    for _ in range(times(1, 50)):
+    for _ in range(times(1, 12)):
         with started("train", corpus, "-o", folder / "m", "--force", "--max-steps", 50_000, *SMALL) as process:
             while not (line := read_line(process.stderr)).startswith(b"step "):
                 assert line
