@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -59,6 +60,9 @@ def appended(monkeypatch, capfd):
     """Run a command with standard output at the end of a file, which is standard input, too; give code and error."""
 
     def call(command, path):
+        # Where it is not refused, it is not to fill the disk.
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         with open(path, "a") as output, open(path) as text, monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", output)
@@ -66,6 +70,7 @@ def appended(monkeypatch, capfd):
             try:
                 code = main(shlex.split(command))
             finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
         return code, capfd.readouterr().err
@@ -118,7 +123,7 @@ def test_what_only_looks_like_it_is_read(charlm, folder):
 
 def test_a_shell_that_appends_to_what_is_read(folder):
     for command in ("charlm score lm text >> text", "charlm score lm < text >> text"):
-        bash(command, cwd=folder).failed(2, "input is also the output")
+        bash(f"ulimit -f 100; {command}", cwd=folder).failed(2, "input is also the output")
 
 
 # ---- a model in place of a text
