@@ -130,9 +130,9 @@ class TrainingRun:
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
         if self.digest() != checkpoint.corpus:
             plain = model.task == "lm" and not model.labels
-            held_out = "" if self.valid is None else " with its held-out text"
+            held_out = "" if self.valid is None else ", or the held-out text is another"
             raise UsageError(
-                f"the corpus{held_out} is not the one that {self.checkpoint_path} was trained on",
+                f"the corpus is not the one that {self.checkpoint_path} was trained on{held_out}",
                 hint="give the same files in the same order" + (", or start from its weights: --init-from" * plain),
             )
         limits = resumption.new_limits(self.given, checkpoint)
