@@ -12,6 +12,7 @@ import numpy as np
 from charlm.errors import CorpusError
 from charlm.language_model import LanguageModel
 from charlm.nn.model import Model
+from charlm.nn.outputs import total
 from charlm.nn.workspace import Workspace
 from charlm.text import EOS_ID, UNK_ID
 from charlm.text.batches import Batches
@@ -76,7 +77,7 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
         unknown = (batch.targets == UNK_ID) if are_tokens else np.zeros(of_each.shape, bool)
         tokens += batch.count
         oov += int(np.count_nonzero(unknown))
-        nats += float(of_each.sum())
+        nats = total(of_each, nats)
         oov_nats += float(of_each[unknown].sum())
         if best is not None:
             is_word = batch.targets > EOS_ID

@@ -11,6 +11,7 @@ import numpy as np
 
 from charlm.evaluation import perplexity
 from charlm.language_model import LanguageModel
+from charlm.nn.outputs import total
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches import NO_TARGET, Batch
 from charlm.text.corpus import windows
@@ -187,4 +188,4 @@ class Scorer:
                 for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
             ]
         of_unknown = float(nats[unknown].sum())
-        return Score(line, float(nats.sum()), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)
+        return Score(line, total(nats), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)

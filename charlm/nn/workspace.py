@@ -131,6 +131,13 @@ class Workspace:
         own = sum(int(made.nbytes) for made in self._views.values())
         return own + sum(scope.nbytes_of_views for scope in self._scopes.values())
 
+    def free(self) -> None:
+        """Free all buffers; the next pass makes new ones."""
+        for held in (self._buffers, self._views, self._kept):
+            held.clear()
+        for scope in self._scopes.values():
+            scope.free()
+
     def fill(self, value: float) -> None:
         """Overwrite every buffer: a pass that reads what it did not write then shows."""
         for buffer in self._buffers.values():

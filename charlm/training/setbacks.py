@@ -45,11 +45,17 @@ def has_exploded(history: Sequence[Mapping[str, Any]], blind_nats: float) -> boo
 
 @np.errstate(all="ignore")
 def nats_of(model: Model, batch: Batch, ws: Workspace) -> float:
-    """Return the loss of a batch from state 0, in nats a target; infinity if the model outputs NaN or infinity."""
+    """Return the loss of a batch from state 0, in nats a target; infinity if the model outputs NaN or infinity.
+
+    ws: its buffers are freed before and afterwards, as this pass has others
+    """
+    ws.free()
     try:
         nats, _ = model.nats(batch, model.zero_state(batch.lanes), ws)
     except NonFiniteOutputError:
         return math.inf
+    finally:
+        ws.free()
     return float(nats.sum()) / max(1, batch.count)
 
 

@@ -105,7 +105,8 @@ class Trainer:
 
     def free_buffers(self) -> None:
         """Free the buffers of the passes; the next pass makes new ones."""
-        self._workspace, self._valid_workspace = self.model.workspace(), self.model.workspace()
+        for ws in (self._workspace, self._valid_workspace):
+            ws.free()
 
     def check_result(self) -> None:
         """Raise DivergenceError if the best weights are of no use."""
