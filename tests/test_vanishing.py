@@ -78,6 +78,7 @@ def at_the_top(lm, ids, t):
     return math.sqrt(squares)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_norms_are_those_of_central_differences(cell, network):

@@ -175,6 +175,7 @@ def test_flags_out_of_range_are_refused_before_the_model_is_read(charlm, tmp_pat
     assert charlm("generate", tmp_path / "missing", flag, value).failed(2).out == b""
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("flags", ["", " --unbuffered", " --format jsonl"])
 def test_a_reader_that_leaves_ends_it_quietly(trained, flags):
     result = bash(f"set -o pipefail; charlm generate {trained.char} -n 1000000000 --seed 1{flags} | head -3")

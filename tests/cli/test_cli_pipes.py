@@ -20,6 +20,7 @@ WITH_OUTPUT = {
 FOR_ALL = {**WITH_OUTPUT, "help": "--help", "version": "--version", "help of one": "score --help"}
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", FOR_ALL)
 def test_a_full_disk_is_told(trained, name):
     result = bash(f"charlm {FOR_ALL[name].format(trained)} > /dev/full")
@@ -32,12 +33,14 @@ def test_a_full_disk_is_told_also_unbuffered(trained, name):
     bash(f"charlm {WITH_OUTPUT[name].format(trained)} --unbuffered > /dev/full").failed(6, "No space left")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", WITH_OUTPUT)
 def test_no_standard_output_is_told(trained, name):
     result = bash(f"charlm {WITH_OUTPUT[name].format(trained)} >&-").failed(6, "standard output")
     assert result.err.count("\n") == 2
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", FOR_ALL)
 def test_a_reader_that_has_gone_is_no_error(trained, name):
     result = bash(f"set -o pipefail; charlm {FOR_ALL[name].format(trained)} | true")
@@ -97,6 +100,7 @@ def test_a_signal_while_it_waits_ends_it_quietly(trained, number, code):
         assert process.stderr.read() == b""
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("wait", [0, 1.5])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_after_a_signal_all_finished_lines_are_whole(trained, number, code, wait):

@@ -100,6 +100,7 @@ OTHER_WAYS = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("way", OTHER_WAYS)
 @pytest.mark.parametrize("after", [1, 8, 12])
 def test_other_ways_to_train_are_resumed_too(charlm, monkeypatch, tmp_path, way, after):

@@ -88,6 +88,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, corpus, times):
     """Inside saves too, which take most of such a run's time: what they leave behind is swept by the next."""
     whole = tmp_path / "whole.safetensors"

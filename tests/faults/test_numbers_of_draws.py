@@ -139,6 +139,7 @@ def test_music_has_the_same_edges(charlm, tmp_path, temperature):
 # ---- scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lm", "cloze"])
 def test_scores_agree_over_batches_and_threads(tmp_path, times, kind):
     """A network of the usual size, whose products take other ways for other numbers of lines; of 0 to 80 tokens."""

@@ -4,12 +4,15 @@ import copy
 import random
 from itertools import product
 
+import pytest
+
 from charlm.config import CELL_NAMES
 from tests.training.test_resume import STEPS, assert_same, go_on, make, result
 
 OPTIMIZERS, UNITS, SCHEDULES = ("adam", "rmsprop", "sgd"), ("line", "stream"), ("cosine", "plateau")
 
 
+@pytest.mark.slow
 def test_stopped_at_any_step_it_ends_where_it_would_have(times):
     """After each step of a run: so in mid-epoch, at its edge, after an evaluation, after a change of the rate."""
     variants = list(product(CELL_NAMES, UNITS, OPTIMIZERS, SCHEDULES))

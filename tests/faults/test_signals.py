@@ -157,6 +157,7 @@ def test_signals_that_are_ignored_stay_so(places, tmp_path, command):
 # ---- pauses
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("command", ["train", "score"])
 def test_a_pause_changes_nothing(places, tmp_path, command):
     if command == "train":

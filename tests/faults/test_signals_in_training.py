@@ -32,6 +32,7 @@ def check_what_is_left(folder, err):
     assert not [word for word in NOISE if word in err], err
 
 
+@pytest.mark.slow
 def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp_path, times):
     """At any moment from the start on: before it begins nothing is left, then it is saved and told how to go on."""
     steps = times(1500, 6_000)

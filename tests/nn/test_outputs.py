@@ -50,6 +50,7 @@ def close(found, expected, name):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("lanes", "cut"), [(1, False), (3, True)])
 @pytest.mark.parametrize("name", BODIES)
 def test_pieces_give_what_the_whole_gives(name, cut, lanes):

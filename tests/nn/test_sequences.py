@@ -170,6 +170,7 @@ class TestBuffers:
                 assert np.isfinite(one).all()
                 np.testing.assert_array_equal(one, other)
 
+    @pytest.mark.thinned(4)
     @pytest.mark.parametrize("options", OPTIONS)
     @each_kind
     def test_a_used_model_workspace_is_a_fresh_one(self, cell, variant, options):

@@ -56,6 +56,7 @@ def test_gradients(cell, variant):
     assert max(errors.values()) <= BAR, errors
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("body", BODIES)
 def test_gradients_of_every_body(body):
     with OPS.threads(3):
@@ -78,6 +79,7 @@ def passes(model, batch, state):
 CASES = [(cell, variant, "") for cell, variant in KINDS] + [("lstm", "", body) for body in BODIES]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("cell", "variant", "body"), CASES, ids=lambda name: name or "-")
 def test_the_same_with_any_number_of_workers(cell, variant, body):
     rng = np.random.default_rng(60)

@@ -46,6 +46,7 @@ def test_tags_of_a_word_depend_on_what_comes_later_only_where_both_sides_are_rea
     assert (len(set(probs)) == 3) == bidirectional
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("kind", MANY)
 @pytest.mark.parametrize(("batch_size", "window"), [(1, None), (3, None), (64, 1), (5, 7), (64, 1000)])
 def test_neighbours_do_not_matter_and_the_order_is_kept(kind, batch_size, window):

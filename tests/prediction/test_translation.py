@@ -232,6 +232,7 @@ def test_an_empty_translation_is_one(beam):
 # ---- neighbours do not matter
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize(("batch_size", "window"), [(1, None), (5, None), (64, None), (64, 1), (5, 7)])
 def test_neighbours_do_not_matter_and_the_order_is_kept(beam, batch_size, window, monkeypatch):

@@ -143,6 +143,7 @@ def test_canonically_equivalent_lines_have_equal_tokens(splitter, text):
     assert splitter.level == "word" or UNK_ID not in ids
 
 
+@pytest.mark.thinned(5)
 @each_splitter
 @settings(FEW, max_examples=40)
 @given(lines=st.lists(TEXT, max_size=6), cut=st.integers(0, 6))

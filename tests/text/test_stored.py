@@ -140,6 +140,7 @@ def test_a_seed_shuffles_windows_and_lines_anew_each_epoch(monkeypatch, stored):
         assert np.abs(np.diff(places)).mean() > 15  # and not in runs
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("seed", [None, 2])
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_skipping_is_dropping(stored, seed, epoch):

@@ -56,6 +56,7 @@ ONE_LONG = {  # a very long sequence, alone or among short ones
 }
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("name", ONE_LONG)
 def test_one_very_long_sequence_takes_what_was_said(name):
     """Of all that Python allocates: side by side with few others, the views of each step are most of it."""

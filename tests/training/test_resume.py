@@ -150,6 +150,7 @@ def through_file(session, folder: Path):
     return checkpoint.load(path, OPS)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     ("unit", "options", "valid"),
     [

@@ -73,6 +73,7 @@ def through_file(session, path):
     return checkpoint.load(path, OPS)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
     whole = session_of(name)
