@@ -39,7 +39,7 @@ STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}  # weight of L(+ih) - L(-ih)
 FROM_KINK = 0.05  # of a rectified unit's z, at least
 FLOOR = 1e-3
 BAR = 1e-6
-SAMPLED = 4  # elements of an array, in the short form
+SAMPLED = 2  # elements of an array, in the short form
 DIRECTIONS = 2
 ALIVE = 1e-9  # a gradient of which no element is larger than this has not been checked
 

@@ -134,6 +134,7 @@ def test_up_to_sixteen_gaps_are_filled_one_by_one(monkeypatch, kind, gaps):
         np.testing.assert_allclose([one.prob for one in gap], np.sort(p)[:-3:-1], rtol=1e-9)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("gaps", [17, 32, 60])
 def test_many_gaps_are_filled_several_at_a_time_in_a_bounded_number_of_passes(monkeypatch, gaps):
     lm = task_model("cloze")

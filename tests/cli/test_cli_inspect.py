@@ -93,6 +93,7 @@ def test_without_a_file_the_loss_is_drawn_in_characters_wherever_the_flag_stands
     assert sum(line.count("o") for line in after[len(plain) : -1]) >= len(HISTORY)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".SVG"])
 def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, drawing, tmp_path, suffix):
     plain = charlm("inspect", models.gru).succeeded()

@@ -59,6 +59,7 @@ def test_no_standard_input_is_told(trained, name):
     bash(f"charlm {name} {trained.char} <&-").failed(3, "standard input")
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("end", ["2>&-", "2>/dev/full"])
 def test_where_messages_cannot_be_told_the_results_and_exit_codes_are_the_same(trained, end):
     expected = run("generate", trained.char, "--seed", 1, "-p", "?").out
@@ -121,6 +122,7 @@ def test_after_a_signal_all_finished_lines_are_whole(trained, number, code, wait
     assert len(lines) > 128
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_lines(trained):
     measure = (
         "import resource, sys; from charlm.cli.app import main; code = main(sys.argv[1:]); "

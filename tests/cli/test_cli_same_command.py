@@ -45,6 +45,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("run", RUNS)
 def test_the_same_command_resumes_and_ends_in_the_same_bytes(charlm, monkeypatch, folder, run):
     corpus, flags = RUNS[run]

@@ -112,14 +112,14 @@ def test_the_base_of_the_logarithm_is_in_the_name(charlm, trained, base, key, un
 # ---- what a line is
 
 
-def test_ten_thousand_lines_come_out_in_order(charlm, trained):
+def test_thousands_of_lines_come_out_in_order(charlm, trained):
     rng = np.random.default_rng(0)
-    lines = ["".join(rng.choice(list("Rratonisu"), rng.integers(0, 20))) for _ in range(10_000)]
-    assert lines.count("") > 100
+    lines = ["".join(rng.choice(list("Rratonisu"), rng.integers(0, 20))) for _ in range(4_000)]
+    assert lines.count("") > 50
     text = "".join(f"{line}\n" for line in lines).encode()
     rows = charlm("score", trained.char, "-", stdin=text).succeeded().lines[1:]
     assert [row.split("\t", 4)[4] for row in rows] == lines
-    some = range(0, 10_000, 997)
+    some = range(0, 4_000, 397)
     alone = [scores_of(trained.char, [lines[i]], batch_size=1)[0].log10p for i in some]
     np.testing.assert_allclose([float(rows[i].split("\t")[0]) for i in some], alone, atol=1.1e-4)
     by_sevens = charlm("score", trained.char, "--batch-size", 7, stdin=text).succeeded().lines[1:]
@@ -177,7 +177,7 @@ def test_a_missing_file_is_told(charlm, trained, tmp_path):
 
 
 def test_a_very_long_line(charlm, trained):
-    line = b"Ratonisau" * 20_000
+    line = b"Ratonisau" * 8_000
     (record,) = charlm("score", trained.char, "--format", "jsonl", stdin=line).succeeded().records
     assert record["tokens"] == len(line) + 1
     assert record["prob"] == 0.0

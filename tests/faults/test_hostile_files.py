@@ -33,6 +33,7 @@ def test_names_that_only_a_program_would_give(charlm, trained, tmp_path, monkeyp
         assert shlex.split(command)[0] == "iconv"
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("command", ["train", "score", "evaluate"])
 def test_a_pipe_with_a_name_is_read_like_a_file(trained, tmp_path, command):
     fifo, text = tmp_path / "fifo", trained.names.read_bytes()

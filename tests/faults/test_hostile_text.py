@@ -47,6 +47,7 @@ def cache(monkeypatch, tmp_path):
 # ---- whatever the text
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: splitter.rule)
 def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
     @properties(40, 800)
@@ -117,6 +118,7 @@ TABLE = {  # name: what the file holds, its lines, and what training says of it
 }
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", TABLE)
 def test_each_command_has_an_answer(charlm, trained, tmp_path, name):
     content, lines, refusal = TABLE[name]

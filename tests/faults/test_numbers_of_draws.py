@@ -172,6 +172,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", list(rows.items())[chosen], ids=lambda row: row[0])
 
 
+@pytest.mark.thinned(2)
 def test_the_same_command_twice_gives_the_same_bytes(filled_in, row, times):  # noqa: F811
     """Whatever the order of Python's sets; only speed is never the same twice."""
     name, command = row

@@ -143,6 +143,7 @@ def test_a_reader_who_takes_nothing_does_not_keep_it_for_long(places, count, pat
         assert process.stdout.read(1 << 20).endswith(b"\n")
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "command", ["score {char} {many}", "train {names} -o {new} --max-steps 300 --hidden-size 8 --seed 1"]
 )

@@ -110,6 +110,7 @@ def test_a_signal_in_the_middle_of_a_save_leaves_it_whole(charlm, corpus, tmp_pa
     charlm("train", corpus, "-o", folder / "m", "--max-steps", 4, "--resume").succeeded()
 
 
+@pytest.mark.slow
 def test_the_signals_of_a_terminal_go_to_all_of_its_processes(trained, tmp_path):
     """Training in two processes, as a terminal has it: the second one still answers, so that the step is finished."""
     flags = ("--max-steps", 2000, "--threads", 2, "--hidden-size", 32, "--batch-size", 32, "--seed", 1)

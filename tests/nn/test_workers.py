@@ -48,6 +48,7 @@ def test_large_weights_are_shared_for_more_lanes_alone():
     assert len(lanes_module.shares_of(32, 2, 650)) == 2
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("cell", "variant"), [("lstm", ""), ("gru", "after")], ids=["lstm", "gru-after"])
 def test_gradients(cell, variant):
     """Of two kinds, as finite differences take their time; below, all others are held against one process alone."""

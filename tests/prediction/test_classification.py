@@ -35,6 +35,7 @@ def test_the_probabilities_sum_to_one():
         assert found.prob == max(found.others["probs"].values())
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("batch_size", "window"), [(1, None), (7, None), (64, 1), (5, 7)])
 def test_neighbours_do_not_matter_and_the_order_is_kept(batch_size, window):
     lm = task_model("classify")

@@ -230,6 +230,7 @@ def test_a_stream_is_learned_to_the_same_bits(monkeypatch, tmp_path):
     assert stored.history == kept.history
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_a_training_is_resumed_to_the_same_bits(monkeypatch, tmp_path, times, unit):
     keep_on_disk(monkeypatch, tmp_path)
