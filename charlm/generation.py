@@ -23,9 +23,9 @@ _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
 # end at a space, and no letter's lower case depends on what stands beyond a space or a character of Chinese, Japanese
 # or Korean. Combining marks are none of these characters.
 _CUTS = {
-    "word": re.compile("[ \n]"),
-    "char, lower case": re.compile("[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
-    "char": re.compile("[\n -~\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]"),
+    "word": "[ \n]",
+    "char, lower case": "[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
+    "char": "[\n -~\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
 }
 
 
@@ -44,9 +44,9 @@ def next_token_probs(
         banned_mass += math.exp(scores[token_id])
         scores[token_id] = -math.inf
     best = float(np.maximum.reduce(scores))
-    if math.isnan(best):
-        raise ModelFileError("the model's probabilities are no numbers", hint="its training diverged: train it again")
     if not math.isfinite(best):
+        if math.isnan(best):
+            raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
         raise UsageError("no token is left to draw: all that the model expects is <UNK>", hint="add --allow-unk")
     if config.temperature == 0.0:
         probs = np.zeros(scores.size)
@@ -191,7 +191,8 @@ class Sampler:
         is_lowered = tokenizer.level == "char" and tokenizer.splitter.lowercase
         cut = _CUTS["char, lower case" if is_lowered else tokenizer.level]
         start = 0
-        while found := cut.search(prompt, start + _PART):
+        # Compiled here and kept by `re`: most prompts are short.
+        while start + _PART < len(prompt) and (found := re.compile(cut).search(prompt, start + _PART)):
             yield prompt[start : found.start()].split("\n")
             start = found.start()
         yield prompt[start:].split("\n")

@@ -10,16 +10,18 @@ import contextlib
 import os
 import pickle
 import signal
-import socket
 import sys
 import time
 import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+
+if TYPE_CHECKING:  # what starts no process does not wait for it
+    import socket
 
 CAN_FORK = sys.platform == "linux"  # elsewhere the libraries that NumPy multiplies with do not outlive a fork
 _WAIT = 1.0  # seconds of silence after which a process is looked at
@@ -44,6 +46,8 @@ class Process:
     """
 
     def __init__(self, function: Callable[..., Any], prepare: Callable[[], None]) -> None:
+        import socket
+
         ours, theirs = socket.socketpair()
         with warnings.catch_warnings():
             # Of threads that might hold a lock: ours hold none while they wait for work, and OpenBLAS stops its own.

@@ -13,8 +13,8 @@ _WHAT, _HINT = "the model outputs NaN or infinity", "its training diverged: trai
 
 def checked(outputs: np.ndarray) -> np.ndarray:
     """Return losses or log-probabilities as they are; raise NonFiniteOutputError if they contain NaN or infinity."""
-    # NaN and infinity outlast a sum, which takes one pass. A sum may overflow all the same: then look at each.
-    if not math.isfinite(np.add.reduce(outputs, axis=None)) and not np.isfinite(outputs).all():
+    # NaN and infinity outlast a sum of squares, which is one quick pass. It may overflow itself: then look at each.
+    if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
         raise NonFiniteOutputError(_WHAT, hint=_HINT)
     return outputs
 

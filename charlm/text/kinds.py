@@ -22,7 +22,7 @@ class Kind:
 
 def kind_of(start: bytes) -> Kind | None:
     """Return the kind of file that begins with these bytes, None where it may be text."""
-    return next((kind for mark, kind in _MARKS if mark.match(start)), None)
+    return next((kind for mark, kind in _MARKS if re.match(mark, start, re.DOTALL)), None)
 
 
 _NAME_A_TEXT = "name a text file in UTF-8"
@@ -35,7 +35,7 @@ _SAFETENSORS = rb'.{5}\0\0\0\{"'
 
 # A mark that is printable as a whole needs something after it that no text has there.
 _MARKS = [
-    (re.compile(mark, re.DOTALL), Kind(name, hint))
+    (mark, Kind(name, hint))
     for mark, name, hint in (
         (_SAFETENSORS + rb'__metadata__":\{"charlm"', "a charlm model, not a text", _ONE_MODEL),
         (_SAFETENSORS, "a safetensors file, not a text", _NAME_A_TEXT),

@@ -16,8 +16,9 @@ _LONG = 1000  # characters
 # Characters whose decomposition has a starter, over which no mark is sorted: those of most text.
 _STARTERS = r"\0-\u02ff\u0370-\u0482\u048a-\u0590\u0621-\u064a\u0904-\u0939"
 _STARTERS += r"\u3040-\u3098\u309b-\u9fff\uac00-\ud7a3\U0001f000-\U0001faff\U00020000-\U0003ffff"
-_OTHER = re.compile(f"[^{_STARTERS}]")
-_LONG_RUN = re.compile(f"[^{_STARTERS}]{{{_LONG},}}+")
+# Patterns as text, which `re` compiles when they are first needed: that takes milliseconds of every start.
+_OTHER = f"[^{_STARTERS}]"
+_LONG_RUN = f"[^{_STARTERS}]{{{_LONG},}}+"
 
 
 def normalized(text: str, form: Normalization) -> str:
@@ -28,8 +29,8 @@ def normalized(text: str, form: Normalization) -> str:
     if form == "none" or text.isascii():
         return text
     # `unicodedata` sorts a run of combining marks by insertion, in time quadratic in its length.
-    if len(text) > _LONG and _OTHER.search(text[:: _LONG // 2]):
-        text = _LONG_RUN.sub(lambda run: _decomposed(run[0], form), text)
+    if len(text) > _LONG and re.search(_OTHER, text[:: _LONG // 2]):
+        text = re.sub(_LONG_RUN, lambda run: _decomposed(run[0], form), text)
     return unicodedata.normalize(_FORMS[form][0], text)
 
 

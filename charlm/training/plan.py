@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from statistics import median_low
 
 from charlm.text.batches import Batches
 
@@ -59,6 +58,8 @@ def _typical(work: Callable[[], None], seconds: float) -> float:
         or (len(times) < _FEWEST_MEASURED and spent < _LONGEST_MEASURING * seconds)
     ):
         times.append(_timed(work))
+    from statistics import median_low
+
     # The lower one of the two in the middle: of two measurements one may have met a stall.
     return max(median_low(times), _SHORTEST)
 
