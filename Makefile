@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := .demo
+# Of the long form of the tests: one more than there are cores, as many of them wait for signals and for the disk.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Benchmarks must not run on the processor type or cache size that some environments pin for OpenBLAS.
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
@@ -55,7 +57,7 @@ test: $(VENV)/.dev  ## run the tests in their short form: four minutes of proces
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
 
 test-all: $(VENV)/.dev  ## run the slow tests too, and all in their long form: kills, hostile files, fuzzers, load
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n auto -q
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) -q --durations=20
 
 gputest: $(VENV)/.gputest  ## add what the tests of the GPU's backend need; they are skipped otherwise
 

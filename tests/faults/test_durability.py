@@ -97,7 +97,7 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
         finished(process).succeeded()
     length = time.monotonic() - begin
     moments, left, begun = random.Random(7), 0, 0
-    for number in range(times(3, 25)):
+    for number in range(times(3, 12)):
         folder = tmp_path / f"{number}"
         folder.mkdir()
         broken = folder / "m.safetensors"

@@ -96,7 +96,7 @@ def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, times, 
     rng = np.random.default_rng(1)
     words = np.array(["".join(rng.choice(list("abcdefgh"), rng.integers(1, 9))) for _ in range(500)])
     block = "\n".join(" ".join(rng.choice(words, rng.integers(0, 20))) for _ in range(5000)) + "\n"
-    size, allowed = times(40, 1200) * MEGABYTE, times(32, 400) * MEGABYTE
+    size, allowed = times(40, 900) * MEGABYTE, times(32, 300) * MEGABYTE
     corpus = tmp_path / "corpus.txt"
     with corpus.open("wb") as file:
         for _ in range(size // len(block) + 1):

@@ -35,7 +35,7 @@ def check_what_is_left(folder, err):
 @pytest.mark.slow
 def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp_path, times):
     """At any moment from the start on: before it begins nothing is left, then it is saved and told how to go on."""
-    steps = times(1500, 6_000)
+    steps = times(1500, 4_000)
     folder, whole = tmp_path / "broken", tmp_path / "whole"
     folder.mkdir()
     whole.mkdir()
@@ -60,7 +60,7 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
             assert Container(folder / expected[0]).header["training"]["step"] == int(step)
             arguments = shlex.split(err.splitlines()[-1])[1:]
         stopped += 1
-        if stopped == times(2, 12):
+        if stopped == times(2, 8):
             break
     assert stopped
     run(*arguments)
