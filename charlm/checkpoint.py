@@ -217,4 +217,4 @@ def _check_types(file: Container, implied: dict[str, Shape], dtype: str) -> None
         if file.types.get(name) != (dtype, shape):
             raise file.damaged(f"array {name} is {file.types.get(name, 'missing')}, not {(dtype, shape)}")
     if strange := sorted(set(file.types) - set(implied)):
-        raise file.damaged(f"array {strange[0]!r} is none of its configuration's")
+        raise file.damaged(f"unexpected array {strange[0]!r}")

@@ -98,7 +98,7 @@ class Sampler:
         if language_model.is_conditioned:
             self._first = len(language_model.tokenizer.vocabulary) + language_model.label_number(label)
         elif label is not None:
-            raise UsageError("--class with a model that knows none", hint="train one with --condition")
+            raise UsageError("--class: this model was not trained with --condition", hint="train one with --condition")
         self._model = language_model.model
         self._banned = () if config.allow_unk else (UNK_ID,)
         self._workspace = self._model.workspace()

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from charlm.errors import ResourceError
 from charlm.files import display_name, hidden_prefix, hint_for
+from charlm.quoting import shell_argument
 
 try:
     import fcntl
@@ -127,7 +127,7 @@ def _foreign(lock: Path, path: Path) -> ResourceError:
     what = "the lock of another user is in the way" if is_lock else "what is in the way is not a lock of charlm's"
     return ResourceError(
         f"cannot lock {display_name(path)}: {what}, {name}",
-        hint=f"remove it, if nothing trains there: rm {shlex.quote(str(lock))}",
+        hint=f"remove it, if nothing trains there: rm {shell_argument(str(lock))}",
     )
 
 

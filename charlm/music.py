@@ -88,7 +88,7 @@ class PieceSampler:
     def _first(self, label: str | None) -> np.ndarray:
         labels = self.language_model.labels
         if label is not None and not labels:
-            raise UsageError("--class with a model that knows none", hint="train one with --condition")
+            raise UsageError("--class: this model was not trained with --condition", hint="train one with --condition")
         x = np.zeros((1, len(self._keys) + len(labels), 1), np.uint8)
         if labels:
             x[0, len(self._keys) + self.language_model.label_number(label), 0] = 1

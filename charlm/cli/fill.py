@@ -41,7 +41,7 @@ def fill(
 ) -> None:
     """Fill each ___ of a line with the likeliest token, given both sides.
 
-    A gap of words is three or more underscores, of characters three for each.
+    At word level a gap is three or more underscores; at character level three for each character.
 
     \b
     echo 'the apple and ___ salad' | charlm fill cloze.safetensors

@@ -36,7 +36,8 @@ def generate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="music: write the piece as a MIDI file, too; a key of neighbouring steps is one held note.",
+            help="music: write the piece as a MIDI file, too; a key in consecutive steps becomes one held note.",
+            readable=False,
         ),
     ] = None,
     seed: Seed = None,
@@ -165,14 +166,24 @@ def _refuse_of_music(
         if count > 1:
             raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
         if midi.name in ("", "-", ".."):
-            raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
+            raise UsageError(f"--midi {midi} does not name a file", hint="name a new file, or a MIDI file to overwrite")
         with signals.undisturbed():
             check_writable(midi)
-        if midi.exists():
-            with midi.open("rb") as file:
-                is_midi = file.read(len(_MIDI_MARK)) == _MIDI_MARK
-            if not is_midi:
-                raise UsageError(f"--midi {midi} is no MIDI file", hint="name a new file, or one to overwrite")
+        if not _may_be_replaced(midi):
+            raise UsageError(
+                f"--midi: {midi} exists and is not a MIDI file", hint="name a new file, or a MIDI file to overwrite"
+            )
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Return whether a file is missing, empty or a MIDI file; one that cannot be read may hold anything."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MIDI_MARK)) in (b"", _MIDI_MARK)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _read_prompt() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.options import Command, input_lines, open_model
+from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
 
 PICTURES = (".svg", ".png")
 _OPTIONAL: dict[
@@ -40,7 +41,9 @@ COMMAND = InspectCommand  # in place of the one that all others are
 
 
 def inspect(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model files.", show_default=False)],
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Model files.", show_default=False, readable=False)
+    ],
     plot: Annotated[
         str | None,
         typer.Option(metavar="[FILE]", help="Draw the curves, in characters or as a picture: FILE.svg, FILE.png."),
@@ -66,6 +69,7 @@ def inspect(
     """
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:
+        refuse_same_file([*map(str, models), *([gradients] if gradients else [])], picture, hint="name another picture")
         _check_picture(picture)
     # A file may be named twice, and then has two records.
     opened = [(str(path), open_model(path, "cpu")) for path in models]
@@ -101,9 +105,11 @@ def _short(opened: Iterable[tuple[str, Any]]) -> list[str]:
     """Return a name for each model, all different: without folders and suffix where that is enough."""
     whole = [name.removesuffix(".safetensors") for name, _ in opened]
     short = [Path(name).name for name in whole]
-    names = short if len(set(short)) == len(set(whole)) else whole
-    times = [names[:number].count(name) + 1 for number, name in enumerate(names)]
-    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, times, strict=True)]
+    names: list[str] = []
+    for name in short if len(set(short)) == len(set(whole)) else whole:
+        others = (f"{name} ({number})" for number in itertools.count(2))
+        names.append(name if name not in names else next(one for one in others if one not in {*names, *short, *whole}))
+    return names
 
 
 def _inspect(

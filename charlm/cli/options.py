@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,7 +88,7 @@ def charlm(
             sys.stdout.write(context.get_help() + "\n")
 
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False)]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False, readable=False)]
 FilesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE]...", help="Text, UTF-8, also .gz; - or none: standard input.", show_default=False),
@@ -102,7 +103,7 @@ Split = Annotated[
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text.")]
 Normalize = Annotated[
-    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode form that text is read in; none: as it is written.")
+    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode normalization of the text; none leaves it unchanged.")
 ]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
@@ -128,6 +129,7 @@ def open_model(path: Path, device: str, command: str | None = None) -> Any:
     from charlm.backends import get_backend
     from charlm.checkpoint import load
 
+    refuse_same_file([str(path)], sys.stdout, hint="write to another file: > OUTPUT")
     language_model = load(path, get_backend(device)).language_model
     if command is not None:
         language_model.require(command)
@@ -147,23 +149,29 @@ def texts(paths: list[str], **how: Any) -> Any:
 
     Raises UsageError where one of them is standard output itself: what is written would be read, without an end.
     """
-    from charlm.errors import UsageError
-    from charlm.files import display_name
     from charlm.text import read_lines
 
-    output = _regular_file(sys.stdout)
-    for path in paths:
-        if output is not None and _regular_file(sys.stdin if path == "-" else path) == output:
-            raise UsageError(f"input is also the output, {display_name(path)}", hint="write to another file: > OUTPUT")
+    refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
     if "-" in paths and ui.is_terminal(sys.stdin):
         ui.note("reading standard input, to its end (Ctrl-D)")
     return read_lines(paths, **how)
 
 
+def refuse_same_file(inputs: Iterable[str], output: Any, *, hint: str) -> None:
+    """Raise UsageError if an input is the file that is written to; output: its name, or an open stream."""
+    from charlm.errors import UsageError
+    from charlm.files import display_name
+
+    written = _regular_file(output)
+    for path in inputs:
+        if written is not None and _regular_file(sys.stdin if path == "-" else path) == written:
+            raise UsageError(f"input is also the output, {display_name(path)}", hint=hint)
+
+
 def _regular_file(file: Any) -> tuple[int, int] | None:
     """Return what tells a regular file, by name or open, from all others; None for pipes, devices and no file."""
     try:
-        found = os.stat(file if isinstance(file, str) else file.fileno())
+        found = os.stat(file if isinstance(file, str | Path) else file.fileno())
     except (AttributeError, OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping, Sequence
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +17,72 @@ from charlm.files import write_atomically
 
 def losses(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     """Draw the training and validation losses of models over their steps."""
-    figure, axes = _figure()
-    for name, history in histories.items():
-        for key, style in (("train_nats", ":"), ("valid_nats", "-")):
-            points = [(row["step"], row[key]) for row in history if row[key] is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=f"{name}, {key.removesuffix('_nats')}")
-    axes.set_xlabel("step")
-    axes.set_ylabel("nats")
-    _write(figure, axes, path)
+    with _drawing():
+        figure, axes = _figure()
+        for name, history in histories.items():
+            for key, style in (("train_nats", ":"), ("valid_nats", "-")):
+                points = [(row["step"], row[key]) for row in history if row[key] is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), style, label=f"{_label(name)}, {key.removesuffix('_nats')}")
+        axes.set_xlabel("step")
+        axes.set_ylabel("nats")
+        data = _drawn(figure, axes, path)
+    write_atomically(path, data)
 
 
 def decays(norms: Mapping[str, Sequence[float]], path: Path) -> None:
     """Draw how gradients fall with the distance in time."""
-    figure, axes = _figure()
-    for name, of_model in norms.items():
-        axes.semilogy(range(len(of_model)), of_model, marker="o", markersize=3, label=name)
-    axes.set_xlabel("k, steps back in time")
-    axes.set_ylabel("mean norm of $dL^{<t>}/da^{<t-k>}$")
-    _write(figure, axes, path)
+    with _drawing():
+        figure, axes = _figure()
+        for name, of_model in norms.items():
+            axes.semilogy(range(len(of_model)), of_model, marker="o", markersize=3, label=_label(name))
+        axes.set_xlabel("k, steps back in time")
+        axes.set_ylabel("mean norm of $dL^{<t>}/da^{<t-k>}$")
+        data = _drawn(figure, axes, path)
+    write_atomically(path, data)
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[None]:
+    """Silence matplotlib inside the block; raise ResourceError if it is missing or fails."""
+    os.environ["MPLBACKEND"] = "agg"  # no window is opened, whatever the user has set
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise ResourceError("matplotlib is not installed", hint="pip install 'charlm-rnn[plot]'") from error
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ResourceError(
+            f"matplotlib cannot draw: {error}", hint="charlm inspect MODEL --plot draws text"
+        ) from error
+
+
+def _label(name: str) -> str:
+    """Return a model's name as a legend shows it: without bytes that are not UTF-8, and not as mathematics."""
+    printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in printable)
+    # A legend leaves out what begins with an underscore.
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def _figure() -> tuple[Any, Any]:
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ResourceError("no matplotlib, which draws pictures", hint="pip install 'charlm-rnn[plot]'") from error
-    mpl.rcParams["svg.hashsalt"] = "charlm"  # the same curves, the same bytes
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcdefaults()  # the same curves, the same bytes, on every machine
+    mpl.rcParams["svg.hashsalt"] = "charlm"
     figure = Figure(figsize=(7, 4), layout="constrained")
     return figure, figure.subplots()
 
 
-def _write(figure: Any, axes: Any, path: Path) -> None:
+def _drawn(figure: Any, axes: Any, path: Path) -> bytes:
+    """Return the picture in the format that the file's name asks for."""
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
     data = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     figure.savefig(data, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    write_atomically(path, data.getvalue())
+    return data.getvalue()

@@ -32,7 +32,7 @@ def predict(
         bool,
         typer.Option(
             "--columns",
-            help="tag: read a token a line, a blank line after each sentence; write both. Comments (# ...) go through.",
+            help="tag: read a token a line, a blank line after each sentence; write both. Comments (# ...) are kept.",
         ),
     ] = False,
     beam: Beam = 1,

@@ -42,7 +42,7 @@ def score(
     ] = False,
     suspect_factor: Annotated[
         float | None,
-        typer.Option(min=1.0, help="--suspect: how many times as likely the other is to be.", show_default="100"),
+        typer.Option(min=1.0, help="--suspect: minimum ratio of the two probabilities.", show_default="100"),
     ] = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,

@@ -25,12 +25,14 @@ from charlm.cli.training_run import TrainingRun
 def train(
     context: typer.Context,
     corpus: CorpusArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Model file to write.", show_default=False, readable=False)
+    ],
     force: Annotated[bool, typer.Option("--force", help="Overwrite the model file.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint beside the model file.")
     ] = False,
-    init_from: Annotated[Path | None, typer.Option(help="Start from this model's weights.")] = None,
+    init_from: Annotated[Path | None, typer.Option(help="Start from this model's weights.", readable=False)] = None,
     task: Annotated[
         Literal["lm", "cloze", "tag", "classify", "translate", "music"], typer.Option(help="What to learn.")
     ] = "lm",

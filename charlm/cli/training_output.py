@@ -21,7 +21,7 @@ def model_file(output: Path) -> Path:
         raise UsageError("--output -: a model does not go to standard output", hint=_NAME_ONE)
     if output.name in ("", ".."):
         raise UsageError(f"--output names no file, {display_name(output)}", hint=_NAME_ONE)
-    model = output if output.suffix == MODEL_SUFFIX else output.with_name(output.name + MODEL_SUFFIX)
+    model = output if output.name.endswith(MODEL_SUFFIX) else output.with_name(output.name + MODEL_SUFFIX)
     _refuse_checkpoint(model)
     return model
 

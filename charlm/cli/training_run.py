@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.options import choose_seed
+from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.training_lines import describe, evaluation_line, unit_of
 from charlm.cli.training_output import holds, kept_alone, model_file
 
@@ -47,6 +47,8 @@ class TrainingRun:
         if resume and not self.checkpoint_path.exists():
             raise ModelFileError(f"no checkpoint to resume, {self.checkpoint_path}", hint="train without --resume")
         for path in (self.model_path, self.checkpoint_path):
+            texts = [*self.corpus, *([] if self.valid is None else [self.valid])]
+            refuse_same_file(texts, path, hint="name another output: -o NAME")
             if path.exists() and not (force or resume):
                 on = ", --resume continues it" if self.checkpoint_path.exists() else ""
                 raise UsageError(f"output exists, {path}", hint=f"--force overwrites it{on}, -o names another")
@@ -124,7 +126,7 @@ class TrainingRun:
         resumption.check_flags(self.given, model)
         self.valid = resumption.held_out_file(self.valid, model.train.valid)
         if "init_from" in self.given:
-            ui.note("--init-from is not read again: the checkpoint has its own weights")
+            ui.note("--init-from is ignored: the weights come from the checkpoint")
         lines, valid_lines = self.read()
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
@@ -196,11 +198,11 @@ class TrainingRun:
                 bar.update(0)
                 if trainer.model.lost_processes > lost:
                     bar.clear()
-                    ui.warn("a process that shares the work was killed or stopped; its work is done again")
+                    ui.warn("a worker process was killed or stopped; its work is repeated")
                 lost = trainer.model.lost_processes
                 if progress.setback:
                     bar.clear()
-                    ui.warn(f"{progress.setback}; going on from the weights before, at half the learning rate")
+                    ui.warn(f"{progress.setback}; continuing from the best weights so far, at half the learning rate")
                 if progress.is_evaluation:
                     rate = tokens / (time.perf_counter() - begin)
                     bar.clear()

@@ -59,7 +59,7 @@ def _alike(counts: Collection[str], name: str) -> str:
         return ""
     shown = " and ".join(repr(label[:_SHOWN]) for label in alike[0])
     more = f" (and {len(alike) - 1:,} further groups)" if len(alike) > 1 else ""
-    return f"the {name}s {shown} differ in blanks, case or Unicode form alone, and count as different{more}"
+    return f"the {name}s {shown} differ only in spaces, case or Unicode form, and count as different{more}"
 
 
 def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> str:

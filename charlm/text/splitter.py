@@ -202,7 +202,9 @@ def _attaches_to_symbols(token: str) -> bool:
 _BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
 _RESERVED = "|".join(RESERVED)
 # Repetitions are possessive, which finds the same: else each could be gone back to, at 64 bytes of memory a character.
-_ASCII_TOKEN = re.compile(rf"\w++(?:['.,-]\w++)*+|{_RESERVED}|\S")
+# What a group repeats is looked for ahead, because Python before 3.11.5 keeps what a failing repetition has consumed:
+# https://github.com/python/cpython/issues/106052
+_ASCII_TOKEN = re.compile(rf"\w++(?:(?=['.,-]\w)['.,-]\w++)*+|{_RESERVED}|\S")
 _MARKS = frozenset({"Mn", "Mc", "Me"})
 _IN_WORDS = _MARKS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Cf", "Co", "Cs", "Cn"}
 
@@ -214,13 +216,15 @@ _FIRST_PICTOGRAPH, _LAST_PICTOGRAPH = 0x1F000, 0x1FFFF
 @cache
 def _unicode_token() -> re.Pattern[str]:
     """The pattern of a token, made when first needed because it takes a walk through Unicode (some 40 ms)."""
-    word = f"[_{_ranges(_IN_WORDS)}\\U{_LAST_PICTOGRAPH + 1:08x}-\\U0010ffff]"
+    in_words = f"_{_ranges(_IN_WORDS)}\\U{_LAST_PICTOGRAPH + 1:08x}-\\U0010ffff"
+    word, symbol = f"[{in_words}]", rf"[^\s{in_words}]"
     selectors_tones_tags = r"\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
     marks = f"[{_ranges(_MARKS)}{selectors_tones_tags}]*+"
     flag = r"[\U0001f1e6-\U0001f1ff]{2}"
+    within = r"['\u2019\-\u2010\u2011.,]"
     return re.compile(
-        rf"{word}++(?:['\u2019\-\u2010\u2011.,]{word}++)*+|{_RESERVED}"
-        rf"|(?:{flag}|\S){marks}(?:\u200d(?!{word})\S{marks})*+"
+        rf"{word}++(?:(?={within}{word}){within}{word}++)*+|{_RESERVED}"
+        rf"|(?:{flag}|\S){marks}(?:(?=\u200d{symbol})\u200d\S{marks})*+"
     )
 
 

@@ -24,7 +24,7 @@ _HOPELESS_AFTER_EXPLOSION, _HOPELESS = (2.0, 1.0), (10.0, 30.0)
 def diverged(step: int, what: str) -> DivergenceError:
     """Return the error for a step after which the numbers are of no use."""
     return DivergenceError(
-        f"training diverged at step {step}: {what}", hint="lower --lr or --clip; what was validated before is kept"
+        f"training diverged at step {step}: {what}", hint="train again with --force and a lower --lr or --clip"
     )
 
 

@@ -111,7 +111,7 @@ class Trainer:
     def check_result(self) -> None:
         """Raise DivergenceError if the best weights are of no use."""
         if not self.is_usable():
-            what = f"the best loss is {self._result_nats():g}, where a blind guess has {self.blind_nats:.3g}"
+            what = f"the best loss is {self._result_nats():g}, and a uniform guess has {self.blind_nats:.3g}"
             raise diverged(self.step, what)
 
     def has_learned(self) -> bool:

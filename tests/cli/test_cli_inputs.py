@@ -187,3 +187,28 @@ def test_a_person_is_told_once_that_it_waits(charlm, folder, monkeypatch, comman
     result = charlm(*shlex.split(command), stdin=b"abc\n").succeeded()
     assert result.err.count("reading standard input") == 1
     assert "reading" not in charlm(*shlex.split(command), "-q", stdin=b"abc\n").succeeded().err
+
+
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("train w.safetensors -o w --force", "w.safetensors"),
+        ("train text.txt --valid w.safetensors -o w --force", "w.safetensors"),
+        ("train w.ckpt.safetensors -o w --force", "w.ckpt.safetensors"),
+        ("inspect lm --gradients w.svg --plot w.svg", "w.svg"),
+        ("inspect w.svg --plot w.svg", "w.svg"),
+    ],
+)
+def test_an_output_that_is_read_is_not_replaced(charlm, folder, command, written):
+    (folder / "text.txt").write_text("abc\n")
+    (folder / written).write_text("precious\n")
+    charlm(*shlex.split(command)).failed(2, "input is also the output", written)
+    assert (folder / written).read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("command", ["score lm t.txt", "generate lm --seed 1", "inspect lm"])
+def test_a_model_that_is_the_output_is_refused(folder, command):
+    (folder / "t.txt").write_text("abc\n")
+    before = (folder / "lm").read_bytes()
+    bash(f"charlm {command} >> lm", cwd=folder).failed(2, "input is also the output", "lm")
+    assert (folder / "lm").read_bytes() == before

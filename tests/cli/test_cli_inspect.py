@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 
 import numpy as np
@@ -284,3 +285,35 @@ def test_the_tokens_of_several_models_are_told_apart(charlm, models):
     (record,) = charlm("inspect", models.translate, "--format", "jsonl").succeeded().records
     counts = [sum(one.get("vocabulary") == side for one in records) for side in ("source", "target")]
     assert counts == [record["vocabulary_size"], record["target_vocabulary_size"]]
+
+
+# ---- odd names, and what the user's matplotlib is set to
+
+
+ODD = [b"l\xe9", b"t\tab", "_hidden 日本".encode(), b"$a$", b"a", b"a (2)", b"a (3)"]
+
+
+@pytest.mark.parametrize("flags", ["--plot p.svg", "--plot p.png", "--gradients t.txt --plot p.svg"])
+def test_models_of_any_name_are_drawn(charlm, drawing, models, tmp_path, monkeypatch, flags):
+    """Names that are not UTF-8, that are mathematics to matplotlib, or that it hides; whatever the user has set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
+    monkeypatch.setitem(drawing.rcParams, "text.usetex", True)
+    (tmp_path / "t.txt").write_text(TEXT)
+    names = [os.fsdecode(name + b".safetensors") for name in ODD]
+    for name in names:
+        (tmp_path / name).write_bytes(models.gru.read_bytes())
+    result = charlm("inspect", *names, names[4], *flags.split(), "-q").succeeded()
+    assert result.err == ""
+    assert (tmp_path / flags.split()[-1]).stat().st_size > 1000
+
+
+def test_names_that_are_taken_are_not_given_again(charlm, models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    for name in ("a", "a (2)"):
+        (tmp_path / f"{name}.safetensors").write_bytes(models.gru.read_bytes())
+    flags = ("a.safetensors", "a.safetensors", "a (2).safetensors", "--gradients", "t.txt")
+    assert len(charlm("inspect", *flags, "--format", "jsonl").succeeded().records) == 3
+    header = charlm("inspect", *flags).succeeded().lines[1].split("  ")
+    assert [name.strip() for name in header if name.strip()] == ["k", "a", "a (3)", "a (2)"]

@@ -253,7 +253,7 @@ def test_midi_overwrites_midi_files_and_nothing_else(charlm, models, tmp_path):
     precious = tmp_path / "precious.safetensors"
     precious.write_bytes(models.music.read_bytes())
     for name in (precious, "-"):
-        charlm("generate", precious, "--midi", name, "--seed", 1).failed(2, "--midi", "no MIDI file")
+        charlm("generate", precious, "--midi", name, "--seed", 1).failed(2, "--midi", "MIDI file to overwrite")
     assert precious.read_bytes() == models.music.read_bytes()
     song = tmp_path / "song.mid"
     for length in (5, 9):

@@ -368,7 +368,7 @@ def test_training_that_leaves_the_finite_numbers(charlm, corpus, model):
     before = model.read_bytes()
     result = run("train", corpus, "-o", model, *TINY, *flags, "--seed", 1, "--force").failed(5, "--lr")
     assert "step 2" in result.err
-    assert result.err.count("going on from the weights before, at half the learning rate") == MOST_SETBACKS
+    assert result.err.count("continuing from the best weights so far, at half the learning rate") == MOST_SETBACKS
     assert model.read_bytes() == before, "nothing was validated that could take its place"
 
 

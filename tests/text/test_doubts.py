@@ -39,7 +39,7 @@ def swapped(lines):
         (["Sentiment\treview", *GOOD * 3], "a header, 'Sentiment' TAB 'review'"),
         (["kind\tname", *NAMES], "a header, 'kind' TAB 'name'"),
         (["CLASS\tx y z", *GOOD], "a header"),
-        ([*GOOD, "Good\tx"], "the labels 'Good' and 'good' differ in blanks, case or Unicode form"),
+        ([*GOOD, "Good\tx"], "the labels 'Good' and 'good' differ only in spaces, case or Unicode form"),
         ([*GOOD, "good \tx"], "the labels 'good' and 'good ' differ"),
         ([*GOOD, "go od\tx", "BAD\ty"], r"'BAD' and 'bad' differ .* \(and 1 further groups\)"),
     ],
