@@ -102,7 +102,6 @@ TESTS = (  # of each kind of helper that starts processes, and of what asks the 
     "tests/faults/test_hostile_text.py::test_empty_lines_by_the_million",
     "tests/faults/test_load.py::test_other_commands_that_need_more_memory_end_with_6_too",
     "tests/faults/test_hostile_models.py::test_a_pipe_is_not_waited_for",
-    "tests/faults/test_pipes.py::test_a_reader_that_leaves_is_no_error",
     "tests/cli/test_cli_pipes.py::test_the_environment_is_not_needed",
     "tests/backends/test_devices.py",
     "tests/test_supply.py",

@@ -50,7 +50,7 @@ def cache(monkeypatch, tmp_path):
 @pytest.mark.thinned(5)
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: splitter.rule)
 def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
-    @properties(40, 800)
+    @properties(40, 400)
     @given(line=LINES)
     def check(line):
         tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([line])))
@@ -72,7 +72,7 @@ def test_lines_in_are_lines_out_byte_for_byte(charlm, trained, tmp_path, times):
     scorer = Scorer(load(trained.char))
     path = tmp_path / "any.txt"
 
-    @properties(40, 800)
+    @properties(40, 400)
     @given(lines=st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")) | LINES.map(_bytes), max_size=9))
     def check(lines):
         lines = [b"first", *lines]  # what a file begins with may be a mark

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,7 @@ def cupy_of(monkeypatch, tmp_path):
         del sys.modules[name]
 
 
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="a CuPy is installed, which is found behind the folder")
 def test_an_empty_folder_is_no_cupy(cupy_of):
     cupy_of(None)
     told = []

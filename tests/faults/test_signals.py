@@ -55,17 +55,19 @@ def places(trained, tmp_path_factory, times):
     many, long = models.folder / "many.txt", models.folder / "long.txt"
     many.write_text("".join(f"Rato {number}\n" for number in range(times(8_000, 30_000))))
     long.write_text("".join("Sau" * (1500 + number) + "\n" for number in range(40)))  # longer than a pipe takes at once
-    return {**vars(models), **vars(trained), "many": many, "long": long}
+    gaps = models.folder / "gaps.txt"
+    gaps.write_text("the ___\n" * times(1_000, 8_000))
+    return {**vars(models), **vars(trained), "many": many, "long": long, "gaps": gaps}
 
 
 STOPPED = {  # command, signals in the short and in the long form
-    "score": ("score {char} {many}", 1, 12),
-    "score long lines": ("score {char} {long} --batch-size 4", 1, 6),
-    "score unbuffered": ("score {char} {names} --unbuffered --format text", 0, 6),
-    "generate": ("generate {char} --seed 1 -n 2000 --format jsonl", 1, 12),
-    "generate text": ("generate {stream} --seed 1 -n 100", 0, 6),
-    "predict": ("predict {tag} {many} --format tsv", 0, 6),
-    "fill": ("fill {cloze} {many}", 0, 6),
+    "score": ("score {char} {many}", 1, 4),
+    "score long lines": ("score {char} {long} --batch-size 4", 1, 4),
+    "score unbuffered": ("score {char} {names} --unbuffered --format text", 0, 4),
+    "generate": ("generate {char} --seed 1 -n 2000 --format jsonl", 1, 4),
+    "generate text": ("generate {stream} --seed 1 -n 100", 0, 4),
+    "predict": ("predict {tag} {many} --format tsv", 0, 4),
+    "fill": ("fill {cloze} {gaps}", 0, 4),
 }
 
 
