@@ -15,7 +15,7 @@ import pytest
 from charlm import container
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load
-from tests.cli.shell import SECONDS, Result, environment, read_line, run, started
+from tests.cli.shell import SECONDS, Result, environment, read_line, run, started, wait_until
 
 TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--seed", 3, "--threads", 1)
 STEPS = ("--max-steps", 60)
@@ -233,12 +233,12 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path, corpus, times):
     path = tmp_path / "m.safetensors"
     seen = set()
     with charlm_saving("train", corpus, "-o", path, *TINY, "--max-steps", 1_000_000) as process:
-        deadline = time.monotonic() + SECONDS
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for _ in range(times(40, 500)):
+        wait_until(path.exists, process)
+        deadline, reads = time.monotonic() + SECONDS, 0
+        while (reads < times(40, 500) or len(seen) <= 5) and time.monotonic() < deadline:
             opened(path)
             seen.add(opened(checkpoint_path(path)).training.numbers["step"])
+            reads += 1
         process.kill()
     assert len(seen) > 5
 
