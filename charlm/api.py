@@ -9,14 +9,14 @@ from typing import Any
 
 from charlm import checkpoint
 from charlm.backends import get_backend
-from charlm.cloze import Filled, Filler
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
-from charlm.generation import Sampler
+from charlm.inference.cloze import Filled, Filler
+from charlm.inference.generation import Sampler
+from charlm.inference.music import PieceSampler
+from charlm.inference.prediction import Prediction
+from charlm.inference.prediction import predict as predictions_of
+from charlm.inference.scoring import Score, Scorer
 from charlm.language_model import LanguageModel
-from charlm.music import PieceSampler
-from charlm.prediction import Prediction
-from charlm.prediction import predict as predictions_of
-from charlm.scoring import Score, Scorer
 from charlm.session import prepare, text_defaults
 
 _FOUND = {"vocabulary_size", "labels", "target_size"}  # fields that follow from the corpus

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from charlm import __version__, container
+from charlm import __version__
 from charlm.backends import Backend, Shape
 from charlm.config import TASKS, ModelConfig, TextConfig, TrainConfig, check_text
-from charlm.container import Container
 from charlm.errors import CharlmError, ModelFileError
-from charlm.files import display_name
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
+from charlm.storage import container
+from charlm.storage.container import Container
+from charlm.storage.files import display_name
 from charlm.text import Tokenizer, Vocabulary, splitter_of
-from charlm.text.codec import BINARY, SPECIAL, Codec
 from charlm.text.pieces import HIGHEST_KEY
+from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
 FORMAT_VERSION = 2  # version 1 has no `text.normalize`; all versions up to this one can be read

@@ -9,9 +9,9 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.text import Tokenizer
-from charlm.text.codec import Codec
 from charlm.text.reader import TaskText
 from charlm.text.tasks import task_text
+from charlm.text.tokens.codec import Codec
 
 COMMANDS = {  # what a model of each task is for
     "lm": ("generate", "score", "evaluate"),

@@ -19,7 +19,7 @@ from charlm.config import ModelConfig
 from charlm.nn.build import build
 from charlm.nn.cells import CELLS
 from charlm.nn.model import Model
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from charlm.training import OPTIMIZERS
 
 _STEP = 4e-3  # of the differences, on six points

@@ -10,7 +10,7 @@ from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError
-from charlm.evaluation import CONTEXT
+from charlm.inference.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text.dataset import Encoded

@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
-from charlm.text.codec import Codec
+from charlm.text.tokens.codec import Codec
 
 Rule = Callable[[int, int], Sequence[float]]
 

@@ -30,7 +30,7 @@ from charlm.nn.layer import Stack
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests import forms
 from tests.task_batches import BODIES, random_task_batch
 

@@ -15,8 +15,8 @@ def keep_on_disk(
     """
     monkeypatch.setenv("CHARLM_CACHE", str(cache))
     monkeypatch.setattr("charlm.text.gathering.MOST_IN_MEMORY", 0)
-    monkeypatch.setattr("charlm.text.decoding.BLOCK_BYTES", block)
-    monkeypatch.setattr("charlm.text.corpus.BLOCK_BYTES", block)
-    monkeypatch.setattr("charlm.text.stored_batches.GROUP_TOKENS", group)
-    monkeypatch.setattr("charlm.text.stream_batches._READ_AHEAD", together)
+    monkeypatch.setattr("charlm.text.lines.lines_of_bytes.BLOCK_BYTES", block)
+    monkeypatch.setattr("charlm.text.lines.reading.BLOCK_BYTES", block)
+    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", group)
+    monkeypatch.setattr("charlm.text.batches.stream._READ_AHEAD", together)
     monkeypatch.setattr("charlm.text.stored._COUNTED_TOGETHER", together)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.text.batches import NO_TARGET, Batch
-from charlm.text.vocabulary import NOTHING
+from charlm.text.batches.lanes import NO_TARGET, Batch
+from charlm.text.tokens.vocabulary import NOTHING
 
 BODIES = {  # fields of `ModelConfig`, for every body and head that `build` knows
     "cloze": {"task": "cloze", "bidirectional": True},

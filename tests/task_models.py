@@ -16,8 +16,8 @@ from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import EOS, NOTHING, UNK, UNK_ID, Tokenizer, Vocabulary, splitter_of
-from charlm.text.batches import NO_TARGET, Batch
-from charlm.text.codec import BINARY, Codec
+from charlm.text.batches.lanes import NO_TARGET, Batch
+from charlm.text.tokens.codec import BINARY, Codec
 
 WORDS = ("the", "cat", "dog", "sees", "it", ".", ",")
 TARGET = ("le", "chat", "voit", ".")

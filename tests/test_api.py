@@ -9,7 +9,7 @@ import charlm
 from charlm import api
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError, ModelFileError, ResourceError, UsageError
-from charlm.evaluation import evaluate
+from charlm.inference.evaluation import evaluate
 from charlm.session import prepare
 
 LINES = ["tip tap", "tap tip", "tip tip", "tap tap"] * 10

@@ -9,8 +9,8 @@ import pytest
 
 from charlm import benchmark
 from charlm.config import TrainConfig
-from charlm.scoring import Scorer
-from charlm.text.batches import Batch
+from charlm.inference.scoring import Scorer
+from charlm.text.batches.lanes import Batch
 from tests.benchmarks.speed_cases import Case, lines_of
 
 torch = pytest.importorskip("torch", reason="the speed is measured beside PyTorch: pip install '.[bench]'")

@@ -20,14 +20,14 @@ import charlm
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load, save, save_training
 from charlm.config import ModelConfig, TextConfig, TrainConfig
-from charlm.container import checksum
 from charlm.errors import ModelFileError
 from charlm.language_model import LanguageModel
 from charlm.nn import build as build_module
 from charlm.nn.build import build
 from charlm.session import prepare, resume
+from charlm.storage.container import checksum
 from charlm.text import Tokenizer, Vocabulary, splitter_of
-from charlm.text.codec import Codec
+from charlm.text.tokens.codec import Codec
 from charlm.training.state import LATER_NUMBERS
 
 OPS = NumpyBackend()

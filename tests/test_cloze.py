@@ -7,10 +7,10 @@ import unicodedata
 import numpy as np
 import pytest
 
-from charlm.cloze import _PASSES, Filler, known_probs
 from charlm.errors import ModelFileError
+from charlm.inference.cloze import _PASSES, Filler, known_probs
+from charlm.inference.scoring import Scorer
 from charlm.nn.model import Model
-from charlm.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID
 from tests.task_models import WORDS, choices_everywhere, given_the_others, ids_of, outputs, random_lines, task_model
 
@@ -162,7 +162,7 @@ def test_lines_of_few_gaps_are_filled_beside_those_of_many_as_they_are_alone(mon
 def test_how_many_probabilities_are_looked_at_together_does_not_matter(monkeypatch, most):
     lm = task_model("cloze")
     whole = fill(lm, LINES, candidates=3)
-    monkeypatch.setattr("charlm.cloze._PROBABILITIES", most)
+    monkeypatch.setattr("charlm.inference.cloze._PROBABILITIES", most)
     seen, choices = [], Model._choices
     monkeypatch.setattr(
         Model, "_choices", lambda self, y, ws, *places: seen.append(len(places[0])) or choices(self, y, ws, *places)

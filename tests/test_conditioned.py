@@ -8,9 +8,9 @@ import pytest
 
 from charlm.config import SampleConfig
 from charlm.errors import CorpusError, UsageError
-from charlm.evaluation import evaluate_text
-from charlm.generation import Sampler
-from charlm.scoring import Scorer
+from charlm.inference.evaluation import evaluate_text
+from charlm.inference.generation import Sampler
+from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, read_lines
 from tests.task_models import ids_of, nats, outputs, random_lines, shifted, task_model
 

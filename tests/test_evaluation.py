@@ -10,13 +10,13 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.evaluation import Evaluation, evaluate, evaluate_text, perplexity
+from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text, perplexity
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
-from charlm.text.batches import Batch
-from charlm.text.codec import Codec
+from charlm.text.batches.lanes import Batch
 from charlm.text.dataset import Dataset, encode
+from charlm.text.tokens.codec import Codec
 
 OPS = NumpyBackend()
 VOCABULARY = 6

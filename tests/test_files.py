@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from charlm.errors import ResourceError
-from charlm.files import check_writable, write_atomically
+from charlm.storage.files import check_writable, write_atomically
 from tests.special import KINDS, looks_of, make_special
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -7,11 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from charlm import generation
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
-from charlm.generation import Sample, Sampler, draw, next_token_probs
-from charlm.music import PieceSampler
+from charlm.inference import generation
+from charlm.inference.generation import Sample, Sampler, draw, next_token_probs
+from charlm.inference.music import PieceSampler
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from tests.fakes import FakeModel, language_model, saying, script, table
 from tests.task_models import task_model

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from charlm.errors import ResourceError
-from charlm.files import hidden_prefix, write_atomically
-from charlm.locks import held, sweep
+from charlm.storage.files import hidden_prefix, write_atomically
+from charlm.storage.locks import held, sweep
 
 HOLD = """
 import sys, pathlib
-from charlm.locks import held
+from charlm.storage.locks import held
 with held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 FORK = """
 import os, sys, time, pathlib
-from charlm.locks import held
+from charlm.storage.locks import held
 with held(pathlib.Path(sys.argv[1])):
     if not os.fork():
         time.sleep(60)
@@ -33,7 +33,7 @@ with held(pathlib.Path(sys.argv[1])):
 RACE = """
 import os, sys, time, pathlib
 from charlm.errors import ResourceError
-from charlm.locks import held
+from charlm.storage.locks import held
 path, alone = pathlib.Path(sys.argv[1]), sys.argv[2]
 taken = 0
 while taken < 20:

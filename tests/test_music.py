@@ -9,8 +9,8 @@ import pytest
 
 from charlm.config import SampleConfig
 from charlm.errors import ResourceError, UsageError
-from charlm.music import PieceSampler, write_midi
-from charlm.text.batches import Batch
+from charlm.inference.music import PieceSampler, write_midi
+from charlm.text.batches.lanes import Batch
 from charlm.text.pieces import parse_piece
 from tests.task_models import KEYS, outputs, task_model
 
@@ -181,7 +181,7 @@ def test_a_longer_piece_begins_as_the_shorter_one():
 
 
 def test_steps_come_one_by_one():
-    from charlm.music import Piece
+    from charlm.inference.music import Piece
 
     piece = Piece()
     steps = sampler().steps("60", seed=1, into=piece)

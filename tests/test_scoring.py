@@ -12,10 +12,10 @@ import charlm
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig
 from charlm.errors import ModelFileError
+from charlm.inference.scoring import Score, Scorer
 from charlm.nn.build import build
-from charlm.scoring import Score, Scorer
 from charlm.text import EOS_ID, NOTHING, UNK_ID
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests.fakes import language_model
 
 UNKNOWN = "\N{SNOWMAN}"
@@ -116,7 +116,7 @@ def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, toleranc
 
 
 def test_scoring_goes_on_where_a_long_line_fills_a_window(monkeypatch):
-    monkeypatch.setattr("charlm.text.corpus.WINDOW_SIZE", 50)
+    monkeypatch.setattr("charlm.text.lines.reading.WINDOW_SIZE", 50)
     lm = random_model("abc")
     lines = random_lines("abc", 40, 30)
     assert [score.text for score in Scorer(lm).score(lines)] == lines
@@ -277,7 +277,7 @@ def test_no_more_lines_are_read_than_the_window_has(window):
 
 
 def test_long_lines_are_not_read_ahead(monkeypatch):
-    monkeypatch.setattr("charlm.text.corpus.WINDOW_SIZE", 1000)
+    monkeypatch.setattr("charlm.text.lines.reading.WINDOW_SIZE", 1000)
     read = 0
 
     def lines():

@@ -8,7 +8,7 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError, UsageError
-from charlm.evaluation import CONTEXT
+from charlm.inference.evaluation import CONTEXT
 from charlm.nn.build import build
 from charlm.session import VALIDATION_LANES, prepare
 from charlm.text import EOS, UNK, UNK_ID, split_lines

@@ -7,10 +7,10 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 
-from charlm import suspects as module
+from charlm.inference import suspects as module
+from charlm.inference.scoring import Scorer
+from charlm.inference.suspects import suspects
 from charlm.nn.model import Model
-from charlm.scoring import Scorer
-from charlm.suspects import suspects
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Vocabulary
 from tests.task_models import WORDS, given_the_others, ids_of, outputs, parameter, random_lines, task_model
 

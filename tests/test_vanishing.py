@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from charlm.errors import CorpusError, UsageError
+from charlm.inference.vanishing import Decay, gradient_decay
 from charlm.text import EOS_ID, NOTHING
-from charlm.vanishing import Decay, gradient_decay
 from tests.task_models import KINDS, ids_of, shifted, task_model
 
 CELLS = ["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from charlm.backends.base import Array, Backend, Number, Shape
-from charlm.backends.driver import driver_version
+from charlm.backends.cupy.driver import driver_version
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.errors import ResourceError, UsageError
 
@@ -44,7 +44,7 @@ def _cuda() -> Backend:
         raise ResourceError(
             f"{_CUDA}no NVIDIA driver is installed", hint="install the driver of the GPU, or use --device cpu"
         )
-    from charlm.backends.cupy_probe import opened
+    from charlm.backends.cupy.probe import opened
 
     return opened()
 

@@ -25,7 +25,7 @@ from charlm.benchmark.workload import (
     training,
 )
 from charlm.errors import ResourceError, UsageError
-from charlm.files import hint_for
+from charlm.storage.files import hint_for
 
 CASES = ("train", "generate", "score", "start")
 _PRODUCTS = (512, 1024, 2048, 3072, 4096)  # rows and columns of the squares that the best product is looked for among

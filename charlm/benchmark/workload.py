@@ -17,15 +17,15 @@ from charlm.backends import Backend, NumpyBackend
 from charlm.checkpoint import save
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError, ResourceError
-from charlm.files import hint_for
-from charlm.generation import Sampler
+from charlm.inference.generation import Sampler
+from charlm.inference.scoring import Scorer
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
-from charlm.scoring import Scorer
 from charlm.session import assemble
+from charlm.storage.files import hint_for
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
-from charlm.text.codec import Codec
 from charlm.text.dataset import Dataset, encode
+from charlm.text.tokens.codec import Codec
 
 GENERATED, STARTED = 500, 1000  # tokens of a text that `generate` and `start` draw
 SHORTEST, LONGEST = 5, 40  # tokens of the lines that `score` reads

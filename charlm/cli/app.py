@@ -132,7 +132,7 @@ def _of_the_machine(error: OSError) -> ResourceError:
     """Make the error of what the system refused; what standard output refuses is one of ours already."""
     reason = error.strerror or str(error) or type(error).__name__
     try:
-        from charlm.files import display_name, hint_for
+        from charlm.storage.files import display_name, hint_for
     except (ImportError, OSError):  # the system does not let us read a file of our own
         return ResourceError(reason, hint="raise the limit of open files: ulimit -n 1024")
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename

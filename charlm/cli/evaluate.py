@@ -30,7 +30,7 @@ def evaluate(
     language_model = open_model(model, device, "evaluate")
 
     from charlm.errors import UsageError
-    from charlm.figures import figures
+    from charlm.inference.figures import figures
 
     if beam > 1 and language_model.task != "translate":
         raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")

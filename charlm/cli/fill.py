@@ -50,7 +50,7 @@ def fill(
     """
     language_model = open_model(model, device, "fill")
 
-    from charlm.cloze import Filler
+    from charlm.inference.cloze import Filler
 
     filler = Filler(
         language_model, candidates=num_candidates or 1, batch_size=batch_size, window=1 if unbuffered else None

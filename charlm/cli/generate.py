@@ -98,7 +98,7 @@ def _texts(
     """
     import math
 
-    from charlm.generation import Sample, Sampler
+    from charlm.inference.generation import Sample, Sampler
 
     sampler = Sampler(language_model, config, label=label)
     if unknown := sampler.unknown(prompt, most=6):
@@ -131,7 +131,7 @@ def _pieces(
     """Yield for each piece of music its steps, as they are drawn, and what makes its record once they are."""
     import math
 
-    from charlm.music import Piece, PieceSampler, write_midi
+    from charlm.inference.music import Piece, PieceSampler, write_midi
 
     sampler = PieceSampler(language_model, config)
     for number in range(count):
@@ -157,7 +157,7 @@ def _refuse_of_music(
     top_k: int | None, top_p: float | None, stop: list[str] | None, unk: bool, midi: Path | None, count: int
 ) -> None:
     from charlm.errors import UsageError
-    from charlm.files import check_writable
+    from charlm.storage.files import check_writable
 
     for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None), ("--allow-unk", unk or None)):
         if given is not None:

@@ -93,7 +93,7 @@ def inspect(
 
 def _check_picture(path: Path) -> None:
     from charlm.errors import UsageError
-    from charlm.files import check_writable
+    from charlm.storage.files import check_writable
 
     if path.suffix.lower() not in PICTURES:
         raise UsageError(f"--plot {path}", hint="name a picture that ends in .svg or .png, or nothing")
@@ -151,7 +151,7 @@ def _gradients(
 ) -> None:
     """Print the norms of each model's gradients by the distance in time, and draw them."""
     from charlm.cli.chart import decay_chart
-    from charlm.vanishing import gradient_decay
+    from charlm.inference.vanishing import gradient_decay
 
     lines = list(input_lines([file])) if file == "-" else None  # a file is read anew, so that mistakes have their place
     measured = [

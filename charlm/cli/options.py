@@ -160,7 +160,7 @@ def texts(paths: list[str], **how: Any) -> Any:
 def refuse_same_file(inputs: Iterable[str], output: Any, *, hint: str) -> None:
     """Raise UsageError if an input is the file that is written to; output: its name, or an open stream."""
     from charlm.errors import UsageError
-    from charlm.files import display_name
+    from charlm.storage.files import display_name
 
     written = _regular_file(output)
     for path in inputs:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import ResourceError
-from charlm.files import write_atomically
+from charlm.storage.files import write_atomically
 
 
 def losses(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:

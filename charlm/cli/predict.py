@@ -52,8 +52,8 @@ def predict(
     language_model = open_model(model, device, "predict")
 
     from charlm.errors import UsageError
-    from charlm.prediction import predict as predictions_of
-    from charlm.prediction import tag_columns
+    from charlm.inference.prediction import predict as predictions_of
+    from charlm.inference.prediction import tag_columns
     from charlm.text.doubts import watched
 
     task = language_model.task

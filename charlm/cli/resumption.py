@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import CorpusError, UsageError
-from charlm.files import display_name
 from charlm.quoting import shell_argument
+from charlm.storage.files import display_name
 
 LIMITS = ("epochs", "max_steps", "minutes")  # of a run's length; a resumed run may have others
 _FREE = (*LIMITS, "patience")

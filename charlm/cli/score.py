@@ -64,8 +64,8 @@ def score(
     _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
-    from charlm.scoring import Scorer
-    from charlm.suspects import suspects
+    from charlm.inference.scoring import Scorer
+    from charlm.inference.suspects import suspects
 
     if format in ("kenlm", "srilm") and (per == "token" or log_base != "10"):
         ui.warn(f"--format {format} has its own tokens and logarithms: --per and --log-base are ignored")

@@ -15,7 +15,7 @@ def model_file(output: Path) -> Path:
     """Return the model file that --output names; raise UsageError where it names none."""
     from charlm.checkpoint import MODEL_SUFFIX
     from charlm.errors import UsageError
-    from charlm.files import display_name
+    from charlm.storage.files import display_name
 
     if str(output) == "-":
         raise UsageError("--output -: a model does not go to standard output", hint=_NAME_ONE)
@@ -33,8 +33,8 @@ def kept_alone(output: Path, model: Path, checkpoint: Path) -> Iterator[None]:
     Raises ResourceError where one of them cannot be written or is in use, UsageError where both are the same file.
     """
     from charlm.errors import UsageError
-    from charlm.files import check_regular, check_writable, display_name
-    from charlm.locks import held, sweep
+    from charlm.storage.files import check_regular, check_writable, display_name
+    from charlm.storage.locks import held, sweep
 
     files = (model, checkpoint)
     if not os.path.isdir(output):
@@ -55,8 +55,8 @@ def holds(model: Path, weights: Mapping[str, Any]) -> bool:
     """Return whether a model file has these weights."""
     import numpy as np
 
-    from charlm.container import Container
     from charlm.errors import ModelFileError
+    from charlm.storage.container import Container
 
     try:
         arrays = Container(model).arrays()
@@ -68,7 +68,7 @@ def holds(model: Path, weights: Mapping[str, Any]) -> bool:
 def _refuse_checkpoint(model: Path) -> None:
     from charlm.checkpoint import CHECKPOINT_SUFFIX
     from charlm.errors import UsageError
-    from charlm.files import display_name
+    from charlm.storage.files import display_name
 
     if model.name.lower().endswith(CHECKPOINT_SUFFIX):
         raise UsageError(

@@ -31,7 +31,7 @@ def vocab(
     charlm vocab train.txt --level word --min-count 2 --coverage test.txt
     """
     from charlm.text import Vocabulary, make_splitter
-    from charlm.text.encoder import count_tokens
+    from charlm.text.ids.encoder import count_tokens
     from charlm.text.learning import coverage_of
 
     read, covered = texts(corpus), texts(coverage or [])

@@ -29,7 +29,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
 from charlm.randomness import INITIALISE, generator
-from charlm.text.codec import SPECIAL
+from charlm.text.tokens.codec import SPECIAL
 
 LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
 

@@ -11,7 +11,7 @@ import numpy as np
 from charlm.backends import Array, Shape
 from charlm.nn.layer import Layer, Read, State, Views, out_of, pieces
 from charlm.nn.workspace import Workspace
-from charlm.text.vocabulary import NOTHING
+from charlm.text.tokens.vocabulary import NOTHING
 
 SIDES = ("from_left", "from_right")
 

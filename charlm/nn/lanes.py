@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from charlm.nn.layer import State
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 
 # Lanes that are worth a process of their own: products with fewer columns run far below the peak, and large weights
 # would be read from beyond a core's own cache for few of them.

@@ -19,7 +19,7 @@ from charlm.nn.parameters import Parameters
 from charlm.nn.stepping import Stepper
 from charlm.nn.twin import Twin
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 
 _PLACES = 1 << 16  # steps of all lanes whose probabilities are computed at once
 

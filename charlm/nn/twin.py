@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.backends.process import Process, ProcessLost
 from charlm.nn.layer import State
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 
 if TYPE_CHECKING:
     from charlm.nn.model import Model

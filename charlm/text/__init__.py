@@ -1,10 +1,10 @@
 """Strings to ids and back: files, lines, tokens and the vocabulary."""
 
-from charlm.text.corpus import read_lines
-from charlm.text.held_out import split_lines
-from charlm.text.splitter import Splitter, make_splitter, splitter_of
-from charlm.text.tokenizer import Tokenizer
-from charlm.text.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
+from charlm.text.ids.held_out import split_lines
+from charlm.text.lines.reading import read_lines
+from charlm.text.tokens.splitter import Splitter, make_splitter, splitter_of
+from charlm.text.tokens.tokenizer import Tokenizer
+from charlm.text.tokens.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
 
 __all__ = [
     "EOS",

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from charlm.text.batches import Batches, LineBatches
-from charlm.text.held_out import split_lines
-from charlm.text.sequences import PairBatches, WholeBatches
-from charlm.text.stream_batches import StreamBatches
-from charlm.text.tokenizer import Tokenizer
+from charlm.text.batches.lanes import Batches, LineBatches
+from charlm.text.batches.stream import StreamBatches
+from charlm.text.batches.whole import PairBatches, WholeBatches
+from charlm.text.ids.held_out import split_lines
+from charlm.text.tokens.tokenizer import Tokenizer
 
 
 class Encoded(Protocol):

@@ -8,15 +8,15 @@ from itertools import chain
 
 import numpy as np
 
-from charlm.text.cache import Entry, evict
-from charlm.text.corpus import Lines, blocks_of
 from charlm.text.dataset import Dataset
-from charlm.text.encoder import Encoder, make_encoder
-from charlm.text.splitter import Splitter
-from charlm.text.store import Store
-from charlm.text.store_writer import StoreWriter
+from charlm.text.ids.cache import Entry, evict
+from charlm.text.ids.encoder import Encoder, make_encoder
+from charlm.text.ids.store import Store
+from charlm.text.ids.store_writer import StoreWriter
+from charlm.text.lines.reading import Lines, blocks_of
 from charlm.text.stored import StoredLines, StoredStream
-from charlm.text.vocabulary import EOS_ID, UNK_ID, Vocabulary
+from charlm.text.tokens.splitter import Splitter
+from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
 MOST_IN_MEMORY = 1 << 24  # tokens
 

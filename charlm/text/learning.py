@@ -10,10 +10,10 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.gathering import Gathered, gather
-from charlm.text.splitter import splitter_of
 from charlm.text.stored import StoredLines, StoredStream
-from charlm.text.tokenizer import Tokenizer
-from charlm.text.vocabulary import Vocabulary
+from charlm.text.tokens.splitter import splitter_of
+from charlm.text.tokens.tokenizer import Tokenizer
+from charlm.text.tokens.vocabulary import Vocabulary
 
 _MOST_BYTES = 40_000_000  # of a vocabulary as JSON: a model file's header has room for twice as many, and a little more
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from charlm.text.batches import NO_TARGET, Batch, Batches, LineBatches
-from charlm.text.vocabulary import NOTHING
+from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, LineBatches
+from charlm.text.tokens.vocabulary import NOTHING
 
 REST = "-"  # a step at which nothing sounds
 PIANO = range(21, 109)  # the keys that every model knows, as MIDI numbers

@@ -10,9 +10,9 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.text.codec import Codec
 from charlm.text.dataset import Encoded
-from charlm.text.held_out import split_lines
+from charlm.text.ids.held_out import split_lines
+from charlm.text.tokens.codec import Codec
 
 
 class TaskText(ABC):

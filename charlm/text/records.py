@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from charlm.errors import CorpusError
-from charlm.text.corpus import numbered
+from charlm.text.lines.reading import numbered
 
 _BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # as tokens apart by white space are, and no others
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charlm.text.batches import Batches
-from charlm.text.encoder import Counts
-from charlm.text.held_out import HeldOutLines
-from charlm.text.store import Store
-from charlm.text.stored_batches import StoredLineBatches
-from charlm.text.stream_batches import StreamBatches
+from charlm.text.batches.lanes import Batches
+from charlm.text.batches.stream import StreamBatches
+from charlm.text.batches.windows import StoredLineBatches
+from charlm.text.ids.encoder import Counts
+from charlm.text.ids.held_out import HeldOutLines
+from charlm.text.ids.store import Store
 
 _COUNTED_TOGETHER = 1 << 20  # tokens
 

@@ -22,8 +22,7 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.text.batches import NO_TARGET
-from charlm.text.codec import BINARY, SPECIAL, Codec
+from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.gathering import Gathered, gather
@@ -31,10 +30,11 @@ from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
-from charlm.text.shapes import common_shapes
-from charlm.text.splitter import RESERVED, splitter_of
-from charlm.text.tokenizer import Tokenizer
-from charlm.text.vocabulary import EOS_ID, Vocabulary
+from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
+from charlm.text.tokens.splitter import RESERVED, splitter_of
+from charlm.text.tokens.tokenizer import Tokenizer
+from charlm.text.tokens.unknown_words import common_shapes
+from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
 
 
 class Lines(TaskText):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from charlm.nn.lanes import lanes_of_batch, shares_of
 from charlm.nn.workspace import SHAPES_REMEMBERED, Workspace
-from charlm.text.batches import Batch, Batches
+from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.trainer import Trainer
 
 

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable
 
-from charlm.text.batches import Batches
+from charlm.text.batches.lanes import Batches
 
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
 _EPOCHS_COUNTED = 100  # one by one; they differ by a step at most, and many more would take their time

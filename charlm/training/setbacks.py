@@ -11,7 +11,7 @@ import numpy as np
 from charlm.errors import DivergenceError, NonFiniteOutputError
 from charlm.nn.model import Model
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from charlm.training.optimizers import Optimizer
 
 MOST_SETBACKS = 5  # in a row, without a lower loss between them

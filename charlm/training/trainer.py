@@ -12,11 +12,11 @@ import numpy as np
 
 from charlm.config import TrainConfig
 from charlm.errors import DivergenceError, ModelFileError, NonFiniteOutputError
-from charlm.evaluation import evaluate
+from charlm.inference.evaluation import evaluate
 from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
-from charlm.text.batches import Batch, Batches
+from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.plan import evaluations_of, steps_in, steps_of
 from charlm.training.progress import Progress

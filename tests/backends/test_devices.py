@@ -8,7 +8,8 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from charlm import backends
-from charlm.backends import NumpyBackend, driver, get_backend
+from charlm.backends import NumpyBackend, get_backend
+from charlm.backends.cupy import driver
 from charlm.errors import ResourceError
 from tests.cuda import cupy_on_host, missing
 
@@ -71,9 +72,9 @@ class TestOfCupy:
     @without_gpu
     def test_a_driver_that_is_too_old(self, monkeypatch):
         """CuPy's own error, as it is where there is no driver."""
-        from charlm.backends import cupy_probe
+        from charlm.backends.cupy import probe
 
-        monkeypatch.setattr(cupy_probe, "driver_version", lambda: 11040)
+        monkeypatch.setattr(probe, "driver_version", lambda: 11040)
         assert "too old: it knows CUDA 11.4, CuPy needs 12.9" in refused()
 
     @pytest.mark.parametrize("visible", [None, ""])
@@ -104,12 +105,12 @@ class TestOfCupy:
         ],
     )
     def test_what_is_missing_is_said(self, monkeypatch, runtime, error, said):
-        from charlm.backends import cupy_probe
+        from charlm.backends.cupy import probe
 
         def fails():
             raise error
 
-        monkeypatch.setattr(cupy_probe, "checked", fails)
+        monkeypatch.setattr(probe, "checked", fails)
         assert said in refused()
         assert type(get_backend("auto")) is NumpyBackend
 
@@ -120,16 +121,16 @@ class TestOfCupy:
 
     @pytest.mark.parametrize(("value", "mode"), [(None, 0), ("0", 0), ("1", 3)])
     def test_cupys_own_switch_of_fast_products(self, monkeypatch, value, mode):
-        from charlm.backends import cupy_blas
+        from charlm.backends.cupy import blas
 
         cupy_on_host()
         monkeypatch.delenv("CUPY_TF32", raising=False)
         if value is not None:
             monkeypatch.setenv("CUPY_TF32", value)
         made = []
-        library = cupy_blas.library
-        monkeypatch.setattr(cupy_blas, "library", lambda: made.append(library()) or made[0])
-        cupy_blas.Blas()
+        library = blas.library
+        monkeypatch.setattr(blas, "library", lambda: made.append(library()) or made[0])
+        blas.Blas()
         assert made[0].mode == mode
 
     @pytest.mark.parametrize("wrong", ["dropout", "matmul"])
@@ -143,9 +144,9 @@ class TestOfCupy:
     def test_the_library_of_products_is_not_here(self):
         """In a process of its own, where nothing stands for cuBLAS: CuPy's own words, told in ours."""
         code = (
-            "from charlm.backends import cupy_probe\n"
-            "try: cupy_probe.checked()\n"
-            "except Exception as error: print(cupy_probe.explained(error).message)"
+            "from charlm.backends.cupy import probe\n"
+            "try: probe.checked()\n"
+            "except Exception as error: print(probe.explained(error).message)"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "cuBLAS, is missing" in run.stdout

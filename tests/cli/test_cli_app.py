@@ -80,7 +80,7 @@ def test_an_error_of_our_own_is_told_in_two_lines(charlm, monkeypatch, trained):
     def broken(*_args, **_kwargs):
         raise KeyError("surprise")
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", broken)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", broken)
     charlm("score", trained.char).failed(1, "surprise", "--debug")
 
 
@@ -88,7 +88,7 @@ def test_running_out_of_memory_is_told_as_such(charlm, monkeypatch, trained):
     def greedy(*_args, **_kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", greedy)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", greedy)
     charlm("score", trained.char).failed(6, "memory", "--batch-size")
 
 

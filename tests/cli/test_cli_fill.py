@@ -4,7 +4,7 @@
 import pytest
 
 from charlm import load
-from charlm.cloze import Filler
+from charlm.inference.cloze import Filler
 from tests.cli.shell import SECONDS, read_line, started
 from tests.task_models import saved
 

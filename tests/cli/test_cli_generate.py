@@ -7,7 +7,7 @@ import pytest
 
 from charlm import load
 from charlm.config import SampleConfig
-from charlm.generation import Sampler
+from charlm.inference.generation import Sampler
 from tests.cli.shell import SECONDS, bash, run, started
 
 

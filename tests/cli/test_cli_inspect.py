@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint, load
-from charlm.vanishing import gradient_decay
+from charlm.inference.vanishing import gradient_decay
 from tests.task_models import FITTING, KINDS, TASKS, saved, task_model
 
 ROW = {"epoch": 0.5, "train_nats": 3.0, "valid_nats": 3.5, "learning_rate": 0.1}

@@ -11,7 +11,7 @@ import pytest
 
 from charlm import api, load
 from charlm.config import TextConfig, TrainConfig
-from charlm.scoring import Scorer
+from charlm.inference.scoring import Scorer
 from charlm.session import prepare
 from tests import task_models
 from tests.cli.conftest import TINY

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from charlm import load
-from charlm.prediction import predict
+from charlm.inference.prediction import predict
 from tests.cli.shell import SECONDS, read_line, started
 from tests.task_models import WORDS, random_lines, saved
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from charlm import load
-from charlm.scoring import Scorer
+from charlm.inference.scoring import Scorer
 
 # ---- evaluate
 

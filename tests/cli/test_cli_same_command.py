@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from charlm.container import Container
+from charlm.storage.container import Container
 from charlm.training import Trainer
 from charlm.training import trainer as trainer_module
 from charlm.training.optimizers import Adam

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint, load
-from charlm.scoring import Scorer
+from charlm.inference.scoring import Scorer
 from tests.cli.shell import SECONDS, read_line, run, started
 from tests.task_models import task_model
 from tests.test_scoring import random_model

@@ -7,8 +7,8 @@ import mido
 import pytest
 
 from charlm import load
-from charlm.figures import figures
-from charlm.scoring import Scorer
+from charlm.inference.figures import figures
+from charlm.inference.scoring import Scorer
 from charlm.text.pieces import parse_piece
 from tests.task_models import CLASSES, FITTING, KINDS, TASKS, TEXTS, given_the_others, ids_of, saved
 
@@ -137,7 +137,7 @@ def test_pseudo_figures_are_not_passed_off_as_probabilities(charlm, models, form
 
 
 def test_suspects(charlm, models):
-    from charlm.suspects import suspects
+    from charlm.inference.suspects import suspects
 
     args = ("score", models.cloze, "--suspect", "--suspect-factor", 3)
     found = list(suspects(models.models["cloze"], CLOZE, factor=3.0))

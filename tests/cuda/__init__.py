@@ -40,7 +40,7 @@ def cupy_on_host():
     if reason := missing():
         pytest.skip(f"CuPy on the host: {reason}")
     _installed()
-    from charlm.backends.cupy_backend import CupyBackend
+    from charlm.backends.cupy.backend import CupyBackend
 
     return CupyBackend()
 

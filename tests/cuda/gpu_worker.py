@@ -11,7 +11,7 @@ import numpy as np
 
 from charlm.config import ModelConfig
 from charlm.nn.build import build
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from charlm.training import OPTIMIZERS
 
 V, H, LAYERS, T, B = 65, 512, 2, 64, 64

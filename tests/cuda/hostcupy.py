@@ -29,7 +29,7 @@ from cupy._core._carray import Indexer
 from cupy._core._scalar import CScalar
 from cupy.cuda import memory
 
-from charlm.backends import cupy_blas
+from charlm.backends.cupy import blas
 
 HEADERS = core._get_header_dir_path()
 SOURCES: dict[str, str] = {}  # of the kernels that have run, by name and types: what CuPy hands to NVRTC
@@ -339,4 +339,4 @@ def install():
     cupy.asarray = cupy.array = _as_array
     cupy.RawKernel = RawKernel
     cupy.cuda.Stream, cupy.cuda.get_current_stream = Stream, lambda: None
-    cupy_blas.library = lambda: hostcublas.Library(_product)
+    blas.library = lambda: hostcublas.Library(_product)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from charlm.backends.driver import driver_version
+from charlm.backends.cupy.driver import driver_version
 from tests.conftest import REPOSITORY
 from tests.cuda import cupy_on_host, gpu_worker
 

@@ -5,7 +5,7 @@ import pytest
 
 from charlm.config import ModelConfig
 from charlm.nn import build as build_module
-from charlm.text.batches import LineBatches
+from charlm.text.batches.lanes import LineBatches
 from charlm.training import OPTIMIZERS
 from tests.cuda import hostcupy
 from tests.cuda.twins import found, on_device, state_for, twins

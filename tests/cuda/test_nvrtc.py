@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from charlm.backends.cupy_raw import SQUARES, TOTAL
+from charlm.backends.cupy.raw import SQUARES, TOTAL
 from tests.cuda import compiled, hostcupy
 from tests.cuda.twins import NOISE, batch_for, differences, twins
 from tests.gradcheck import KINDS, config_of

@@ -25,7 +25,7 @@ from charlm.checkpoint import Checkpoint, load
 from charlm.cli import inspect, ui
 from charlm.cli.chart import loss_chart
 from charlm.errors import CharlmError, ModelFileError
-from charlm.music import write_midi
+from charlm.inference.music import write_midi
 from tests.faults.mutants import FIXTURES, mutant
 
 OPS = NumpyBackend()  # one for all: each asks once which libraries there are

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from charlm import container
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load
+from charlm.storage import container
 from tests.cli.shell import SECONDS, Result, environment, read_line, run, started, wait_until
 
 TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--seed", 3, "--threads", 1)

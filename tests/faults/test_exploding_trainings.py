@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from charlm import api, checkpoint
-from charlm.container import Container
 from charlm.errors import DivergenceError, NonFiniteOutputError
+from charlm.storage.container import Container
 from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, parameter, task_model
 
 FLAGS = {

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from charlm import api
-from charlm.container import Container
+from charlm.storage.container import Container
 from tests.cli.shell import environment, run
 from tests.conftest import REPOSITORY
 from tests.faults.mutants import DTYPES, FIXTURES, KINDS, joined, mutant

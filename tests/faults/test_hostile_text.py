@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import load
-from charlm.scoring import Scorer
+from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
 from charlm.text.gathering import gather
-from charlm.text.opening import LONGEST_LINE
+from charlm.text.lines.open_text import LONGEST_LINE
 from tests.cli.shell import run
 from tests.faults.limited import run_limited
 from tests.forms import properties
@@ -255,7 +255,7 @@ BOMBS = {"lines": b"Ratoni\n", "words": b"Ratoni ", "zeros": b"\0", "characters"
 def test_a_gzip_bomb_takes_no_more_memory_than_its_longest_line_may(trained, tmp_path, times, name):
     """A gigabyte in a megabyte; in the short form a smaller one, and a line may be as much shorter."""
     piece, size = BOMBS[name], times(1 << 23, 1 << 29)
-    before = times("import charlm.text.decoding as d; d.LONGEST_LINE = 1 << 20", "")
+    before = times("import charlm.text.lines.lines_of_bytes as d; d.LONGEST_LINE = 1 << 20", "")
     path = tmp_path / "bomb.gz"
     with gzip.open(path, "wb", compresslevel=9) as file:
         for _ in range(size >> 20):

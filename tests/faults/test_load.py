@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint, load
-from charlm.scoring import Scorer
+from charlm.inference.scoring import Scorer
 from tests.benchmarks.memory import resident
 from tests.cli.shell import CHARLM, environment
 from tests.faults.limited import run_limited
@@ -85,7 +85,8 @@ def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times
 
 # In the short form the parts in which a corpus is worked on are as much smaller as the corpus.
 SMALL_PARTS = """
-from charlm.text import gathering, stored_batches
+from charlm.text import gathering
+from charlm.text.batches import windows as stored_batches
 gathering.MOST_IN_MEMORY = stored_batches.GROUP_TOKENS = 1 << 18
 """
 

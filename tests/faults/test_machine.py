@@ -52,7 +52,7 @@ def test_an_error_of_the_system_is_the_machines_and_not_standard_outputs(charlm,
     def refuse(*_args, **_kwargs):
         raise error_of(number, *names)
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", refuse)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", refuse)
     result = charlm("score", trained.char).failed(6, os.strerror(number))
     assert "internal error" not in result.err and "standard output" not in result.err
     assert ("some" in result.err) == ("some" in str(names))
@@ -63,7 +63,7 @@ def test_an_error_of_the_system_without_a_number(charlm, monkeypatch, trained, e
     def refuse(*_args, **_kwargs):
         raise error
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", refuse)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", refuse)
     charlm("score", trained.char).failed(6)
 
 
@@ -79,7 +79,7 @@ def test_a_library_that_has_no_room(charlm, monkeypatch, trained, said, told):
     def refuse(*_args, **_kwargs):
         raise ImportError(f"Importing the numpy C-extensions failed.\nOriginal error was: {said}\n")
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", refuse)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", refuse)
     charlm("score", trained.char).failed(6, told)
 
 
@@ -87,7 +87,7 @@ def test_a_library_that_is_not_there_is_no_fault_of_the_machine(charlm, monkeypa
     def refuse(*_args, **_kwargs):
         raise ImportError("No module named 'x'")
 
-    monkeypatch.setattr("charlm.scoring.Scorer.score", refuse)
+    monkeypatch.setattr("charlm.inference.scoring.Scorer.score", refuse)
     charlm("score", trained.char).failed(1, "internal error", "No module named")
 
 
@@ -250,7 +250,7 @@ def cupy_of(monkeypatch, tmp_path):
     monkeypatch.setattr(backends, "driver_version", lambda: 12000)
     monkeypatch.syspath_prepend(tmp_path)
     for name in list(sys.modules):
-        if name.split(".")[0] in ("cupy", "cupyx", "cupy_backends") or name.startswith("charlm.backends.cupy_"):
+        if name.split(".")[0] in ("cupy", "cupyx", "cupy_backends") or name.startswith("charlm.backends.cupy."):
             monkeypatch.delitem(sys.modules, name)
 
     def install(source):

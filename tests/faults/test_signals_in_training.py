@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.container import Container
+from charlm.storage.container import Container
 from tests.cli.shell import SECONDS, files_of, read_line, run, started
 from tests.faults.test_signals import HANGUP, INTERRUPT, SMALL, TERMINATE, broken_off, pytestmark  # noqa: F401
 
@@ -100,7 +100,7 @@ def test_a_signal_in_the_middle_of_a_save_leaves_it_whole(charlm, corpus, tmp_pa
         return original(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"charlm.files.os.{function}", signalled)
+        patch.setattr(f"charlm.storage.files.os.{function}", signalled)
         result = charlm("train", corpus, "-o", folder / "m", *SMALL, "--max-steps", 4, "--resume")
     assert len(calls) >= call
     assert result.code == 128 + INTERRUPT

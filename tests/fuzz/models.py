@@ -12,7 +12,7 @@ from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, ModelConfig, 
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
-from charlm.text.codec import BINARY, Codec
+from charlm.text.tokens.codec import BINARY, Codec
 from tests.fuzz import texts
 
 KINDS = ("lm", "conditioned", "cloze", "tag", "yes-no", "classify", "translate", "music", "genre")

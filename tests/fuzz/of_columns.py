@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from charlm.config import SampleConfig
-from charlm.figures import figures
+from charlm.inference.figures import figures
+from charlm.inference.music import PieceSampler
+from charlm.inference.prediction import Translator
+from charlm.inference.prediction import predict as predictions_of
+from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
-from charlm.music import PieceSampler
-from charlm.prediction import Translator
-from charlm.prediction import predict as predictions_of
-from charlm.prediction.tagging import tag_tokens
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from charlm.text.pieces import format_step
 from tests.fuzz import texts

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from charlm.cloze import Filler
 from charlm.config import SampleConfig
-from charlm.figures import figures
-from charlm.generation import Sampler
-from charlm.scoring import Score, Scorer
-from charlm.suspects import suspects
+from charlm.inference.cloze import Filler
+from charlm.inference.figures import figures
+from charlm.inference.generation import Sampler
+from charlm.inference.scoring import Score, Scorer
+from charlm.inference.suspects import suspects
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn

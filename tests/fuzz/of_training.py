@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from charlm.config import TrainConfig
-from charlm.figures import figures
+from charlm.inference.figures import figures
 from charlm.session import prepare
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn

@@ -11,7 +11,7 @@ from charlm.nn.heads import softmax as softmax_module
 from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests import forms, gradcheck
 from tests.gradcheck import (
     BAR,

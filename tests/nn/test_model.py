@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests.gradcheck import config_of, leaves, make_model, random_batch, random_state
 
 

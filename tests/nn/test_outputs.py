@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charlm.nn.layer import LONGEST_PIECE, pieces
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests.task_models import KINDS, task_model
 
 T = LONGEST_PIECE + 37

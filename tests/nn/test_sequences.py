@@ -9,7 +9,7 @@ from charlm.nn.dense import Dense
 from charlm.nn.dropout import Dropout
 from charlm.nn.layer import Stack
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import Batch
+from charlm.text.batches.lanes import Batch
 from tests.gradcheck import (
     KINDS,
     OPS,

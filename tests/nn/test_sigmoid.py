@@ -5,7 +5,7 @@ import pytest
 
 from charlm.nn.heads import Sigmoid
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import NO_TARGET, Batch
+from charlm.text.batches.lanes import NO_TARGET, Batch
 from tests.gradcheck import BAR, OPS, bind, compare, config_of, make_model
 from tests.task_batches import BODIES
 

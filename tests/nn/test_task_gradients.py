@@ -6,7 +6,7 @@ import pytest
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.embedding import MultiHot
 from charlm.nn.workspace import Workspace
-from charlm.text.batches import NO_TARGET
+from charlm.text.batches.lanes import NO_TARGET
 from tests.gradcheck import BAR, OPS, check_task, config_of, each_kind, make_model, model_errors
 from tests.task_batches import BODIES, lay, random_sequence, random_task_batch
 

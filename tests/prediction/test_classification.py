@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlm.prediction import classify, predict
+from charlm.inference.prediction import classify, predict
 from charlm.text import EOS_ID
 from tests.task_models import choices_at, ids_of, outputs, random_lines, task_model
 

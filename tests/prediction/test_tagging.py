@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from charlm.errors import CorpusError, UsageError
+from charlm.inference.prediction import predict, tag, tag_columns
+from charlm.inference.prediction.tagging import tag_tokens
 from charlm.nn.workspace import Workspace
-from charlm.prediction import predict, tag, tag_columns
-from charlm.prediction.tagging import tag_tokens
 from tests.task_models import KINDS, WORDS, choices_at, ids_of, outputs, random_lines, task_model
 
 LINES = random_lines([*WORDS, "what"], 90, 11)
@@ -205,7 +205,7 @@ def test_other_columns_are_a_mistake_with_its_place_and_what_is_before_is_answer
 
 def test_what_is_written_can_be_evaluated():
     """Tokens and tags that came out are a corpus of tags again, on which the model is always right."""
-    from charlm.figures import figures
+    from charlm.inference.figures import figures
 
     lm = task_model("tag")
     lines = list(itertools.chain.from_iterable([*line.split(), ""] for line in LINES if line))

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from charlm.prediction import Translator, translation
-from charlm.text import EOS_ID, NOTHING, UNK_ID, sequences
+from charlm.inference.prediction import Translator, translation
+from charlm.text import EOS_ID, NOTHING, UNK_ID
+from charlm.text.batches import whole as sequences
 from tests.task_models import (
     TARGET,
     WORDS,

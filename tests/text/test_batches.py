@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.text.batches import NO_TARGET, Batch, LineBatches
+from charlm.text.batches.lanes import NO_TARGET, Batch, LineBatches
+from charlm.text.batches.stream import StreamBatches
 from charlm.text.dataset import Dataset
-from charlm.text.stream_batches import StreamBatches
-from charlm.text.vocabulary import NOTHING
+from charlm.text.tokens.vocabulary import NOTHING
 from tests.forms import properties
 
 quick = properties(15, 60)

@@ -9,7 +9,7 @@ import pytest
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines
-from charlm.text.digests import HeldOutDigest
+from charlm.text.lines.digests import HeldOutDigest
 
 MARK = b"\xef\xbb\xbf"
 GOOD = "".join(f"line {number} of some, é\r\n" for number in range(200)).encode()
@@ -17,8 +17,8 @@ GOOD = "".join(f"line {number} of some, é\r\n" for number in range(200)).encode
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("charlm.text.decoding.BLOCK_BYTES", 100)
-    monkeypatch.setattr("charlm.text.corpus.BLOCK_BYTES", 100)
+    monkeypatch.setattr("charlm.text.lines.lines_of_bytes.BLOCK_BYTES", 100)
+    monkeypatch.setattr("charlm.text.lines.reading.BLOCK_BYTES", 100)
 
 
 def refusal(read):

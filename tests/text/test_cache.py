@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from charlm.errors import ResourceError
-from charlm.text import cache as cache_module
 from charlm.text import gathering as gathering_module
-from charlm.text import make_splitter, read_lines, store_writer
+from charlm.text import make_splitter, read_lines
 from charlm.text.gathering import gather
-from charlm.text.store import SIZES, TABLE, Store
+from charlm.text.ids import cache as cache_module
+from charlm.text.ids import store_writer
+from charlm.text.ids.store import SIZES, TABLE, Store
 from tests.stored import keep_on_disk
 
 WORDS = make_splitter("word", "punct", False)
@@ -156,7 +157,7 @@ def test_without_a_thread_the_encoding_is_written_all_the_same(monkeypatch, cach
 
 def test_what_a_killed_encoding_left_goes_with_the_next_one(cache, corpus):
     code = (
-        "import os, signal; from charlm.text.store_writer import StoreWriter\n"
+        "import os, signal; from charlm.text.ids.store_writer import StoreWriter\n"
         "with StoreWriter() as writer: os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL

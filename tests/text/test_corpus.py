@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines, split_lines
-from charlm.text.corpus import WINDOW_SIZE, windows
+from charlm.text.lines.reading import WINDOW_SIZE, windows
 
 PROJECT = Path(__file__).parents[2]
 UNICODE_CORPORA = PROJECT.parent / "shared" / "corpora" / "unicode"

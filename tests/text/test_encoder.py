@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charlm.text import EOS_ID, UNK_ID, make_splitter, read_lines
-from charlm.text.corpus import blocks_of
-from charlm.text.encoder import Counts, count_tokens, make_encoder
-from charlm.text.splitter import RESERVED
+from charlm.text.ids.encoder import Counts, count_tokens, make_encoder
+from charlm.text.lines.reading import blocks_of
+from charlm.text.tokens.splitter import RESERVED
 from tests.forms import properties
 
 RULES = [(level, split, lower) for level, split in (("char", "punct"), ("word", "punct"), ("word", "whitespace"))
@@ -79,7 +79,7 @@ def test_any_number_of_characters_fits(count, ascii_only):
 
 
 def test_chunks_that_are_forgotten_keep_their_tokens(monkeypatch):
-    monkeypatch.setattr("charlm.text.encoder._MOST_CHUNKS", 3)
+    monkeypatch.setattr("charlm.text.ids.encoder._MOST_CHUNKS", 3)
     splitter = make_splitter("word", "punct", False)
     encoder = make_encoder(splitter)
     lines = ["a, b. c-d", "e f! a, g", "", "b. h i, a"]
@@ -129,7 +129,7 @@ def test_blocks_hold_the_same_lines(tmp_path_factory, contents, block):
         with open(path, "wb") as file:
             file.write(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charlm.text.decoding.BLOCK_BYTES", block)
-        patch.setattr("charlm.text.corpus.BLOCK_BYTES", block)
+        patch.setattr("charlm.text.lines.lines_of_bytes.BLOCK_BYTES", block)
+        patch.setattr("charlm.text.lines.reading.BLOCK_BYTES", block)
         text = "".join(read_lines(paths).blocks())
     assert text == "".join(f"{line}\n" for line in read_lines(paths))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charlm.text import sequences
-from charlm.text.sequences import PairBatches, groups_of_like_length
+from charlm.text.batches import whole as sequences
+from charlm.text.batches.whole import PairBatches, groups_of_like_length
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines
-from charlm.text.kinds import LOOKED_AT
+from charlm.text.lines.file_kinds import LOOKED_AT
 
 
 def archive(kind: str, name: str = "a.txt") -> bytes:

@@ -9,11 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.config import TextConfig, TrainConfig
-from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, normalization, read_lines
-from charlm.text.encoder import count_tokens, make_encoder
+from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
 from charlm.text.gathering import gather
-from charlm.text.normalization import normalized
+from charlm.text.ids.encoder import count_tokens, make_encoder
 from charlm.text.tasks import task_text
+from charlm.text.tokens import normalization
+from charlm.text.tokens.normalization import normalized
 from tests.stored import keep_on_disk
 from tests.text.test_encoder import RULES, SPECIAL, decoded, expected
 

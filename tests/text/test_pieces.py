@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.text.batches import NO_TARGET
+from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.pieces import HIGHEST_KEY, REST, Pieces, format_step, parse_piece
 from tests.forms import properties
 

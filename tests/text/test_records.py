@@ -6,7 +6,7 @@ import pytest
 
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
-from charlm.text.corpus import numbered, read_lines
+from charlm.text.lines.reading import numbered, read_lines
 from charlm.text.records import columns, pairs, parsed, sentences
 from charlm.text.tasks import task_text
 

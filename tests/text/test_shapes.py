@@ -3,9 +3,9 @@
 import pytest
 
 from charlm.config import TextConfig, TrainConfig
-from charlm.text.shapes import common_shapes, shapes_of
 from charlm.text.tasks import task_text
-from charlm.text.vocabulary import UNK_ID
+from charlm.text.tokens.unknown_words import common_shapes, shapes_of
+from charlm.text.tokens.vocabulary import UNK_ID
 
 TAGS = TextConfig(level="word", split="whitespace")
 

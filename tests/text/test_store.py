@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from charlm.errors import CorpusError, ResourceError
-from charlm.files import cache_folder
+from charlm.storage.files import cache_folder
 from charlm.text import gathering as gathering_module
 from charlm.text import make_splitter, read_lines
-from charlm.text.cache import lock
 from charlm.text.gathering import MOST_IN_MEMORY, Gathered, gather
-from charlm.text.store import FORMAT, Store
-from charlm.text.store_writer import StoreWriter
+from charlm.text.ids.cache import lock
+from charlm.text.ids.store import FORMAT, Store
+from charlm.text.ids.store_writer import StoreWriter
 from tests.stored import keep_on_disk
 
 CHARACTERS, WORDS = make_splitter("char", "punct", False), make_splitter("word", "punct", False)
@@ -174,7 +174,7 @@ def test_a_file_of_another_name_is_found_by_its_content(monkeypatch, cache, corp
 
 def test_files_that_were_never_kept_are_not_hashed(monkeypatch, cache, corpus, tmp_path):
     gather(read_lines([corpus]), WORDS)
-    monkeypatch.setattr("charlm.text.corpus.Lines.hash_all", lambda self: pytest.fail("hashed"))
+    monkeypatch.setattr("charlm.text.lines.reading.Lines.hash_all", lambda self: pytest.fail("hashed"))
     other = tmp_path / "longer"
     other.write_text(TEXT + "x")
     gather(read_lines([str(other)]), WORDS)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.session import prepare
-from charlm.text.batches import NO_TARGET
-from charlm.text.held_out import HeldOutLines, split_lines
+from charlm.text.batches.lanes import NO_TARGET
+from charlm.text.ids.held_out import HeldOutLines, split_lines
 from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.stored import StoredLines, StoredStream
-from charlm.text.vocabulary import NOTHING
+from charlm.text.tokens.vocabulary import NOTHING
 from tests.forms import properties
 from tests.stored import keep_on_disk
 from tests.text.test_batches import joined, lanes_as_lines, same
@@ -127,7 +127,7 @@ def test_without_a_seed_the_lines_keep_their_order(stored):
 
 
 def test_a_seed_shuffles_windows_and_lines_anew_each_epoch(monkeypatch, stored):
-    monkeypatch.setattr("charlm.text.stored_batches.GROUP_TOKENS", 1500)
+    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", 1500)
     orders = [list(lines_in(stored.batches(1, 40, seed=seed), epoch)) for seed, epoch in [(5, 0), (5, 1), (6, 0)]]
     again = list(lines_in(stored.batches(1, 40, seed=5), 0))
     assert again == orders[0]
@@ -153,7 +153,7 @@ def test_skipping_is_dropping(stored, seed, epoch):
 
 def test_one_group_in_its_order_is_packed_as_in_memory(monkeypatch, tmp_path):
     (_, kept, _), (_, stored, _) = both(monkeypatch, tmp_path, TextConfig(), "line")
-    monkeypatch.setattr("charlm.text.stored_batches.GROUP_TOKENS", 1 << 20)
+    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", 1 << 20)
     sizes = kept.fit(7, 11)
     whole, expected = (joined(list(part.batches(*sizes).epoch(0))) for part in (stored, kept))
     assert np.array_equal(whole.targets, expected.targets)
@@ -194,7 +194,7 @@ def test_equal_numbers_are_held_out_in_order(monkeypatch, bits, fraction):
     numbers = HeldOutLines._numbers
     monkeypatch.setattr(HeldOutLines, "_numbers", lambda self, *part: numbers(self, *part) >> np.uint64(64 - bits)
                         << np.uint64(64 - bits))  # fmt: skip
-    monkeypatch.setattr("charlm.text.held_out._DRAWN_TOGETHER", 64)
+    monkeypatch.setattr("charlm.text.ids.held_out._DRAWN_TOGETHER", 64)
     rule = HeldOutLines(1000, fraction, 7)
     order = np.argsort(rule._numbers(0, 1000), kind="stable")
     assert np.flatnonzero(rule.mask(0, 1000)).tolist() == sorted(order[: round(1000 * fraction)].tolist())

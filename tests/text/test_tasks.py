@@ -8,9 +8,9 @@ from charlm.errors import CorpusError, UsageError
 from charlm.nn.heads import Sigmoid
 from charlm.session import prepare, text_defaults
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, split_lines
-from charlm.text.batches import NO_TARGET
-from charlm.text.codec import BINARY
+from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.tasks import task_text
+from charlm.text.tokens.codec import BINARY
 
 WORD = TextConfig(level="word", split="whitespace")
 CHAR = TextConfig()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Splitter, Tokenizer, Vocabulary, make_splitter, read_lines
-from charlm.text.splitter import _ASCII_TOKEN, _unicode_token
+from charlm.text.tokens.splitter import _ASCII_TOKEN, _unicode_token
 from tests.forms import properties
 
 UNICODE_CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "unicode"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.text.batches import NO_TARGET
+from charlm.text.batches.lanes import NO_TARGET
+from charlm.text.batches.whole import PairBatches, WholeBatches, padded
 from charlm.text.dataset import Pairs, Sequences
-from charlm.text.sequences import PairBatches, WholeBatches, padded
-from charlm.text.vocabulary import NOTHING
+from charlm.text.tokens.vocabulary import NOTHING
 from tests.forms import properties
 
 quick = properties(20, 80)

@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TrainConfig
 from charlm.nn.build import build
 from charlm.nn.parameters import Parameters
-from charlm.text.batches import LineBatches
+from charlm.text.batches.lanes import LineBatches
 from charlm.training import Trainer
 from charlm.training.optimizers import OPTIMIZERS
 

@@ -10,7 +10,7 @@ import pytest
 from charlm import checkpoint
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
-from charlm.evaluation import Evaluation
+from charlm.inference.evaluation import Evaluation
 from charlm.nn.build import build
 from charlm.session import prepare, resume
 from charlm.text.dataset import Dataset

@@ -9,11 +9,11 @@ import pytest
 
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
-from charlm.evaluation import Evaluation, evaluate
+from charlm.inference.evaluation import Evaluation, evaluate
 from charlm.nn.build import build
 from charlm.randomness import generator
 from charlm.session import prepare
-from charlm.text import batches as batches_module
+from charlm.text.batches import lanes as batches_module
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
 from charlm.training import plan as plan_module

@@ -1,0 +1,1 @@
+"""The backend of an NVIDIA GPU. Only this room imports CuPy."""

@@ -1,0 +1,193 @@
+"""How good a model is on a whole corpus, in the figures that its task is judged by."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text
+from charlm.inference.prediction import Translator, classify
+from charlm.inference.prediction.tagging import tag_tokens
+from charlm.language_model import LanguageModel
+from charlm.text.tokens.codec import BINARY
+from charlm.text.tokens.tokenizer import Tokenizer
+
+_STEPS = 64
+_LENGTH_STEP = 2  # tokens of a source that one row of translation's figures spans
+BLEU_TOKENIZERS = {"char": "char", "word": "13a"}  # sacrebleu's, by the level of the target
+
+Figures = dict[str, Any]
+
+
+def figures(
+    language_model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    batch_size: int = 64,
+    beam: int = 1,
+    warn: Callable[[str], None] | None = None,
+) -> Figures:
+    """Return the figures of a corpus, by name; `beam` is of translation.
+
+    warn: called with what looks wrong with the pairs of a translation; labels that are unknown are refused
+    Raises CorpusError where there is nothing to evaluate, or the corpus is not of the model's task.
+    """
+    if language_model.task in ("lm", "cloze"):
+        return evaluate_text(language_model, lines, batch_size=batch_size)
+    reader = language_model.reader
+    records = reader.read(lines, set(language_model.labels) or None)
+    if not records:
+        raise CorpusError("nothing to evaluate: the corpus is empty", hint="name a file with at least one record")
+    if warn is not None and language_model.task == "translate":
+        for doubt in reader.doubts(records):
+            warn(doubt)
+    dataset = reader.encode(records, language_model.codec)
+    batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
+    loss = evaluate(language_model.model, batches, language_model.model.workspace())
+    return FIGURES[language_model.task](language_model, records, loss, batch_size, beam)
+
+
+def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
+    found = tag_tokens(language_model, [tokens for tokens, _ in records], batch_size=batch_size)
+    predicted = [tag for tags, _ in found for tag in tags]
+    truth = [tag for _, tags in records for tag in tags]
+    counts = {"sentences": len(records), "tokens": len(truth), "nats_per_token": loss.nats_per_token}
+    if language_model.labels == BINARY:
+        return {**counts, "accuracy": accuracy(predicted, truth), **scores_of(BINARY[1], predicted, truth)}
+    return {**counts, "accuracy": accuracy(predicted, truth), "macro_f1": macro_f1(predicted, truth)}
+
+
+def _of_classes(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
+    truth = [label for label, _ in records]
+    found = classify(language_model, [text for _, text in records], batch_size=batch_size)
+    predicted = [one.prediction for one in found]
+    return {
+        "texts": len(records),
+        "nats_per_text": loss.nats_per_token,
+        "accuracy": accuracy(predicted, truth),
+        "macro_f1": macro_f1(predicted, truth),
+    }
+
+
+def _of_translations(
+    language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, beam: int
+) -> Figures:
+    sources, written = (list(side) for side in zip(*records, strict=True))
+    found = Translator(language_model, beam=beam, batch_size=batch_size).predict(sources)
+    translations = [one.prediction for one in found]
+    target = language_model.codec.target
+    assert target is not None
+    references, as_compared = as_the_model_writes(target, written)
+    tokenizer = BLEU_TOKENIZERS[target.level]
+    return {
+        "sentences": len(records),
+        "tokens": loss.tokens,
+        "nats_per_token": loss.nats_per_token,
+        "perplexity": loss.perplexity,
+        **bleu_and_chrf(translations, references, tokenizer),
+        "bleu_tokenizer": tokenizer,
+        "references": as_compared,
+        "beam": beam,
+        "by_source_length": _by_length(language_model, sources, translations, references, tokenizer),
+    }
+
+
+def _of_music(_: LanguageModel, records: Any, loss: Evaluation, _batch_size: int, _beam: int) -> Figures:
+    return {"pieces": len(records), "steps": loss.tokens, "nats_per_step": loss.nats_per_token}
+
+
+FIGURES: dict[str, Callable[..., Figures]] = {
+    "tag": _of_tags,
+    "classify": _of_classes,
+    "translate": _of_translations,
+    "music": _of_music,
+}
+
+
+def accuracy(predicted: Sequence[str], truth: Sequence[str]) -> float:
+    """Give the share that is right."""
+    return sum(one == other for one, other in zip(predicted, truth, strict=True)) / max(1, len(truth))
+
+
+def scores_of(label: str, predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """Give precision, recall and F1 of one label; 0 where nothing was found or was to be found."""
+    both = sum(one == other == label for one, other in zip(predicted, truth, strict=True))
+    found, there = predicted.count(label), truth.count(label)
+    return {
+        "precision": both / found if found else 0.0,
+        "recall": both / there if there else 0.0,
+        "f1": 2 * both / (found + there) if found + there else 0.0,
+    }
+
+
+def macro_f1(predicted: Sequence[str], truth: Sequence[str]) -> float:
+    """Return the mean of the labels' F1, over the labels that occur in the truth or are predicted.
+
+    So scikit-learn defines it: a label that is only predicted has an F1 of 0 and counts.
+    """
+    labels = sorted({*truth, *predicted})
+    return sum(scores_of(label, predicted, truth)["f1"] for label in labels) / max(1, len(labels))
+
+
+def as_the_model_writes(target: Tokenizer, references: Sequence[str]) -> tuple[list[str], str]:
+    """Return the references as the model would write them, and how they differ from what was written.
+
+    A model that learned lower-cased text cannot print a capital. Where text is joined from tokens, spaces may stand
+    elsewhere than in the reference. So references go through the same tokens, and only tokens are compared.
+    """
+    compared = [target.join(target.split(one)) for one in references]
+    cased = [one.lower() for one in references] if target.splitter.lowercase else list(references)
+    changes = {
+        "lower-cased": cased != list(references),
+        "normalized": any(_letters(one) != _letters(other) for one, other in zip(compared, cased, strict=True)),
+        "re-spaced": any(_words(one) != _words(other) for one, other in zip(compared, cased, strict=True)),
+    }
+    return compared, " and ".join(name for name, has_changed in changes.items() if has_changed) or "as written"
+
+
+def _letters(text: str) -> str:
+    return "".join(text.split())
+
+
+def _words(text: str) -> list[str]:
+    """Return what white space sets apart, in a form that case and Unicode normalization do not change."""
+    return [unicodedata.normalize("NFKD", one.casefold()) for one in unicodedata.normalize("NFKD", text).split()]
+
+
+def bleu_and_chrf(
+    translations: Sequence[str], references: Sequence[str], tokenizer: str = "13a"
+) -> dict[str, float | None]:
+    """Return BLEU (Papineni et al. 2002) and chrF2 (Popovic 2015), of 100, as sacrebleu computes them.
+
+    tokenizer: sacrebleu's name of the tokens whose n-grams BLEU counts
+    BLEU is the geometric mean of four precisions, up to that of 4-grams. It is undefined, None, where no reference has
+    four tokens.
+    """
+    from sacrebleu import BLEU, corpus_chrf
+
+    # `force`: without it, sacrebleu logs its doubts about text that ends in " ." to standard error.
+    metric = BLEU(tokenize=tokenizer, force=True)
+    has_4_grams = any(len(metric.tokenizer(one.rstrip()).split()) >= metric.max_ngram_order for one in references)
+    return {
+        "bleu": float(metric.corpus_score(translations, [references]).score) if has_4_grams else None,
+        "chrf": float(corpus_chrf(translations, [references]).score),
+    }
+
+
+def _by_length(
+    language_model: LanguageModel, sources: list[str], translations: list[str], references: list[str], tokenizer: str
+) -> list[Figures]:
+    """Return BLEU by the number of tokens of the source, as Cho et al. 2014 plot it."""
+    lengths = np.array([len(language_model.tokenizer.split(source)) for source in sources])
+    row_of = (np.maximum(lengths, 1) - 1) // _LENGTH_STEP  # a source of nothing but white space is with the shortest
+    rows = []
+    for row in np.unique(row_of).tolist():
+        chosen = np.flatnonzero(row_of == row).tolist()
+        start, pairs = row * _LENGTH_STEP + 1, ([translations[i] for i in chosen], [references[i] for i in chosen])
+        bleu = bleu_and_chrf(*pairs, tokenizer)["bleu"]
+        rows.append({"from": start, "to": start + _LENGTH_STEP - 1, "sentences": len(chosen), "bleu": bleu})
+    return rows

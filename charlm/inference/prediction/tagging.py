@@ -1,0 +1,94 @@
+"""A tag for each token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.inference.prediction.base import Prediction, log_probs_at
+from charlm.language_model import LanguageModel
+from charlm.nn.workspace import Workspace
+from charlm.text.dataset import joined
+from charlm.text.lines.reading import numbered, windows
+from charlm.text.records import ends_sentence, is_comment, token_of
+
+_WINDOW = 32  # batches of lines that are read ahead
+
+Row = tuple[str, str, float] | str  # a token, its tag and the tag's probability; or a line that holds no token
+
+
+def tag(
+    language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, window: int | None = None
+) -> Iterator[Prediction]:
+    """Yield the tags of each line, one for each of its tokens; window: lines read ahead at most."""
+    split = language_model.tokenizer.split
+    ws = language_model.model.workspace()
+    for texts in windows(lines, window or _WINDOW * batch_size, size=len):
+        sentences = [split(line) for line in texts]
+        found = tag_tokens(language_model, sentences, batch_size=batch_size, ws=ws)
+        for text, tokens, (tags, probs) in zip(texts, sentences, found, strict=True):
+            yield Prediction(text, tags, probs, {"tokens": tokens})
+
+
+def tag_tokens(
+    language_model: LanguageModel,
+    sentences: Sequence[Sequence[str]],
+    *,
+    batch_size: int = 64,
+    ws: Workspace | None = None,
+) -> Iterator[tuple[list[str], list[float]]]:
+    """Yield the tags of each sentence, whose tokens are apart already, and the probability of each tag.
+
+    ws: buffers to work in, so that several calls share them
+    """
+    model, labels = language_model.model, language_model.labels
+    encoded = [language_model.tokenizer.encode_tokens(tokens) for tokens in sentences]
+    places = [np.arange(len(one)) for one in encoded]
+    for log_probs in log_probs_at(model, joined(encoded), places, ws or model.workspace(), batch_size=batch_size):
+        probs = np.exp(log_probs.astype(np.float64))
+        if model.config.labels == 1:  # the one unit says how probable the tag 1 is
+            probs = np.concatenate([1.0 - probs, probs])
+        best = probs.argmax(axis=0) if probs.size else np.empty(0, np.int64)
+        yield [labels[i] for i in best.tolist()], probs[best, np.arange(best.size)].tolist()
+
+
+def tag_columns(
+    language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, window: int | None = None
+) -> Iterator[Row]:
+    """Yield token, tag and probability for each line that holds a token, and the text of each other line.
+
+    lines: as in a corpus of tags; the tag after a token's tab is not read. White space alone ends a sentence and comes
+    out as the empty text, a comment comes out as it is.
+    window: sentences read ahead at most
+    Raises CorpusError with the place of a line that is none of these.
+    """
+    ws = language_model.model.workspace()
+    for group in windows(_sentences(lines), window or _WINDOW * batch_size, size=len):
+        sentences = [[text for text, is_token in sentence if is_token] for sentence in group]
+        for sentence, (tags, probs) in zip(
+            group, tag_tokens(language_model, sentences, batch_size=batch_size, ws=ws), strict=True
+        ):
+            found = zip(tags, probs, strict=True)
+            yield from ((text, *next(found)) if is_token else text for text, is_token in sentence)
+
+
+def _sentences(lines: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
+    """Yield the lines of each sentence, up to the one that ends it, each with whether it is a token."""
+    sentence: list[tuple[str, bool]] = []
+    try:
+        for line, place in numbered(lines):
+            if ends_sentence(line):
+                yield [*sentence, ("", False)]
+                sentence = []
+            elif is_comment(line):
+                sentence.append((line, False))
+            else:
+                sentence.append((token_of(line, place), True))
+    except CorpusError:
+        if sentence:
+            yield sentence  # what stands before a mistake is answered
+        raise
+    if sentence:
+        yield sentence

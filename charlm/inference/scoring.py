@@ -1,0 +1,191 @@
+"""Probabilities of lines: P(line) = P(y1) P(y2|y1) ... P(<EOS>|...), in batches, in the order of the lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from charlm.inference.evaluation import perplexity
+from charlm.language_model import LanguageModel
+from charlm.nn.outputs import total
+from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
+from charlm.text.batches.lanes import NO_TARGET, Batch
+from charlm.text.batches.whole import groups_of_like_length
+from charlm.text.dataset import joined
+from charlm.text.lines.reading import windows
+from charlm.text.records import pairs
+
+_STEPS = 128  # tokens of a line that are worked on at a time
+_WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """One token of a line: as the line has it, its -ln P, whether the vocabulary lacks it, and its id."""
+
+    token: str
+    nats: float
+    oov: bool
+    token_id: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The probability of one line.
+
+    text: the line; nats: -ln P(line); tokens: how many were predicted, with `<EOS>`; oov: how many of them the
+    vocabulary lacks; oov_nats: their share of `nats`; token_scores: one for each, where asked for; label: what a
+    conditioned model was told
+
+    Of a cloze model, the sum of -ln P(token | all others) is no probability of the line: a pseudo-log-probability.
+    """
+
+    text: str
+    nats: float
+    tokens: int
+    oov: int
+    oov_nats: float
+    has_eos: bool = True
+    token_scores: list[TokenScore] = field(default_factory=list)
+    label: str = ""
+
+    @property
+    def log10p(self) -> float:
+        """log10 P(line)."""
+        return -self.nats / math.log(10.0) + 0.0
+
+    @property
+    def prob(self) -> float:
+        """P(line); 0 where it is too small a number."""
+        return math.exp(-self.nats)
+
+    @property
+    def perplexity(self) -> float:
+        """P(line) ** (-1 / tokens); not a number without tokens."""
+        return perplexity(self.nats, self.tokens)
+
+    @property
+    def bits_per_char(self) -> float:
+        """-log2 P(line) over its characters, the end of the line counted as one; not a number without any."""
+        characters = len(self.text) + self.has_eos
+        return self.nats / math.log(2.0) / characters if characters else math.nan
+
+
+class Scorer:
+    """Scores lines with a language model.
+
+    batch_size: lines side by side; has_eos: whether `<EOS>` is predicted at the end; per_token: whether scores hold
+    those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
+    left; window: lines read ahead at most, None for as many as serve speed; prepare: what is done to the text of each
+    line before it is scored
+
+    A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`. A
+    conditioned model's lines are label TAB text, and the label is read first. A cloze model predicts no `<EOS>`.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        *,
+        batch_size: int = 64,
+        has_eos: bool = True,
+        per_token: bool = False,
+        carry_state: bool = False,
+        window: int | None = None,
+        prepare: Callable[[str], str] = str,
+    ) -> None:
+        self.language_model, self._prepare = language_model, prepare
+        self.batch_size = 1 if carry_state else batch_size
+        self.is_cloze = language_model.task == "cloze"
+        self.has_eos = has_eos and not self.is_cloze
+        self.per_token, self.carry_state = per_token, carry_state
+        self.window = window if window is not None else _WINDOW * batch_size
+        model = language_model.model
+        self._workspace = model.workspace()
+        self._carried = model.zero_state(1)
+        self._before = NOTHING if carry_state or not language_model.is_stream else EOS_ID
+
+    def score(self, lines: Iterable[str]) -> Iterator[Score]:
+        """Yield a score for each line, in order; memory does not grow with their number."""
+        for window in windows(self._records(lines), self.window, size=lambda record: len(record[1])):
+            labels, texts = zip(*window, strict=True)
+            ids, offsets = self.language_model.tokenizer.encode_lines(texts)
+            tokens = [ids[start:end] for start, end in pairwise(offsets)]
+            nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
+            for label, line, line_tokens, of_line in zip(labels, texts, tokens, nats, strict=True):
+                scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
+                yield self.scored(label, line, line_tokens[:scored], of_line[:scored])
+
+    def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Give the label, if any, and the text of each line."""
+        if self.language_model.is_conditioned:
+            labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
+            return ((label, self._prepare(text)) for label, text in labelled)
+        return (("", self._prepare(line)) for line in lines)
+
+    def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
+        """Give -ln P of each token of each line, lines of like length side by side."""
+        first = np.full(len(tokens), self._before, np.int32)
+        if self.language_model.is_conditioned:
+            first[:] = self.language_model.codec.first_inputs(labels)
+        nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
+        lengths = [len(line) for line in tokens]
+        groups = (
+            ([i] for i in range(len(tokens))) if self.carry_state else groups_of_like_length(lengths, self.batch_size)
+        )
+        for chosen in groups:
+            if self.carry_state:
+                first[chosen] = self._before
+            for i, of_line in zip(chosen, self._nats([tokens[i] for i in chosen], first[chosen]), strict=True):
+                nats[i] = of_line
+        return nats
+
+    def _pseudo_nats(self, tokens: list[np.ndarray]) -> list[np.ndarray]:
+        """Give -ln P(token | all others) of each token of each line, `<EOS>` left out."""
+        model = self.language_model.model
+        sequences = joined([line[:-1] for line in tokens])
+        nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
+        for batch, numbers, begins, lanes in sequences.batches(self.batch_size, _STEPS).placed():
+            of_each, _ = model.nats(batch, model.zero_state(batch.lanes), self._workspace)
+            for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
+                nats[i] = of_each[begin : begin + len(tokens[i]) - 1, lane]
+        return nats
+
+    def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
+        """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""
+        model = self.language_model.model
+        longest = max(len(line) for line in lines)
+        state = self._carried if self.carry_state else model.zero_state(len(lines))
+        nats = np.empty((longest, len(lines)))
+        before = first
+        for start in range(0, longest, _STEPS):  # of a line that is long, no more is kept than its ids and its nats
+            steps = min(_STEPS, longest - start)
+            targets = np.full((steps, len(lines)), NO_TARGET, np.int32)
+            for column, line in enumerate(lines):
+                part = line[start : start + steps]
+                targets[: len(part), column] = part
+            inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET is NOTHING
+            nats[start : start + steps], state = model.nats(Batch(inputs, targets), state, self._workspace)
+            before = targets[-1]
+        if self.carry_state:
+            self._carried = state
+            self._before = EOS_ID
+        return [nats[: len(line), column] for column, line in enumerate(lines)]
+
+    def scored(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
+        """Return the score of a line from the ids of its tokens, and -ln P of each."""
+        unknown = ids == UNK_ID
+        vocabulary = self.language_model.tokenizer.vocabulary
+        each = []
+        if self.per_token:
+            surface = [*self.language_model.tokenizer.split(line), EOS]
+            each = [
+                TokenScore(surface[at] if at < len(surface) else vocabulary.token_of(int(i)), float(n), bool(u), int(i))
+                for at, (i, n, u) in enumerate(zip(ids, nats, unknown, strict=True))
+            ]
+        of_unknown = float(nats[unknown].sum())
+        return Score(line, total(nats), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)

@@ -1,0 +1,138 @@
+"""One writer at a time for an output, and what writers that were killed have left beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from charlm.errors import ResourceError
+from charlm.quoting import shell_argument
+from charlm.storage.files import display_name, hidden_prefix, hint_for
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing is locked there
+    fcntl = None  # type: ignore[assignment]
+
+_CONTENT = re.compile(rb"\d{0,19}\n?")  # of a lock: nothing, or the number of a process
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep the file at `path`, which need not be there yet, to this process.
+
+    The lock is a file beside it that holds the number of the process. It is a record lock of POSIX's, so the system
+    lets go of it when the process ends, however it ends, and processes that are forked off do not have it.
+
+    Raises ResourceError where another process keeps it, or where something else than a lock of ours has the lock's
+    name. Where the file system knows no locks, nothing is kept.
+    """
+    target = Path(os.path.realpath(path))
+    lock = target.with_name(hidden_prefix(target) + "lock")
+    descriptor = None if fcntl is None else _locked(lock, path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
+            os.close(descriptor)
+
+
+def sweep(path: Path) -> list[str]:
+    """Remove what writers of `path` that were killed have left beside it, and return the names.
+
+    Only for who keeps the file: the temporary file of a writer that is alive would go too. A folder that cannot be
+    listed is left as it is.
+    """
+    target = Path(os.path.realpath(path))
+    left = re.compile(re.escape(hidden_prefix(target)) + r"[a-z0-9_]{8}\.tmp")
+    try:
+        names = [name for name in os.listdir(target.parent) if left.fullmatch(name)]
+    except OSError:
+        return []
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.unlink(target.with_name(name))
+    return names
+
+
+def _locked(lock: Path, path: Path) -> int | None:
+    """Open and lock a file; try again where its last owner has removed it in between."""
+    while True:
+        try:
+            descriptor = os.open(lock, _FLAGS, 0o666)
+        except OSError as error:
+            if os.path.lexists(lock) and error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise _foreign(lock, path) from error
+            reason = error.strerror or error
+            raise ResourceError(f"cannot write {display_name(lock)}: {reason}", hint=hint_for(error)) from error
+        try:
+            if not _is_ours(descriptor):
+                raise _foreign(lock, path)
+            if not _is_locked(descriptor, path):
+                os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    os.unlink(lock)
+                return None
+            if _is_named(descriptor, lock):
+                with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
+    """Lock an open file; return False where its file system knows no locks."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            return False
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        raise ResourceError(
+            f"in use by process {owner or 'unknown'}, {display_name(path)}",
+            hint="wait until it has ended, or name another --output",
+        ) from None
+    return True
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Tell whether an open file is a lock that may be written: a regular file with one name and a process in it."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        return False
+    # Root may take the lock that a user's killed process has left.
+    return os.geteuid() in (0, found.st_uid) and _CONTENT.fullmatch(os.pread(descriptor, 21, 0)) is not None
+
+
+def _foreign(lock: Path, path: Path) -> ResourceError:
+    """Make the error of a lock's name that something else has."""
+    name = display_name(lock)
+    try:
+        found = os.lstat(lock)
+        is_lock = stat.S_ISREG(found.st_mode) and found.st_uid != os.geteuid()
+    except OSError:
+        is_lock = False
+    what = "the lock of another user is in the way" if is_lock else "what is in the way is not a lock of charlm's"
+    return ResourceError(
+        f"cannot lock {display_name(path)}: {what}, {name}",
+        hint=f"remove it, if nothing trains there: rm {shell_argument(str(lock))}",
+    )
+
+
+def _is_named(descriptor: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(lock))
+    except FileNotFoundError:
+        return False

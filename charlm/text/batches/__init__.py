@@ -1,0 +1,1 @@
+"""From the ids of a corpus to mini-batches."""

@@ -1,0 +1,1 @@
+"""A corpus as ids, in memory or on the disk."""

@@ -1,0 +1,214 @@
+"""A corpus in provisional ids written to the disk, window by window."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+
+import numpy as np
+
+from charlm.errors import ResourceError
+from charlm.storage.files import cache_folder, display_name
+from charlm.text.ids.cache import lock
+from charlm.text.ids.encoder import Counts
+from charlm.text.ids.store import SIZES, TEMPORARY, TYPES, Store
+from charlm.text.tokens.vocabulary import EOS_ID
+
+_COPIED_TOGETHER = 1 << 20  # bytes
+_SHARE_OF_MEMORY = 4  # a corpus may take one part in so many where there is no disk for it
+
+
+class StoreWriter:
+    """The file of a store while it is written; what is not kept is gone when the `with` block ends.
+
+    keep: whether it may get a name in the cache; else it has none from the start, and nothing is left of it
+
+    It lies in the cache, which is made where it is missing. Where the cache cannot be written, or can no longer, the
+    file goes on in the folder for temporary files, and at last in memory.
+
+    Raises ResourceError, here and below, where nothing can be written anywhere.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._places: list[Callable[[], tuple[int, str]]] = [
+            partial(_in_cache, keep),
+            _in_temporary_folder,
+            _in_memory,
+        ]
+        self._file, self._temporary, self._most = -1, "", float("inf")
+        self._rows: list[tuple[int, ...]] = []
+        self._counts = Counts()
+        self._digest = hashlib.sha256()
+        self._at = 0
+        self._done = 0  # bytes in the file
+        self._open = 0  # tokens of a line that has not ended
+        # One window is written and hashed while the next one is encoded.
+        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
+        self._move(None)
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+        self._leave()
+
+    def add(self, ids: np.ndarray) -> None:
+        """Write a window, given in provisional ids; the last line of the last one has to end in it."""
+        ends = np.flatnonzero(ids == EOS_ID)
+        of_lines = np.diff(ends, prepend=-1 - self._open)
+        self._open += ids.size - int(of_lines.sum())
+        ids, lengths = _compact(ids), _compact(of_lines)
+        widths = (TYPES.index(ids.dtype), TYPES.index(lengths.dtype))
+        self._rows.append((self._at, ids.size, lengths.size, of_lines.sum(), *widths))
+        self._counts.add(ids)
+        self._write(ids.tobytes() + lengths.tobytes())
+
+    def finish(self, tokens: Sequence[str], name: str | None) -> Store:
+        """Write what is known at the end, and open what was written.
+
+        tokens: by provisional id; name: the file's in the cache, None removes it while it can still be read
+        """
+        numbers = (np.array(self._rows, "<i8"), self._counts.of(len(tokens)).astype("<i8"))
+        parts = [*(array.tobytes() for array in numbers), json.dumps(list(tokens)).encode(), (name or "").encode()]
+        for part in (*parts, SIZES.pack(*map(len, parts))):
+            self._write(part)
+        self._wait()
+        self._write(self._digest.digest())
+        self._wait()
+        if self._temporary and name is not None:
+            # Where it cannot be named, this run does without an entry.
+            with contextlib.suppress(OSError):
+                os.replace(self._temporary, os.path.join(os.path.dirname(self._temporary), name))
+                self._temporary = ""
+        file, self._file = self._file, -1
+        self._leave()
+        return Store(file)
+
+    def _write(self, data: bytes) -> None:
+        self._at += len(data)
+        self._wait()
+        if self._thread is not None:
+            try:
+                self._written = self._thread.submit(self._write_now, data)
+                return
+            except RuntimeError:
+                # No thread can be started. What was submitted would be written twice if one could be, later on.
+                self._thread = self._written = None
+        self._write_now(data)
+
+    def _write_now(self, data: bytes) -> None:
+        self._digest.update(data)
+        while data:
+            try:
+                if self._done + len(data) > self._most:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                count = os.write(self._file, data)
+            except OSError as error:
+                self._move(error)
+                continue
+            self._done += count
+            data = data[count:]
+
+    def _wait(self) -> None:
+        if self._written:
+            self._written.result()
+
+    def _move(self, error: OSError | None) -> None:
+        """Go on in the next place, with all that is written so far."""
+        while self._places:
+            make = self._places.pop(0)
+            try:
+                file, temporary = make()
+            except OSError as failure:
+                error = error or failure
+                continue
+            try:
+                self._copy_to(file)
+            except OSError as failure:
+                error = error or failure
+                _remove(file, temporary)
+                continue
+            self._leave()
+            self._file, self._temporary = file, temporary
+            self._most = _memory() / _SHARE_OF_MEMORY if make is _in_memory else float("inf")
+            return
+        raise _unwritable(error)
+
+    def _copy_to(self, file: int) -> None:
+        for at in range(0, self._done, _COPIED_TOGETHER):
+            data = os.pread(self._file, min(_COPIED_TOGETHER, self._done - at), at)
+            while data:
+                data = data[os.write(file, data) :]
+
+    def _leave(self) -> None:
+        """Close and remove the file, where there is one."""
+        _remove(self._file, self._temporary)
+        self._file, self._temporary = -1, ""
+
+
+def _in_cache(keep: bool) -> tuple[int, str]:
+    """Make a file in the cache; return its descriptor and its name, "" where it has none any more."""
+    folder = cache_folder()
+    if folder is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    file, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".tmp", dir=folder)
+    if not keep:
+        _remove(-1, name)
+        return file, ""
+    lock(file)
+    return file, name
+
+
+def _in_temporary_folder() -> tuple[int, str]:
+    """Make a file without a name: whatever ends this process, nothing is left of it."""
+    file, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".tmp")
+    _remove(-1, name)
+    return file, ""
+
+
+def _in_memory() -> tuple[int, str]:
+    if not hasattr(os, "memfd_create"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return os.memfd_create("charlm"), ""
+
+
+def _memory() -> float:
+    """Return the bytes of memory that the machine has."""
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _remove(file: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        if name:
+            os.unlink(name)
+    if file >= 0:
+        os.close(file)
+
+
+def _unwritable(error: OSError | None) -> ResourceError:
+    """Make the error of a machine on which the encoded corpus cannot be kept anywhere."""
+    reason = "" if error is None else f": {error.strerror or error}"
+    return ResourceError(
+        f"cannot keep the encoded corpus, {display_name(cache_folder() or tempfile.gettempdir())}{reason}",
+        hint="it needs up to four bytes a token: name another folder with the environment variable CHARLM_CACHE",
+    )
+
+
+def _compact(numbers: np.ndarray) -> np.ndarray:
+    """Give numbers that are not negative in the smallest type that holds them."""
+    most = int(numbers.max(initial=0))
+    return numbers.astype(next(kind for kind in TYPES if most <= np.iinfo(kind).max), copy=False)

@@ -1,0 +1,1 @@
+"""From a line to tokens and from tokens to ids, and back."""

@@ -1,0 +1,241 @@
+"""Text into tokens and back, before any vocabulary."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import groupby, islice
+from typing import ClassVar, Literal
+
+from charlm.config import TextConfig
+from charlm.text.tokens.normalization import Normalization, normalized
+from charlm.text.tokens.vocabulary import EOS, UNK
+
+Level = Literal["char", "word"]
+Split = Literal["punct", "whitespace"]
+
+# How word corpora spell the tokens that mean something to the model.
+UNK_SPELLINGS = ("<unk>", UNK)
+RESERVED = (*UNK_SPELLINGS, EOS)
+
+_LINES_PER_BLOCK = 4096
+
+
+class Splitter(ABC):
+    """How a line becomes tokens and how tokens become text again.
+
+    lowercase: whether a line is lower-cased (`str.lower`) before it is split.
+    normalize: the Unicode form of the tokens; canonically equivalent lines have equal ones, unless it is "none".
+    Every splitter holds `split(join(split(line))) == split(line)`.
+    """
+
+    level: ClassVar[Level]
+
+    def __init__(self, *, lowercase: bool = False, normalize: Normalization = "none") -> None:
+        self.lowercase, self.normalize = lowercase, normalize
+
+    @property
+    def rule(self) -> str:
+        """A name for the rule, the same for splitters that split alike, of lower-case letters and hyphens."""
+        name = type(self).__name__.removesuffix("Splitter").lower()
+        return name + "-lower" * self.lowercase + f"-{self.normalize}" * (self.normalize != "none")
+
+    def normalized(self, text: str) -> str:
+        """Return text, of one line or many, in the Unicode form of the tokens."""
+        return normalized(text, self.normalize)
+
+    def spelled(self, text: str) -> str:
+        """Return text, of one line or many, as the tokens spell it: normalised, and lower-cased where that is wanted.
+
+        Lower-casing stands between two normalisations. Equivalent texts may have different lower cases, and
+        lower-casing may leave a letter and a mark that compose.
+        """
+        text = self.normalized(text)
+        return self.normalized(text.lower()) if self.lowercase else text
+
+    @abstractmethod
+    def split(self, line: str) -> list[str]:
+        """The tokens of a line, as they are written there, without `<EOS>`."""
+
+    @abstractmethod
+    def stream(self, tokens: Iterable[str]) -> Iterator[str]:
+        """The text of the tokens of one line, one piece for each token as soon as it is known."""
+
+    @abstractmethod
+    def count(self, lines: Iterable[str]) -> dict[str, int]:
+        """How often each ordinary token occurs; the lines are read once and not kept."""
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """The text of the tokens of one line."""
+        return "".join(self.stream(tokens))
+
+
+class CharacterSplitter(Splitter):
+    """Every Unicode code point is a token; nothing is lost."""
+
+    level = "char"
+
+    def split(self, line: str) -> list[str]:
+        return list(self.spelled(line))
+
+    def stream(self, tokens: Iterable[str]) -> Iterator[str]:
+        return iter(tokens)
+
+    def count(self, lines: Iterable[str]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        remaining = iter(lines)
+        while block := list(islice(remaining, _LINES_PER_BLOCK)):
+            # Lower case depends on the neighbours (a final sigma), so lines stay apart by newlines.
+            text = "\n".join(block)
+            counts.update(self.spelled(text))
+        counts.pop("\n", None)
+        return counts
+
+
+class WordSplitter(Splitter):
+    """What the word splitters have in common.
+
+    A literal `<unk>` or `<UNK>` in the text is the unknown token, and so is a literal `<EOS>`: text can never
+    end a sentence by spelling it. None of the three is counted.
+    """
+
+    level = "word"
+
+    def count(self, lines: Iterable[str]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for line in lines:
+            counts.update(self.split(line))
+        for token in RESERVED:
+            counts.pop(token, None)
+        return counts
+
+
+class WhitespaceSplitter(WordSplitter):
+    """Text that is tokenised already: split at ASCII white space only, joined by single spaces.
+
+    Not `str.split`: that one also splits at U+00A0 and U+3000, which tokenised corpora hold inside tokens.
+    """
+
+    def split(self, line: str) -> list[str]:
+        return _BETWEEN_ASCII_SPACE.findall(self.spelled(line))
+
+    def stream(self, tokens: Iterable[str]) -> Iterator[str]:
+        space = ""
+        for token in tokens:
+            yield space + token
+            space = " "
+
+
+class PunctuationSplitter(WordSplitter):
+    """Words and, set apart from them, single punctuation marks and symbols; joined as English is written.
+
+    A word is a run of letters, digits, underscores, combining marks and joiners, held together by an
+    apostrophe, hyphen, period or comma inside it: "don't", "well-known", "3.5", "1,000", "e.g" and then ".".
+    A symbol keeps the marks that belong to it, so that an emoji with its joiners, selectors and skin tone is
+    one token. White space of any kind separates.
+    """
+
+    def split(self, line: str) -> list[str]:
+        line = self.spelled(line)
+        # Same tokens for ASCII text, in half of the time and without the tables of the whole of Unicode.
+        pattern = _ASCII_TOKEN if line.isascii() else _unicode_token()
+        return pattern.findall(line)
+
+    def stream(self, tokens: Iterable[str]) -> Iterator[str]:
+        previous = None
+        open_quotes: set[str] = set()
+        glue_next = True
+        for token in tokens:
+            glue_right = token in _NO_SPACE_AFTER
+            glue_left = token in _NO_SPACE_BEFORE or (token == "-" and previous == "-")
+            if token in _STRAIGHT_QUOTES:
+                glue_left = token in open_quotes
+                glue_right = not glue_left
+                open_quotes ^= {token}
+            glued = glue_left or (glue_next and not _attaches_to_symbols(token))
+            yield token if glued or previous is None else " " + token
+            previous, glue_next = token, glue_right
+
+
+def make_splitter(level: Level, split: Split, lowercase: bool, normalize: Normalization = "none") -> Splitter:
+    """The splitter of a token unit.
+
+    level: the token unit; split: the rule of the word level, without effect on characters.
+    Raises ValueError for other names.
+    """
+    if level == "char":
+        return CharacterSplitter(lowercase=lowercase, normalize=normalize)
+    if level == "word" and split == "punct":
+        return PunctuationSplitter(lowercase=lowercase, normalize=normalize)
+    if level == "word" and split == "whitespace":
+        return WhitespaceSplitter(lowercase=lowercase, normalize=normalize)
+    raise ValueError(f"no splitter for level {level!r} and split {split!r}")
+
+
+def splitter_of(text: TextConfig) -> Splitter:
+    """Return the splitter that a model's configuration names."""
+    return make_splitter(text.level, text.split, text.lowercase, text.normalize)  # type: ignore[arg-type]
+
+
+# Where spaces are left out. Splitting the joined text must give the same tokens again, so a mark that can
+# hold a word together (apostrophe, hyphen, period, comma) is never in both sets and keeps one space.
+_CLOSING = ".,;:!?)]}%" + "\u2026\u2019\u201d\u00bb\u203a" + "\u060c\u061b\u061f\u0964"
+_OPENING = "([{$#@" + "\u201c\u2018\u201e\u201a\u00ab\u2039" + "\u00bf\u00a1\u00a3\u20ac\u00a5"
+_EM_DASH_AND_SLASH = "\u2014/"
+# Chinese and Japanese write no spaces, and their marks bring their own.
+_FULL_WIDTH = "".join(map(chr, [*range(0x3001, 0x3004), *range(0x3008, 0x3012), *range(0x3014, 0x301C)]))
+_FULL_WIDTH += "\u30fb\uff01\uff08\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3b\uff3d\uff5b\uff5d\uff5e"
+_NO_SPACE_BEFORE = frozenset(_CLOSING + _EM_DASH_AND_SLASH + _FULL_WIDTH)
+_NO_SPACE_AFTER = frozenset(_OPENING + _EM_DASH_AND_SLASH + _FULL_WIDTH)
+_STRAIGHT_QUOTES = frozenset("\"'")
+
+
+def _attaches_to_symbols(token: str) -> bool:
+    # Glued to a symbol, a token that starts with a mark, joiner or skin tone would become a part of it.
+    return unicodedata.category(token[0]) in {"Mn", "Mc", "Me", "Cf", "Sk"}
+
+
+_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
+_RESERVED = "|".join(RESERVED)
+# Repetitions are possessive, which finds the same: else each could be gone back to, at 64 bytes of memory a character.
+# What a group repeats is looked for ahead, because Python before 3.11.5 keeps what a failing repetition has consumed:
+# https://github.com/python/cpython/issues/106052
+_ASCII_TOKEN = re.compile(rf"\w++(?:(?=['.,-]\w)['.,-]\w++)*+|{_RESERVED}|\S")
+_MARKS = frozenset({"Mn", "Mc", "Me"})
+_IN_WORDS = _MARKS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Cf", "Co", "Cs", "Cn"}
+
+# From here to the end of its plane Unicode keeps symbols, emoji above all. Taken whole, so that emoji newer
+# than this Python's tables are symbols too. The planes above hold letters.
+_FIRST_PICTOGRAPH, _LAST_PICTOGRAPH = 0x1F000, 0x1FFFF
+
+
+@cache
+def _unicode_token() -> re.Pattern[str]:
+    """The pattern of a token, made when first needed because it takes a walk through Unicode (some 40 ms)."""
+    in_words = f"_{_ranges(_IN_WORDS)}\\U{_LAST_PICTOGRAPH + 1:08x}-\\U0010ffff"
+    word, symbol = f"[{in_words}]", rf"[^\s{in_words}]"
+    selectors_tones_tags = r"\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
+    marks = f"[{_ranges(_MARKS)}{selectors_tones_tags}]*+"
+    flag = r"[\U0001f1e6-\U0001f1ff]{2}"
+    within = r"['\u2019\-\u2010\u2011.,]"
+    return re.compile(
+        rf"{word}++(?:(?={within}{word}){within}{word}++)*+|{_RESERVED}"
+        rf"|(?:{flag}|\S){marks}(?:(?=\u200d{symbol})\u200d\S{marks})*+"
+    )
+
+
+def _ranges(categories: frozenset[str]) -> str:
+    """The code points of some general categories, below the pictographs, as ranges of a character class."""
+    member = [unicodedata.category(chr(point)) in categories for point in range(_FIRST_PICTOGRAPH)]
+    ranges = []
+    start = 0
+    for inside, run in groupby(member):
+        end = start + sum(1 for _ in run)
+        if inside:
+            ranges.append(f"\\U{start:08x}-\\U{end - 1:08x}")
+        start = end
+    return "".join(ranges)
