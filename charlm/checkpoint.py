@@ -24,8 +24,8 @@ from charlm.storage import container
 from charlm.storage.container import Container
 from charlm.storage.files import display_name
 from charlm.text import Tokenizer, Vocabulary, splitter_of
-from charlm.text.pieces import HIGHEST_KEY
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
+from charlm.text.tokens.music_steps import HIGHEST_KEY
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
 
 FORMAT_VERSION = 2  # version 1 has no `text.normalize`; all versions up to this one can be read

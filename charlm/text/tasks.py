@@ -25,8 +25,7 @@ from charlm.errors import CorpusError
 from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
-from charlm.text.gathering import Gathered, gather
-from charlm.text.learning import encode_corpus, learn_vocabulary
+from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
@@ -143,8 +142,8 @@ class Conditioned(Labelled):
     """The language model's lines, each with the label that is its x<1>: its number comes after those of the tokens."""
 
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
-        whole = encode(codec.tokenizer, [one for _, one in records], "line")
-        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
+        ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
+        return Dataset.of(ids, offsets, "line", codec.first_inputs(self.labels(records)))
 
 
 class Translated(TaskText):
