@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from charlm.randomness import SHUFFLE, generator
-from charlm.text.ids.store import EncodedLines
 from charlm.text.tokens.vocabulary import NOTHING
 
 NO_TARGET = -1  # the target where nothing is predicted: the ragged end of a lane, or context that is only read
@@ -76,11 +75,23 @@ class Batches(ABC):
         """Yield the batches of an epoch, without the first `skip`."""
 
 
+class EncodedLines(NamedTuple):
+    """Lines end to end.
+
+    ids [n]: the tokens, each line ended by `<EOS>`; lengths [lines] int64
+    first [lines] int32: x<1> of each line, a label or `NOTHING`, the zero vector
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+
+
 class LineSource(Protocol):
     """Lines in windows, of which a few are read at a time.
 
     sizes [3, windows]: the lines, the tokens and the longest line of each window
-    at_hand: whether there is one window, in memory, so that its lines may be counted and shuffled together
+    at_hand: whether there is one window, in memory, so that all lines may be counted and shuffled together
     """
 
     @property
