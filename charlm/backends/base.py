@@ -31,6 +31,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     block: ClassVar[int]  # elements that pointwise work on long vectors should take at a time
+    scans: Mapping[str, type[Any]] = {}  # recurrent layers' time loops of its own, by the name of the cell
     fused: Mapping[str, Callable[..., Any]] = {}  # functions of the mathematics with a kernel of their own, by name
 
     def blocks(self, size: int) -> Iterator[slice]:

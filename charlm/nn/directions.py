@@ -59,7 +59,7 @@ class Reversed(Layer):
     def last_state(self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None) -> State:
         """Return the state after the whole sequence, of which no more than a piece is kept."""
         turned, begins = x[::-1], mirrored(starts)
-        for first, end in pieces(x.shape[0], x.shape[-1]):
+        for first, end in pieces(x.shape[0]):
             part = None if begins is None else begins[first:end]
             _, state = self.layer.forward(turned[first:end], state, ws, starts=part)
         return state

@@ -15,7 +15,6 @@ from charlm.nn.workspace import Workspace
 class OneHot(Layer):
     """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
 
-    only_spells: ClassVar[bool] = True
     pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int) -> None:

@@ -15,8 +15,7 @@ State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer reme
 Views = Mapping[str, Array]
 Read = Callable[[int, int], Array]  # of the first step and the one after the last: the input of these, [steps, n, B]
 
-COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
-LONGEST_PIECE = 256  # steps of a sequence, about: a longer one is read in pieces where there is no way back
+LONGEST_PIECE = 256  # steps of a sequence: a longer one is read in pieces where there is no way back
 
 
 class Layer(ABC):
@@ -29,7 +28,6 @@ class Layer(ABC):
     n_in: int
     n_out: int
     ops: Backend
-    only_spells: ClassVar[bool] = False  # whether all it does is to write ids as one-hot columns
     pointwise: ClassVar[bool] = False  # whether y<t> depends on x<t> alone
 
     def shapes(self) -> dict[str, Shape]:
@@ -85,28 +83,6 @@ class Layer(ABC):
         [T, n_in, B], which is the workspace's, and the gradient of the state that forward took.
         """
 
-    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
-        """Give the layer one step at a time for one sequence; tokens: whether x is an id, for a one-hot column."""
-        assert not tokens, "only recurrent layers read ids as one-hot columns"
-        return LayerStep(self, ws)
-
-
-class LayerStep:
-    """A layer one step at a time, for one sequence: what `forward` does with T = B = 1, the state kept."""
-
-    def __init__(self, layer: Layer, ws: Workspace) -> None:
-        self._layer, self._state, self._ws = layer, layer.zero_state(1), ws
-
-    def load(self, state: State) -> None:
-        """Go on from a state, which is copied."""
-        self._state = state
-
-    def step(self, x: Array) -> Array:
-        """Give y [n_out, 1], the step's until the next one, for x [n_in, 1]; a first layer takes an id `[1]`."""
-        y, self._state = self._layer.forward(x[None], self._state, self._ws)
-        column: Array = y[0]
-        return column
-
 
 class Stack(Layer):
     """Layers on top of each other; its state is the tuple of theirs."""
@@ -136,17 +112,6 @@ class Stack(Layer):
 
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)
-
-    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
-        steps = []
-        for name, layer in self._in_order:
-            if layer.only_spells:
-                tokens = True
-            else:
-                steps.append(layer.stepper(ws.scope(name), tokens=tokens))
-                tokens = False
-        stateless = [layer.only_spells for _, layer in self._in_order]
-        return StackStep(steps, stateless)
 
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
@@ -183,7 +148,7 @@ class Stack(Layer):
             wholes += 1
         if out is None:
             out = ws.array(f"outputs{wholes % 2}", (T, self.n_out, batch))
-            for first, end in pieces(T, batch):
+            for first, end in pieces(T):
                 out[first:end] = read(first, end)
         return out, tuple(after)
 
@@ -202,11 +167,9 @@ class Stack(Layer):
         return dy, tuple(reversed(d_before))
 
 
-def pieces(T: int, batch: int) -> Iterator[tuple[int, int]]:
-    """Yield the first step of each piece of a sequence and the one after its last; products are cut at their ends."""
-    chunk = -(-COLUMNS // batch)
-    size = chunk * max(1, LONGEST_PIECE // chunk)
-    return ((first, min(first + size, T)) for first in range(0, T, size))
+def pieces(T: int) -> Iterator[tuple[int, int]]:
+    """Yield the first step of each piece of a sequence and the one after its last."""
+    return ((first, min(first + LONGEST_PIECE, T)) for first in range(0, T, LONGEST_PIECE))
 
 
 def out_of(array: Array) -> Read:
@@ -217,20 +180,3 @@ def out_of(array: Array) -> Read:
 def _read_through(layer: Layer, read: Read, ws: Workspace) -> Read:
     """Return what reads the outputs of a layer without a memory, which are computed when they are read."""
     return lambda first, end: layer.forward(read(first, end), (), ws)[0]
-
-
-class StackStep(LayerStep):
-    """Layers on top of each other, one step at a time; left_out: for each whether it has no step of its own."""
-
-    def __init__(self, steps: Sequence[LayerStep], left_out: Sequence[bool]) -> None:
-        self._steps, self._left_out = steps, left_out
-
-    def load(self, state: State) -> None:
-        own = [part for part, left_out in zip(state, self._left_out, strict=True) if not left_out]
-        for step, part in zip(self._steps, own, strict=True):
-            step.load(part)
-
-    def step(self, x: Array) -> Array:
-        for step in self._steps:
-            x = step.step(x)
-        return x

@@ -72,7 +72,7 @@ class Workspace:
 
     def kept(self, name: str) -> Any:
         """Give what was remembered."""
-        return self._kept[name]
+        return self._kept.get(name)
 
     def scope(self, name: str) -> Workspace:
         """Give the workspace of a part of the network."""
