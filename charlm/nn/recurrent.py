@@ -6,6 +6,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn.cells import Cell
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, LayerStep, Read, State, Views, pieces
 from charlm.nn.stepping import RecurrentStep
 from charlm.nn.unrolled import Unrolled
@@ -32,7 +33,7 @@ class Recurrent(Layer):
     def shapes(self) -> dict[str, Shape]:
         return self.cell.shapes()
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         self.cell.bind(values, grads)
 
     def initialise(self, rng: np.random.Generator) -> None:

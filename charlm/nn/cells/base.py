@@ -21,6 +21,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
@@ -89,7 +90,7 @@ class Cell(ABC):
         """Give the parameters' shapes: W [G·H, H+I+1], and what a cell has beside it."""
         return {"W": (self.rows, self.hidden + self.n_in + 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         """Take the views of the parameters and of their gradients."""
         self.p, self.g = values, grads
         self.W = values["W"]
@@ -164,19 +165,19 @@ class Cell(ABC):
         w.dz [D·H, T·B], w.ax1 [H+I+1, T·B], and of this w.a [H, T·B] and w.x1 [I+1, T·B]: the columns of all steps,
         with a last row of ones, which gives b; beside them the arrays of `s` for all steps, [T, H, B]
         """
-        H, grad = self.hidden, self.g["W"]
+        H = self.hidden
         if self.reached_by_a == self.gates:
-            ws.add_product(w.dz, w.ax1.T, grad)
+            self.g.add_product("W", w.dz, w.ax1.T)
             return
-        ws.add_product(w.dz[-self.rows :], w.x1.T, grad[:, H:])
+        self.g.add_product("W", w.dz[-self.rows :], w.x1.T, columns=slice(H, None))
         dz_a = w.dz[: len(self.reached_by_a) * H]
         if not self.before_gates:
-            ws.add_product(dz_a, w.a.T, grad[: len(dz_a), :H])
+            self.g.add_product("W", dz_a, w.a.T, rows=slice(len(dz_a)), columns=slice(H))
             return
         product = ws.array("by_blocks", (len(dz_a), H))
         self.ops.matmul(dz_a, w.a.T, out=product)
         for number, rows in enumerate(self._rows_of_blocks()):
-            ws.add(product[number * H : (number + 1) * H], grad[rows, :H])
+            self.g.add("W", product[number * H : (number + 1) * H], rows=rows, columns=slice(H))
 
     def _rows_of_blocks(self) -> list[slice]:
         """Give for each block that a<t-1> reaches the rows of W_a that it is multiplied with."""

@@ -14,6 +14,7 @@ import numpy as np
 from charlm.backends import Shape
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace, columns_of
 
@@ -36,7 +37,7 @@ class GruResetAfter(SimpleGru):
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         super().bind(values, grads)
         self.beside = (values["b_ca"],)
 
@@ -62,7 +63,7 @@ class GruResetAfter(SimpleGru):
 
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         super().weight_grads(w, ws)
-        ws.add(w.dz[: self.hidden].sum(axis=1, keepdims=True), self.g["b_ca"])
+        self.g.add("b_ca", w.dz[: self.hidden].sum(axis=1, keepdims=True))
 
 
 class GruResetBefore(SimpleGru):
@@ -119,4 +120,4 @@ class GruResetBefore(SimpleGru):
         super().weight_grads(w, ws)
         H = self.hidden
         relevant = columns_of(w.relevant, ws, "relevant_columns")
-        ws.add_product(w.dz[2 * H :], relevant.T, self.g["W"][2 * H :, :H])
+        self.g.add_product("W", w.dz[2 * H :], relevant.T, rows=slice(2 * H, None), columns=slice(H))

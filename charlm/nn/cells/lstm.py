@@ -10,6 +10,7 @@ import numpy as np
 from charlm.backends import Array, Shape
 from charlm.nn import initializers
 from charlm.nn.cells.base import Cell
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
@@ -97,7 +98,7 @@ class PeepholeLstm(Lstm):
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "P": (3 * self.hidden, 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         super().bind(values, grads)
         self.beside = self.beside_back = tuple(self._by_gate(values["P"]))
 
@@ -128,4 +129,4 @@ class PeepholeLstm(Lstm):
         for gate in range(3):
             rows = slice(gate * H, (gate + 1) * H)
             of_steps = w.dz[rows].reshape(H, steps, batch).transpose(1, 0, 2)
-            ws.add((of_steps * w.c_old).sum(axis=(0, 2))[:, None], self.g["P"][rows])
+            self.g.add("P", (of_steps * w.c_old).sum(axis=(0, 2))[:, None], rows=rows)

@@ -15,6 +15,7 @@ from charlm.backends import Array
 from charlm.nn.cells.base import sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
@@ -48,7 +49,7 @@ class RelevanceLstm(Lstm):
     kernel: ClassVar[str] = "lstm_relevance"
     factors: ClassVar[tuple[str, ...]] = ("beside",)
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
         self.beside = (self.b_c,)
@@ -72,7 +73,8 @@ class RelevanceLstm(Lstm):
 
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         super().weight_grads(w, ws)
-        self.g["W"][-self.hidden :, -1] += w.inner.sum(axis=(0, 2))
+        of_candidate = slice(-self.hidden, None)
+        self.g.add("W", w.inner.sum(axis=(0, 2))[:, None], rows=of_candidate, columns=slice(-1, None))
 
 
 class GruResetBoth(SimpleGru):
@@ -83,7 +85,7 @@ class GruResetBoth(SimpleGru):
     kernel: ClassVar[str] = "gru_both"
     factors: ClassVar[tuple[str, ...]] = ("direct", "beside")
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         super().bind(values, grads)
         self.b_c = self.W[-self.hidden :, -1:]
         self.beside = (self.b_c,)
@@ -103,4 +105,5 @@ class GruResetBoth(SimpleGru):
 
     def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
         super().weight_grads(w, ws)
-        self.g["W"][-self.hidden :, -1] += w.inner.sum(axis=(0, 2))
+        of_candidate = slice(-self.hidden, None)
+        self.g.add("W", w.inner.sum(axis=(0, 2))[:, None], rows=of_candidate, columns=slice(-1, None))
