@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.backends import Array, Backend, Shape
+from charlm.nn.grads import Grads
 from charlm.nn.workspace import Workspace
 
 State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer remembers nothing
@@ -34,16 +35,13 @@ class Layer(ABC):
         """Give the shape of each parameter; none by default."""
         return {}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         """Take the views of the parameters and of their gradients."""
         del values, grads
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Write the weights that learning starts from into the bound parameters."""
         del rng
-
-    def clear_grads(self) -> None:  # noqa: B027
-        """Set those gradients to zero that `backward` always adds to, also in a pass that overwrites the others."""
 
     def zero_state(self, batch: int) -> State:
         """Give a<0> = 0 for `batch` sequences."""
@@ -79,8 +77,8 @@ class Layer(ABC):
         """Run it backwards, once for each forward.
 
         dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
-        Adds dL/dparameter to the bound gradients, or overwrites them with it where the workspace says so. Returns dx
-        [T, n_in, B], which is the workspace's, and the gradient of the state that forward took.
+        Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
+        of the state that forward took.
         """
 
 
@@ -97,18 +95,14 @@ class Stack(Layer):
     def shapes(self) -> dict[str, Shape]:
         return {f"{name}.{key}": shape for name, layer in self._in_order for key, shape in layer.shapes().items()}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         for name, layer in self._in_order:
             own = layer.shapes()
-            layer.bind({k: values[f"{name}.{k}"] for k in own}, {k: grads[f"{name}.{k}"] for k in own})
+            layer.bind({k: values[f"{name}.{k}"] for k in own}, grads.of(f"{name}."))
 
     def initialise(self, rng: np.random.Generator) -> None:
         for _, layer in self._in_order:
             layer.initialise(rng)
-
-    def clear_grads(self) -> None:
-        for _, layer in self._in_order:
-            layer.clear_grads()
 
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)

@@ -17,7 +17,6 @@ class _Pass:
     """What holds for every part of a pass."""
 
     lanes: tuple[int, int] | None = None
-    overwrites: bool = False
 
 
 class Workspace:
@@ -25,9 +24,6 @@ class Workspace:
 
     An array's contents are undefined when it is handed out, and it is the caller's until the same name is asked for
     again. Buffers grow and never shrink.
-
-    A layer adds its gradients to what is there. Where they would be added to zeros, as in a step of training, writing
-    them is the same and touches memory once, not three times: that is what `add` and `add_product` are for.
     """
 
     def __init__(self, ops: Backend, dtype: str) -> None:
@@ -82,42 +78,18 @@ class Workspace:
         return self._scopes[name]
 
     def share(self, first: int, lanes: int) -> Workspace:
-        """Give the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`.
-
-        Gradients are overwritten in it.
-        """
+        """Return the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`."""
         name = "share"
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
         own = self._scopes[name]
-        own._pass.lanes, own._pass.overwrites = (first, lanes), True
+        own._pass.lanes = first, lanes
         return own
 
     @property
     def lanes(self) -> tuple[int, int] | None:
         """Of a pass over some of a batch's lanes: the first one, and how many the whole batch has."""
         return self._pass.lanes
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether gradients are overwritten in this pass."""
-        return self._pass.overwrites
-
-    def add(self, value: Array, grad: Array) -> None:
-        """grad += value."""
-        if self.overwrites:
-            grad[...] = value
-        else:
-            grad += value
-
-    def add_product(self, a: Array, b: Array, grad: Array) -> None:
-        """grad += a b."""
-        if self.overwrites:
-            self.ops.matmul(a, b, out=grad)
-            return
-        product = self.array("product", grad.shape)
-        self.ops.matmul(a, b, out=product)
-        grad += product
 
     @property
     def nbytes(self) -> int:

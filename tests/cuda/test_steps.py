@@ -9,6 +9,7 @@ import pytest
 
 from charlm.nn import stepping, unrolled
 from charlm.nn.cells import CELLS
+from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests.cuda import hostcupy
@@ -32,11 +33,11 @@ def layer_of(ops):
     def make(cell, variant, T, H=5, B=3):
         layer = Recurrent(CELLS[cell][variant](ops, 4, H))
         rng = np.random.default_rng(30)
-        views = [
+        values, grads = (
             {name: ops.array(rng.normal(0, 0.5, shape), "float32") for name, shape in layer.shapes().items()}
             for _ in range(2)
-        ]
-        layer.bind(*views)
+        )
+        layer.bind(values, Grads(grads, ops))
         x, dy = (ops.array(rng.normal(0, 1, (T, n, B)), "float32") for n in (4, H))
         return layer, x, dy
 
