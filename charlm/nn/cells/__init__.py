@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from charlm.config import ModelConfig
-from charlm.nn.cells.base import Arrays, Cell
+from charlm.nn.cells.base import Cell
 from charlm.nn.cells.gru import GruResetAfter, GruResetBefore
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
