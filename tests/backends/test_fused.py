@@ -8,13 +8,10 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.nn.build import build
 from tests.gradcheck import config_of, make_model, random_batch
+from tests.naive import sigma
 
 BAR = 1e-13
 CALLS: Counter[str] = Counter()
-
-
-def sigma(x):
-    return 1 / (1 + np.exp(-x))
 
 
 def lstm_step(s):
