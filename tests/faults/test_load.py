@@ -12,7 +12,7 @@ from charlm.inference.scoring import Scorer
 from tests.benchmarks.memory import resident
 from tests.cli.shell import CHARLM, environment
 from tests.faults.limited import run_limited
-from tests.test_scoring import random_model
+from tests.inference.test_scoring import random_model
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 
