@@ -26,6 +26,7 @@ from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
 from charlm.nn.embedding import Embedding
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Stack
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
@@ -58,7 +59,7 @@ def bind(layer, seed, *, dtype="float64", scale=0.8):
     rng = np.random.default_rng(seed)
     for view in values.values():
         view[...] = rng.normal(0, scale, view.shape)
-    layer.bind(values, grads)
+    layer.bind(values, Grads(grads, OPS))
     return parameters
 
 

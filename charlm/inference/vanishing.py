@@ -99,7 +99,7 @@ def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray
             if not squares.any():  # the topmost: what comes from above
                 squares[0] = (model.ops.numpy(dy[-1]).astype(np.float64) ** 2).sum(axis=0)
             dy, _ = layer.backward(dy, (), ws.scope(name))
-            back = model.ops.numpy(layer.state_grads(ws.scope(name))).astype(np.float64)
+            back = model.ops.numpy(layer.scan(ws.scope(name)).state_grads()).astype(np.float64)
             squares[1:] += (back[len(back) - most :] ** 2).sum(axis=1)[::-1]
         else:
             dy, _ = layer.backward(dy, (), ws.scope(name))

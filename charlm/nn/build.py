@@ -13,9 +13,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-from charlm.backends import Array, Backend, Shape
+from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig
 from charlm.nn.cells import cell_class
 from charlm.nn.cells.base import OUTPUT_RMS
@@ -23,6 +22,7 @@ from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding, MultiHot, OneHot
+from charlm.nn.grads import Grads
 from charlm.nn.heads import HEADS, Head, Sigmoid
 from charlm.nn.layer import Layer, Stack, Views
 from charlm.nn.model import Model
@@ -53,12 +53,12 @@ def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Mode
 def _bound(network: _Network, parameters: Parameters) -> Model:
     """Make a model of a network with these parameters."""
     config, ops = network.config, network.ops
-    network.bind(parameters.named(parameters.values), parameters.named(parameters.grads))
+    grads = network.bind(parameters)
 
     def twin() -> Model:
         return _bound(_Network(config, ops), Parameters(network.shapes(), ops, config.dtype, values=parameters.values))
 
-    return Model(config, ops, network.body, network.head, parameters, encoder=network.encoder, twin=twin)
+    return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder, twin=twin)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:
@@ -95,23 +95,25 @@ class _Network:
         every = {prefix + name: shape for prefix, part in self.parts.items() for name, shape in part.shapes().items()}
         return {name: shape for name, shape in every.items() if name not in aliases}
 
-    def bind(self, values: dict[str, Array], grads: dict[str, Array]) -> None:
-        """Hand each part the views of its parameters and of their gradients."""
-        for views in (values, grads):
-            for name, original in self._aliases().items():
-                views[name] = views[original][: self.config.target_size or self.config.vocabulary_size]
+    def bind(self, parameters: Parameters) -> Grads:
+        """Bind each part to its parameters and to their gradients; return the gradients of all."""
+        values, aliases = parameters.named(parameters.values), self._aliases()
+        grads = Grads(parameters.named(parameters.grads), self.ops, aliases=aliases)
+        values |= {name: values[original][:rows] for name, (original, rows) in aliases.items()}
         for prefix, part in self.parts.items():
-            part.bind(_with_prefix(values, prefix), _with_prefix(grads, prefix))
+            part.bind(_with_prefix(values, prefix), grads.of(prefix))
+        return grads
 
-    def _aliases(self) -> dict[str, str]:
-        """Give the names that are another name's array, or its first rows: name -> that name."""
+    def _aliases(self) -> dict[str, tuple[str, int]]:
+        """Return the names of shared weights: name -> the name of their array, and how many of its rows they are."""
         config = self.config
         embedding = "towers.from_left.input.E" if config.task == "cloze" else "input.E"
+        rows = config.target_size or config.vocabulary_size
         aliases = {}
         if config.task == "cloze" and config.embedding_size:
-            aliases["towers.from_right.input.E"] = embedding
+            aliases["towers.from_right.input.E"] = embedding, rows
         if config.tie_weights:
-            aliases["head.W_y"] = embedding
+            aliases["head.W_y"] = embedding, rows
         return aliases
 
     def _head(self) -> Head:
@@ -179,5 +181,5 @@ class _Network:
         return layers
 
 
-def _with_prefix(views: Mapping[str, Array], prefix: str) -> Views:
+def _with_prefix(views: Views, prefix: str) -> Views:
     return {name.removeprefix(prefix): view for name, view in views.items() if name.startswith(prefix)}

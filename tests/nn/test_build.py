@@ -98,7 +98,7 @@ def test_tied_weights_are_one_view():
     assert "head.W_y" not in model.parameters.shapes
     embedding = model.body.layers["input"]
     assert np.shares_memory(model.head.W_y, embedding.table) and model.head.W_y.shape == embedding.table.shape
-    assert np.shares_memory(model.head.dW_y, embedding.table_grad)
+    assert np.shares_memory(model.head.g["W_y"], embedding.g["E"])
     assert embedding.table.any()
     embedding.table[2, 1] = 42
     assert model.head.W_y[2, 1] == 42 == model.parameters.value("input.E")[2, 1]

@@ -6,7 +6,8 @@ from charlm.config import ModelConfig
 from charlm.nn.cells.base import Cell
 from charlm.nn.cells.gru import GruResetAfter, GruResetBefore
 from charlm.nn.cells.gru_simple import SimpleGru
-from charlm.nn.cells.lstm import Lstm, PeepholeLstm
+from charlm.nn.cells.lstm import Lstm
+from charlm.nn.cells.peephole import PeepholeLstm
 from charlm.nn.cells.relevance import GruResetBoth, RelevanceLstm
 from charlm.nn.cells.rnn import ReluRnn, Rnn
 
