@@ -69,11 +69,22 @@ def make_recurrent(cell, variant, n_in=3, hidden=4, *, seed=0, dtype="float64", 
     return layer, bind(layer, seed, dtype=dtype)
 
 
-def config_of(cell, variant, vocabulary_size=6, **options):
-    """Give the configuration of a small float64 model with this cell."""
+def network_of(cell, variant):
+    """Return the fields of `ModelConfig` that ask for a cell in a variant."""
     variants = {"rnn": {"activation": variant}, "gru": {"reset": variant}, "lstm": {"relevance_gate": bool(variant)}}
+    return {"cell": cell, **variants.get(cell, {})}
+
+
+def kind_of(config):
+    """Return the cell and the variant that a configuration asks for."""
+    fields = vars(config).items()
+    return next(kind for kind in KINDS if kind[0] == config.cell and network_of(*kind).items() <= fields)
+
+
+def config_of(cell, variant, vocabulary_size=6, **options):
+    """Return the configuration of a small float64 model with this cell."""
     small = {"hidden_size": 3, "num_layers": 2, "dtype": "float64"}
-    return ModelConfig(vocabulary_size, cell=cell, **variants.get(cell, {}), **{**small, **options})
+    return ModelConfig(vocabulary_size, **network_of(cell, variant), **{**small, **options})
 
 
 def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):
@@ -186,6 +197,12 @@ def _slopes(function, array, gradient):
         numeric.append(slope_along(function, array, direction))
         analytic.append(float(np.sum(gradient * direction)))
     return np.array(numeric), np.array(analytic)
+
+
+def holds(errors, bar=BAR):
+    """Assert that there are errors, by name, and that none is above the bar."""
+    assert errors
+    assert max(errors.values()) <= bar, errors
 
 
 def layer_errors(layer, parameters, x, *, starts=None, noise=None, seed=0):

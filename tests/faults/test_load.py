@@ -12,16 +12,12 @@ from charlm.inference.scoring import Scorer
 from tests.benchmarks.memory import resident
 from tests.cli.shell import CHARLM, environment
 from tests.faults.limited import run_limited
-from tests.test_scoring import random_model
+from tests.inference.test_scoring import random_model
+
+pytestmark = pytest.mark.usefixtures("private_cache")
 
 MEGABYTE = 1_000_000
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 8, "--seq-length", 16, "--max-steps", 3, "--seed", 1)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """Keep what is encoded to the folder of the test."""
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
 
 
 def line_of(number):

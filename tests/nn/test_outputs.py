@@ -5,12 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from charlm.config import CELL_NAMES
 from charlm.nn.layer import LONGEST_PIECE, pieces
 from charlm.text.batches.lanes import Batch
 from tests.task_models import KINDS, task_model
 
 T = LONGEST_PIECE + 37
-CELLS = ("rnn", "gru-simple", "gru", "lstm", "lstm-peephole")
 BODIES = {  # kind of model, and its network
     "tag": ("tag", {}),
     "tag-causal": ("tag", {"bidirectional": False}),
@@ -72,7 +72,7 @@ def flat(state):
     return np.ravel(state)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_so_for_every_cell(cell):
     lm = task_model("tag", cell=cell)
     model, batch = lm.model, batch_of(lm, 2, seed=3)

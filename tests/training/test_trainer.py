@@ -18,6 +18,7 @@ from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
 from charlm.training import plan as plan_module
 from charlm.training import trainer as trainer_module
+from tests.trainings import assert_same, everything
 
 OPS = NumpyBackend()
 
@@ -57,19 +58,6 @@ def flat_best(trainer):
     for name, view in trainer.model.parameters.named(flat).items():
         view[...] = trainer.best_weights()[name]
     return flat
-
-
-def everything(trainer):
-    """Give all that a trainer is, deeply copied."""
-    state = trainer.state()
-    return copy.deepcopy(state.numbers), {name: array.copy() for name, array in state.arrays.items()}
-
-
-def assert_same(one, other):
-    """Compare what `everything` gave, bit by bit."""
-    assert one[0] == other[0]
-    assert one[1].keys() == other[1].keys()
-    assert not [name for name in one[1] if not np.array_equal(one[1][name], other[1][name])]
 
 
 def losses_of(trainer):
