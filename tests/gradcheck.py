@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
@@ -70,9 +70,8 @@ def make_recurrent(cell, variant, n_in=3, hidden=4, *, seed=0, dtype="float64", 
 
 def config_of(cell, variant, vocabulary_size=6, **options):
     """Give the configuration of a small float64 model with this cell."""
-    variants = {"rnn": {"activation": variant}, "gru": {"reset": variant}, "lstm": {"relevance_gate": bool(variant)}}
     small = {"hidden_size": 3, "num_layers": 2, "dtype": "float64"}
-    return ModelConfig(vocabulary_size, cell=cell, **variants.get(cell, {}), **{**small, **options})
+    return ModelConfig(vocabulary_size, **cell_fields(cell, variant), **{**small, **options})
 
 
 def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):

@@ -584,7 +584,7 @@ def test_a_configuration_that_does_not_fit_its_arrays_is_refused(model_file, cha
 def test_both_sizes_of_a_vocabulary_that_does_not_fit_are_named(model_file):
     rewrite(model_file, lambda ours: ours["vocabulary"].extend("xyz"))
     message = refusal_of(model_file)
-    assert "12 tokens" in message and "vocabulary of 9" in message
+    assert "12 names for a vocabulary_size of 9" in message
 
 
 def rewrite_arrays(path, change):

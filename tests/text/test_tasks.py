@@ -18,7 +18,7 @@ ALL = TrainConfig(valid_fraction=0.0)
 
 
 def learn(task, lines, text=WORD, fraction=0.0, *, conditioned=False, **train):
-    return task_text(task, text, conditioned=conditioned).learn(lines, text, TrainConfig(**train), fraction)
+    return task_text(task, text, conditioned=conditioned).learn(lines, TrainConfig(**train), fraction)
 
 
 def names(codec, ids):
@@ -195,7 +195,7 @@ CORPORA = {
 def test_again_gives_what_was_learned_from(task, fraction):
     lines, conditioned = CORPORA[task]
     reader, config = task_text(task, WORD, conditioned=conditioned), TrainConfig(seed=3)
-    codec, *learned = reader.learn(lines, WORD, config, fraction)
+    codec, *learned = reader.learn(lines, config, fraction)
     for one, other in zip(learned, reader.again(lines, codec, config, fraction), strict=True):
         for field, array in vars(one).items():
             np.testing.assert_equal(vars(other)[field], array)
