@@ -20,7 +20,7 @@ from charlm.language_model import LanguageModel
 from charlm.session import prepare, text_defaults
 
 # Fields of `ModelConfig` that follow from the corpus.
-_FOUND = {"vocabulary_size", "labels", "target_size"}
+_SIZES = {"vocabulary_size", "labels", "target_size"}
 
 
 def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> LanguageModel:
@@ -32,7 +32,7 @@ def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> L
     DivergenceError if the loss becomes NaN or infinite and cannot be recovered.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
-    names = [{field.name for field in fields(kind)} - _FOUND - {"valid"} for kind in kinds]
+    names = [{field.name for field in fields(kind)} - _SIZES - {"valid"} for kind in kinds]
     options = {**text_defaults(options.get("task", "lm")), **options}
     if strange := sorted(set(options).difference(*names)):
         raise TypeError(f"train() has no option {strange[0]!r}")

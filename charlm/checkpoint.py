@@ -111,7 +111,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
             raise file.damaged(f"its header lists {size} names for a {name} of {getattr(config, name)}")
     implied = parameter_shapes(config, ops)
     if not is_model:
-        implied = _of_training(implied, train, config, file)
+        implied = _training_shapes(implied, train, config, file)
     _check_types(file, implied, _TYPES[config.dtype])
     values = file.arrays()
     if strange := next((name for name, array in values.items() if not np.isfinite(array).all()), None):
@@ -209,7 +209,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in _LARGEST and abs(value) <= _LARGEST[type(value)]
 
 
-def _of_training(
+def _training_shapes(
     weights: dict[str, Shape], train: TrainConfig, config: ModelConfig, file: Container
 ) -> dict[str, Shape]:
     """Return the shapes of a checkpoint's arrays; weights: those of the parameters."""

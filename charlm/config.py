@@ -26,6 +26,12 @@ CELL_VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "lstm": {"": {"relevance_gate": False}, "relevance": {"relevance_gate": True}},
     "lstm-peephole": {"": {}},
 }
+# The field that chooses a cell's variant -> the cell, and the field's default.
+_CELL_OPTIONS = {
+    field: (cell, default)
+    for cell, variants in CELL_VARIANTS.items()
+    for field, default in next(iter(variants.values())).items()
+}
 CELL_NAMES = tuple(CELL_VARIANTS)
 ACTIVATIONS, RESETS = tuple(CELL_VARIANTS["rnn"]), tuple(CELL_VARIANTS["gru"])
 
@@ -158,15 +164,13 @@ class ModelConfig(Record):
 
     def _check_cell(self) -> None:
         """Raise UsageError for an option of another cell."""
-        own = next(iter(CELL_VARIANTS[self.cell].values()))
-        for cell, variants in CELL_VARIANTS.items():
-            for name, default in next(iter(variants.values())).items():
-                value, of_dense = getattr(self, name), name == "activation"
-                if name in own or value == default or (of_dense and self.dense):
-                    continue
-                flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-                hint = f"it is an option of --cell {cell}" + (" and of --dense" if of_dense else "")
-                raise UsageError(f"{flag} with --cell {self.cell}", hint=hint)
+        for name, (cell, default) in _CELL_OPTIONS.items():
+            value, of_dense = getattr(self, name), name == "activation"
+            if cell == self.cell or value == default or (of_dense and self.dense):
+                continue
+            flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+            hint = f"it is an option of --cell {cell}" + (" and of --dense" if of_dense else "")
+            raise UsageError(f"{flag} with --cell {self.cell}", hint=hint)
 
     def _check_task(self) -> None:
         """Raise UsageError for what the task does not allow."""
@@ -192,9 +196,9 @@ class ModelConfig(Record):
 
     @property
     def variant(self) -> str:
-        """The name of the cell's variant in `CELL_VARIANTS`."""
-        chosen = CELL_VARIANTS[self.cell].items()
-        return next(name for name, fields in chosen if all(getattr(self, key) == v for key, v in fields.items()))
+        """The name of the cell's variant."""
+        variants = CELL_VARIANTS[self.cell].items()
+        return next(name for name, fields in variants if all(getattr(self, key) == v for key, v in fields.items()))
 
     @property
     def is_conditioned(self) -> bool:

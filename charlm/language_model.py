@@ -10,8 +10,8 @@ from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.task import Task
 from charlm.text import Tokenizer
-from charlm.text.reader import TaskText
-from charlm.text.tasks import task_text
+from charlm.text.reader import CorpusReader
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
 
 
@@ -64,9 +64,9 @@ class LanguageModel:
         return self.text.unit == "stream"
 
     @property
-    def reader(self) -> TaskText:
+    def reader(self) -> CorpusReader:
         """The reader of a corpus of the model's task."""
-        return task_text(self.task, self.text, conditioned=self.is_conditioned)
+        return corpus_reader(self.task, self.text, conditioned=self.is_conditioned)
 
     def label_number(self, label: str | None) -> int:
         """Return the number of the label to begin with; raise UsageError if it is missing or unknown."""

@@ -15,7 +15,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 from charlm.training import Trainer
 
 VALIDATION_LANES = 64
@@ -70,7 +70,7 @@ def prepare(
     check_network(network)
     task = network["task"]
     check_text(task, text, conditioned=conditioned)
-    reader = task_text(task, text, conditioned=conditioned)
+    reader = corpus_reader(task, text, conditioned=conditioned)
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     codec, train, valid = reader.learn(lines, config, held_out)
     if valid_lines is not None:

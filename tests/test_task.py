@@ -12,7 +12,7 @@ from charlm.inference.prediction import PREDICTORS
 from charlm.nn.heads import HEADS
 from charlm.session import text_defaults
 from charlm.task import TASK_NAMES, TASKS, task_named, task_of
-from charlm.text.tasks import READERS, task_text
+from charlm.text.tasks import READERS, corpus_reader
 
 PACKAGE = Path(__file__).parents[1] / "charlm"
 MAY_NAME_TASKS = ("task.py", "text/tasks.py", "nn/build.py")
@@ -46,7 +46,7 @@ def test_the_defaults_are_allowed(name):
     facts = task_of(name)
     for conditioned in {False, facts.can_be_conditioned}:
         check_text(name, text, conditioned=conditioned)
-        task_text(name, text, conditioned=conditioned)
+        corpus_reader(name, text, conditioned=conditioned)
     ModelConfig(9, task=name, bidirectional=facts.bidirectional[0], labels=1, target_size=3)
 
 

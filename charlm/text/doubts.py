@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from charlm.text.reader import TaskText
+from charlm.text.reader import CorpusReader
 
 _FEW = 10  # records: of fewer, nothing can be said of how often a label occurs
 _LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of a column
@@ -83,7 +83,7 @@ def _header_found(first: str, second: str) -> str:
 
 
 def watched(
-    lines: Iterable[str], reader: TaskText, labels: Collection[str], warn: Callable[[str], None]
+    lines: Iterable[str], reader: CorpusReader, labels: Collection[str], warn: Callable[[str], None]
 ) -> Iterator[str]:
     """Yield lines to make predictions of; call `warn` once where they look like a corpus, with its answers in it.
 

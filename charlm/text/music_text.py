@@ -13,7 +13,7 @@ from charlm.errors import CorpusError
 from charlm.text.doubts import doubts_about_labels
 from charlm.text.lines.reading import numbered
 from charlm.text.pieces import PIANO, Pieces, parse_piece
-from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
 from charlm.text.records import check_label, columns, parsed
 from charlm.text.tokens.codec import SPECIAL, Codec
 from charlm.text.tokens.splitter import splitter_of
@@ -29,7 +29,7 @@ class MusicRecord(NamedTuple):
     place: str
 
 
-class Music(TaskText):
+class Music(CorpusReader):
     """Pieces of music; if conditioned, each one with a genre, which is x<1>."""
 
     def __init__(self, text: TextConfig, *, conditioned: bool = False) -> None:

@@ -15,7 +15,7 @@ from charlm.text.ids.held_out import split_lines
 from charlm.text.tokens.codec import Codec
 
 
-class TaskText(ABC):
+class CorpusReader(ABC):
     """The reader of a task's corpus.
 
     warnings: what looked wrong with the last corpus that was learned, one sentence each

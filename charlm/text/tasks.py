@@ -30,7 +30,7 @@ from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.gathering import Gathered, gather
 from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.music_text import Music
-from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.splitter import RESERVED, splitter_of
@@ -39,7 +39,7 @@ from charlm.text.tokens.unknown_words import common_shapes
 from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
 
 
-class Lines(TaskText):
+class Lines(CorpusReader):
     """Lines for a language model: each one a sequence, or all of them one stream. A corpus may exceed the memory."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
@@ -67,7 +67,7 @@ class Lines(TaskText):
         return encode_corpus(codec.tokenizer, lines, self.text.unit)
 
 
-class Cloze(TaskText):
+class Cloze(CorpusReader):
     """Lines in which every token but `<EOS>` is a target."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
@@ -82,7 +82,7 @@ class Cloze(TaskText):
         return Sequences(ids, ids, offsets - np.arange(offsets.size))
 
 
-class Tagged(TaskText):
+class Tagged(CorpusReader):
     """Sentences with a tag for each token. Unknown words are distinguished by their shapes."""
 
     answers_warning = "the lines look like token TAB tag, but each is read as a sentence: use --columns"
@@ -121,7 +121,7 @@ class Tagged(TaskText):
         return line.count("\t") == 1 and line.split("\t")[1] in labels
 
 
-class Labelled(TaskText):
+class Labelled(CorpusReader):
     """Texts with one label each, the target of the last token, `<EOS>`."""
 
     answers_warning = "the lines begin with a label and a tab, which are read as text: cut -f2 removes them"
@@ -154,7 +154,7 @@ class Conditioned(Labelled):
         return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
 
 
-class Translated(TaskText):
+class Translated(CorpusReader):
     """Lines with their translations."""
 
     answers_warning = "the lines look like source TAB target, but are read as sources: cut -f1 removes the targets"
@@ -185,7 +185,7 @@ class Translated(TaskText):
         return line.count("\t") == 1 and all(side.strip() for side in line.split("\t"))
 
 
-READERS: dict[str, Callable[[TextConfig], TaskText]] = {
+READERS: dict[str, Callable[[TextConfig], CorpusReader]] = {
     "lines": Lines,
     "labelled lines": Conditioned,
     "gaps": Cloze,
@@ -197,7 +197,7 @@ READERS: dict[str, Callable[[TextConfig], TaskText]] = {
 }
 
 
-def task_text(task: str, text: TextConfig, *, conditioned: bool) -> TaskText:
+def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusReader:
     """Return the reader of a task's corpus."""
     facts = task_of(task)
     return READERS[facts.conditioned_reader if conditioned else facts.reader](text)

@@ -10,7 +10,7 @@ from charlm.errors import ModelFileError, UsageError
 from charlm.inference.figures import figures
 from charlm.task import TASKS, Task
 from charlm.text.dataset import Sequences
-from charlm.text.reader import TaskText, offsets_of
+from charlm.text.reader import CorpusReader, offsets_of
 from charlm.text.tasks import READERS
 from charlm.text.tokens.codec import Codec
 from charlm.text.tokens.splitter import splitter_of
@@ -20,7 +20,7 @@ from charlm.text.tokens.vocabulary import Vocabulary
 # ---- the toy
 
 
-class Echoes(TaskText):
+class Echoes(CorpusReader):
     """Lines of words. The label of a word is "old" if the word before it is the same, else "new"."""
 
     def read(self, lines, known=None):

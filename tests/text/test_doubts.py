@@ -8,7 +8,7 @@ import pytest
 from charlm.config import TextConfig
 from charlm.text import read_lines
 from charlm.text.doubts import watched
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared" / "corpora"
@@ -20,7 +20,7 @@ READERS = [("classify", False), ("lm", True)]
 
 
 def doubts(lines, task="classify", *, conditioned=False):
-    reader = task_text(task, TEXT, conditioned=conditioned)
+    reader = corpus_reader(task, TEXT, conditioned=conditioned)
     return reader.doubts(reader.read(lines))
 
 
@@ -120,7 +120,7 @@ LABELS = {"classify": ("bad", "good"), "tag": ("N", "V"), "translate": ()}
 
 
 def reader_of(task):
-    return task_text(task, TEXT, conditioned=False)
+    return corpus_reader(task, TEXT, conditioned=False)
 
 
 def warnings_of(task, lines):
