@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
@@ -69,22 +69,10 @@ def make_recurrent(cell, variant, n_in=3, hidden=4, *, seed=0, dtype="float64", 
     return layer, bind(layer, seed, dtype=dtype)
 
 
-def network_of(cell, variant):
-    """Return the fields of `ModelConfig` that ask for a cell in a variant."""
-    variants = {"rnn": {"activation": variant}, "gru": {"reset": variant}, "lstm": {"relevance_gate": bool(variant)}}
-    return {"cell": cell, **variants.get(cell, {})}
-
-
-def kind_of(config):
-    """Return the cell and the variant that a configuration asks for."""
-    fields = vars(config).items()
-    return next(kind for kind in KINDS if kind[0] == config.cell and network_of(*kind).items() <= fields)
-
-
 def config_of(cell, variant, vocabulary_size=6, **options):
     """Return the configuration of a small float64 model with this cell."""
     small = {"hidden_size": 3, "num_layers": 2, "dtype": "float64"}
-    return ModelConfig(vocabulary_size, **network_of(cell, variant), **{**small, **options})
+    return ModelConfig(vocabulary_size, **cell_fields(cell, variant), **{**small, **options})
 
 
 def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):

@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 import charlm
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load, save, save_training
-from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.config import ModelConfig, TextConfig, TrainConfig, cell_fields
 from charlm.errors import ModelFileError
 from charlm.language_model import LanguageModel
 from charlm.nn import build as build_module
@@ -29,7 +29,7 @@ from charlm.storage.container import checksum
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import Codec
 from charlm.training.state import LATER_NUMBERS
-from tests.gradcheck import KINDS, network_of
+from tests.gradcheck import KINDS
 
 OPS = NumpyBackend()
 TOKENS = ("<EOS>", "<UNK>", "a", "é", "\U0001f600", '"', "\\", " ", "\x1b")
@@ -86,7 +86,7 @@ def save_checkpoint(path, session):
 # --- round trips -----------------------------------------------------------------------------------------------------
 
 NETWORKS = [
-    *(network_of(*kind) for kind in KINDS),
+    *(cell_fields(*kind) for kind in KINDS),
     {"num_layers": 3, "dense": (5, 4), "activation": "relu", "dropout": 0.25},
     {"embedding_size": 5},
     {"embedding_size": 3, "tie_weights": True},
@@ -581,7 +581,7 @@ def test_a_configuration_that_does_not_fit_its_arrays_is_refused(model_file, cha
 def test_both_sizes_of_a_vocabulary_that_does_not_fit_are_named(model_file):
     rewrite(model_file, lambda ours: ours["vocabulary"].extend("xyz"))
     message = refusal_of(model_file)
-    assert "12 tokens" in message and "vocabulary of 9" in message
+    assert "12 names for a vocabulary_size of 9" in message
 
 
 def rewrite_arrays(path, change):

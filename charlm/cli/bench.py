@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import Level, Threads
+from charlm.cli.options import Activation, Cell, Level, RelevanceGate, Reset, Threads
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # make OpenBLAS take another processor for this one
 _SYNTHETIC_VOCABULARY = 65
@@ -30,18 +30,10 @@ def bench(
         int | None,
         typer.Option(min=3, max=1 << 20, help="Tokens, <EOS> and <UNK> counted.", show_default="65; of --text: all"),
     ] = None,
-    cell: Annotated[
-        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
-    ] = "lstm",
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Of the rnn cell and of the dense layers.")
-    ] = "tanh",
-    reset: Annotated[
-        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
-    ] = "after",
-    relevance_gate: Annotated[
-        bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
-    ] = False,
+    cell: Cell = "lstm",
+    activation: Activation = "tanh",
+    reset: Reset = "after",
+    relevance_gate: RelevanceGate = False,
     hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
     num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
     embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,

@@ -32,7 +32,7 @@ def evaluate(
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
 
-    if beam > 1 and language_model.task != "translate":
+    if beam > 1 and not language_model.facts.translates:
         raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
     output = ui.Output()
     with language_model.model.ops.threads(threads):

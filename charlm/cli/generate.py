@@ -67,7 +67,7 @@ def generate(
         ui.needed(f"seed {seed}")
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.threads(threads):
-        if language_model.task == "music":
+        if language_model.facts.answers == "pieces":
             _refuse_of_music(top_k, top_p, stop, allow_unk, midi, num_samples)
             records = _pieces(language_model, config, text, label, seed, num_samples, midi)
         else:

@@ -15,6 +15,8 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from charlm import __version__
 from charlm.cli import ui
 from charlm.cli.loading import load_numpy
+from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
+from charlm.task import TASK_NAMES
 
 
 class Command(TyperCommand):
@@ -107,6 +109,19 @@ Normalize = Annotated[
 ]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
+TaskName = Annotated[Literal[TASK_NAMES], typer.Option(help="What to learn.")]  # type: ignore[valid-type]
+Cell = Annotated[Literal[CELL_NAMES], typer.Option(help="Recurrent unit.")]  # type: ignore[valid-type]
+Activation = Annotated[
+    Literal[ACTIVATIONS],  # type: ignore[valid-type]
+    typer.Option(help="Of the rnn cell and of the dense layers."),
+]
+Reset = Annotated[
+    Literal[RESETS],  # type: ignore[valid-type]
+    typer.Option(help="Where the relevance gate of gru acts."),
+]
+RelevanceGate = Annotated[
+    bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all randomness; without it one is chosen and printed.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 Threads = Annotated[

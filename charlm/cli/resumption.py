@@ -9,6 +9,7 @@ from typing import Any
 from charlm.errors import CorpusError, UsageError
 from charlm.quoting import shell_argument
 from charlm.storage.files import display_name
+from charlm.task import task_named
 
 LIMITS = ("epochs", "max_steps", "minutes")  # of a run's length; a resumed run may have others
 _FREE = (*LIMITS, "patience")
@@ -24,8 +25,8 @@ def check_flags(given: Mapping[str, Any], language_model: Any) -> None:
     stored = {name: value for part in parts for name, value in part.to_dict().items()}
     stored |= {"lr": stored["learning_rate"], "condition": language_model.is_conditioned}
     wanted = dict(given)
-    if wanted.get("task") == "lm" and wanted.get("bidirectional"):
-        wanted["task"] = "cloze"
+    if "task" in wanted:
+        wanted["task"] = task_named(wanted["task"], bidirectional=wanted.get("bidirectional"))
     if stored["valid"] is not None:
         wanted.pop("valid", None)  # the file may have moved: its lines are compared, not its name
     for name, value in wanted.items():

@@ -60,7 +60,7 @@ def score(
     """
     language_model = open_model(model, device, "score")
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
@@ -120,7 +120,7 @@ def _refuse(
     """Raise UsageError for options that the model, or each other, leave without a meaning."""
     from charlm.errors import UsageError
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     if carry_state and not language_model.is_stream:
         raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
     if is_cloze and format in ("kenlm", "srilm"):

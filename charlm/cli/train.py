@@ -9,13 +9,18 @@ import typer
 
 from charlm.cli import signals
 from charlm.cli.options import (
+    Activation,
+    Cell,
     CorpusArgument,
     Device,
     Lowercase,
     MinCount,
     Normalize,
+    RelevanceGate,
+    Reset,
     Seed,
     Split,
+    TaskName,
     Threads,
     VocabSize,
 )
@@ -33,9 +38,7 @@ def train(
         bool, typer.Option("--resume", help="Continue from the checkpoint beside the model file.")
     ] = False,
     init_from: Annotated[Path | None, typer.Option(help="Start from this model's weights.", readable=False)] = None,
-    task: Annotated[
-        Literal["lm", "cloze", "tag", "classify", "translate", "music"], typer.Option(help="What to learn.")
-    ] = "lm",
+    task: TaskName = "lm",
     condition: Annotated[
         bool, typer.Option("--condition", help="lm, music: each line begins with a label and a tab.")
     ] = False,
@@ -51,18 +54,10 @@ def train(
     normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
-    cell: Annotated[
-        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
-    ] = "lstm",
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Of the rnn cell and of the dense layers.")
-    ] = "tanh",
-    reset: Annotated[
-        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
-    ] = "after",
-    relevance_gate: Annotated[
-        bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
-    ] = False,
+    cell: Cell = "lstm",
+    activation: Activation = "tanh",
+    reset: Reset = "after",
+    relevance_gate: RelevanceGate = False,
     hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
     num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
     embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,

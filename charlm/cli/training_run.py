@@ -15,7 +15,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, refuse_same_file
-from charlm.cli.training_lines import describe, evaluation_line, unit_of
+from charlm.cli.training_lines import describe, evaluation_line
 from charlm.cli.training_output import holds, kept_alone, model_file
 
 # Seconds between saves at least, at an evaluation and elsewhere: saving takes time, being killed costs the steps since.
@@ -66,13 +66,13 @@ class TrainingRun:
         from charlm.config import ModelConfig, TextConfig, TrainConfig
         from charlm.errors import UsageError
         from charlm.session import prepare, text_defaults
+        from charlm.task import task_named, task_of
 
-        if flags["task"] == "lm" and flags["bidirectional"]:
-            flags["task"] = "cloze"
+        flags["task"] = task_named(flags["task"], bidirectional=flags["bidirectional"])
         if flags["bidirectional"] is None:
             del flags["bidirectional"]
         flags |= {name: value for name, value in text_defaults(flags["task"]).items() if name not in self.given}
-        if init_from is not None and (flags["task"] != "lm" or flags["condition"]):
+        if init_from is not None and (flags["condition"] or not task_of(flags["task"]).is_language_model):
             raise UsageError(
                 "--init-from with another task than plain language", hint="leave one out: it starts language models"
             )
@@ -131,7 +131,7 @@ class TrainingRun:
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
         if self.digest() != checkpoint.corpus:
-            plain = model.task == "lm" and not model.labels
+            plain = model.facts.is_language_model and not model.labels
             held_out = "" if self.valid is None else ", or the held-out text is another"
             raise UsageError(
                 f"the corpus is not the one that {self.checkpoint_path} was trained on{held_out}",
@@ -188,7 +188,7 @@ class TrainingRun:
         from charlm.errors import DivergenceError, ResourceError
 
         bar = ui.progress_bar(total, "step")
-        unit = unit_of(self.session.language_model.task)
+        unit = self.session.language_model.facts.unit
         lost, tokens, begin, saved, is_better = 0, 0, time.perf_counter(), time.perf_counter(), True
         try:
             for progress in trainer.run():

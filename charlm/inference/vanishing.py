@@ -53,7 +53,7 @@ def gradient_decay(language_model: LanguageModel, lines: Iterable[str], *, longe
     matters. At k = 0 it is what the output layer hands to the topmost. The norm is Euclidean, per sequence.
     Raises UsageError for a model that is no language model, CorpusError where there is no text of its kind.
     """
-    if language_model.task != "lm" or not isinstance(language_model.model.body, Stack):
+    if not language_model.facts.is_language_model or not isinstance(language_model.model.body, Stack):
         raise UsageError(f"--gradients with a model of the task {language_model.task}", hint="give language models")
     records = language_model.reader.read(_some(lines), set(language_model.labels) or None)
     texts = [text for _, text in records] if language_model.is_conditioned else records
