@@ -7,7 +7,7 @@ the format's version, the configurations, the vocabulary and the training histor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from charlm.storage.files import display_name
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.pieces import HIGHEST_KEY
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
-from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
+from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState, check_numbers
 
 FORMAT_VERSION = 2  # version 1 has no `text.normalize`; all versions up to this one can be read
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
@@ -64,7 +64,7 @@ def save(path: Path, language_model: LanguageModel, *, weights: dict[str, np.nda
 
 def save_training(path: Path, language_model: LanguageModel, training: TrainingState, *, corpus: str) -> None:
     """Write a checkpoint, atomically; corpus: SHA-256 of the text, as hexadecimal digits."""
-    header = {**_header(language_model, "checkpoint"), "training": training.numbers, "corpus": corpus}
+    header = {**_header(language_model, "checkpoint"), "training": asdict(training.numbers), "corpus": corpus}
     container.write(path, header, training.arrays)
 
 
@@ -114,7 +114,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     language_model = LanguageModel(model, codec, text, train, history)
     if is_model:
         return Checkpoint(language_model)
-    return Checkpoint(language_model, TrainingState(dict(header["training"]), values), corpus)
+    return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
 
 
 def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:

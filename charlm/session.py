@@ -110,7 +110,7 @@ def resume(
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
-        session.trainer.total_steps = 0  # to be planned anew
+        session.trainer.numbers.total_steps = 0  # to be planned anew
     return session
 
 
@@ -126,5 +126,5 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
         lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
         judged = valid.batches(lanes, steps, context=CONTEXT)
     trainer = Trainer(language_model.model, config, batches, judged)
-    trainer.history = language_model.history
+    trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

@@ -68,7 +68,7 @@ def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
     limits = {name: given[name] for name in _FREE if name in given}
     config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
     asked = {name: given.get(name) for name in LIMITS}
-    if numbers["step"] < numbers["total_steps"] and asked == {name: getattr(config, name) for name in LIMITS}:
+    if numbers.step < numbers.total_steps and asked == {name: getattr(config, name) for name in LIMITS}:
         return {name: value for name, value in limits.items() if name not in LIMITS}
     return limits
 

@@ -169,13 +169,13 @@ class TrainingRun:
             ui.note(f"nothing is left to do: {trainer.step:,} steps are done, and {total:,} were asked for")
             # It may be missing, or an older one, where only the checkpoint could be written.
             if not holds(self.model_path, trainer.best_weights()):
-                trainer.check_result()
+                trainer.verdict.check()
                 self.save_model()
             return 0
         if not trainer.step:  # in the place of an older run's checkpoint, which --resume would take for this one's
             self.save(model=False)
         self._learn(trainer, total)
-        self.save(model=trainer.is_usable())
+        self.save(model=trainer.verdict.is_usable())
         if self.signal:
             ui.needed(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
             ui.needed(self.resume_command())
@@ -210,13 +210,13 @@ class TrainingRun:
                     tokens, begin = 0, time.perf_counter()
                 is_better = is_better or progress.is_best
                 if time.perf_counter() - saved > _SAVE_SECONDS[progress.is_evaluation]:
-                    is_better = is_better and trainer.is_usable(on_the_way=True)
+                    is_better = is_better and trainer.verdict.is_usable(on_the_way=True)
                     self.save(model=is_better)
                     is_better, saved = False, time.perf_counter()
                 if self.signal:
                     break
         except DivergenceError:
-            if trainer.has_learned():
+            if trainer.verdict.has_learned():
                 self.save_model()
             raise
         except MemoryError as error:
@@ -239,7 +239,7 @@ class TrainingRun:
             return
         with contextlib.suppress(MemoryError):
             self.save(model=False)
-            if trainer.has_learned():
+            if trainer.verdict.has_learned():
                 self.save_model()
 
     def _take_signal(self, number: int, frame: Any) -> None:

@@ -78,7 +78,7 @@ def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, m
         patch.setattr(training_run.TrainingRun, "_learn", learning)
         train("-o", "m").failed(6, "cannot write m.safetensors", "checkpoint is saved", "--resume")
     assert not stat.S_ISREG(Path("m.safetensors").lstat().st_mode)
-    assert load(Path("m.ckpt.safetensors"), NumpyBackend()).training.numbers["step"] == 3
+    assert load(Path("m.ckpt.safetensors"), NumpyBackend()).training.numbers.step == 3
     os.rename("m.safetensors", "away")
     train("-o", "m", "--resume").succeeded()
     assert Path("m.safetensors").is_file()
