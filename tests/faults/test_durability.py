@@ -23,8 +23,9 @@ STEPS = ("--max-steps", 60)
 # `charlm` that saves after every step; what it is to do besides comes in front.
 SAVING = """
 import sys
-from charlm.cli import app, training_run
-training_run._SAVE_SECONDS = {True: 0.0, False: 0.0}
+from charlm import saving
+from charlm.cli import app
+saving.SAVE_SECONDS = {True: 0.0, False: 0.0}
 sys.exit(app.main(sys.argv[1:]))
 """
 FILLING = """

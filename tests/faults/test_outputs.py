@@ -99,7 +99,7 @@ def test_a_model_file_that_could_not_be_written_is_written_by_the_resumed_run(tr
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
-        train("-o", "m", "--force", "--max-steps", 9).failed(6, os.strerror(number), "unchanged", "go on with --resume")
+        train("-o", "m", "--force", "--max-steps", 9).failed(6, os.strerror(number), "unchanged", "with --resume")
     assert Path("m.safetensors").read_bytes() == old
     train("-o", "m", "--resume", "--max-steps", 9).succeeded()
     assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
