@@ -7,7 +7,7 @@ the version of the format, the configurations, the vocabulary and the training h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from charlm.task import TASKS
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.pieces import HIGHEST_KEY
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
-from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingState, check_numbers
+from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState, check_numbers
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.
 FORMAT_VERSION = 2
@@ -72,8 +72,8 @@ def save(path: Path, language_model: LanguageModel, *, weights: dict[str, np.nda
 
 
 def save_training(path: Path, language_model: LanguageModel, training: TrainingState, *, corpus: str) -> None:
-    """Write a checkpoint, atomically; corpus: SHA-256 of the text, in hexadecimal digits."""
-    header = {**_header(language_model, "checkpoint"), "training": training.numbers, "corpus": corpus}
+    """Write a checkpoint, atomically; corpus: SHA-256 of the text, as hexadecimal digits."""
+    header = {**_header(language_model, "checkpoint"), "training": asdict(training.numbers), "corpus": corpus}
     container.write(path, header, training.arrays)
 
 
@@ -122,7 +122,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     language_model = LanguageModel(model, codec, text, train, history)
     if is_model:
         return Checkpoint(language_model)
-    return Checkpoint(language_model, TrainingState(dict(header["training"]), values), corpus)
+    return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
 
 
 def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def resume(
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
-        # The trainer plans anew.
-        session.trainer.total_steps = 0
+        # The trainer plans again.
+        session.trainer.numbers.total_steps = 0
     return session
 
 
@@ -127,5 +127,5 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
         lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
         judged = valid.batches(lanes, steps, context=CONTEXT)
     trainer = Trainer(language_model.model, config, batches, judged)
-    trainer.history = language_model.history
+    trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

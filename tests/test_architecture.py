@@ -25,6 +25,7 @@ ROOMS = [  # from the top of the house to its door
     "training",
     "checkpoint",
     "session",
+    "saving",
     "api",
     "benchmark",
     "selfcheck",

@@ -154,7 +154,7 @@ def test_other_weights_in_place_of_the_models_own(tmp_path):
     save(tmp_path / "m", lm, weights=trainer.best_weights())
     stored = load(tmp_path / "m", OPS).language_model
     assert weights_of(stored) == best
-    assert stored.history == trainer.history
+    assert stored.history == trainer.numbers.history
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
@@ -294,7 +294,7 @@ def test_the_metadata_of_a_checkpoint_have_what_a_resumption_needs(tmp_path):
     shared = ("format", "version", "charlm", "task", "text", "model", "train", "vocabulary", "history")
     assert [of_checkpoint[key] for key in shared] == [of_model[key] for key in shared]
     assert (of_model["kind"], of_checkpoint["kind"]) == ("model", "checkpoint")
-    assert of_checkpoint["training"] == session.trainer.state().numbers
+    assert of_checkpoint["training"] == vars(session.trainer.state().numbers)
     assert of_checkpoint["corpus"] == "c0ffee"
 
 

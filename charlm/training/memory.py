@@ -1,4 +1,4 @@
-"""How much memory a training takes, before it does."""
+"""An estimate of the memory that a training needs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from charlm.training.trainer import Trainer
 
 
 def memory_needed(trainer: Trainer) -> int:
-    """Return the bytes of the arrays that a training has at the same time at most, the corpus left out.
+    """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    They are the weights, their gradients for each process, the optimizer's memory, the best and the last good weights,
-    what saving makes of all that, and the buffers of a pass over the largest batch, with the views into them. A pass
-    over one lane and one over two tell how large these are, as every lane adds the same. The gradients are overwritten.
+    They are the weights, their gradients in each process, the optimizer's memory, the best and the good weights, the
+    copies for saving, and the buffers of a pass over the largest batch. Each lane of a batch needs the same memory, so
+    passes over one and over two lanes give the size of the buffers. The gradients are overwritten.
     """
     model = trainer.model
     weights = int(model.parameters.values.nbytes)
@@ -35,7 +35,7 @@ def memory_needed(trainer: Trainer) -> int:
 
 
 def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> tuple[int, int]:
-    """Return how many processes share the largest batch, and the bytes of the buffers of all of them."""
+    """Return how many processes share the largest batch, and the bytes of the buffers in all of them."""
     model, batch = trainer.model, _largest(batches)
 
     def of_lanes(count: int) -> int:

@@ -103,7 +103,7 @@ def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, times, 
     args = ("train", corpus, "-o", tmp_path / "m", *flags, *TINY)
     result = run_limited(*args, allowed=allowed, before=before, seconds=600).succeeded()
     assert corpus.stat().st_size > times(allowed, result.limit)
-    tokens = re.search(r"([\d,]+) tokens to learn from", result.err)[1]
+    tokens = re.search(r"([\d,]+) tokens to train on", result.err)[1]
     assert int(tokens.replace(",", "")) > (0.95 if level == "char" else 0.1) * size
     assert "valid " in result.err and (tmp_path / "m.safetensors").exists()
 

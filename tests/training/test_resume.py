@@ -109,8 +109,8 @@ def test_each_part_of_the_state_matters(lost, monkeypatch):
         assert state.arrays[lost].any()
         state.arrays[lost][...] = 0
     else:
-        assert state.numbers[lost]
-        state.numbers[lost] = 0
+        assert getattr(state.numbers, lost)
+        setattr(state.numbers, lost, 0)
     second.restore(state)
     go_on(second)
     with pytest.raises(AssertionError):
@@ -154,7 +154,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, optio
     assert second.language_model.history == first.language_model.history
     assert before + go_on(second.trainer, 999) == reported
     assert_same(result(second.trainer), result(whole.trainer))
-    assert second.language_model.history == whole.language_model.history == whole.trainer.history
+    assert second.language_model.history == whole.language_model.history == whole.trainer.numbers.history
     assert (second.batch_size, second.seq_length) == (whole.batch_size, whole.seq_length)
     assert np.array_equal(second.valid.ids, whole.valid.ids) and np.array_equal(second.train.ids, whole.train.ids)
     # the files that both would write
@@ -181,7 +181,7 @@ def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
 def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
     """Of a run by the clock, which would be measured anew, above all."""
     first = session_of("line", max_steps=None, minutes=5)
-    first.trainer.total_steps = 33
+    first.trainer.numbers.total_steps = 33
     go_on(first.trainer, 7)
     for limits in ({}, {"patience": 5}):
         second = resume(through_file(first, tmp_path / "c"), LINES, None, limits)
