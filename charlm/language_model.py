@@ -83,6 +83,6 @@ class LanguageModel:
         """Raise UsageError, naming the command that is meant, where the model is not one for `command`."""
         if command not in self.commands:
             raise UsageError(
-                f"{command} with a model of the task {self.task}",
-                hint=f"such a model is for: {', '.join(f'charlm {name}' for name in self.commands)}",
+                f"charlm {command} does not work with a --task {self.task} model",
+                hint=f"use {', '.join(f'charlm {name}' for name in self.commands)}",
             )
