@@ -80,6 +80,6 @@ class LanguageModel:
         """Raise UsageError, with the commands that the model answers, if `command` is not one of them."""
         if command not in self.commands:
             raise UsageError(
-                f"{command} with a model of the task {self.task}",
-                hint=f"use it with: {', '.join(f'charlm {name}' for name in self.commands)}",
+                f"charlm {command} does not work with a --task {self.task} model",
+                hint=f"use {', '.join(f'charlm {name}' for name in self.commands)}",
             )
