@@ -39,7 +39,7 @@ def test_a_command_works_with_its_tasks_and_refuses_the_others(charlm, models, k
         return
     result = charlm(*args, stdin=text_of(kind)).failed(2)
     error, hint = result.err.splitlines()
-    assert error == f"charlm: error: {command} with a model of the task {task}"
+    assert error == f"charlm: error: charlm {command} does not work with a --task {task} model"
     assert all(f"charlm {name}" in hint for name in FITTING[task]) and hint.count("charlm ") == len(FITTING[task])
     assert result.out == b""
 
