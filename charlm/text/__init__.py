@@ -1,4 +1,17 @@
-"""Strings to ids and back: files, lines, tokens and the vocabulary."""
+"""Strings to ids and back.
+
+Each room imports only those before it:
+
+| room | content |
+|---|---|
+| `lines` | bytes to lines |
+| `tokens` | lines to tokens, the vocabulary |
+| `ids` | a corpus as ids, in memory or on the disk |
+| `batches` | ids to mini-batches |
+| `dataset` | corpora that are cut into batches |
+| `learning` | a corpus encoded, a vocabulary learned, a part held out |
+| `reader`, `records`, `doubts`, `music_text`, `tasks` | the corpus of each task |
+"""
 
 from charlm.text.ids.held_out import split_lines
 from charlm.text.lines.reading import read_lines

@@ -211,7 +211,7 @@ class Pieces(Encoded):
     """Pieces of music, end to end.
 
     roll [N, keys] uint8: 1 where the key sounds at the step; offsets [pieces + 1] int64
-    labels [pieces] int32 or None: the genre of each piece; num_labels: the number of genres
+    labels [pieces]: the genre of each piece, int32, or None; num_labels: the number of genres
     """
 
     roll: np.ndarray

@@ -1,4 +1,4 @@
-"""What looks wrong with a corpus that has columns although every record of it can be read: warnings, as sentences."""
+"""Warnings about a corpus with columns that can be read but looks wrong, one sentence each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from charlm.text.reader import CorpusReader
 
-_FEW = 10  # records: of fewer, nothing can be said of how often a label occurs
-_LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of a column
+_FEW = 10  # records: fewer are not enough to judge how often labels occur
+_LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of columns
 _NAMES = _LABELS | {"source", "src", "tgt", "trg", "text", "texts", "sentence", "token", "word", "name", "piece"}
 _NAMES |= {"input", "output", "translation", "english", "spanish", "french", "german", "en", "es", "fr", "de"}
 _SHOWN = 40  # characters of a column
-_LOOKED_AT = 100  # lines, after which is said what they look like
+_LOOKED_AT = 100  # lines that decide what the input looks like
 
 
 def doubts_about_labels(
     labels: Sequence[str], others: Sequence[Any], names: tuple[str, str], *, label_last: bool = False
 ) -> list[str]:
-    """Return a warning for each thing that looks wrong with records of a label and something else, in their order.
+    """Return a warning for each thing that looks wrong with records of a label and something else.
 
     others: hashable; names: of a label and of something else, e.g. ("label", "text")
     label_last: whether the label is the second column
@@ -36,7 +36,7 @@ def doubts_about_labels(
 
 
 def doubts_about_pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a warning where the first pair of a corpus of translations looks like a header."""
+    """Return a warning if the first pair of a corpus of translations looks like a header."""
     first = [side.strip().casefold() for side in pairs[0]] if pairs else []
     named = len(set(first)) == 2 and _NAMES.issuperset(first)
     return [_header_found(*pairs[0])] if named else []
@@ -65,9 +65,10 @@ def _alike(counts: Collection[str], name: str) -> str:
 
 
 def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> str:
-    """Say so where a label that occurs once, at the very beginning, has a column's name or stands among frequent ones.
+    """Return a warning if the first record looks like a header, else the empty string.
 
-    A rare label at the beginning of a small corpus is no header.
+    The label of a header occurs once, and is the name of a column or the only rare label. In a small corpus a rare
+    label does not make a header.
     """
     if counts[label] > 1 or len(counts) < 2:
         return ""
@@ -85,10 +86,10 @@ def _header_found(first: str, second: str) -> str:
 def watched(
     lines: Iterable[str], reader: CorpusReader, labels: Collection[str], warn: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield lines to make predictions of; call `warn` once where they look like a corpus, with its answers in it.
+    """Yield lines to predict from; call `warn` once if they look like a corpus, with the answers in it.
 
-    Decides after a hundred lines, or at the end. A tab cannot be part of a text that was learned, so that nine lines
-    in ten are enough.
+    This is decided after a hundred lines, or at the end: nine lines in ten are enough, as the texts of a corpus contain
+    no tabs.
     """
     known, seen, found = frozenset(labels), 0, 0
     for line in lines:

@@ -47,8 +47,8 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
 
     Lines of files are read in blocks, others one by one. Up to `MOST_IN_MEMORY` tokens stay in memory; a larger corpus
     goes to the disk block by block.
-    Raises CorpusError if the lines cannot be read, ResourceError if there is no room for the ids: neither in the cache,
-    nor in the folder for temporary files, nor in memory.
+    Raises CorpusError if the lines cannot be read. Raises ResourceError if neither the cache, nor the folder for
+    temporary files, nor the memory has room for the ids.
     """
     if isinstance(lines, Gathered):
         return lines

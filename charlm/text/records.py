@@ -1,4 +1,4 @@
-"""The records of a corpus that has columns: labels and texts, tokens and tags, sources and targets."""
+"""Records of a corpus with columns: labels and texts, tokens and tags, sources and targets."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import Any
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered
 
-_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # as tokens apart by white space are, and no others
+_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # the tokens of --split whitespace
 
 Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
 
 
 def columns(line: str, what: str, place: str) -> tuple[str, str]:
-    """Split a line at its tab into two columns, `what`; raises CorpusError where there are others, or an empty one."""
+    """Return the two columns of a line; raise CorpusError if it has more or fewer, or an empty one.
+
+    what: the names of the columns, e.g. "label TAB text"
+    """
     fields = line.split("\t")
     if len(fields) != 2:
         found = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
-        raise CorpusError(f"{found} instead of {what}, {place}", hint="give two columns, apart by one tab")
+        raise CorpusError(f"{found} instead of {what}, {place}", hint="give two columns, separated by one tab")
     if not all(fields):
         which = what.split(" TAB ")[0 if not fields[0] else 1]
         raise CorpusError(f"the {which} is empty, {place}", hint=f"give {what}, or leave the line out")
@@ -27,7 +30,7 @@ def columns(line: str, what: str, place: str) -> tuple[str, str]:
 
 
 def check_label(label: str, known: Container[str] | None, what: str, place: str) -> None:
-    """Raise CorpusError for a label that training did not have; None knows all."""
+    """Raise CorpusError for a label that is not among the known ones; None allows all."""
     if known is not None and label not in known:
         raise CorpusError(
             f"the {what} {label!r} was never seen in training, {place}",
@@ -36,9 +39,9 @@ def check_label(label: str, known: Container[str] | None, what: str, place: str)
 
 
 def pairs(lines: Iterable[str], what: str, known: Container[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield the two columns of each line; known: what the first may be.
+    """Yield the two columns of each line; raise CorpusError with the place of a malformed line.
 
-    what: the columns' names, e.g. "label TAB text". Raises CorpusError with the place of a line that is none.
+    what: the names of the columns, e.g. "label TAB text"; known: the allowed labels; None for all
     """
     for line, place in numbered(lines):
         first, second = columns(line, what, place)
@@ -47,19 +50,20 @@ def pairs(lines: Iterable[str], what: str, known: Container[str] | None = None) 
 
 
 def ends_sentence(line: str) -> bool:
-    """Return whether a line of a tagged text ends a sentence: white space alone does."""
+    """Return whether a line of a tagged text ends a sentence: it contains white space only."""
     return not line.strip()
 
 
 def is_comment(line: str) -> bool:
-    """Return whether a line of a tagged text is a comment, as CoNLL-U has them; the token `#` has no blank after it."""
+    """Return whether a line of a tagged text is a comment, as in CoNLL-U; after the token `#` comes a tab."""
     return line.startswith("# ")
 
 
 def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iterator[Tagged]:
-    """Yield the sentences of lines `token TAB tag`, apart by blank lines; known: what the tags may be.
+    """Yield the sentences of lines `token TAB tag`, separated by blank lines; comments are left out.
 
-    Comments are left out. Raises CorpusError with the place of a line that is none of these.
+    known: the allowed tags; None for all
+    Raises CorpusError with the place of a malformed line.
     """
     tokens: list[str] = []
     tags: list[str] = []
@@ -79,9 +83,9 @@ def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iter
 
 
 def token_of(line: str, place: str) -> str:
-    """Return the token of a line that holds one, or `token TAB tag`, whose tag is not read.
+    """Return the token of a line that is a token, or `token TAB tag`; the tag is ignored.
 
-    Raises CorpusError with the place of a line with other columns, whether tabs or blanks set them apart.
+    Raises CorpusError with the place of a line with other columns, separated by tabs or blanks.
     """
     fields = line.split("\t")
     if len(fields) == 1:
@@ -89,7 +93,7 @@ def token_of(line: str, place: str) -> str:
     if len(fields) > 2 or (len(fields) == 2 and "\t" not in line):
         raise CorpusError(
             f"{len(fields)} columns instead of a token, or token TAB tag, {place}",
-            hint="give one token a line; cut -f picks columns apart by tabs",
+            hint="give one token a line; cut -f selects columns that are separated by tabs",
         )
     if not fields[0]:
         raise CorpusError(f"the token is empty, {place}", hint="give a token, or a blank line to end the sentence")
@@ -97,7 +101,7 @@ def token_of(line: str, place: str) -> str:
 
 
 def parsed(text: str, parse: Callable[[str], Any], place: str) -> Any:
-    """Give `parse(text)`; a ValueError that it raises becomes a CorpusError with the place."""
+    """Return `parse(text)`; a ValueError that it raises becomes a CorpusError with the place."""
     try:
         return parse(text)
     except ValueError as error:

@@ -24,12 +24,12 @@ class Batch:
 
     inputs [T, B] int32: x<t>; of a language model the token before y<t>, `NOTHING` before the first of a sequence
     targets [T, B] int32: y<t>, the token, tag or label to predict; `NO_TARGET` where nothing is predicted
-    starts [T, B] bool, or None: a new sequence begins here, so the state before it is zero. What follows the last
+    starts [T, B]: bool, or None; a new sequence begins here, so the state before it is zero. What follows the last
         sequence of a lane counts as one of its own
     sources [S, B] int32, source_starts [S, B]: of translation, what the encoder reads
 
-    Music has one row for each of N keys: inputs [T, N, B] uint8, 1 where the key sounds at the step before, and
-    targets [T, N, B] int8, 1 where it sounds at this one.
+    Music has a row for each of N keys. Its inputs are [T, N, B] uint8, 1 where the key sounds at the step before. Its
+    targets are [T, N, B] int8, 1 where the key sounds at this step.
     """
 
     inputs: np.ndarray

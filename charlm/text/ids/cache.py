@@ -1,4 +1,4 @@
-"""Encoded corpora that are kept from one run to the next, by the text that they were made from."""
+"""A cache of encoded corpora, which are found again by the digest of their text."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from charlm.text.tokens.splitter import Splitter
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: nothing is locked there
+except ImportError:
+    # Not a POSIX system: nothing is locked there.
     fcntl = None  # type: ignore[assignment]
 
 _DAY = 24 * 60 * 60  # seconds
-_KEPT = {".corpus": 30 * _DAY, ".tmp": _DAY}  # how long, since last used, or since last written to
-# Nothing else is removed: the folder may be one that others use too.
+_KEPT = {".corpus": 30 * _DAY, ".tmp": _DAY}  # since the last use, or the last write to an unfinished file
+# No other file is removed: the folder may be used by other programs too.
 _OURS = re.compile(rf"\d+-[a-z-]+-\d+-[\d.]+-[0-9a-f]{{64}}\.corpus|{TEMPORARY}\w+\.tmp")
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _USER = os.geteuid() if hasattr(os, "geteuid") else 0
-# What a damaged file may raise while it is read.
+# Reading a damaged file may raise these.
 _DAMAGE = (OSError, ValueError, RecursionError, MemoryError, CharlmError)
 
 
 class Entry:
-    """Where the cache has, or will have, some lines as a splitter splits them.
+    """The place in the cache of a corpus that a splitter splits.
 
-    A name begins with the size of the files, so that they are hashed only where they may be there, and ends with a
-    digest of what was read from them and of the user: nobody's entry is in the way of another's in a shared folder.
-    `name` is None where they cannot be read twice, and then nothing is kept.
+    A name begins with the size of the files: only if an entry has this size are the files hashed. It ends with a digest
+    of their text and of the user, so that users can share a folder. Files that cannot be read twice have no entry.
     """
 
     def __init__(self, lines: Lines, splitter: Splitter) -> None:
@@ -47,25 +47,25 @@ class Entry:
             lines.digest = hashlib.sha256()
         self._before = lines.digest.hexdigest()
         self._size = lines.size
-        # What a letter is, and its lower case, change with Python's tables of Unicode.
+        # Letters and their lower case depend on the Unicode tables of this Python.
         self._begin = f"{self._size}-{splitter.rule}-{FORMAT}-{unicodedata.unidata_version}-"
 
     @property
     def is_kept(self) -> bool:
-        """Whether the lines can be read twice, and so may be found again."""
+        """Whether the lines can be read twice, so that a later run may find them."""
         return self._size is not None
 
     @property
     def name(self) -> str | None:
-        """The name of the file, once all lines are read."""
+        """The name of the file once all lines are read; None if they cannot be read twice."""
         assert self._lines.digest is not None
         return None if self._size is None else self._name(self._lines.digest.hexdigest())
 
     def find(self) -> DiskStore | None:
-        """Open what the cache has of the lines, which then count as read, or leave them unread.
+        """Return the store of the lines if the cache has it; the lines then count as read.
 
-        An entry is not trusted: it is a regular file of this user's, names the lines, and all of it is checked.
-        Raises CorpusError for a file that cannot be read.
+        An entry is not trusted: it must be a regular file of this user, have the right name, and pass all checks.
+        Raises CorpusError for a file of the corpus that cannot be read.
         """
         if self.folder is None or self._size is None:
             return None
@@ -75,18 +75,19 @@ class Entry:
         path = self.folder / self._name(digest.hexdigest())
         store = _opened(path)
         if store is not None:
-            with contextlib.suppress(OSError):  # it may be a folder that cannot be written
+            # The folder may be read-only.
+            with contextlib.suppress(OSError):
                 os.utime(path)
             self._lines.digest = digest
         return store
 
     def _name(self, after: str) -> str:
-        # What was read lies between the two digests; another text before it makes it another entry.
+        # The text lies between the two digests: after another text it is another entry.
         return f"{self._begin}{hashlib.sha256(f'{self._before} {after} {_USER}'.encode()).hexdigest()}.corpus"
 
 
 def evict() -> None:
-    """Remove from the cache what was not used for thirty days, and what was broken off."""
+    """Remove entries that were not used for thirty days, and unfinished files that nobody writes any more."""
     folder = cache_folder()
     for path in [] if folder is None else _entries(folder):
         with contextlib.suppress(OSError):
@@ -96,14 +97,14 @@ def evict() -> None:
 
 
 def lock(file: int) -> None:
-    """Mark a temporary file as being written, until it is closed or the process ends, however it ends."""
+    """Lock a temporary file until it is closed or the process ends, however it ends."""
     if fcntl is not None:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Return whether nobody writes a temporary file any more; raise OSError where that cannot be known."""
+    """Return whether nobody writes a temporary file any more; raise OSError if that cannot be known."""
     if fcntl is None:
         return False
     file = os.open(path, _FLAGS)
@@ -117,7 +118,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _opened(path: Path) -> DiskStore | None:
-    """Open an entry; return None where it is missing, or not what a writer has written."""
+    """Return an entry; None if it is missing or damaged."""
     try:
         file = os.open(path, _FLAGS)
     except OSError:
@@ -133,7 +134,7 @@ def _opened(path: Path) -> DiskStore | None:
 
 
 def _is_own(file: int) -> bool:
-    """Return whether an open file is a regular one of this user's that nobody else may write."""
+    """Return whether an open file is a regular file of this user that nobody else may write."""
     found = os.fstat(file)
     return stat.S_ISREG(found.st_mode) and found.st_uid == _USER and not found.st_mode & 0o022
 

@@ -1,10 +1,14 @@
 """A corpus in provisional ids on the disk: written window by window, and read in any order, only what is asked for.
 
-The file has these parts:
-
-- of each window the ids, then the lengths of the lines that end in it, each in the smallest of three types;
-- the table of windows; the count of each token; the tokens, as JSON; the name of its entry in the cache;
-- the sizes of these last four parts in bytes; the SHA-256 of all this.
+| part of the file | content |
+|---|---|
+| windows | of each the ids, then the lengths of the lines that end in it, each in the smallest of three types |
+| table | a row of `TABLE` for each window, int64 |
+| counts | how often each token occurs, int64 |
+| tokens | by provisional id, as JSON |
+| name | of its entry in the cache |
+| sizes | of the last four parts in bytes, see `SIZES` |
+| digest | the SHA-256 of all parts before |
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Text into provisional ids, many lines at once and before any vocabulary: tokens are numbered as they first occur.
+"""Text to provisional ids: tokens are numbered in the order in which they occur first.
 
-Ids by frequency, as a vocabulary gives them, are known only at the end of a corpus; this is what takes one pass.
+The ids of a vocabulary go by frequency and are known at the end of a corpus only. Provisional ids take one pass.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from charlm.text.lines.reading import blocks_of
 from charlm.text.tokens.splitter import RESERVED, Splitter
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK, UNK_ID
 
-_PIECE = 4096  # characters: in text that is hardly anything but ASCII, most pieces are nothing but ASCII
-_MOST_CHUNKS = 1 << 18  # whose tokens are remembered: some 60 MB
+_PIECE = 4096  # characters: if a text is almost all ASCII, most of its pieces are all ASCII
+_MOST_CHUNKS = 1 << 18  # whose tokens are remembered, about 60 MB
 _PAIRS = 256 * 256  # of bytes
-_LINE_END = b"\xff"  # occurs in no UTF-8
+_LINE_END = b"\xff"  # never occurs in UTF-8
 
 
 class Encoder(ABC):
-    """Blocks of lines into provisional ids, which agree with `splitter.split` line by line."""
+    """Blocks of lines to provisional ids, which agree with `splitter.split` line by line."""
 
     @property
     @abstractmethod
     def tokens(self) -> Sequence[str]:
-        """The tokens by provisional id: `<EOS>`, `<UNK>`, then what occurred, and perhaps what did not."""
+        """The tokens by provisional id: `<EOS>`, `<UNK>`, then all that occurred, and possibly others."""
 
     @abstractmethod
     def __call__(self, block: str) -> np.ndarray:
-        r"""Give the ids [n] of the tokens of lines that each end in `\n`, which has `EOS_ID`, of any integer type.
+        r"""Return the ids [n] of the tokens of a block, of any integer type; `\n` has `EOS_ID`.
 
-        The last one may lack its end, where it goes on with a space in the next block.
+        Each line ends with `\n`, except a last line that continues with a space in the next block.
         """
 
 
 def make_encoder(splitter: Splitter) -> Encoder:
-    """Make the encoder that agrees with a splitter."""
+    """Return the encoder that agrees with a splitter."""
     return CharacterEncoder(splitter) if splitter.level == "char" else WordEncoder(splitter)
 
 
 def count_tokens(lines: Iterable[str], splitter: Splitter) -> dict[str, int]:
-    """Return how often each token occurs; the lines are read once and not kept. Those of `RESERVED` are left out."""
+    """Return how often each token occurs, special tokens left out; the lines are read once and not kept."""
     encoder = make_encoder(splitter)
     counts = Counts()
     for block in blocks_of(lines, words=splitter.level == "word"):
@@ -68,23 +68,24 @@ class Counts:
             self._count_bytes(ids)
         elif above <= ids.size:
             self._counts[:above] += np.bincount(ids, minlength=above)
-        else:  # few of very many: their counts alone are touched
+        else:
+            # For few ids of very many, this touches their counts alone.
             np.add.at(self._counts, ids, 1)
 
     def _count_bytes(self, ids: np.ndarray) -> None:
-        """Count two at a time, which takes half of the time."""
+        """Count pairs of bytes, which takes half of the time."""
         even = ids[: ids.size // 2 * 2]
         pairs = np.bincount(even.view(np.uint16), minlength=_PAIRS).reshape(256, 256)
         self._counts[:256] += pairs.sum(axis=0) + pairs.sum(axis=1)
         self._counts[ids[even.size :]] += 1
 
     def of(self, count: int) -> np.ndarray:
-        """Give the counts of the ids below `count`, int64."""
+        """Return the counts of the ids below `count`, int64."""
         return np.concatenate([self._counts, np.zeros(count, np.int64)])[:count]
 
 
 class CharacterEncoder(Encoder):
-    """Ids by tables: of bytes for ASCII, whose characters have ids from the start, and of code points for the rest."""
+    """Ids from tables: one of bytes for ASCII, which has ids from the start, and one of all code points."""
 
     def __init__(self, splitter: Splitter) -> None:
         self._spelled = splitter.spelled
@@ -119,7 +120,7 @@ class CharacterEncoder(Encoder):
 
 
 class WordEncoder(Encoder):
-    """Ids by a dictionary of what stands between ASCII white space, over which no token and no rule reaches."""
+    """Ids from a dictionary of the chunks between ASCII white space, which no token contains."""
 
     def __init__(self, splitter: Splitter) -> None:
         self._words: dict[str, int] = {EOS: EOS_ID, UNK: UNK_ID}
@@ -130,7 +131,7 @@ class WordEncoder(Encoder):
         return list(self._words)
 
     def __call__(self, block: str) -> np.ndarray:
-        # Bytes, because of strings `split` would take U+00A0 and its like for white space too.
+        # Bytes, because `str.split` also splits at U+00A0 and other white space.
         chunks = block.encode("utf-8", "surrogatepass").replace(b"\n", b" %b " % _LINE_END).split()
         ids = np.fromiter(map(self._chunks.__getitem__, chunks), np.int32, len(chunks))
         several = np.flatnonzero(ids < 0)
@@ -141,7 +142,7 @@ class WordEncoder(Encoder):
         return ids
 
     def _spread(self, ids: np.ndarray, several: np.ndarray) -> np.ndarray:
-        """Put the tokens of chunks that are not one token in their place."""
+        """Return ids with the tokens of those chunks, at `several`, that are not one token."""
         groups = [self._chunks.groups[-1 - number] for number in ids[several].tolist()]
         lengths = np.ones(ids.size, np.int64)
         lengths[several] = list(map(len, groups))
@@ -151,14 +152,14 @@ class WordEncoder(Encoder):
 
 
 class _Chunks(dict[bytes, int]):
-    """Of each chunk its token; of one that is several, or none, -1 less the number of its group of tokens."""
+    """The token of each chunk; -1 - i for a chunk of several tokens, or of none, which are `groups[i]`."""
 
     def __init__(self, splitter: Splitter, words: dict[str, int]) -> None:
         self._split, self._words = splitter.split, words
         self.forget()
 
     def forget(self) -> None:
-        """Make room for others."""
+        """Forget all chunks."""
         self.clear()
         self.groups: list[list[int]] = []
         self[_LINE_END] = EOS_ID

@@ -1,25 +1,26 @@
-"""Lines into a training and a held-out part."""
+"""The lines of a corpus that are held out."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# Second key word of the generator: apart from `charlm.randomness`, whose keys are hashes.
+# Second word of the generator's key. The keys of `charlm.randomness` are hashes, so they differ.
 _SPLIT_STREAM = 2**64 - 1
 _DRAWN_TOGETHER = 1 << 18  # numbers
-_HEAD_BITS = 16  # of a number, by which its place among all others is first told
+_HEAD_BITS = 16  # of a number: lines are counted by these first
 
 
 class HeldOutLines:
-    """The lines that are held out for validation: those that draw the smallest numbers.
+    """The lines of the validation set: those that draw the smallest numbers.
 
-    Each line's number is a function of the seed and of the line's own number alone, so none is kept: memory does not
-    grow with the lines.
+    The number of a line depends on the seed and the line's position alone. Numbers are drawn anew when they are needed,
+    so that memory does not grow with the lines.
 
-    count: number of lines; fraction: share to hold out, 0 <= fraction < 1; seed: 0 <= seed < 2**64.
-    Neither part is empty if fraction > 0 and count >= 2; nothing is held out otherwise. The same arguments give the
-    same lines everywhere. Raises ValueError for arguments out of range.
+    count: number of lines; fraction: share to hold out, 0 <= fraction < 1; seed: 0 <= seed < 2**64
+
+    If fraction > 0 and count >= 2, neither part is empty; otherwise nothing is held out. The same arguments hold out
+    the same lines on every machine. Raises ValueError for arguments out of range.
     """
 
     def __init__(self, count: int, fraction: float, seed: int) -> None:
@@ -32,7 +33,7 @@ class HeldOutLines:
         self._largest, self._last = self._border() if self.held_count else (np.uint64(0), -1)
 
     def mask(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
-        """Tell of the lines `start:stop` which ones are held out."""
+        """Return whether each of the lines `start:stop` is held out."""
         if not self.held_count:
             return np.zeros(stop - start, bool)
         drawn = self._numbers(start, stop)
@@ -42,7 +43,7 @@ class HeldOutLines:
         return held
 
     def _border(self) -> tuple[np.uint64, int]:
-        """Give the largest number that is held out, and the last line that is, of those that drew it."""
+        """Return the largest number that is held out, and the last of the held-out lines that drew it."""
         heads = np.zeros(1 << _HEAD_BITS, np.int64)
         for start in range(0, self.count, _DRAWN_TOGETHER):
             heads += np.bincount(self._heads(start)[1], minlength=heads.size)
@@ -63,7 +64,7 @@ class HeldOutLines:
         return numbers, (numbers >> np.uint64(64 - _HEAD_BITS)).astype(np.int64)
 
     def _numbers(self, start: int, stop: int) -> npt.NDArray[np.uint64]:
-        # Raw bits, because NumPy promises to keep those from version to version, but not `permutation`.
+        # Raw bits, because NumPy guarantees these from version to version, but not `permutation`.
         bits = np.random.Philox(key=np.array([self._seed, _SPLIT_STREAM], np.uint64))
         bits.advance(start // 4)  # it draws four numbers at a time
         numbers: npt.NDArray[np.uint64] = bits.random_raw(start % 4 + stop - start)[start % 4 :]
@@ -71,9 +72,6 @@ class HeldOutLines:
 
 
 def split_lines(count: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw the lines that are held out for validation, as `HeldOutLines` does.
-
-    Returns the rising indices [training lines] and [held-out lines].
-    """
+    """Return the indices of the lines to learn from and of the held-out lines, both rising; see `HeldOutLines`."""
     held = HeldOutLines(count, fraction, seed).mask(0, count)
     return np.flatnonzero(~held), np.flatnonzero(held)

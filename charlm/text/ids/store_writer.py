@@ -1,4 +1,4 @@
-"""A corpus in provisional ids written to the disk, window by window."""
+"""A corpus in provisional ids, written to the disk window by window."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from charlm.text.ids.encoder import Counts
 from charlm.text.tokens.vocabulary import EOS_ID
 
 _COPIED_TOGETHER = 1 << 20  # bytes
-_SHARE_OF_MEMORY = 4  # a corpus may take one part in so many where there is no disk for it
+_SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memory
 
 
 class StoreWriter:
-    """The file of a store while it is written; what is not kept is gone when the `with` block ends.
+    """The file of a store while it is written; at the end of the `with` block it is removed, unless it was finished.
 
-    keep: whether it may get a name in the cache; else it has none from the start, and nothing is left of it
+    It is a file of the cache folder, which is created. If that cannot be written, or is full, the writer copies the
+    file to the folder for temporary files and continues there, and at last in memory.
 
-    It lies in the cache, which is made where it is missing. Where the cache cannot be written, or can no longer, the
-    file goes on in the folder for temporary files, and at last in memory.
+    keep: whether the file may get a name in the cache; otherwise it has no name, and disappears when it is closed
 
-    Raises ResourceError, here and below, where nothing can be written anywhere.
+    The constructor and all methods raise ResourceError if no place is left.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
@@ -50,7 +50,7 @@ class StoreWriter:
         self._at = 0
         self._done = 0  # bytes in the file
         self._open = 0  # tokens of a line that has not ended
-        # One window is written and hashed while the next one is encoded.
+        # A window is written and hashed while the next one is encoded.
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
         self._move(None)
@@ -66,7 +66,7 @@ class StoreWriter:
         self._leave()
 
     def add(self, ids: np.ndarray) -> None:
-        """Write a window, given in provisional ids; the last line of the last one has to end in it."""
+        """Write a window of provisional ids; the last window must end with the end of a line."""
         ends = np.flatnonzero(ids == EOS_ID)
         of_lines = np.diff(ends, prepend=-1 - self._open)
         self._open += ids.size - int(of_lines.sum())
@@ -77,9 +77,9 @@ class StoreWriter:
         self._write(ids.tobytes() + lengths.tobytes())
 
     def finish(self, tokens: Sequence[str], name: str | None) -> DiskStore:
-        """Write what is known at the end, and open what was written.
+        """Write the rest of the file and return its store.
 
-        tokens: by provisional id; name: the file's in the cache, None removes it while it can still be read
+        tokens: by provisional id; name: of the entry in the cache; None: the file is removed and can still be read
         """
         numbers = (np.array(self._rows, "<i8"), self._counts.of(len(tokens)).astype("<i8"))
         parts = [*(array.tobytes() for array in numbers), json.dumps(list(tokens)).encode(), (name or "").encode()]
@@ -89,7 +89,7 @@ class StoreWriter:
         self._write(self._digest.digest())
         self._wait()
         if self._temporary and name is not None:
-            # Where it cannot be named, this run does without an entry.
+            # If it cannot be renamed, this run has no entry.
             with contextlib.suppress(OSError):
                 os.replace(self._temporary, os.path.join(os.path.dirname(self._temporary), name))
                 self._temporary = ""
@@ -105,7 +105,7 @@ class StoreWriter:
                 self._written = self._thread.submit(self._write_now, data)
                 return
             except RuntimeError:
-                # No thread can be started. What was submitted would be written twice if one could be, later on.
+                # No thread can be started. Never try again: the submitted data could be written twice.
                 self._thread = self._written = None
         self._write_now(data)
 
@@ -127,7 +127,7 @@ class StoreWriter:
             self._written.result()
 
     def _move(self, error: OSError | None) -> None:
-        """Go on in the next place, with all that is written so far."""
+        """Copy all that is written so far to the next place, and continue there."""
         while self._places:
             make = self._places.pop(0)
             try:
@@ -154,13 +154,13 @@ class StoreWriter:
                 data = data[os.write(file, data) :]
 
     def _leave(self) -> None:
-        """Close and remove the file, where there is one."""
+        """Close and remove the file, if there is one."""
         _remove(self._file, self._temporary)
         self._file, self._temporary = -1, ""
 
 
 def _in_cache(keep: bool) -> tuple[int, str]:
-    """Make a file in the cache; return its descriptor and its name, "" where it has none any more."""
+    """Return the descriptor and the name of a new file in the cache; the name is "" if it has been removed."""
     folder = cache_folder()
     if folder is None:
         raise FileNotFoundError(errno.ENOENT, "there is no home folder")
@@ -174,7 +174,7 @@ def _in_cache(keep: bool) -> tuple[int, str]:
 
 
 def _in_temporary_folder() -> tuple[int, str]:
-    """Make a file without a name: whatever ends this process, nothing is left of it."""
+    """Return a new file without a name: it disappears however this process ends."""
     file, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".tmp")
     _remove(-1, name)
     return file, ""
@@ -187,7 +187,7 @@ def _in_memory() -> tuple[int, str]:
 
 
 def _memory() -> float:
-    """Return the bytes of memory that the machine has."""
+    """Return the memory of the machine in bytes."""
     return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
@@ -200,15 +200,15 @@ def _remove(file: int, name: str) -> None:
 
 
 def _unwritable(error: OSError | None) -> ResourceError:
-    """Make the error of a machine on which the encoded corpus cannot be kept anywhere."""
+    """Return the error of a machine on which no place can hold the encoded corpus."""
     reason = "" if error is None else f": {error.strerror or error}"
     return ResourceError(
         f"cannot keep the encoded corpus, {display_name(cache_folder() or tempfile.gettempdir())}{reason}",
-        hint="it needs up to four bytes a token: name another folder with the environment variable CHARLM_CACHE",
+        hint="it needs up to 4 bytes a token: set the environment variable CHARLM_CACHE to another folder",
     )
 
 
 def _compact(numbers: np.ndarray) -> np.ndarray:
-    """Give numbers that are not negative in the smallest type that holds them."""
+    """Return numbers of 0 or more in the smallest type of `TYPES` that holds them."""
     most = int(numbers.max(initial=0))
     return numbers.astype(next(kind for kind in TYPES if most <= np.iinfo(kind).max), copy=False)

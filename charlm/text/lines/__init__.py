@@ -1,1 +1,1 @@
-"""From the bytes of files to lines of text."""
+"""Bytes of files to lines of text."""

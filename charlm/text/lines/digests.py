@@ -1,4 +1,4 @@
-"""Digests of what is read, which tell one corpus from another."""
+"""Digests of the lines that are read, which identify a corpus."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from typing import Protocol, Self
 
 
 class Digest(Protocol):
-    """What `hashlib.sha256()` returns."""
+    """A hash object, as `hashlib.sha256()` returns it."""
 
     def update(self, data: bytes, /) -> None:
-        """Take in more bytes."""
+        """Hash more bytes."""
 
     def copy(self) -> Self:
-        """Give another one, which has taken in the same."""
+        """Return a digest of the same bytes that can be updated on its own."""
 
     def hexdigest(self) -> str:
-        """Give the digest so far."""
+        """Return the digest of all bytes so far."""
 
 
 class Digested(Protocol):
-    """What is read with a digest."""
+    """Lines with a digest."""
 
     digest: Digest | None
 
 
 class HeldOutDigest:
-    """The digest of a corpus and of held-out lines, told apart so that a line cannot change sides unnoticed.
+    """The digest of a corpus and its held-out lines; it changes if a line moves from one to the other.
 
-    corpus: with a digest; it is read to its end before any of the held-out lines
+    corpus: with a digest; it is read to its end before the first held-out line
     """
 
     def __init__(self, corpus: Digested) -> None:
@@ -41,18 +41,17 @@ class HeldOutDigest:
         return digest
 
     def update(self, data: bytes, /) -> None:
-        """Take in more bytes of the held-out lines."""
+        """Hash more bytes of the held-out lines."""
         if self._own is None:
             self._own = self._digest.copy()
-            self._own.update(b"\0held out\0")  # no line holds a zero byte
+            self._own.update(b"\0held out\0")  # lines contain no zero bytes
         self._own.update(data)
 
     def copy(self) -> HeldOutDigest:
-        """Give another one, which has taken in the same."""
         other = HeldOutDigest(self._corpus)
         other._own = self._own and self._own.copy()
         return other
 
     def hexdigest(self) -> str:
-        """Give the digest so far; of no held-out line, that of the corpus."""
+        """Return the digest of all bytes so far; without held-out lines, that of the corpus."""
         return self._digest.hexdigest()

@@ -1,19 +1,20 @@
-"""What a file is that holds no text, by its first bytes."""
+"""Kinds of files other than text, recognised by their first bytes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-LOOKED_AT = 512  # bytes at the start of a file: the mark of a tar archive, the last of all, ends at byte 262
+LOOKED_AT = 512  # bytes at the start of a file; the last of the marks, that of a tar archive, ends at byte 262
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that is no text.
+    """A kind of file other than text.
 
-    name: as it follows "is" in a message
-    hint: what to do; `{input}` stands for the file as an argument, if it has a name, `{file}` for one in any case
+    name: as in the message "NAME, FILE"
+    hint: what to type; `{input}` stands for a space and the file, or for nothing where the file is standard input;
+        `{file}` for a space and the file, or FILE
     """
 
     name: str
@@ -21,7 +22,7 @@ class Kind:
 
 
 def kind_of(start: bytes) -> Kind | None:
-    """Return the kind of file that begins with these bytes, None where it may be text."""
+    """Return the kind of file that begins with these bytes; None if it may be text."""
     return next((kind for mark, kind in _MARKS if re.match(mark, start, re.DOTALL)), None)
 
 
@@ -30,10 +31,10 @@ _ONE_MODEL = "a command takes one model and then texts: name a text file"
 _AS_TEXT = "save it as plain text in UTF-8"
 # The first entry of a zip archive that is a document: of Office Open XML, OpenDocument or EPUB.
 _DOCUMENT = rb"PK\x03\x04.{26}(?:\[Content_Types\]|mimetype|_rels/|docProps/|word/)"
-# The length of a safetensors file's header is below 2^40, so that its last three bytes are zero.
+# The header of a safetensors file is shorter than 2^40 bytes, so the last three bytes of its length are zero.
 _SAFETENSORS = rb'.{5}\0\0\0\{"'
 
-# A mark that is printable as a whole needs something after it that no text has there.
+# A mark of printable characters alone could begin a text, so it includes bytes after them that a text would not have.
 _MARKS = [
     (mark, Kind(name, hint))
     for mark, name, hint in (

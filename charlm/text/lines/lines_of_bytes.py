@@ -1,4 +1,4 @@
-"""The bytes of a file into lines, one by one or in blocks."""
+"""Bytes of a file to lines, one by one or in blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from charlm.text.lines.open_text import (
     check_unchanged,
     not_utf8,
     open_text,
-    reading,
+    read_errors,
     snapshot_of,
     too_long,
     without_mark,
@@ -25,14 +25,16 @@ from charlm.text.lines.open_text import (
 
 Errors = Literal["strict", "keep"]
 
-BLOCK_BYTES = 1 << 18  # of whole lines that are worked on together: few enough to stay in the processor's cache
+BLOCK_BYTES = 1 << 18  # of whole lines that are processed together: a block stays in the processor's cache
 
 
 class Block:
     r"""Lines of one file.
 
-    data: their bytes, each line ended by `\n`; raw: as they came; number, offset: of the first of them in its file
-    is_cut: whether the last of them goes on, with a space, in the next block, so that it has no end here
+    data: their bytes, each line ended by `\n`
+    raw: their bytes as they are in the file
+    number, offset: of the first line in its file
+    is_cut: whether the last line continues, with a space, in the next block, so that `data` does not end it
     """
 
     def __init__(self, raw: bytes, path: str, number: int, offset: int, *, is_cut: bool) -> None:
@@ -42,7 +44,7 @@ class Block:
             self.data += b"\n"
 
     def decoded(self, errors: Errors) -> str:
-        """Give the lines as text; raises CorpusError, which names the place, for what `read_lines` refuses."""
+        """Return the lines as text; raise CorpusError, which names the place, for what `read_lines` refuses."""
         if errors == "keep":
             return self.data.decode("utf-8", "surrogateescape")
         if b"\0" not in self.data:
@@ -51,7 +53,8 @@ class Block:
             except UnicodeDecodeError:
                 pass
         one_by_one = _decoded(io.BytesIO(self._raw), self._path, errors, None, self._number, self._offset)
-        return "".join(f"{line}\n" for line in one_by_one)  # which raises, and says where
+        # This raises and names the line.
+        return "".join(f"{line}\n" for line in one_by_one)
 
 
 def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, digest: Digest | None) -> Iterator[str]:
@@ -61,7 +64,7 @@ def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, di
     arriving = _raw_lines(file, path)
     for first in arriving:
         begin = without_mark(first, path)
-        # A file of nothing but the mark has no line.
+        # A file that contains the byte order mark alone has no line.
         if begin:
             lines = chain([begin], arriving)
             number, offset = yield from _decoded(lines, path, errors, digest, 1, len(first) - len(begin), check)
@@ -69,8 +72,8 @@ def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, di
 
 
 def _raw_lines(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[bytes]:
-    with reading(path):
-        # Binary files split at b"\n" alone, and hand over a line without waiting for a full buffer.
+    with read_errors(path):
+        # Binary files split at b"\n" alone, and return a line without waiting for a full buffer.
         yield from iter(partial(file.readline, LONGEST_LINE + 1), b"")
 
 
@@ -83,9 +86,10 @@ def _decoded(
     offset: int,
     check: Callable[[int, int], None] = lambda number, offset: None,
 ) -> Generator[str, None, tuple[int, int]]:
-    """Yield lines as text; give the number and the offset in the file of what would follow them.
+    """Yield lines as text; return the number and the offset of the line that would follow them.
 
-    number, offset: of the first of them; check: called with those of a line without an end, before it is yielded
+    number, offset: of the first line
+    check: called with the number and offset of a line without an end, before it is yielded
     """
     strict = errors == "strict"
     handler = "strict" if strict else "surrogateescape"
@@ -100,7 +104,7 @@ def _decoded(
         try:
             text = line.decode("utf-8", handler)
         except UnicodeDecodeError as error:
-            # No encoding would make text of a zero byte, so it is what to speak of.
+            # No other encoding would make this line text, so the zero byte is the error to report.
             if b"\0" in line:
                 raise binary(line, path, number, offset) from None
             raise not_utf8(error, path, number, offset) from None
@@ -115,7 +119,7 @@ def _decoded(
 
 
 def file_blocks(path: str) -> Iterator[Block]:
-    """Yield the lines of a file, many at once; raises CorpusError where it cannot be read."""
+    """Yield the lines of a file in blocks; raise CorpusError if it cannot be read."""
     with open_text(path) as file:
         number, offset = 1, 0
         check = partial(check_unchanged, file, snapshot_of(file), path)
@@ -135,15 +139,15 @@ def file_blocks(path: str) -> Iterator[Block]:
 
 
 def _cut(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[tuple[bytes, bool]]:
-    """Yield the bytes of a file, cut behind newlines, and whether they were cut elsewhere: before a space.
+    """Yield the bytes of a file, cut after newlines, and whether they were cut before a space instead.
 
-    That is where no line ends for long, as in a text that is one line; no token of words reaches over a space. What
-    follows something longer than `LONGEST_LINE` is not read.
+    A line longer than a block is cut before a space, as no token of words contains one. Reading stops after a line
+    longer than `LONGEST_LINE`.
     """
     begun: list[bytes] = []
     size = 0
     while size <= LONGEST_LINE:
-        with reading(path):
+        with read_errors(path):
             arrived = file.read(BLOCK_BYTES)
         end = arrived.rfind(b"\n") + 1
         is_cut = not end

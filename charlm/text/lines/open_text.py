@@ -1,4 +1,4 @@
-"""Files opened for reading, and the errors that name those that are no text."""
+"""Text files opened for reading, and the errors that name a file that cannot be read as text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from charlm.storage.files import display_name
 from charlm.text.lines.file_kinds import LOOKED_AT, kind_of
 
 STANDARD_INPUT = "-"
-LONGEST_LINE = 1 << 28  # bytes: a small .gz can hold a line that no memory would
+LONGEST_LINE = 1 << 28  # bytes: a small .gz may decompress to a line larger than the memory
 
 _BUFFER_BYTES = 1 << 20
-# Nanoseconds: the same time may be read again a little earlier, in the two seconds of FAT or the whole ones of others.
+# Nanoseconds: file systems round times, FAT to two seconds, so an unchanged time may be read a little earlier.
 _COARSEST = 2_000_000_000
 _GZIP_MARK = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
-# UTF-32 first: its little-endian mark starts with the one of UTF-16.
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
 _FOREIGN_MARKS = {
     b"\xff\xfe\0\0": "UTF-32",
     b"\0\0\xfe\xff": "UTF-32",
@@ -36,17 +36,17 @@ _FOREIGN_MARKS = {
 
 
 def open_text(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]:
-    """Open a file, decompressed where it is compressed by gzip; `-` is standard input.
+    """Open a file and decompress it if it is compressed by gzip; `-` is standard input.
 
-    Raises CorpusError where it cannot be opened, or begins as a file of a kind that is no text, see `kind_of`.
+    Raises CorpusError if it cannot be opened, or if it is of another kind than text, see `kind_of`.
     """
     name = display_name(path)
     if path == STANDARD_INPUT:
-        # Python sets None where the shell closed it (`<&-`).
+        # It is None if the shell closed it (`<&-`).
         if sys.stdin is None or sys.stdin.closed:
             raise CorpusError("nothing to read, standard input is closed", hint="name a file")
         source = sys.stdin.buffer
-        # A second read after the end would, at a terminal, want the end to be typed a second time.
+        # At a terminal, a second read after the end would wait for a second end of file to be typed.
         return nullcontext(source if _is_text(source, path) else io.BytesIO())
     try:
         file = io.BufferedReader(io.FileIO(path), _BUFFER_BYTES)
@@ -73,13 +73,10 @@ def open_text(path: str) -> AbstractContextManager[io.BufferedReader | BinaryIO]
 
 
 def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
-    """Return whether an open file, of which nothing is read yet, holds anything.
-
-    Raises CorpusError where it is of a kind that is no text.
-    """
-    with reading(path):
+    """Return whether a file that was just opened contains anything; raise CorpusError if it is not text."""
+    with read_errors(path):
         if isinstance(file, io.BufferedReader):
-            # Of a pipe these are the bytes of its first write: nothing waits for more than that.
+            # From a pipe these are the bytes of its first write, so this does not wait for a full buffer.
             start = file.peek(LOOKED_AT)
         else:
             start = file.read(LOOKED_AT)
@@ -92,11 +89,11 @@ def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
 
 
 class _GzipReader(io.BufferedReader):
-    """The decompressed bytes of a file, which it closes with itself."""
+    """The decompressed bytes of a file; closing the reader closes the file."""
 
     def __init__(self, file: io.BufferedReader[io.FileIO]) -> None:
         self._file = file
-        # A buffer of our own finds lines in C; GzipFile.readline goes through Python for each.
+        # This buffer finds lines in C; GzipFile.readline runs Python code for each line.
         super().__init__(gzip.GzipFile(fileobj=file, mode="rb"), _BUFFER_BYTES)
 
     def close(self) -> None:
@@ -105,7 +102,7 @@ class _GzipReader(io.BufferedReader):
 
 
 def size_of(paths: Sequence[str]) -> int | None:
-    """Give the bytes of several files, as they lie on the disk; None where one of them cannot be read twice."""
+    """Return the size of several files on the disk in bytes; None if one of them cannot be read twice."""
     total = 0
     for path in paths:
         try:
@@ -120,14 +117,14 @@ def size_of(paths: Sequence[str]) -> int | None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the disk says of a file: its size in bytes, 0 where it lies on none, and when it was last written to."""
+    """The size of a file in bytes, 0 if it is not on a disk, and the time of its last change in nanoseconds."""
 
     size: int = 0
     modified: int = 0
 
 
 def snapshot_of(file: io.BufferedReader | BinaryIO) -> Snapshot:
-    """Return what the disk says of an open file now."""
+    """Return the present size and time of an open file."""
     try:
         found = os.fstat(file.fileno())
     except (OSError, ValueError):
@@ -138,31 +135,31 @@ def snapshot_of(file: io.BufferedReader | BinaryIO) -> Snapshot:
 def check_unchanged(
     file: io.BufferedReader | BinaryIO, before: Snapshot, path: str, number: int, line_offset: int
 ) -> None:
-    """Raise CorpusError where a file that was read to its end was cut off, or rewritten in place, since `before`.
+    """Raise CorpusError if a file that was read to its end was truncated or rewritten since `before`.
 
-    One that has grown was appended to: it was read to its new end.
+    A file that has grown is accepted: it was read to its new end.
 
-    number, line_offset: of the line that the end has cut, or cut away
+    number, line_offset: of the line at which the file ended
     """
     now = snapshot_of(file)
-    # The kernel's own files have a size that they never fill.
+    # Files of the kernel, as in /sys, report a size that they do not fill.
     if now.size < before.size and os.lseek(file.fileno(), 0, os.SEEK_CUR) < before.size:
         raise CorpusError(
             f"was cut off while it was read, {display_name(path)} line {number}, offset {line_offset}",
-            hint="read it again when nothing writes to it any more",
+            hint="run the command again when no other program writes to the file",
         )
-    # Not st_ctime: a new name, a new mode or a link changes that, too.
+    # Not st_ctime: renaming a file, changing its mode or linking it changes that too.
     later = now.modified - before.modified
     if now.size == before.size > 0 and (later > 0 or later <= -_COARSEST):
         raise CorpusError(
             f"was written to while it was read, {display_name(path)}",
-            hint="read it again when nothing writes to it any more",
+            hint="run the command again when no other program writes to the file",
         )
 
 
 @contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn what goes wrong while an open file is read into CorpusError."""
+def read_errors(path: str) -> Iterator[None]:
+    """Raise CorpusError for the errors of reading an open file inside the block."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -174,7 +171,7 @@ def reading(path: str) -> Iterator[None]:
 
 
 def without_mark(data: bytes, path: str) -> bytes:
-    """Give the first bytes of a file without the byte order mark; raises CorpusError where they are no UTF-8 text's."""
+    """Return the first bytes of a file without the byte order mark; raise CorpusError if the mark is not UTF-8's."""
     for mark, encoding in _FOREIGN_MARKS.items():
         if data.startswith(mark):
             raise CorpusError(
@@ -184,7 +181,7 @@ def without_mark(data: bytes, path: str) -> bytes:
 
 
 def not_utf8(error: UnicodeDecodeError, path: str, number: int, line_offset: int) -> CorpusError:
-    """Make the error that names a byte of line `number`, which begins `line_offset` bytes into the file."""
+    """Return the error that names a byte of line `number`, which begins `line_offset` bytes into the file."""
     bad, offset = error.object[error.start], line_offset + error.start
     return CorpusError(
         f"byte 0x{bad:02x} is not UTF-8, {display_name(path)} line {number}, offset {offset}",
@@ -193,7 +190,7 @@ def not_utf8(error: UnicodeDecodeError, path: str, number: int, line_offset: int
 
 
 def binary(line: bytes, path: str, number: int, line_offset: int) -> CorpusError:
-    """Make the error that names the first zero byte of a line, as `not_utf8` does."""
+    """Return the error that names the first zero byte of a line, as `not_utf8` does."""
     offset = line_offset + line.index(b"\0")
     return CorpusError(
         f"looks like a binary file (zero byte), {display_name(path)} line {number}, offset {offset}",
@@ -202,7 +199,7 @@ def binary(line: bytes, path: str, number: int, line_offset: int) -> CorpusError
 
 
 def too_long(path: str, number: int, line_offset: int) -> CorpusError:
-    """Make the error of a line that is longer than `LONGEST_LINE`, as `not_utf8` does."""
+    """Return the error of a line longer than `LONGEST_LINE`, as `not_utf8` does."""
     return CorpusError(
         f"line longer than {LONGEST_LINE:,} bytes, {display_name(path)} line {number}, offset {line_offset}",
         hint="break it into several, for example with: fold -s",
@@ -214,7 +211,7 @@ def _iconv(encoding: str, path: str) -> str:
 
 
 def _argument(path: str) -> str:
-    """Give a file's name as a shell reads it, with a space before it; none for standard input."""
+    """Return a space and a file's name as a shell reads it; the empty string for standard input."""
     return "" if path == STANDARD_INPUT else f" {shell_argument(path)}"
 
 

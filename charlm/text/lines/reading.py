@@ -1,4 +1,4 @@
-"""Files into lines, one by one or in blocks."""
+"""Files read as lines, one by one or in blocks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from charlm.text.lines.open_text import open_text, size_of
 
 Item = TypeVar("Item")
 
-WINDOW_SIZE = 1 << 22  # characters of lines that are read ahead
+WINDOW_SIZE = 1 << 22  # characters of lines that are processed together
 
 
 class Lines(Iterator[str]):
-    """Lines as they are read, and where the last one stood.
+    """Lines of files as they are read, and the place of the last one.
 
-    digest: of what was read, see `read_lines`; of blocks it is another object after `hash_all` than before
+    The arguments are those of `read_lines`. `digest` may be replaced by that of `hash_all`.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Lines(Iterator[str]):
 
     @property
     def size(self) -> int | None:
-        """The bytes of the files, as they lie on the disk; None where they cannot be read twice."""
+        """The size of the files on the disk in bytes; None if they cannot be read twice."""
         return size_of(self.paths)
 
     def blocks(self) -> Iterator[str]:
-        r"""Yield all lines, many at once, each ended by `\n`; instead of them, not after them.
+        r"""Yield all lines in blocks, each line ended by `\n`; a caller reads either blocks or lines.
 
-        A line longer than a block may go on, from a space on, in the next one. Raises CorpusError as lines do.
+        A line longer than a block may continue, from a space on, in the next one. Raises what reading lines raises.
         """
         for block in self._gathered():
             if self._watch is not None:
@@ -61,7 +61,7 @@ class Lines(Iterator[str]):
             yield block
 
     def hash_all(self) -> Digest:
-        """Give what `digest` will be when all is read: faster than reading, as nothing is decoded.
+        """Return what `digest` will be when all lines are read; this is faster, as nothing is decoded.
 
         Raises CorpusError for a file that cannot be read.
         """
@@ -88,7 +88,8 @@ class Lines(Iterator[str]):
                 if self.digest is not None:
                     self.digest.update(block.data)
                 size += len(block.data)
-                if size > BLOCK_BYTES // 2:  # small files go together, blocks of large ones as they are
+                # Small files are joined; the blocks of large files stay as they are.
+                if size > BLOCK_BYTES // 2:
                     yield pending[0] if len(pending) == 1 else "".join(pending)
                     pending, size = [], 0
         if pending:
@@ -96,16 +97,16 @@ class Lines(Iterator[str]):
 
 
 def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield each line with its place: of what `read_lines` gave, the file and the line, else the line alone."""
+    """Yield each line with its place: the file and the line's number, or the number alone if it is from no file."""
     for number, line in enumerate(lines, start=1):
         yield line, lines.place if isinstance(lines, Lines) else f"line {number}"
 
 
 def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Yield items in groups to be worked on together: at most `count`, fewer where they are large.
+    """Yield items in groups that are processed together: at most `count`, fewer if they are large.
 
-    Where the next item cannot be read, the group that has begun comes first, and then the error: what is worked on
-    before a mistake does not depend on the size of the groups.
+    If an item cannot be read, the items before it are yielded and then the error is raised. So the output before an
+    error does not depend on the size of the groups.
     """
     remaining = iter(items)
     mistake: CharlmError | None = None
@@ -136,26 +137,25 @@ def read_lines(
 ) -> Lines:
     r"""Read the lines of several UTF-8 files as one text, each as soon as it has arrived.
 
-    A line ends in `\n` or `\r\n` and nowhere else, or with its file. A byte order mark at the start of a file
-    is no text. Only one line and one block are in memory at a time.
+    A line ends with `\n` or `\r\n` or with its file, and nowhere else. A byte order mark at the start of a file is
+    skipped. One line and one block are in memory at a time.
 
-    paths: file names; `-` is standard input; a file compressed by gzip, whatever its name, is decompressed.
-    errors: "strict" refuses what is not UTF-8 and what holds a zero byte; "keep" decodes each byte that is
-        not UTF-8 to one lone surrogate: `line.encode("utf-8", "surrogateescape")` has the bytes as they came.
-    digest: updated with the bytes of each line, without its end, and `\n`.
-    watch: called with each line.
+    paths: file names; `-` is standard input; a file compressed by gzip, whatever its name, is decompressed
+    errors: "strict" refuses bytes that are not UTF-8 and zero bytes; "keep" decodes each byte that is not UTF-8 to a
+        lone surrogate, so that `line.encode("utf-8", "surrogateescape")` restores the bytes
+    digest: updated with the bytes of each line, without its end, and `\n`
+    watch: called with each line
 
-    Raises CorpusError, once iteration gets there, for a file that cannot be read, that is cut off or damaged,
-    or whose text is not as above. Offsets in messages count bytes from 0, after decompression.
+    While lines are read, raises CorpusError for a file that cannot be read, is truncated or damaged, or contains other
+    text. Offsets in messages count bytes from 0, after decompression.
     """
-
     return Lines(paths, errors, digest, watch)
 
 
 def blocks_of(lines: Iterable[str], *, words: bool) -> Iterator[str]:
-    r"""Yield lines, many at once, each ended by `\n`.
+    r"""Yield lines in blocks, each line ended by `\n`.
 
-    words: a newline within a line is the white space that it is to words, and else raises ValueError
+    words: whether a newline inside a line counts as white space; else it raises ValueError
     """
     if isinstance(lines, Lines):
         yield from lines.blocks()
@@ -164,7 +164,7 @@ def blocks_of(lines: Iterable[str], *, words: bool) -> Iterator[str]:
     size = 0
     for line in lines:
         if "\n" in line and not words:
-            raise ValueError("a line holds a newline")
+            raise ValueError("a line contains a newline")
         pending += (line.replace("\n", " "), "\n")
         size += len(line) + 1
         if size >= BLOCK_BYTES:

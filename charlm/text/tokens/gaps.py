@@ -1,4 +1,4 @@
-"""Where a line has gaps to be filled."""
+"""The gaps of a line that are to be filled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 from charlm.text.tokens.splitter import Level
 
 GAP = "___"
-MOST_SIDE_BY_SIDE = 8  # characters to be filled in one run of underscores: a longer run is a rule across the page
+MOST_SIDE_BY_SIDE = 8  # characters to be filled in one run of underscores; a longer run is a horizontal rule
 
 _UNDERSCORES = re.compile(f"{GAP}_*")
 
@@ -33,5 +33,5 @@ def find_gaps(text: str, level: Level) -> list[tuple[int, int]]:
 
 
 def _is_in_word(character: str) -> bool:
-    # A decomposed letter ends in a mark, and is to be a letter like a composed one.
+    # A decomposed letter ends with a mark, and counts as a letter like a composed one.
     return character.isalnum() or unicodedata.category(character).startswith("M")

@@ -13,10 +13,10 @@ _FORMS: dict[Normalization, tuple[Literal["NFC", "NFKC"], Literal["NFD", "NFKD"]
     "nfkc": ("NFKC", "NFKD"),
 }
 _LONG = 1000  # characters
-# Characters whose decomposition has a starter, over which no mark is sorted: those of most text.
+# Characters, those of most text, whose decomposition has a starter: no mark is sorted across one.
 _STARTERS = r"\0-\u02ff\u0370-\u0482\u048a-\u0590\u0621-\u064a\u0904-\u0939"
 _STARTERS += r"\u3040-\u3098\u309b-\u9fff\uac00-\ud7a3\U0001f000-\U0001faff\U00020000-\U0003ffff"
-# Patterns as text, which `re` compiles when they are first needed: that takes milliseconds of every start.
+# `re` compiles these patterns when they are first used: compiling takes milliseconds of every start.
 _OTHER = f"[^{_STARTERS}]"
 _LONG_RUN = f"[^{_STARTERS}]{{{_LONG},}}+"
 
@@ -35,13 +35,13 @@ def normalized(text: str, form: Normalization) -> str:
 
 
 def _decomposed(run: str, form: Normalization) -> str:
-    """Return a run decomposed, its long runs of marks in canonical order; what it normalises to is unchanged."""
+    """Return an equivalent text: decomposed, with its long runs of marks in canonical order."""
     text = run.translate({ord(one): unicodedata.normalize(_FORMS[form][1], one) for one in set(run)})
     classes = {one: unicodedata.combining(one) for one in set(text)}
     marks = "".join(re.escape(one) for one, number in classes.items() if number)
     if not marks:
         return text
-    # One table for each class, which deletes the marks of all others.
+    # The table of each class deletes the marks of all other classes.
     others = [
         {ord(one): None for one, other in classes.items() if other != number}
         for number in sorted(set(classes.values()) - {0})

@@ -1,4 +1,4 @@
-"""Text into tokens and back, before any vocabulary."""
+"""Text to tokens and back, without a vocabulary."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from charlm.text.tokens.vocabulary import EOS, UNK
 Level = Literal["char", "word"]
 Split = Literal["punct", "whitespace"]
 
-# How word corpora spell the tokens that mean something to the model.
+# How word corpora spell the special tokens.
 UNK_SPELLINGS = ("<unk>", UNK)
 RESERVED = (*UNK_SPELLINGS, EOS)
 
 
 class Splitter(ABC):
-    """How a line becomes tokens and how tokens become text again.
+    """A rule that splits lines into tokens and joins tokens to text, with `split(join(split(line))) == split(line)`.
 
-    lowercase: whether a line is lower-cased (`str.lower`) before it is split.
-    normalize: the Unicode form of the tokens; canonically equivalent lines have equal ones, unless it is "none".
-    Every splitter holds `split(join(split(line))) == split(line)`.
+    lowercase: whether a line is lower-cased (`str.lower`) before it is split
+    normalize: the Unicode form of the tokens; unless it is "none", canonically equivalent lines have equal tokens
     """
 
     level: ClassVar[Level]
@@ -37,18 +36,18 @@ class Splitter(ABC):
 
     @property
     def rule(self) -> str:
-        """A name for the rule, the same for splitters that split alike, of lower-case letters and hyphens."""
+        """A name, in lower-case letters and hyphens, that splitters share if and only if they split alike."""
         name = type(self).__name__.removesuffix("Splitter").lower()
         return name + "-lower" * self.lowercase + f"-{self.normalize}" * (self.normalize != "none")
 
     def normalized(self, text: str) -> str:
-        """Return text, of one line or many, in the Unicode form of the tokens."""
+        """Return text of any number of lines in the Unicode form of the tokens."""
         return normalized(text, self.normalize)
 
     def spelled(self, text: str) -> str:
-        """Return text, of one line or many, as the tokens spell it: normalised, and lower-cased where that is wanted.
+        """Return text of any number of lines as the tokens spell it: normalised, and lower-cased if `lowercase`.
 
-        Lower-casing stands between two normalisations. Equivalent texts may have different lower cases, and
+        Equivalent texts may have different lower cases, so normalisation comes first. It is repeated, because
         lower-casing may leave a letter and a mark that compose.
         """
         text = self.normalized(text)
@@ -56,19 +55,19 @@ class Splitter(ABC):
 
     @abstractmethod
     def split(self, line: str) -> list[str]:
-        """The tokens of a line, as they are written there, without `<EOS>`."""
+        """Return the tokens of a line, as they are spelled there, without `<EOS>`."""
 
     @abstractmethod
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
-        """The text of the tokens of one line, one piece for each token as soon as it is known."""
+        """Yield the text of the tokens of one line, a piece for each token as soon as it is known."""
 
     def join(self, tokens: Iterable[str]) -> str:
-        """The text of the tokens of one line."""
+        """Return the text of the tokens of one line."""
         return "".join(self.stream(tokens))
 
 
 class CharacterSplitter(Splitter):
-    """Every Unicode code point is a token; nothing is lost."""
+    """The rule by which every Unicode code point is a token; nothing is lost."""
 
     level = "char"
 
@@ -80,19 +79,18 @@ class CharacterSplitter(Splitter):
 
 
 class WordSplitter(Splitter):
-    """What the word splitters have in common.
+    """A rule by which words are tokens.
 
-    A literal `<unk>` or `<UNK>` in the text is the unknown token, and so is a literal `<EOS>`: text can never
-    end a sentence by spelling it. None of the three is counted.
+    A literal `<unk>`, `<UNK>` or `<EOS>` in the text is the unknown token: no text can end a sentence by spelling it.
     """
 
     level = "word"
 
 
 class WhitespaceSplitter(WordSplitter):
-    """Text that is tokenised already: split at ASCII white space only, joined by single spaces.
+    """The rule for text that is tokenised already: split at ASCII white space only, joined by single spaces.
 
-    Not `str.split`: that one also splits at U+00A0 and U+3000, which tokenised corpora hold inside tokens.
+    `str.split` would also split at U+00A0 and U+3000, which occur inside the tokens of tokenised corpora.
     """
 
     def split(self, line: str) -> list[str]:
@@ -106,17 +104,16 @@ class WhitespaceSplitter(WordSplitter):
 
 
 class PunctuationSplitter(WordSplitter):
-    """Words and, set apart from them, single punctuation marks and symbols; joined as English is written.
+    """The rule by which words, punctuation marks and symbols are tokens, joined as English is written.
 
-    A word is a run of letters, digits, underscores, combining marks and joiners, held together by an
-    apostrophe, hyphen, period or comma inside it: "don't", "well-known", "3.5", "1,000", "e.g" and then ".".
-    A symbol keeps the marks that belong to it, so that an emoji with its joiners, selectors and skin tone is
-    one token. White space of any kind separates.
+    A word is a run of letters, digits, underscores, combining marks and joiners. An apostrophe, hyphen, period or comma
+    inside it does not end it: "don't", "well-known", "3.5", "1,000", "e.g" and then ".". A symbol keeps its marks, so
+    that an emoji with its joiners, selectors and skin tone is one token. White space of any kind separates tokens.
     """
 
     def split(self, line: str) -> list[str]:
         line = self.spelled(line)
-        # Same tokens for ASCII text, in half of the time and without the tables of the whole of Unicode.
+        # For ASCII text both find the same tokens; this takes half of the time, and no tables of Unicode.
         pattern = _ASCII_TOKEN if line.isascii() else _unicode_token()
         return pattern.findall(line)
 
@@ -137,9 +134,9 @@ class PunctuationSplitter(WordSplitter):
 
 
 def make_splitter(level: Level, split: Split, lowercase: bool, normalize: Normalization = "none") -> Splitter:
-    """The splitter of a token unit.
+    """Return a splitter.
 
-    level: the token unit; split: the rule of the word level, without effect on characters.
+    level: the token unit; split: the rule for words, without effect on characters
     Raises ValueError for other names.
     """
     if level == "char":
@@ -156,12 +153,12 @@ def splitter_of(text: TextConfig) -> Splitter:
     return make_splitter(text.level, text.split, text.lowercase, text.normalize)  # type: ignore[arg-type]
 
 
-# Where spaces are left out. Splitting the joined text must give the same tokens again, so a mark that can
-# hold a word together (apostrophe, hyphen, period, comma) is never in both sets and keeps one space.
+# Tokens without a space before or after them. Splitting the joined text must return the same tokens, so a mark that may
+# be inside a word (apostrophe, hyphen, period, comma) is never in both sets.
 _CLOSING = ".,;:!?)]}%" + "\u2026\u2019\u201d\u00bb\u203a" + "\u060c\u061b\u061f\u0964"
 _OPENING = "([{$#@" + "\u201c\u2018\u201e\u201a\u00ab\u2039" + "\u00bf\u00a1\u00a3\u20ac\u00a5"
 _EM_DASH_AND_SLASH = "\u2014/"
-# Chinese and Japanese write no spaces, and their marks bring their own.
+# Chinese and Japanese have no spaces between words, and their marks contain one.
 _FULL_WIDTH = "".join(map(chr, [*range(0x3001, 0x3004), *range(0x3008, 0x3012), *range(0x3014, 0x301C)]))
 _FULL_WIDTH += "\u30fb\uff01\uff08\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3b\uff3d\uff5b\uff5d\uff5e"
 _NO_SPACE_BEFORE = frozenset(_CLOSING + _EM_DASH_AND_SLASH + _FULL_WIDTH)
@@ -170,27 +167,27 @@ _STRAIGHT_QUOTES = frozenset("\"'")
 
 
 def _attaches_to_symbols(token: str) -> bool:
-    # Glued to a symbol, a token that starts with a mark, joiner or skin tone would become a part of it.
+    # Without a space, a token that begins with a mark, joiner or skin tone would become part of a symbol.
     return unicodedata.category(token[0]) in {"Mn", "Mc", "Me", "Cf", "Sk"}
 
 
 _BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
 _RESERVED = "|".join(RESERVED)
-# Repetitions are possessive, which finds the same: else each could be gone back to, at 64 bytes of memory a character.
-# What a group repeats is looked for ahead, because Python before 3.11.5 keeps what a failing repetition has consumed:
+# Possessive repetitions find the same tokens, and do not take 64 bytes of memory a character for going back.
+# The lookahead is for Python before 3.11.5, which keeps the characters that a failing repetition has consumed:
 # https://github.com/python/cpython/issues/106052
 _ASCII_TOKEN = re.compile(rf"\w++(?:(?=['.,-]\w)['.,-]\w++)*+|{_RESERVED}|\S")
 _MARKS = frozenset({"Mn", "Mc", "Me"})
 _IN_WORDS = _MARKS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Cf", "Co", "Cs", "Cn"}
 
-# From here to the end of its plane Unicode keeps symbols, emoji above all. Taken whole, so that emoji newer
-# than this Python's tables are symbols too. The planes above hold letters.
+# The range in which Unicode has symbols, mostly emoji. All of it counts as symbols, so that emoji newer than the tables
+# of this Python do too. Letters follow in the planes above.
 _FIRST_PICTOGRAPH, _LAST_PICTOGRAPH = 0x1F000, 0x1FFFF
 
 
 @cache
 def _unicode_token() -> re.Pattern[str]:
-    """The pattern of a token, made when first needed because it takes a walk through Unicode (some 40 ms)."""
+    """Return the pattern of a token, made when it is first needed: that takes about 40 ms."""
     in_words = f"_{_ranges(_IN_WORDS)}\\U{_LAST_PICTOGRAPH + 1:08x}-\\U0010ffff"
     word, symbol = f"[{in_words}]", rf"[^\s{in_words}]"
     selectors_tones_tags = r"\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
@@ -204,7 +201,7 @@ def _unicode_token() -> re.Pattern[str]:
 
 
 def _ranges(categories: frozenset[str]) -> str:
-    """The code points of some general categories, below the pictographs, as ranges of a character class."""
+    """Return the code points of some general categories, below the pictographs, as ranges of a character class."""
     member = [unicodedata.category(chr(point)) in categories for point in range(_FIRST_PICTOGRAPH)]
     ranges = []
     start = 0

@@ -1,4 +1,4 @@
-"""Text into ids: a splitter and the vocabulary of its tokens."""
+"""Text to ids: a splitter and the vocabulary of its tokens."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from charlm.text.tokens.splitter import RESERVED, Level, Splitter
 from charlm.text.tokens.unknown_words import shapes_of
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
-# Enough to make the cost of a call vanish, few enough for a block to stay in the cache.
+# Enough to make the cost of a call small, few enough for a block to stay in the cache.
 _LINES_PER_BLOCK = 4096
 _LOOKED_UP_TOGETHER = 1 << 18  # characters: code points take four bytes each, and a line may be long
 
 
 class Tokenizer:
-    """Lines into ids, and tokens into text.
+    """Lines to ids, and tokens to text.
 
-    A token the vocabulary lacks gets `UNK_ID`; at word level so do the literal `<unk>`, `<UNK>` and `<EOS>`,
-    because text must not be able to end a sentence. At character level they are characters like any other.
+    A token that is out of vocabulary has `UNK_ID`. So have the literal words `<unk>`, `<UNK>` and `<EOS>`: no text can
+    end a sentence by spelling it.
 
-    splitter: how lines become tokens; vocabulary: the ids of those tokens.
+    splitter: the rule that splits lines; vocabulary: the ids of the tokens
     """
 
     def __init__(self, splitter: Splitter, vocabulary: Vocabulary) -> None:
@@ -41,54 +41,55 @@ class Tokenizer:
         return self.splitter.level
 
     def split(self, line: str) -> list[str]:
-        """The tokens of a line, as they are written there, without `<EOS>`."""
+        """Return the tokens of a line, as they are spelled there, without `<EOS>`."""
         return self.splitter.split(line)
 
     def join(self, tokens: Iterable[str]) -> str:
-        """The text of the tokens of one line."""
+        """Return the text of the tokens of one line."""
         return self.splitter.join(tokens)
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
-        """The text of the tokens of one line, one piece for each token as soon as it is known."""
+        """Yield the text of the tokens of one line, a piece for each token as soon as it is known."""
         return self.splitter.stream(tokens)
 
     def encode(self, line: str) -> npt.NDArray[np.int32]:
-        """The ids [n] of the tokens of a line, without `EOS_ID`; raises ValueError if it holds a newline."""
+        """Return the ids [n] of a line without `EOS_ID`; raise ValueError if it contains a newline."""
         return self.encode_lines([line])[0][:-1]
 
     def encode_tokens(self, tokens: Iterable[str]) -> npt.NDArray[np.int32]:
-        """The ids [n] of tokens that are apart already, as a corpus of tags has them; of the word level alone.
+        """Return the ids [n] of words that are split already, as in a corpus of tags.
 
-        A token that the vocabulary lacks is read as its shape, see `shapes_of`, where the vocabulary has that.
+        A word that is out of vocabulary is read as its shape, see `shapes_of`, if the vocabulary has that.
+        Raises ValueError at character level.
         """
         if not isinstance(self._lookup, _WordLookup):
-            raise ValueError("tokens that are apart already are words")
+            raise ValueError("the tokens of a character model are not words")
         return self._lookup.of_tokens(tokens)
 
     def encode_lines(self, lines: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """The ids of all lines, one after the other, each line followed by `EOS_ID`.
+        """Return the ids of all lines, end to end, each line followed by `EOS_ID`.
 
         Returns ids [n] and offsets [lines + 1]: line i with its `EOS_ID` is `ids[offsets[i]:offsets[i + 1]]`.
-        Raises ValueError if a line holds a newline.
+        Raises ValueError if a line contains a newline.
         """
         blocks = [
             self._lookup(lines[start : start + _LINES_PER_BLOCK]) for start in range(0, len(lines), _LINES_PER_BLOCK)
         ]
         ids = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.int32), *blocks])
-        # Nothing but the end of a line has this id, so the ids tell the offsets.
+        # This id occurs at the end of a line only.
         ends = np.flatnonzero(ids == EOS_ID) + 1
         if len(ends) != len(lines):
-            raise ValueError("a line holds a newline")
+            raise ValueError("a line contains a newline")
         return ids, np.concatenate([[0], ends]).astype(np.int64, copy=False)
 
 
 class _CharacterLookup:
-    """Ids by one table over all code points up to the highest one known."""
+    """Ids from a table of all code points up to the highest known one."""
 
     def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         ids = {ord(token): token_id for token, token_id in vocabulary.ids.items() if len(token) == 1}
         ids[ord("\n")] = EOS_ID
-        # One entry more than needed: `take` clips all higher code points to that last one.
+        # The last entry is for all higher code points: `take` clips them to it.
         self._table = np.full(max(ids) + 2, UNK_ID, np.int32)
         self._table[list(ids.keys())] = list(ids.values())
         self._spelled = splitter.spelled
@@ -104,7 +105,7 @@ class _CharacterLookup:
 
 
 class _WordLookup:
-    """Ids by a dictionary."""
+    """Ids from a dictionary."""
 
     def __init__(self, vocabulary: Vocabulary, splitter: Splitter) -> None:
         # A newline is white space, so no token of a line can be one.

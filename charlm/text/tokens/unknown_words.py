@@ -1,4 +1,4 @@
-"""What an unknown word looks like: its capitals, digits and ending, which say much of what kind of word it is."""
+"""Shapes of unknown words: their capitals, digits and endings, which often reveal the part of speech."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _FEWEST = 2  # words that a shape needs to be one
 
 
 def shapes_of(word: str) -> tuple[str, str]:
-    """Give a word's shapes, the more telling one first: with its ending, and without.
+    """Return the shapes of a word, with its ending and without: `<UNK Aa-ing>` and `<UNK Aa>`.
 
-    Written so that no word is one: `<UNK Aa-ing>`, `<UNK Aa>`.
+    The space makes sure that no word is spelled like a shape.
     """
     if any(character.isdigit() for character in word):
         case = "0"
@@ -24,10 +24,9 @@ def shapes_of(word: str) -> tuple[str, str]:
 
 
 def common_shapes(rare: Iterable[str]) -> list[str]:
-    """Give the shapes that at least two of some different words have, in alphabetical order.
+    """Return the shapes that at least two different words have, in alphabetical order.
 
-    rare: the words of a corpus that its vocabulary leaves out: each is learned as its shape, and what is not known when
-    the model is used is read as its own.
+    rare: the words of the training part that are out of vocabulary; the model learns each of them as its shape
     """
     found = Counter(shape for word in rare for shape in shapes_of(word))
     return sorted(shape for shape, count in found.items() if count >= _FEWEST)

@@ -1,4 +1,4 @@
-"""The vocabulary: which token has which id."""
+"""The vocabulary: tokens and their ids."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from functools import cached_property
 EOS, UNK = "<EOS>", "<UNK>"
 EOS_ID, UNK_ID = 0, 1
 
-# The notes' x<1> = 0: before the first token of a sequence the network is fed the zero vector. It is no
-# token, so its id is none of theirs.
+# The input x<1> = 0 of the lecture notes, the zero vector before the first token of a sequence. It is not a token.
 NOTHING = -1
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens a model knows, each at the position that is its id.
+    """The tokens of a model, each at the position that is its id.
 
-    tokens: the end of sentence `<EOS>` first, then `<UNK>` for every unknown token, then the ordinary tokens.
-    Raises ValueError if the first two are others, or if a token is empty or occurs twice.
+    tokens: the end of sentence `<EOS>`, then `<UNK>` for every unknown token, then the ordinary tokens
+    Raises ValueError if the first two differ, or if a token is empty or occurs twice.
     """
 
     tokens: tuple[str, ...]
@@ -34,34 +33,34 @@ class Vocabulary:
 
     @classmethod
     def build(cls, counts: Mapping[str, int], *, max_size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """Give ids to the commonest tokens, by falling count and, among equals, by code point.
+        """Return the vocabulary of the most frequent tokens, in order of falling count, then of code points.
 
-        counts: token -> how often it was seen; `<EOS>` and `<UNK>` in it are passed over.
-        max_size: ordinary tokens kept at most (the two special ones come on top); None keeps all.
-        min_count: occurrences a token needs to be kept.
+        counts: token -> how often it occurs; `<EOS>` and `<UNK>` are ignored
+        max_size: the most ordinary tokens to keep, without the two special ones; None keeps all
+        min_count: the occurrences that a token needs
         Raises ValueError if max_size is negative.
         """
         if max_size is not None and max_size < 0:
-            raise ValueError(f"max_size is a number of tokens, not {max_size}")
+            raise ValueError(f"max_size is negative: {max_size}")
         frequent = [token for token, count in counts.items() if count >= min_count and token not in (EOS, UNK)]
         frequent.sort(key=lambda token: (-counts[token], token))
         return cls((EOS, UNK, *frequent[:max_size]))
 
     @cached_property
     def ids(self) -> Mapping[str, int]:
-        """Token -> id, for all tokens."""
+        """The id of each token."""
         return {token: position for position, token in enumerate(self.tokens)}
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def id_of(self, token: str) -> int:
-        """The id of a token, `UNK_ID` if the vocabulary lacks it."""
+        """Return the id of a token; `UNK_ID` if it is out of vocabulary."""
         return self.ids.get(token, UNK_ID)
 
     def token_of(self, token_id: int) -> str:
-        """The token with an id; raises IndexError outside 0..len-1, `NOTHING` included."""
-        # Python would count a negative index from the end and make NOTHING the rarest token.
+        """Return the token with an id; raise IndexError outside 0..len-1, also for `NOTHING`."""
+        # A negative index would count from the end: NOTHING would be the rarest token.
         if token_id < 0:
             raise IndexError(f"no token has the id {token_id}")
         return self.tokens[token_id]
