@@ -26,7 +26,7 @@ from charlm.storage.files import display_name
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.pieces import HIGHEST_KEY
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
-from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState, check_numbers
+from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
 
 FORMAT_VERSION = 2  # version 1 has no `text.normalize`; all versions up to this one can be read
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
@@ -188,7 +188,7 @@ def _checked_history(history: Any) -> list[dict[str, Any]]:
 
 def _check_training(training: Any) -> None:
     """Raise ValueError where a training cannot go on from these numbers."""
-    check_numbers(training)
+    TrainingNumbers.from_dict(training)
     _checked_history(training["history"])
     if not all(value is None or _is_number(value) for key, value in training.items() if key != "history"):
         raise ValueError("the training state holds a number that is too large")
