@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charlm.backends import Array, Backend, NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn.build import build
 from charlm.nn.cells import CELLS
 from charlm.nn.model import Model
@@ -72,12 +72,7 @@ def _named(name: str, variant: str) -> str:
 
 
 def _config(name: str, variant: str, vocabulary_size: int, **options: Any) -> ModelConfig:
-    of_cell: dict[str, dict[str, Any]] = {
-        "rnn": {"activation": variant},
-        "gru": {"reset": variant},
-        "lstm": {"relevance_gate": bool(variant)},
-    }
-    return ModelConfig(vocabulary_size, cell=name, **of_cell.get(name, {}), **options)
+    return ModelConfig(vocabulary_size, **cell_fields(name, variant), **options)
 
 
 def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:

@@ -8,7 +8,7 @@ import pytest
 def keep_on_disk(
     monkeypatch: pytest.MonkeyPatch, cache: Path, *, block: int = 200, group: int = 600, together: int = 64
 ) -> None:
-    """Have every corpus encoded to `cache`.
+    """Encode every corpus to `cache`.
 
     block: bytes of a window; group: tokens of lines that are shuffled together; together: tokens of a stream that are
     read or counted at a time
@@ -20,3 +20,18 @@ def keep_on_disk(
     monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", group)
     monkeypatch.setattr("charlm.text.batches.stream._READ_AHEAD", together)
     monkeypatch.setattr("charlm.text.stored._COUNTED_TOGETHER", together)
+
+
+def entries(cache: Path) -> list[str]:
+    """Return the names of the files in a cache's folder, in order."""
+    return sorted(path.name for path in cache.iterdir())
+
+
+def encodings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that gets one item for each corpus that is encoded from now on."""
+    from charlm.text import gathering as gathering_module
+
+    made: list[object] = []
+    make = gathering_module.make_encoder
+    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
+    return made

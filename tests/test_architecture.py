@@ -12,6 +12,7 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "charlm"
 ROOMS = [  # from the top of the house to its door
     "errors",
+    "task",
     "config",
     "randomness",
     "quoting",
@@ -24,6 +25,7 @@ ROOMS = [  # from the top of the house to its door
     "training",
     "checkpoint",
     "session",
+    "saving",
     "api",
     "benchmark",
     "selfcheck",

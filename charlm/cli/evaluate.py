@@ -34,7 +34,7 @@ def evaluate(
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
 
-    if beam > 1 and language_model.task != "translate":
+    if beam > 1 and not language_model.facts.translates:
         raise UsageError(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )

@@ -15,9 +15,11 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from charlm import __version__
 from charlm.cli import ui
 from charlm.cli.loading import load_numpy
+from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
+from charlm.task import TASK_NAMES
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
-_METAVARS = {"int": "N", "int range": "N", "float": "NUMBER", "float range": "NUMBER", "path": "FILE", "str": "TEXT"}
+_METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
 
 
 class Command(TyperCommand):
@@ -113,10 +115,21 @@ Normalize = Annotated[
 ]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N most frequent tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens that occur at least N times.")]
+TaskName = Annotated[Literal[TASK_NAMES], typer.Option(help="What to learn.")]  # type: ignore[valid-type]
+Cell = Annotated[Literal[CELL_NAMES], typer.Option(help="Recurrent unit.")]  # type: ignore[valid-type]
+Activation = Annotated[
+    Literal[ACTIVATIONS],  # type: ignore[valid-type]
+    typer.Option(help="Activation of the rnn cell and the dense layers."),
+]
+Reset = Annotated[
+    Literal[RESETS],  # type: ignore[valid-type]
+    typer.Option(help="gru: where the relevance gate acts."),
+]
+RelevanceGate = Annotated[bool, typer.Option("--relevance-gate", help="lstm: add a relevance gate on the candidate.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads for matrix products.", show_default="all")]
-BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences in a mini-batch.")]
+BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
 Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]
 

@@ -56,13 +56,13 @@ def predict(
     from charlm.inference.prediction import tag_columns
     from charlm.text.doubts import watched
 
-    task = language_model.task
-    if columns and task != "tag":
+    task, facts = language_model.task, language_model.facts
+    if columns and facts.answers != "tags":
         raise UsageError(f"--columns with a --task {task} model", hint="leave it out: it is for --task tag")
-    if beam > 1 and task != "translate":
+    if beam > 1 and not facts.translates:
         raise UsageError(f"--beam with a --task {task} model", hint="leave it out: it is for --task translate")
     options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if unbuffered else None}
-    if task == "translate":
+    if facts.translates:
         options["beam"] = beam
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.threads(threads):
@@ -72,7 +72,7 @@ def predict(
             for row in tag_columns(language_model, input_lines(files), **options):
                 output.line(_columns(row, format))
         else:
-            texts = watched(input_lines(files), task, language_model.labels, ui.warn)
+            texts = watched(input_lines(files), language_model.reader, language_model.labels, ui.warn)
             for line in _lines(predictions_of(language_model, texts, **options), format):
                 output.line(line)
     output.close()

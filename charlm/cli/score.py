@@ -62,7 +62,7 @@ def score(
     """
     language_model = open_model(model, device, "score")
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
@@ -122,7 +122,7 @@ def _refuse(
     """Raise UsageError for options that do not fit the model or each other."""
     from charlm.errors import UsageError
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     if carry_state and not language_model.is_stream:
         raise UsageError("--carry-state with a --unit line model", hint="leave it out, or train one with --unit stream")
     if is_cloze and format in ("kenlm", "srilm"):

@@ -71,7 +71,7 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
     count_right: count the tokens that are the likeliest choice; `<UNK>` never counts as right
     """
     state = model.zero_state(batches.batch_size)
-    are_tokens = model.config.task in ("lm", "cloze", "translate")
+    are_tokens = model.config.facts.targets == "tokens"
     tokens = oov = words = right = 0
     nats = oov_nats = 0.0
     for batch in batches.epoch():
@@ -111,7 +111,7 @@ def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_
     begin = time.perf_counter()
     figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
     seconds = time.perf_counter() - begin
-    bits, ends = figures.nats / math.log(2.0), language_model.task == "lm"
+    bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
     pseudo = "" if ends else "pseudo_"
     characters = sum(len(line) + ends for line in text)
     size = sum(len(line.encode("utf-8", "surrogateescape")) + ends for line in text)

@@ -37,19 +37,19 @@ def figures(
     warn: called with a message for each doubt about the pairs of a translation
     Raises CorpusError if the corpus is empty, in the form of another task, or has an unknown label.
     """
-    if language_model.task in ("lm", "cloze"):
+    if language_model.facts.answers == "text":
         return evaluate_text(language_model, lines, batch_size=batch_size)
     reader = language_model.reader
     records = reader.read(lines, set(language_model.labels) or None)
     if not records:
         raise CorpusError("nothing to evaluate: the corpus is empty", hint="name a file with at least one record")
-    if warn is not None and language_model.task == "translate":
+    if warn is not None and language_model.facts.translates:
         for doubt in reader.doubts(records):
             warn(doubt)
     dataset = reader.encode(records, language_model.codec)
     batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
     loss = evaluate(language_model.model, batches, language_model.model.workspace())
-    return FIGURES[language_model.task](language_model, records, loss, batch_size, beam)
+    return FIGURES[language_model.facts.answers](language_model, records, loss, batch_size, beam)
 
 
 def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
@@ -101,11 +101,12 @@ def _of_music(_: LanguageModel, records: Any, loss: Evaluation, _batch_size: int
     return {"pieces": len(records), "steps": loss.tokens, "nats_per_step": loss.nats_per_token}
 
 
+# By what a model answers, `Task.answers`.
 FIGURES: dict[str, Callable[..., Figures]] = {
-    "tag": _of_tags,
-    "classify": _of_classes,
-    "translate": _of_translations,
-    "music": _of_music,
+    "tags": _of_tags,
+    "classes": _of_classes,
+    "translations": _of_translations,
+    "pieces": _of_music,
 }
 
 

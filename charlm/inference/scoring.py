@@ -110,7 +110,7 @@ class Scorer:
     ) -> None:
         self.language_model, self._prepare = language_model, prepare
         self.batch_size = 1 if carry_state else batch_size
-        self.is_cloze = language_model.task == "cloze"
+        self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
         self.per_token, self.carry_state = per_token, carry_state
         self.window = window if window is not None else _WINDOW * batch_size

@@ -57,7 +57,7 @@ def gradient_decay(language_model: LanguageModel, lines: Iterable[str], *, longe
     longest: largest k
     Raises UsageError if the model is not a language model, CorpusError for an empty text or an unknown label.
     """
-    if language_model.task != "lm" or not isinstance(language_model.model.body, Stack):
+    if not language_model.facts.is_language_model or not isinstance(language_model.model.body, Stack):
         raise UsageError(f"--gradients with a --task {language_model.task} model", hint="name models of --task lm")
     records = language_model.reader.read(_some(lines), set(language_model.labels) or None)
     texts = [text for _, text in records] if language_model.is_conditioned else records
@@ -103,7 +103,7 @@ def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray
             if not squares.any():  # the top layer: its gradient from the output layer
                 squares[0] = (model.ops.numpy(dy[-1]).astype(np.float64) ** 2).sum(axis=0)
             dy, _ = layer.backward(dy, (), ws.scope(name))
-            back = model.ops.numpy(layer.state_grads(ws.scope(name))).astype(np.float64)
+            back = model.ops.numpy(layer.scan(ws.scope(name)).state_grads()).astype(np.float64)
             squares[1:] += (back[len(back) - most :] ** 2).sum(axis=1)[::-1]
         else:
             dy, _ = layer.backward(dy, (), ws.scope(name))

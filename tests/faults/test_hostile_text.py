@@ -20,6 +20,8 @@ from tests.cli.shell import run
 from tests.faults.limited import run_limited
 from tests.forms import properties
 
+pytestmark = pytest.mark.usefixtures("private_cache")
+
 SPLITTERS = [
     make_splitter(level, split, lowercase, form)
     for level, split in (("char", "punct"), ("word", "punct"), ("word", "whitespace"))
@@ -36,12 +38,6 @@ ODD = [
 ]
 LINES = NO_NEWLINE | st.lists(st.sampled_from(ODD), max_size=12).map("".join)
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 2, "--seq-length", 8, "--max-steps", 1, "--seed", 1)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """Keep what is encoded to the folder of the test."""
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
 
 
 # ---- whatever the text

@@ -14,27 +14,24 @@ import numpy as np
 import pytest
 
 from charlm.errors import ResourceError
-from charlm.text import gathering as gathering_module
 from charlm.text import make_splitter, read_lines
 from charlm.text.gathering import gather
 from charlm.text.ids import cache as cache_module
 from charlm.text.ids import store_writer
 from charlm.text.ids.store import SIZES, TABLE, Store
-from tests.stored import keep_on_disk
+from tests.stored import encodings, entries
 
 WORDS = make_splitter("word", "punct", False)
 TEXT = "".join(f"Line {number} says: it's {chr(0x4E00 + number)}.\n\n" for number in range(60))
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
 
 
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    """An empty folder of its own; others for temporary files, and for texts."""
-    keep_on_disk(monkeypatch, tmp_path / "cache")
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    return tmp_path / "cache"
+@pytest.fixture(autouse=True)
+def folders(monkeypatch, cache):
+    """Make the cache's folder, and beside it one for temporary files."""
+    cache.mkdir(parents=True)
+    (cache.parent / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(cache.parent / "temporary"))
 
 
 @pytest.fixture
@@ -44,10 +41,6 @@ def corpus(tmp_path):
     return str(path)
 
 
-def entries(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def gathered(corpus):
     """Return what a training learns from: the ids, the tokens, the lengths of lines, and the digest of the text."""
     lines = read_lines([corpus], digest=hashlib.sha256())
@@ -55,14 +48,6 @@ def gathered(corpus):
     store = found.encoded
     lengths = [store.lengths(number).tolist() for number in range(store.windows)]
     return store.slice(0, store.size).tolist(), list(found.tokens), lengths, lines.digest.hexdigest()
-
-
-def encodings(monkeypatch):
-    """Return a list that gets one item for each corpus that is encoded."""
-    made = []
-    make = gathering_module.make_encoder
-    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
-    return made
 
 
 def failing(monkeypatch, where, name, number=errno.EPERM, *, when=lambda *_: True):
@@ -119,7 +104,7 @@ def test_a_place_that_fails_while_it_is_written_is_left(monkeypatch, cache, corp
     def is_broken(file, _):
         name = os.readlink(f"/proc/self/fd/{file}")
         writes.append(name)
-        return len(writes) > after and "memfd" not in name and (broken == "temporary" or "/cache/" in name)
+        return len(writes) > after and "memfd" not in name and (broken == "temporary" or str(cache) in name)
 
     failing(monkeypatch, os, "write", number, when=is_broken)
     assert gathered(corpus) == before

@@ -12,7 +12,7 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
 from charlm.text.gathering import gather
 from charlm.text.ids.encoder import count_tokens, make_encoder
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens import normalization
 from charlm.text.tokens.normalization import normalized
 from tests.stored import keep_on_disk
@@ -201,7 +201,7 @@ def test_tags_of_either_spelling_are_learned_and_read_as_one_word(lowercase):
     text = TextConfig(level="word", split="whitespace", lowercase=lowercase)
     lines = ["Café\tN", "Cafe\u0301\tN", "là\tA", "", "la\u0300\tA", "Bâle\tN", "Bale\u0300\tN", "Thale\u0300\tN"]
     train = TrainConfig(min_count=2)
-    codec, encoded, _ = task_text("tag", text, conditioned=False).learn(lines, text, train, 0.0)
+    codec, encoded, _ = corpus_reader("tag", text, conditioned=False).learn(lines, train, 0.0)
     tokens = codec.tokenizer.vocabulary.tokens
     assert {"café", "là"} <= {token.lower() for token in tokens}
     assert "<UNK Aa-alè>" in tokens  # the shape of what is rare

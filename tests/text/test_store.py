@@ -19,18 +19,12 @@ from charlm.text.gathering import MOST_IN_MEMORY, Gathered, gather
 from charlm.text.ids.cache import lock
 from charlm.text.ids.store import FORMAT, Store
 from charlm.text.ids.store_writer import StoreWriter
-from tests.stored import keep_on_disk
+from tests.stored import encodings, entries
 
 CHARACTERS, WORDS = make_splitter("char", "punct", False), make_splitter("word", "punct", False)
 LOWER = make_splitter("word", "punct", True)
 TEXT = "".join(f"Line {number} says: it's {chr(0x4E00 + number)}.\n\n" for number in range(400))
 SIZES = {np.dtype(kind) for kind in (np.uint8, np.uint16, np.uint32)}
-
-
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    keep_on_disk(monkeypatch, tmp_path / "cache" / "inner")
-    return tmp_path / "cache" / "inner"
 
 
 @pytest.fixture
@@ -45,18 +39,6 @@ def in_memory(monkeypatch, lines, splitter):
     with monkeypatch.context() as patch:
         patch.setattr(gathering_module, "MOST_IN_MEMORY", MOST_IN_MEMORY)
         return gather(list(lines), splitter)
-
-
-def entries(cache):
-    return sorted(path.name for path in cache.iterdir())
-
-
-def count_encodings(monkeypatch):
-    """Have encodings counted."""
-    made = []
-    make = gathering_module.make_encoder
-    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
-    return made
 
 
 # --- what it gives back -----------------------------------------------------------------------------------------------
@@ -138,7 +120,7 @@ def test_a_small_corpus_touches_no_disk(monkeypatch, cache, corpus):
 
 
 def test_a_second_run_does_not_encode(monkeypatch, cache, corpus):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     first = gather(read_lines([corpus]), WORDS)
     (name,) = entries(cache)
     assert name.startswith(f"{os.stat(corpus).st_size}-punctuation-{FORMAT}-")
@@ -151,7 +133,7 @@ def test_a_second_run_does_not_encode(monkeypatch, cache, corpus):
 
 
 def test_another_text_or_rule_is_another_entry(monkeypatch, cache, corpus, tmp_path):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     same_size = tmp_path / "other.txt"
     same_size.write_text(TEXT.replace("says", "sais"))
     for path, splitter in ((corpus, WORDS), (corpus, LOWER), (corpus, CHARACTERS), (str(same_size), WORDS)):
@@ -165,7 +147,7 @@ def test_another_text_or_rule_is_another_entry(monkeypatch, cache, corpus, tmp_p
 
 
 def test_a_file_of_another_name_is_found_by_its_content(monkeypatch, cache, corpus, tmp_path):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     gather(read_lines([corpus]), WORDS)
     os.rename(corpus, tmp_path / "renamed")
     gather(read_lines([str(tmp_path / "renamed")]), WORDS)
@@ -232,7 +214,7 @@ def test_a_damaged_entry_is_made_anew(monkeypatch, cache, corpus, damage):
     gather(read_lines([corpus]), WORDS)
     path = cache / entries(cache)[0]
     whole, rng = path.read_bytes(), np.random.default_rng(3)
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     for number in range(1, 41):
         path.write_bytes(damage(whole, rng))
         found = gather(read_lines([corpus]), WORDS)

@@ -9,7 +9,7 @@ from charlm.nn.heads import Sigmoid
 from charlm.session import prepare, text_defaults
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, split_lines
 from charlm.text.batches.lanes import NO_TARGET
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import BINARY
 
 WORD = TextConfig(level="word", split="whitespace")
@@ -18,7 +18,7 @@ ALL = TrainConfig(valid_fraction=0.0)
 
 
 def learn(task, lines, text=WORD, fraction=0.0, *, conditioned=False, **train):
-    return task_text(task, text, conditioned=conditioned).learn(lines, text, TrainConfig(**train), fraction)
+    return corpus_reader(task, text, conditioned=conditioned).learn(lines, TrainConfig(**train), fraction)
 
 
 def names(codec, ids):
@@ -194,8 +194,8 @@ CORPORA = {
 @pytest.mark.parametrize("fraction", [0.0, 0.5])
 def test_again_gives_what_was_learned_from(task, fraction):
     lines, conditioned = CORPORA[task]
-    reader, config = task_text(task, WORD, conditioned=conditioned), TrainConfig(seed=3)
-    codec, *learned = reader.learn(lines, WORD, config, fraction)
+    reader, config = corpus_reader(task, WORD, conditioned=conditioned), TrainConfig(seed=3)
+    codec, *learned = reader.learn(lines, config, fraction)
     for one, other in zip(learned, reader.again(lines, codec, config, fraction), strict=True):
         for field, array in vars(one).items():
             np.testing.assert_equal(vars(other)[field], array)
