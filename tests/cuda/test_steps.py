@@ -156,7 +156,8 @@ def step_functions():
     functions += [cells.CellKernel.__call__, cells._Variant.__call__]
     for cell, variant in KINDS:
         kind = CELLS[cell][variant]
-        functions += [getattr(kind, name) for name in (*METHODS, *(name for name in MORE_METHODS if hasattr(kind, name)))]
+        more = [name for name in MORE_METHODS if hasattr(kind, name)]
+        functions += [getattr(kind, name) for name in (*METHODS, *more)]
     return {function.__qualname__: inspect.getsource(function) for function in functions}
 
 
