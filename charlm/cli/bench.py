@@ -20,7 +20,7 @@ def bench(
         Literal["train", "generate", "score", "start"] | None,
         typer.Argument(
             metavar="[train|generate|score|start]",
-            help="train: one step; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
+            help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
             "generates 1,000 tokens. Without an argument, all four.",
             show_default=False,
         ),
@@ -64,7 +64,7 @@ def bench(
 ) -> None:
     """Measure tokens per second on this machine.
 
-    The peak share compares the matrix products of a case with the fastest square one, in operations a second.
+    The peak share is the speed of the case's matrix products over the speed of the fastest square product.
 
     \b
     charlm bench
