@@ -1,4 +1,4 @@
-"""The house rule, read off the imports: a room may import the rooms above it, never those below."""
+"""The rules of the house, read from its files: a room imports only rooms above it, and nothing imports in a circle."""
 
 import ast
 import re
@@ -47,14 +47,14 @@ each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relativ
 
 
 def room_of(name):
-    """Give the room of a file's path or of a module's name, both from within the package."""
+    """Return the room of a path or of a module's name, both relative to the package."""
     return re.split(r"[./]", name)[0]
 
 
 def imports(source, path):
-    """Yield the line and the full name of everything that a file imports, at its top, in functions or by a string.
+    """Yield the line and the full name of everything that a file imports: at its top, in functions or by a string.
 
-    path: the file's, from within the package; `from a import b` gives a.b, as b may be a module.
+    path: the file's, relative to the package. `from a import b` is yielded as a.b, as b may be a module.
     """
     folder = ["charlm", *Path(path).parts[:-1]]
     for node in ast.walk(ast.parse(source)):
@@ -71,7 +71,7 @@ def imports(source, path):
 
 
 def broken_rules(source, path):
-    """Give a sentence for each place where a file, `path` from within the package, breaks the rules."""
+    """Return a sentence for each place where a file breaks the rules; path: relative to the package."""
     room, sentences = room_of(path.removesuffix(".py")), []
     if room not in ROOMS and path.removesuffix(".py") not in DOORS:
         return [f"{path}: ROOMS does not say where the room {room!r} is"]
@@ -85,6 +85,8 @@ def broken_rules(source, path):
                 sentences.append(f"{path}:{line}: {room} imports {name}, of a room below it")
         if not path.startswith(ONLY_IN.get(library, "")):
             sentences.append(f"{path}:{line}: {library} may be imported only in {ONLY_IN[library]}")
+        if name == "types.SimpleNamespace":
+            sentences.append(f"{path}:{line}: SimpleNamespace has no types; write a dataclass")
     if room != "cli":
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
@@ -129,6 +131,7 @@ def test_there_is_something_to_read():
         ("training/trainer.py", "import rich.console"),
         ("__main__.py", "import typer"),
         ("inference/scoring.py", "print('so far')"),
+        ("nn/recurrent.py", "from types import SimpleNamespace"),
         ("text/tokens/vocabulary.py", "x = 1\n" * 301),
     ],
 )
