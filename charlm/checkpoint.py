@@ -25,8 +25,8 @@ from charlm.storage.container import Container
 from charlm.storage.files import display_name
 from charlm.task import TASKS
 from charlm.text import Tokenizer, Vocabulary, splitter_of
-from charlm.text.pieces import HIGHEST_KEY
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
+from charlm.text.tokens.music_steps import HIGHEST_KEY
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState, check_numbers
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.

@@ -14,12 +14,12 @@ def keep_on_disk(
     read or counted at a time
     """
     monkeypatch.setenv("CHARLM_CACHE", str(cache))
-    monkeypatch.setattr("charlm.text.gathering.MOST_IN_MEMORY", 0)
+    monkeypatch.setattr("charlm.text.learning.MOST_IN_MEMORY", 0)
     monkeypatch.setattr("charlm.text.lines.lines_of_bytes.BLOCK_BYTES", block)
     monkeypatch.setattr("charlm.text.lines.reading.BLOCK_BYTES", block)
-    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", group)
+    monkeypatch.setattr("charlm.text.batches.lanes.GROUP_TOKENS", group)
     monkeypatch.setattr("charlm.text.batches.stream._READ_AHEAD", together)
-    monkeypatch.setattr("charlm.text.stored._COUNTED_TOGETHER", together)
+    monkeypatch.setattr("charlm.text.dataset._COUNTED_TOGETHER", together)
 
 
 def entries(cache: Path) -> list[str]:
@@ -29,9 +29,9 @@ def entries(cache: Path) -> list[str]:
 
 def encodings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Return a list that gets one item for each corpus that is encoded from now on."""
-    from charlm.text import gathering as gathering_module
+    from charlm.text import learning
 
     made: list[object] = []
-    make = gathering_module.make_encoder
-    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
+    make = learning.make_encoder
+    monkeypatch.setattr(learning, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
     return made

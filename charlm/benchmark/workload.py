@@ -115,8 +115,8 @@ def text_workload(
 
 def training(work: Workload) -> tuple[Step, int, int]:
     """Return a training step, its number of sequences side by side, and the tokens of each."""
-    nothing = Dataset(np.empty(0, np.int32), np.zeros(2, np.int64), "stream")
-    stream = Dataset(work.ids, np.array([0, work.ids.size]), "stream")
+    nothing = Dataset.of(np.empty(0, np.int32), np.zeros(2, np.int64), "stream")
+    stream = Dataset.of(work.ids, np.array([0, work.ids.size]), "stream")
     session = assemble(work.language_model, stream, nothing)
     run = session.trainer.run()
     return lambda: next(run).tokens, session.batch_size, session.seq_length

@@ -15,8 +15,8 @@ from charlm.errors import UsageError
 from charlm.language_model import LanguageModel
 from charlm.randomness import SAMPLE, generator
 from charlm.storage.files import write_atomically
-from charlm.text.pieces import format_step, parse_steps
 from charlm.text.tokens.codec import SPECIAL
+from charlm.text.tokens.music_steps import format_step, parse_steps
 
 _TICKS = 480  # of the MIDI clock, a step
 _VELOCITY = 80  # of a note, at most 127

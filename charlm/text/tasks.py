@@ -27,8 +27,7 @@ from charlm.task import task_of
 from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
-from charlm.text.gathering import Gathered, gather
-from charlm.text.learning import encode_corpus, learn_vocabulary
+from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
@@ -150,8 +149,8 @@ class Conditioned(Labelled):
     """Lines for a language model, each with a label, its x<1>. The ids of labels come after those of tokens."""
 
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
-        whole = encode(codec.tokenizer, [one for _, one in records], "line")
-        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
+        ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
+        return Dataset.of(ids, offsets, "line", codec.first_inputs(self.labels(records)))
 
 
 class Translated(CorpusReader):

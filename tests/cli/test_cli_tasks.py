@@ -9,7 +9,7 @@ import pytest
 from charlm import load
 from charlm.inference.figures import figures
 from charlm.inference.scoring import Scorer
-from charlm.text.pieces import parse_piece
+from charlm.text.tokens.music_steps import parse_piece
 from tests.task_models import CLASSES, FITTING, KINDS, TASKS, TEXTS, given_the_others, ids_of, saved
 
 

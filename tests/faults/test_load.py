@@ -81,9 +81,9 @@ def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times
 
 # In the short form the parts in which a corpus is worked on are as much smaller as the corpus.
 SMALL_PARTS = """
-from charlm.text import gathering
-from charlm.text.batches import windows as stored_batches
-gathering.MOST_IN_MEMORY = stored_batches.GROUP_TOKENS = 1 << 18
+from charlm.text import learning
+from charlm.text.batches import lanes
+learning.MOST_IN_MEMORY = lanes.GROUP_TOKENS = 1 << 18
 """
 
 

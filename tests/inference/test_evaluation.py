@@ -36,7 +36,7 @@ def random_dataset(unit, seed=4):
     offsets = np.concatenate([[0], np.cumsum(LENGTHS)]).astype(np.int64)
     ids = np.random.default_rng(seed).integers(1, VOCABULARY, offsets[-1]).astype(np.int32)
     ids[offsets[1:] - 1] = 0
-    return Dataset(ids, offsets, unit)
+    return Dataset.of(ids, offsets, unit)
 
 
 def nats_of(model, ids):
@@ -62,7 +62,7 @@ def table_model(bits, tokens="ab", **text):
 @pytest.mark.parametrize(("lanes", "steps"), [(1, 64), (3, 4), (4, 1)])
 def test_packed_lines_sum_to_each_line_alone(cell, lanes, steps):
     model, dataset = random_model(cell), random_dataset("line")
-    alone = [nats_of(model, dataset.ids[a:b]) for a, b in pairwise(dataset.offsets)]
+    alone = [nats_of(model, dataset.ids[a:b]) for a, b in pairwise(dataset.store.offsets)]
     each, unknown = np.concatenate(alone), dataset.ids == UNK_ID
     assert 0 < unknown.sum() < each.size
     figures = evaluate(model, dataset.batches(lanes, steps), model.workspace())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
-from charlm.text.gathering import gather
 from charlm.text.ids.encoder import count_tokens, make_encoder
+from charlm.text.learning import gather
 from charlm.text.tasks import corpus_reader
 from charlm.text.tokens import normalization
 from charlm.text.tokens.normalization import normalized
@@ -174,7 +174,7 @@ def test_a_text_that_is_one_line_is_read_alike_however_it_is_cut(splitter, monke
     path = tmp_path / "line.txt"
     path.write_text(text)
     gathered = gather(read_lines([str(path)]), splitter)
-    ids = gathered.encoded.slice(0, gathered.encoded.size)
+    ids = gathered.store.slice(0, gathered.store.size)
     assert [gathered.tokens[token_id] for token_id in ids.tolist()] == [*splitter.split(text), "<EOS>"]
 
 

@@ -35,7 +35,7 @@ def make(cell, unit, dropout, optimizer, **options):
     offsets = np.concatenate([[0], np.cumsum(rng.integers(2, 9, 24))])
     ids = rng.integers(1, 9, offsets[-1]).astype(np.int32)
     ids[offsets[1:] - 1] = 0
-    train, valid = Dataset(ids, offsets, unit), Dataset(ids[:30], np.array([0, 12, 30]), unit)
+    train, valid = Dataset.of(ids, offsets, unit), Dataset.of(ids[:30], np.array([0, 12, 30]), unit)
     network = {"hidden_size": 5, "num_layers": 2, "embedding_size": 4}
     model = build(ModelConfig(9, cell=cell, dropout=dropout, **network), OPS, seed=2)
     base = {"max_steps": STEPS, "optimizer": optimizer, "learning_rate": 0.02, "seed": 5}
