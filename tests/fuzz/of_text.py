@@ -151,7 +151,8 @@ def _is_scored_alike(drawn: Drawn, sample, prompt: str, label: str | None, confi
     if ids:
         log_probs = plain_of(model).next_token([first, *begin, *ids[:-1]])[len(begin) :]
         expected = float(log_probs[np.arange(len(ids)), ids].sum())
-        require(drawn.close(sample.log_prob, expected), "generate's log-probability and the equations", sample, expected)
+        what = "generate's log-probability and the equations"
+        require(drawn.close(sample.log_prob, expected), what, sample, expected)
         mass = 0.0 if config.allow_unk else float(np.exp(log_probs[:, UNK_ID]).sum())
         require(drawn.close(sample.unk_mass_rejected, mass), "the rejected mass of <UNK>", sample, mass)
     lines = sample.text.split("\n")
@@ -165,7 +166,8 @@ def _is_scored_alike(drawn: Drawn, sample, prompt: str, label: str | None, confi
         t for score in scorer.score(lines if label is None else [f"{label}\t{lines[0]}"]) for t in score.token_scores
     ]
     scored = scored if ended else scored[:-1]
-    require([t.token_id for t in scored] == begin + ids, "a drawn text has other tokens than were drawn", sample, scored)
+    tokens = [t.token_id for t in scored]
+    require(tokens == begin + ids, "a drawn text has other tokens than were drawn", sample, scored)
     nats = sum(t.nats for t in scored[len(begin) :])
     require(drawn.close(-sample.log_prob, nats), "generate's log-probability and score's", sample, nats)
 
