@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parents[1] / "constraints.txt"
 
 
 def needed(name: str, *extras: str) -> set[str]:
-    """Return the names of the distributions that one, with some of its extras, needs on this machine, and those of theirs."""
+    """Return the names of the distributions that one needs on this machine with some of its extras, theirs too."""
     found: set[str] = set()
     asked = [(name, extras)]
     while asked:
