@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from charlm import __version__
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CharlmError, ModelFileError
@@ -27,7 +26,8 @@ from charlm.task import TASKS
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.music_steps import HIGHEST_KEY
-from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState, check_numbers
+from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
+from charlm.version import __version__
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.
 FORMAT_VERSION = 2
@@ -196,7 +196,7 @@ def _checked_history(history: Any) -> list[dict[str, Any]]:
 
 def _check_training(training: Any) -> None:
     """Raise ValueError if a training cannot continue from these numbers."""
-    check_numbers(training)
+    TrainingNumbers.from_dict(training)
     _checked_history(training["history"])
     if not all(value is None or _is_number(value) for key, value in training.items() if key != "history"):
         raise ValueError("the training state contains an invalid number")

@@ -41,9 +41,7 @@ def train(
         Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
     ] = None,
     task: TaskName = "lm",
-    condition: Annotated[
-        bool, typer.Option("--condition", help="lm, music: each line starts with a label and a tab.")
-    ] = False,
+    condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
         Literal["char", "word"],
         typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
@@ -66,9 +64,7 @@ def train(
     dense: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Add a dense layer of N units on top; repeatable.")
     ] = None,
-    tie_weights: Annotated[
-        bool, typer.Option("--tie-weights", help="Share the embedding with the output layer.")
-    ] = False,
+    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="Use the embedding as output layer.")] = False,
     bidirectional: Annotated[
         bool | None,
         typer.Option(
@@ -77,16 +73,11 @@ def train(
             show_default="--bidirectional for cloze, tag and classify",
         ),
     ] = None,
-    dropout: Annotated[
-        float, typer.Option(metavar="P", help="Probability to drop an activation between layers.")
-    ] = 0.0,
-    seq_length: Annotated[
-        int, typer.Option(metavar="N", help="Tokens of truncated backpropagation through time.")
-    ] = 64,
+    dropout: Annotated[float, typer.Option(metavar="P", help="Dropout probability between layers.")] = 0.0,
+    seq_length: Annotated[int, typer.Option(metavar="N", help="Tokens of backpropagation through time.")] = 64,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Sequences per mini-batch.")] = 64,
     epochs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Passes over the corpus; 10 without --minutes and --max-steps."),
+        int | None, typer.Option(metavar="N", help="Passes over the corpus; 10 without --minutes or --max-steps.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(metavar="N", help="Train for about N minutes.")] = None,
     max_steps: Annotated[int | None, typer.Option(metavar="N", help="Train for at most N steps.")] = None,
@@ -95,15 +86,13 @@ def train(
     schedule: Annotated[
         Literal["constant", "cosine", "plateau"], typer.Option(help="How the learning rate falls.")
     ] = "cosine",
-    clip: Annotated[
-        float, typer.Option(metavar="N", help="Clip the gradient to this global norm; 0: no clipping.")
-    ] = 5.0,
+    clip: Annotated[float, typer.Option(metavar="N", help="Clip the gradient to this norm; 0: never.")] = 5.0,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out text.")] = None,
     valid_fraction: Annotated[
-        float, typer.Option(metavar="P", help="Share of the corpus to hold out without --valid.")
+        float, typer.Option(metavar="P", help="Share of the corpus to hold out without --valid; 0: none.")
     ] = 0.05,
     patience: Annotated[
-        int | None, typer.Option(metavar="N", help="Stop after N evaluations without a lower loss.")
+        int | None, typer.Option(metavar="N", help="Stop after N evaluations without a new best.")
     ] = None,
     seed: Seed = None,
     device: Device = "auto",

@@ -72,7 +72,7 @@ def _typical(work: Callable[[], object], seconds: float) -> float:
     begin = time.perf_counter()
     # The first ones allocate the buffers.
     for _ in range(2):
-        _do(work)
+        _timed(work)
     times: list[float] = []
     while (
         len(times) < 2
@@ -86,11 +86,7 @@ def _typical(work: Callable[[], object], seconds: float) -> float:
 
 def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    _do(work)
-    return time.perf_counter() - started
-
-
-def _do(work: Callable[[], object]) -> None:
-    """Do a piece of work that is measured; an explosion is left to the run."""
+    # An explosion is left to the run.
     with contextlib.suppress(DivergenceError):
         work()
+    return time.perf_counter() - started

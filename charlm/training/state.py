@@ -39,30 +39,35 @@ class TrainingNumbers:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return checked numbers with defaults for those that older checkpoints lack.
+        """Return the numbers of a header, with defaults for those that older checkpoints lack.
 
-        Raises ValueError for values that are not the numbers of a training.
+        Raises ValueError if one is missing, unknown, or of another type; the history is not checked.
         """
-        check_numbers(values)
+        names = {number.name for number in fields(cls)}
+        whole = {number.name for number in fields(cls) if isinstance(number.default, int)}
+        if not isinstance(values, Mapping) or set(values) | set(LATER_NUMBERS) != names:
+            raise ValueError("the training state is incomplete")
+        for name, value in values.items():
+            if name == "history" or (value is None and name in ("best_nats", "good_nats")):
+                continue
+            kind: Any = int if name in whole else int | float
+            if not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0):
+                raise ValueError(f"the training state has {name} = {value!r}"[:200])
         return cls(**{"good_nats": values["best_nats"], **values})
+
+    def add_validation(self, nats: float) -> bool:
+        """Count an evaluation; return whether its loss is the lowest so far."""
+        is_best = self.best_nats is None or nats < self.best_nats
+        if is_best:
+            self.best_nats, self.waiting = nats, 0
+        else:
+            self.plateaus += 1
+            self.waiting += 1
+        return is_best
 
     def clear_sums(self) -> None:
         """Start a new mean of the training loss."""
         self.sum_nats, self.sum_tokens = 0.0, 0
-
-
-def check_numbers(numbers: Mapping[str, Any]) -> None:
-    """Raise ValueError for a mapping that does not hold the numbers of a training's state."""
-    whole = {number.name for number in fields(TrainingNumbers) if isinstance(number.default, int)}
-    expected = {number.name for number in fields(TrainingNumbers)}
-    if not isinstance(numbers, Mapping) or set(numbers) | set(LATER_NUMBERS) != expected:
-        raise ValueError("the training state is incomplete")
-    for name in set(numbers) - {"history"}:
-        value = numbers[name]
-        kind: Any = int if name in whole else int | float
-        none = value is None and name in ("best_nats", "good_nats")
-        if not none and (not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0)):
-            raise ValueError(f"the training state has {name} = {value!r}"[:200])
 
 
 @dataclass(frozen=True)

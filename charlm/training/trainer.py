@@ -136,7 +136,6 @@ class Trainer:
     @np.errstate(all="ignore")
     def _validate(self) -> tuple[float | None, bool]:
         """Return the validation loss and whether it is the lowest so far; if so, keep the weights."""
-        numbers = self.numbers
         if self.valid is None:
             return None, True
         try:
@@ -145,12 +144,9 @@ class Trainer:
             nats = math.nan
         if not nats <= EXPLODED:
             raise diverged(self.step, f"validation loss {nats:g}")
-        is_best = numbers.best_nats is None or nats < numbers.best_nats
+        is_best = self.numbers.add_validation(nats)
         if is_best:
-            numbers.best_nats, numbers.waiting, self._live.best = nats, 0, self._live.weights()
-        else:
-            numbers.plateaus += 1
-            numbers.waiting += 1
+            self._live.best = self._live.weights()
         return nats, is_best
 
     def _steps_in(self, seconds: float) -> int:

@@ -10,7 +10,8 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.config import CELL_NAMES, ModelConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text, perplexity
+from charlm.inference.evaluation import Evaluation, evaluate, perplexity
+from charlm.inference.figures import evaluate_text
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
@@ -40,7 +41,7 @@ def random_dataset(unit, seed=4):
 
 
 def nats_of(model, ids):
-    """Give -ln P of each token of one sequence, read on its own and in one piece."""
+    """Return -ln P of each token of one sequence, read on its own and in one piece."""
     inputs = np.array([NOTHING, *ids[:-1]], np.int32)[:, None]
     nats, _ = model.nats(Batch(inputs, ids[:, None]), model.zero_state(1), model.workspace())
     return nats[:, 0]

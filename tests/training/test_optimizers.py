@@ -1,4 +1,4 @@
-"""Each optimizer against its formula, written in one line each, and the clipping that comes before it."""
+"""Each optimizer against its formula, and the clipping before it."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from charlm.training.optimizers import OPTIMIZERS
 
 
 class SmallBlocks(NumpyBackend):
-    """A backend on which a vector of some dozens is many blocks, the last one short."""
+    """A backend that cuts a short vector into many blocks, the last one shorter."""
 
     block = 7
 
@@ -40,7 +40,7 @@ FORMULAS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam}
 
 
 def gradients(steps, size, seed=0):
-    """Draw gradients of very different sizes, zeros and tiny ones among them."""
+    """Draw gradients of very different sizes, with zeros and tiny ones among them."""
     rng = np.random.default_rng(seed)
     drawn = rng.standard_normal((steps, size)) * 10.0 ** rng.integers(-12, 4, (steps, size))
     drawn[:, ::5] = 0.0
@@ -128,7 +128,7 @@ def make_trainer(**options):
 
 
 def first_step(**options):
-    """Take one step; give the weights before, its gradient before clipping, and the weights after."""
+    """Take one step; return the weights before, its gradient before clipping, and the weights after."""
     twin, trainer = make_trainer(), make_trainer(**options)
     before = trainer.model.parameters.values.copy()
     assert np.array_equal(before, twin.model.parameters.values)

@@ -1,4 +1,4 @@
-"""Stopped and taken up again, a training ends bit for bit where it would have ended: weights, memory, history."""
+"""A training that is stopped and resumed ends in the bits of an uninterrupted one: weights, memory, history."""
 
 import copy
 from itertools import chain, product, repeat
@@ -30,7 +30,7 @@ each_variant = pytest.mark.parametrize(("cell", "unit", "dropout", "optimizer"),
 
 
 def make(cell, unit, dropout, optimizer, **options):
-    """Make model, batches and trainer anew: nothing is shared with any other."""
+    """Return a new trainer that shares nothing with any other."""
     rng = np.random.default_rng(8)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(2, 9, 24))])
     ids = rng.integers(1, 9, offsets[-1]).astype(np.int32)
@@ -44,14 +44,14 @@ def make(cell, unit, dropout, optimizer, **options):
 
 
 def go_on(trainer, steps=STEPS):
-    """Take some steps; give what was reported of each."""
+    """Take some steps; return the report of each."""
     if not steps:
         return []
     return [progress for _, progress in zip(range(steps), trainer.run(), strict=False)]
 
 
 def stops_of(reported, epoch):
-    """Choose steps to stop after: before, at and after an epoch's edge, and just before and after an evaluation."""
+    """Return steps to stop after: before, at and after the end of an epoch, and just before and after an evaluation."""
     within = next(p.step for p in reported if p.is_evaluation and p.step > epoch and p.step % epoch)
     before = next(p.step for p in reported if not p.is_evaluation and p.step % epoch)
     stops = [before, epoch, epoch + 1, within - 1, within, 2 * epoch]
@@ -69,7 +69,7 @@ def test_resumed_ends_where_uninterrupted_ends(times, cell, unit, dropout, optim
         first = make(cell, unit, dropout, optimizer)
         before = go_on(first, stop)
         second = make(cell, unit, dropout, optimizer)
-        second.model.parameters.values[...] = 7.0  # all is to come from the state
+        second.model.parameters.values[...] = 7.0  # everything must come from the state
         second.restore(copy.deepcopy(first.state()))
         assert second.step == stop
         assert before + go_on(second) == reported, stop
@@ -93,7 +93,7 @@ NUMBERS = ["step", "epoch", "index", "best_nats", "plateaus", "waiting", "sum_na
 
 @pytest.mark.parametrize("lost", ["state/0", "m/layer0.W", "v/head.W_y", *NUMBERS])
 def test_each_part_of_the_state_matters(lost, monkeypatch):
-    """What the tests above compare would notice the loss of any of it."""
+    """The comparison above notices the loss of any part."""
 
     def script_evaluations():
         nats = chain([3.0, 2.5, 2.6, 2.4, 2.7, 2.8, 2.9, 3.1], repeat(1.0))
@@ -164,7 +164,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, optio
 
 
 def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
-    """The schedule is spread anew; with a constant one the longer run in two parts is the longer run in one."""
+    """The schedule is spread anew, so a constant one shows that the run in two parts is the run in one."""
     whole = session_of("line", max_steps=60, schedule="constant")
     go_on(whole.trainer, 999)
     first = session_of("line", max_steps=20, schedule="constant")
@@ -179,7 +179,7 @@ def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
 
 
 def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
-    """Of a run by the clock, which would be measured anew, above all."""
+    """Above all those of a run by the clock, which would be measured again."""
     first = session_of("line", max_steps=None, minutes=5)
     first.trainer.numbers.total_steps = 33
     go_on(first.trainer, 7)

@@ -37,7 +37,7 @@ def test_constant_stays():
 
 
 def learning_rates(**options):
-    """Run six steps; give the learning rate of each as the trainer reports it, and as the optimizer is handed it."""
+    """Run six steps; return the learning rate of each, as reported and as the optimizer gets it."""
     model = build(ModelConfig(5, cell="rnn", hidden_size=3, num_layers=1, dtype="float64"), NumpyBackend(), seed=1)
     ids = np.random.default_rng(1).integers(2, 5, 24).astype(np.int32)
     batches = Dataset.of(ids, np.arange(0, 25, 4), "line").batches(2, 4, seed=1)

@@ -1,4 +1,4 @@
-"""Stopped and taken up again, a training of any task ends bit for bit where it would have ended."""
+"""A training of any task that is stopped and resumed ends in the bits of an uninterrupted one."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
-    """What the test above compares depends on the shuffling, the masks and the first weights."""
+    """The comparison above depends on the shuffling, the dropout masks and the first weights."""
     results = []
     for seed in (4, 4, 5):
         session = session_of(name, seed=seed, valid_fraction=0.0)
@@ -95,14 +95,14 @@ def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_every_task_is_learned(name):
-    """The loss of the training falls clearly below that of the first steps."""
+    """The training loss falls clearly below that of the first step."""
     session = session_of(name, max_steps=60, seed=2, valid_fraction=0.0, schedule="constant")
     reported = go_on(session, 60)
     assert reported[-1].train_nats < 0.9 * reported[0].train_nats
 
 
 def test_a_resumed_training_has_its_held_out_file(tmp_path):
-    """Read with the labels that the model knows."""
+    """It is read with the labels of the model."""
     valid = CORPORA["classify"][:6]
     network = {"task": "classify", "hidden_size": 3, "num_layers": 1}
     config = TrainConfig(max_steps=6, batch_size=3, seq_length=6)
