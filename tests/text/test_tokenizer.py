@@ -225,9 +225,7 @@ def test_unknown_splitters_are_refused(level, split) -> None:
         make_splitter(level, split, False)
 
 
-@pytest.mark.parametrize(
-    "name", ["ja_neko_raw.txt", "zh_tang_song.txt", "ar_pud_text.txt", "emoji_names.tsv"]
-)
+@pytest.mark.parametrize("name", ["ja_neko_raw.txt", "zh_tang_song.txt", "ar_pud_text.txt", "emoji_names.tsv"])
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS)
 def test_real_text_of_many_scripts(name: str, splitter: Splitter) -> None:
     path = UNICODE_CORPORA / name
