@@ -217,7 +217,7 @@ def test_a_stream_is_learned_to_the_same_bits(monkeypatch, tmp_path):
     keep_on_disk(monkeypatch, tmp_path)
     stored = trained("stream", 40)
     assert np.array_equal(stored.model.parameters.values, kept.model.parameters.values)
-    assert stored.history == kept.history
+    assert stored.numbers.history == kept.numbers.history
 
 
 @pytest.mark.thinned(2)
@@ -230,7 +230,7 @@ def test_a_training_is_resumed_to_the_same_bits(monkeypatch, tmp_path, times, un
     for stop in (1, epoch // 2, epoch - 1, epoch, epoch + 7)[:: times(2, 1)]:
         broken = trained(unit, 160, stop=stop)
         assert np.array_equal(broken.model.parameters.values, whole.model.parameters.values), stop
-        assert broken.history == whole.history
+        assert broken.numbers.history == whole.numbers.history
 
 
 @pytest.mark.parametrize("unit", ["line", "stream"])
