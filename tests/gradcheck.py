@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
 from charlm.nn.embedding import Embedding
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Stack
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
@@ -58,7 +59,7 @@ def bind(layer, seed, *, dtype="float64", scale=0.8):
     rng = np.random.default_rng(seed)
     for view in values.values():
         view[...] = rng.normal(0, scale, view.shape)
-    layer.bind(values, grads)
+    layer.bind(values, Grads(grads, OPS))
     return parameters
 
 
@@ -69,10 +70,9 @@ def make_recurrent(cell, variant, n_in=3, hidden=4, *, seed=0, dtype="float64", 
 
 
 def config_of(cell, variant, vocabulary_size=6, **options):
-    """Give the configuration of a small float64 model with this cell."""
-    variants = {"rnn": {"activation": variant}, "gru": {"reset": variant}, "lstm": {"relevance_gate": bool(variant)}}
+    """Return the configuration of a small float64 model with this cell."""
     small = {"hidden_size": 3, "num_layers": 2, "dtype": "float64"}
-    return ModelConfig(vocabulary_size, cell=cell, **variants.get(cell, {}), **{**small, **options})
+    return ModelConfig(vocabulary_size, **cell_fields(cell, variant), **{**small, **options})
 
 
 def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):
@@ -185,6 +185,12 @@ def _slopes(function, array, gradient):
         numeric.append(slope_along(function, array, direction))
         analytic.append(float(np.sum(gradient * direction)))
     return np.array(numeric), np.array(analytic)
+
+
+def holds(errors, bar=BAR):
+    """Assert that there are errors, by name, and that none is above the bar."""
+    assert errors
+    assert max(errors.values()) <= bar, errors
 
 
 def layer_errors(layer, parameters, x, *, starts=None, noise=None, seed=0):

@@ -45,6 +45,17 @@ FITTING = {  # the commands that a model of each task is for
     "translate": ("predict", "evaluate"),
     "music": ("generate", "evaluate"),
 }
+TRAINING = {  # the flags that train a model of each kind
+    "lm": (),
+    "conditioned": ("--condition",),
+    "cloze": ("--bidirectional",),
+    "tag": ("--task", "tag"),
+    "yes-no": ("--task", "tag"),
+    "classify": ("--task", "classify"),
+    "translate": ("--task", "translate"),
+    "music": ("--task", "music"),
+    "genre": ("--task", "music", "--condition"),
+}
 CLASSES = {  # what `generate` is to be told
     "conditioned": ("--class", "x"),
     "genre": ("--class", "jig"),

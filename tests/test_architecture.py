@@ -12,6 +12,7 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "charlm"
 ROOMS = [  # from the top of the house to its door
     "errors",
+    "task",
     "config",
     "randomness",
     "quoting",

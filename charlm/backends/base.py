@@ -11,8 +11,9 @@ a backend holds only what differs by device.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -26,11 +27,30 @@ Places = tuple[np.ndarray, np.ndarray]
 Part = TypeVar("Part")
 
 
+@dataclass
+class ScanGrads:
+    """What the way back of a scan leaves for the products over all steps; the arrays are the scan's.
+
+    dz [D·H, T·B]: dL/dz of all steps, one block of H rows for each of the cell's `blocks`
+    a [H, T·B]: a<t-1> of all steps, with the same columns
+    old: the states before each step, arrays [T, H, B], in the order of `Cell.states`
+    kept: arrays [T, H, B] in the order of `Cell.kept`, as `step_back` left them
+    ws: the workspace that they lie in
+    """
+
+    dz: Array
+    a: Array
+    old: Sequence[Array]
+    kept: Sequence[Array]
+    ws: Any
+
+
 class Backend(ABC):
     """The operations that differ by device."""
 
     name: ClassVar[str]
     block: ClassVar[int]  # elements that pointwise work on long vectors should take at a time
+    scans: Mapping[str, type[Any]] = {}  # recurrent layers' time loops of its own, by the name of the cell
     fused: Mapping[str, Callable[..., Any]] = {}  # functions of the mathematics with a kernel of their own, by name
 
     def blocks(self, size: int) -> Iterator[slice]:

@@ -19,6 +19,7 @@ from charlm.backends.pool import Pool, can_start
 from charlm.backends.process import CAN_FORK, Process
 
 _WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
+_ADDED = 1 << 17  # elements of a product that is added to what is there, at a time
 _LINE = 16  # float32 numbers in a line of the cache
 _MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
 
@@ -55,17 +56,14 @@ class NumpyBackend(Backend):
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if add:
-            out += np.matmul(a, b)
-            return
         if not self._pool.is_in_use or a.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SHARING:
-            np.matmul(a, b, out=out)
+            _multiply(a, b, out, add=add)
             return
         workers, rows = self._pool.size, len(a)
         edges = [rows * i // workers for i in range(workers + 1)]
 
         def of_rows(part: slice) -> None:
-            np.matmul(a[part], b, out=out[part])
+            _multiply(a[part], b, out[part], add=add)
 
         self.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
@@ -168,3 +166,13 @@ class NumpyBackend(Backend):
 
     def threads(self, count: int | None) -> AbstractContextManager[Any]:
         return nullcontext() if count is None else self._pool.bounded(count)
+
+
+def _multiply(a: Array, b: Array, out: Array, *, add: bool) -> None:
+    if not add:
+        np.matmul(a, b, out=out)
+        return
+    # In blocks of rows, so that a product is still in the cache when it is added.
+    rows = max(1, _ADDED * len(a) // max(1, out.size))
+    for at in range(0, len(a), rows):
+        out[..., at : at + rows, :] += np.matmul(a[at : at + rows], b)

@@ -9,6 +9,7 @@ from typing import Any
 from charlm.errors import CorpusError, UsageError
 from charlm.quoting import shell_argument
 from charlm.storage.files import display_name
+from charlm.task import task_named
 
 LIMITS = ("epochs", "max_steps", "minutes")
 _FREE = (*LIMITS, "patience")  # what a resumed run may change
@@ -24,8 +25,8 @@ def check_flags(given: Mapping[str, Any], language_model: Any) -> None:
     stored = {name: value for part in parts for name, value in part.to_dict().items()}
     stored |= {"lr": stored["learning_rate"], "condition": language_model.is_conditioned}
     wanted = dict(given)
-    if wanted.get("task") == "lm" and wanted.get("bidirectional"):
-        wanted["task"] = "cloze"
+    if "task" in wanted:
+        wanted["task"] = task_named(wanted["task"], bidirectional=wanted.get("bidirectional"))
     if stored["valid"] is not None:
         # The file may have moved, so its lines are compared instead of its name.
         wanted.pop("valid", None)

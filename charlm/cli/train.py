@@ -9,13 +9,18 @@ import typer
 
 from charlm.cli import signals
 from charlm.cli.options import (
+    Activation,
+    Cell,
     CorpusArgument,
     Device,
     Lowercase,
     MinCount,
     Normalize,
+    RelevanceGate,
+    Reset,
     Seed,
     Split,
+    TaskName,
     Threads,
     VocabSize,
 )
@@ -35,9 +40,7 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
     ] = None,
-    task: Annotated[
-        Literal["lm", "cloze", "tag", "classify", "translate", "music"], typer.Option(help="What to learn.")
-    ] = "lm",
+    task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
         Literal["char", "word"],
@@ -51,18 +54,10 @@ def train(
     normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
-    cell: Annotated[
-        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
-    ] = "lstm",
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Activation of the rnn cell and the dense layers.")
-    ] = "tanh",
-    reset: Annotated[
-        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
-    ] = "after",
-    relevance_gate: Annotated[
-        bool, typer.Option("--relevance-gate", help="lstm: add a relevance gate on the candidate.")
-    ] = False,
+    cell: Cell = "lstm",
+    activation: Activation = "tanh",
+    reset: Reset = "after",
+    relevance_gate: RelevanceGate = False,
     hidden_size: Annotated[int, typer.Option(metavar="N", help="Hidden units per layer.")] = 128,
     num_layers: Annotated[int, typer.Option(metavar="N", help="Recurrent layers.")] = 2,
     embedding_size: Annotated[int, typer.Option(metavar="N", help="Size of token embeddings; 0: one-hot tokens.")] = 0,

@@ -6,18 +6,6 @@ from typing import Any
 
 from charlm.cli import ui
 
-_ONE_RECORD = {  # the warning for a corpus of one record, by task and whether it is conditioned
-    ("lm", False): "the text is one line: with --unit stream it is one sequence, whose end can be held out",
-    ("cloze", False): "the text is one line: put each sentence on a line of its own",
-    ("tag", False): "the corpus is one sentence: end each sentence with a blank line",
-}
-_UNITS = {"classify": "text", "music": "step"}
-
-
-def unit_of(task: str) -> str:
-    """Return the unit whose mean loss a task reports."""
-    return _UNITS.get(task, "token")
-
 
 def describe(session: Any) -> int:
     """Print the sizes of a training, and warnings about it; return the memory that it needs, in bytes."""
@@ -25,11 +13,10 @@ def describe(session: Any) -> int:
 
     lm = session.language_model
     config, vocabulary = lm.train, lm.tokenizer.vocabulary
-    unit = "steps" if lm.task == "music" else "tokens"
     labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
     needed = memory_needed(session.trainer)
     ui.note(
-        f"{session.train.size:,} {unit} to train on, {session.valid.size:,} held out, "
+        f"{session.train.size:,} {lm.facts.step}s to train on, {session.valid.size:,} held out, "
         f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
         f"about {needed / 1e6:,.0f} MB of memory"
     )
@@ -37,7 +24,7 @@ def describe(session: Any) -> int:
         ui.warn(warning)
     if lm.text.unit == "line" and session.train.sequences == 1 and (config.valid or not session.valid.size):
         alone = "the corpus is one record: no part of it can be held out"
-        ui.warn(_ONE_RECORD.get((lm.task, lm.is_conditioned), alone))
+        ui.warn(lm.facts.one_record if lm.facts.one_record and not lm.is_conditioned else alone)
     if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
         ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
     if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):

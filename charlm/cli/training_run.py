@@ -13,7 +13,7 @@ import typer
 
 from charlm.cli import resumption, signals, ui
 from charlm.cli.options import choose_seed
-from charlm.cli.training_lines import describe, evaluation_line, unit_of
+from charlm.cli.training_lines import describe, evaluation_line
 from charlm.cli.training_output import output_files
 from charlm.errors import ResourceError, UsageError
 
@@ -39,14 +39,14 @@ class TrainingRun:
         from charlm.checkpoint import load
         from charlm.config import ModelConfig, TextConfig, TrainConfig
         from charlm.session import prepare, text_defaults
+        from charlm.task import task_named, task_of
         from charlm.training.warm_start import warm_start
 
-        if flags["task"] == "lm" and flags["bidirectional"]:
-            flags["task"] = "cloze"
+        flags["task"] = task_named(flags["task"], bidirectional=flags["bidirectional"])
         if flags["bidirectional"] is None:
             del flags["bidirectional"]
         flags |= {name: value for name, value in text_defaults(flags["task"]).items() if name not in self.given}
-        if init_from is not None and (flags["task"] != "lm" or flags["condition"]):
+        if init_from is not None and (flags["condition"] or not task_of(flags["task"]).is_language_model):
             raise UsageError(
                 "--init-from starts only plain language models",
                 hint="leave out --init-from, or --task, --condition and --bidirectional",
@@ -94,7 +94,7 @@ class TrainingRun:
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
         if self._digest() != checkpoint.corpus:
-            plain = model.task == "lm" and not model.labels
+            plain = model.facts.is_language_model and not model.labels
             held_out = "" if self.valid is None else ", or the held-out text differs"
             raise UsageError(
                 f"the corpus is not the one that {self.checkpoint_path} was trained on{held_out}",
@@ -146,7 +146,7 @@ class TrainingRun:
 
     def _learn(self, saved: Any, total: int) -> None:
         """Train to the end or to a signal, and show the progress."""
-        trainer, unit = self.session.trainer, unit_of(self.session.language_model.task)
+        trainer, unit = self.session.trainer, self.session.language_model.facts.unit
         bar = ui.progress_bar(total, "step")
         lost, tokens, begin = 0, 0, time.perf_counter()
 

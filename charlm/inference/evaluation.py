@@ -1,4 +1,4 @@
-"""How well a model predicts a whole corpus."""
+"""The loss of a model over a whole corpus."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from charlm.text import EOS_ID, UNK_ID
 from charlm.text.batches.lanes import Batches
 
 _STEPS = 64
-CONTEXT = 256  # tokens that a lane of a stream reads before its own: enough for the state to forget the cut
+CONTEXT = 256  # tokens that a lane of a stream reads before its own, to warm up its state
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss over a corpus: number of targets, of those that are `<UNK>`, and the nats of both.
+    """The loss over a corpus.
 
-    words, right: targets but `<EOS>`, and those of them for which the likeliest choice was right; counted on request
+    tokens, nats: number of targets, and the sum of their losses
+    oov, oov_nats: the same for the targets that are `<UNK>`
+    words, right: targets except `<EOS>`, and how many of them were the likeliest choice; counted on request
     """
 
     tokens: int
@@ -37,7 +39,7 @@ class Evaluation:
 
     @property
     def nats_per_token(self) -> float:
-        """The cross-entropy; not a number for an empty corpus."""
+        """The cross-entropy; NaN for an empty corpus."""
         return self.nats / self.tokens if self.tokens else math.nan
 
     @property
@@ -52,7 +54,7 @@ class Evaluation:
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    """Give exp(nats / tokens): infinite where that is too large a number, not a number without tokens."""
+    """Return exp(nats / tokens): infinity if that overflows, NaN without tokens."""
     if not tokens:
         return math.nan
     try:
@@ -62,12 +64,14 @@ def perplexity(nats: float, tokens: int) -> float:
 
 
 def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool = False) -> Evaluation:
-    """Run the model over one epoch of `batches`, the state carried where it is to be; nothing is learned.
+    """Run the model over one epoch of `batches` without learning, and return its loss.
 
-    count_right: count for how many tokens the likeliest one is right, which `<UNK>` never is
+    The state is carried from batch to batch if `batches.carries`.
+
+    count_right: count the tokens that are the likeliest choice; `<UNK>` never counts as right
     """
     state = model.zero_state(batches.batch_size)
-    are_tokens = model.config.task in ("lm", "cloze", "translate")
+    are_tokens = model.config.facts.targets == "tokens"
     tokens = oov = words = right = 0
     nats = oov_nats = 0.0
     for batch in batches.epoch():
@@ -87,12 +91,13 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
 
 
 def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64) -> dict[str, float]:
-    """Give the figures of a corpus: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
+    """Return the figures of a text: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
 
-    Characters and bytes are those of the text, the end of each line counted as one, where it is predicted. Accuracy is
-    the share of tokens, `<EOS>` aside, of which the likeliest is right. What a cloze model gives is no probability of
-    the text: its figures are called `pseudo_...`.
-    Raises CorpusError for a corpus without lines, or of a conditioned model without labels that it knows.
+    Characters and bytes are those of the text; the end of a line counts as one if it is predicted. Accuracy is the
+    share of tokens, except `<EOS>`, that are the likeliest choice. A cloze model computes pseudo-probabilities, so the
+    names of its figures begin with `pseudo_`.
+
+    Raises CorpusError for a text without lines, or with a label that a conditioned model does not know.
     """
     records = language_model.reader.read(lines, set(language_model.labels) or None)
     text = [record[1] for record in records] if language_model.is_conditioned else records
@@ -100,13 +105,13 @@ def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_
         raise CorpusError("nothing to evaluate: the text is empty", hint="name a file with at least one line")
     dataset = language_model.reader.encode(records, language_model.codec)
     if not dataset.size:
-        raise CorpusError("nothing to evaluate: no line has a token", hint="name a file with at least one word in it")
+        raise CorpusError("nothing to evaluate: no line has a token", hint="name a file with at least one word")
     lanes, steps = dataset.fit(batch_size, _STEPS)
     model = language_model.model
     begin = time.perf_counter()
     figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
     seconds = time.perf_counter() - begin
-    bits, ends = figures.nats / math.log(2.0), language_model.task == "lm"
+    bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
     pseudo = "" if ends else "pseudo_"
     characters = sum(len(line) + ends for line in text)
     size = sum(len(line.encode("utf-8", "surrogateescape")) + ends for line in text)

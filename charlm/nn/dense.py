@@ -8,6 +8,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, State, Views
 from charlm.nn.workspace import Workspace, columns_of, steps_of
 
@@ -25,7 +26,7 @@ class Dense(Layer):
     def shapes(self) -> dict[str, Shape]:
         return {"W": (self.n_out, self.n_in), "b": (self.n_out, 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         self.p, self.g = values, grads
 
     def initialise(self, rng: np.random.Generator) -> None:
@@ -57,8 +58,8 @@ class Dense(Layer):
         else:
             np.sign(y, out=y)
         y *= columns_of(dy, ws, "dy")
-        ws.add_product(y, x.T, self.g["W"])
-        ws.add(y.sum(axis=1, keepdims=True), self.g["b"])
+        self.g.add_product("W", y, x.T)
+        self.g.add("b", y.sum(axis=1, keepdims=True))
         dx = ws.columns("dx_columns", self.n_in, T * batch)
         self.ops.matmul(self.p["W"].T, y, out=dx)
         return steps_of(dx, T), ()

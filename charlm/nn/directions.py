@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from charlm.backends import Array, Shape
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, Read, State, Views, out_of, pieces
 from charlm.nn.workspace import Workspace
 from charlm.text.tokens.vocabulary import NOTHING
@@ -31,14 +32,11 @@ class Reversed(Layer):
     def shapes(self) -> dict[str, Shape]:
         return self.layer.shapes()
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         self.layer.bind(values, grads)
 
     def initialise(self, rng: np.random.Generator) -> None:
         self.layer.initialise(rng)
-
-    def clear_grads(self) -> None:
-        self.layer.clear_grads()
 
     def zero_state(self, batch: int) -> State:
         return self.layer.zero_state(batch)
@@ -59,7 +57,7 @@ class Reversed(Layer):
     def last_state(self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None) -> State:
         """Return the state after the whole sequence, of which no more than a piece is kept."""
         turned, begins = x[::-1], mirrored(starts)
-        for first, end in pieces(x.shape[0], x.shape[-1]):
+        for first, end in pieces(x.shape[0]):
             part = None if begins is None else begins[first:end]
             _, state = self.layer.forward(turned[first:end], state, ws, starts=part)
         return state
@@ -85,18 +83,14 @@ class TwoSided(Layer):
             for key, shape in layer.shapes().items()
         }
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         for side, layer in zip(SIDES, self.sides, strict=True):
             own = layer.shapes()
-            layer.bind({k: values[f"{side}.{k}"] for k in own}, {k: grads[f"{side}.{k}"] for k in own})
+            layer.bind({k: values[f"{side}.{k}"] for k in own}, grads.of(f"{side}."))
 
     def initialise(self, rng: np.random.Generator) -> None:
         for layer in self.sides:
             layer.initialise(rng)
-
-    def clear_grads(self) -> None:
-        for layer in self.sides:
-            layer.clear_grads()
 
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for layer in self.sides)

@@ -8,6 +8,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, State, Views
 from charlm.nn.workspace import Workspace
 
@@ -15,7 +16,6 @@ from charlm.nn.workspace import Workspace
 class OneHot(Layer):
     """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
 
-    only_spells: ClassVar[bool] = True
     pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int) -> None:
@@ -72,11 +72,8 @@ class Embedding(Layer):
     def shapes(self) -> dict[str, Shape]:
         return {"E": (self.n_in, self.n_out)}
 
-    def bind(self, values: Views, grads: Views) -> None:
-        self.table, self.table_grad = values["E"], grads["E"]
-
-    def clear_grads(self) -> None:
-        self.table_grad[...] = 0
+    def bind(self, values: Views, grads: Grads) -> None:
+        self.table, self.g = values["E"], grads
 
     def initialise(self, rng: np.random.Generator) -> None:
         self.table[...] = self.ops.array(initializers.normal(self.table.shape, self.rms, rng), self.table.dtype)
@@ -92,5 +89,5 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """Add dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
-        self.ops.lookup_grad(dy, ws.kept("ids"), table_grad=self.table_grad)
+        self.ops.lookup_grad(dy, ws.kept("ids"), table_grad=self.g.zeroed("E"))
         return dy, ()

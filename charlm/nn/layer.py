@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.backends import Array, Backend, Shape
+from charlm.nn.grads import Grads
 from charlm.nn.workspace import Workspace
 
 State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer remembers nothing
 Views = Mapping[str, Array]
 Read = Callable[[int, int], Array]  # of the first step and the one after the last: the input of these, [steps, n, B]
 
-COLUMNS = 256  # of x at least that are multiplied with W_x at once: a product with fewer runs below the peak
-LONGEST_PIECE = 256  # steps of a sequence, about: a longer one is read in pieces where there is no way back
+LONGEST_PIECE = 256  # steps of a sequence: a longer one is read in pieces where there is no way back
 
 
 class Layer(ABC):
@@ -29,23 +29,19 @@ class Layer(ABC):
     n_in: int
     n_out: int
     ops: Backend
-    only_spells: ClassVar[bool] = False  # whether all it does is to write ids as one-hot columns
     pointwise: ClassVar[bool] = False  # whether y<t> depends on x<t> alone
 
     def shapes(self) -> dict[str, Shape]:
         """Give the shape of each parameter; none by default."""
         return {}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         """Take the views of the parameters and of their gradients."""
         del values, grads
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Write the weights that learning starts from into the bound parameters."""
         del rng
-
-    def clear_grads(self) -> None:  # noqa: B027
-        """Set those gradients to zero that `backward` always adds to, also in a pass that overwrites the others."""
 
     def zero_state(self, batch: int) -> State:
         """Give a<0> = 0 for `batch` sequences."""
@@ -81,31 +77,9 @@ class Layer(ABC):
         """Run it backwards, once for each forward.
 
         dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
-        Adds dL/dparameter to the bound gradients, or overwrites them with it where the workspace says so. Returns dx
-        [T, n_in, B], which is the workspace's, and the gradient of the state that forward took.
+        Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
+        of the state that forward took.
         """
-
-    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
-        """Give the layer one step at a time for one sequence; tokens: whether x is an id, for a one-hot column."""
-        assert not tokens, "only recurrent layers read ids as one-hot columns"
-        return LayerStep(self, ws)
-
-
-class LayerStep:
-    """A layer one step at a time, for one sequence: what `forward` does with T = B = 1, the state kept."""
-
-    def __init__(self, layer: Layer, ws: Workspace) -> None:
-        self._layer, self._state, self._ws = layer, layer.zero_state(1), ws
-
-    def load(self, state: State) -> None:
-        """Go on from a state, which is copied."""
-        self._state = state
-
-    def step(self, x: Array) -> Array:
-        """Give y [n_out, 1], the step's until the next one, for x [n_in, 1]; a first layer takes an id `[1]`."""
-        y, self._state = self._layer.forward(x[None], self._state, self._ws)
-        column: Array = y[0]
-        return column
 
 
 class Stack(Layer):
@@ -121,32 +95,17 @@ class Stack(Layer):
     def shapes(self) -> dict[str, Shape]:
         return {f"{name}.{key}": shape for name, layer in self._in_order for key, shape in layer.shapes().items()}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         for name, layer in self._in_order:
             own = layer.shapes()
-            layer.bind({k: values[f"{name}.{k}"] for k in own}, {k: grads[f"{name}.{k}"] for k in own})
+            layer.bind({k: values[f"{name}.{k}"] for k in own}, grads.of(f"{name}."))
 
     def initialise(self, rng: np.random.Generator) -> None:
         for _, layer in self._in_order:
             layer.initialise(rng)
 
-    def clear_grads(self) -> None:
-        for _, layer in self._in_order:
-            layer.clear_grads()
-
     def zero_state(self, batch: int) -> State:
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)
-
-    def stepper(self, ws: Workspace, *, tokens: bool = False) -> LayerStep:
-        steps = []
-        for name, layer in self._in_order:
-            if layer.only_spells:
-                tokens = True
-            else:
-                steps.append(layer.stepper(ws.scope(name), tokens=tokens))
-                tokens = False
-        stateless = [layer.only_spells for _, layer in self._in_order]
-        return StackStep(steps, stateless)
 
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
@@ -183,7 +142,7 @@ class Stack(Layer):
             wholes += 1
         if out is None:
             out = ws.array(f"outputs{wholes % 2}", (T, self.n_out, batch))
-            for first, end in pieces(T, batch):
+            for first, end in pieces(T):
                 out[first:end] = read(first, end)
         return out, tuple(after)
 
@@ -202,11 +161,9 @@ class Stack(Layer):
         return dy, tuple(reversed(d_before))
 
 
-def pieces(T: int, batch: int) -> Iterator[tuple[int, int]]:
-    """Yield the first step of each piece of a sequence and the one after its last; products are cut at their ends."""
-    chunk = -(-COLUMNS // batch)
-    size = chunk * max(1, LONGEST_PIECE // chunk)
-    return ((first, min(first + size, T)) for first in range(0, T, size))
+def pieces(T: int) -> Iterator[tuple[int, int]]:
+    """Yield the first step of each piece of a sequence and the one after its last."""
+    return ((first, min(first + LONGEST_PIECE, T)) for first in range(0, T, LONGEST_PIECE))
 
 
 def out_of(array: Array) -> Read:
@@ -217,20 +174,3 @@ def out_of(array: Array) -> Read:
 def _read_through(layer: Layer, read: Read, ws: Workspace) -> Read:
     """Return what reads the outputs of a layer without a memory, which are computed when they are read."""
     return lambda first, end: layer.forward(read(first, end), (), ws)[0]
-
-
-class StackStep(LayerStep):
-    """Layers on top of each other, one step at a time; left_out: for each whether it has no step of its own."""
-
-    def __init__(self, steps: Sequence[LayerStep], left_out: Sequence[bool]) -> None:
-        self._steps, self._left_out = steps, left_out
-
-    def load(self, state: State) -> None:
-        own = [part for part, left_out in zip(state, self._left_out, strict=True) if not left_out]
-        for step, part in zip(self._steps, own, strict=True):
-            step.load(part)
-
-    def step(self, x: Array) -> Array:
-        for step in self._steps:
-            x = step.step(x)
-        return x

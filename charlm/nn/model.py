@@ -11,6 +11,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Number
 from charlm.config import ModelConfig
 from charlm.nn.directions import Reversed
+from charlm.nn.grads import Grads
 from charlm.nn.heads import Head
 from charlm.nn.lanes import lanes_of_batch, lanes_of_state, shares_of, side_by_side
 from charlm.nn.layer import Stack, State
@@ -50,13 +51,14 @@ class Model:
         body: Stack,
         head: Head,
         parameters: Parameters,
+        grads: Grads,
         *,
         encoder: Reversed | None = None,
         twin: Callable[[], Model] | None = None,
     ) -> None:
         self.config, self.ops = config, ops
         self.body, self.head, self.encoder = body, head, encoder
-        self.parameters = parameters
+        self.parameters, self.grads = parameters, grads
         self._make_twin = twin
         self._twins: list[Twin] = []
 
@@ -85,9 +87,7 @@ class Model:
         self, batch: Batch, state: State, ws: Workspace, scale: float, noise: int | None
     ) -> tuple[Number, State]:
         self.parameters.clear_gaps()
-        self.body.clear_grads()
-        if self.encoder is not None:
-            self.encoder.clear_grads()
+        self.grads.begin()
         y, state = self._forward(batch, state, ws, noise)
         loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
         _, d_state = self.body.backward(dy, (), ws)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from charlm.backends import Array, Backend, Shape
 
-SHAPES_REMEMBERED = 8  # batches of an epoch differ by a step, and lines to score by more
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -17,7 +17,6 @@ class _Pass:
     """What holds for every part of a pass."""
 
     lanes: tuple[int, int] | None = None
-    overwrites: bool = False
 
 
 class Workspace:
@@ -25,9 +24,6 @@ class Workspace:
 
     An array's contents are undefined when it is handed out, and it is the caller's until the same name is asked for
     again. Buffers grow and never shrink.
-
-    A layer adds its gradients to what is there. Where they would be added to zeros, as in a step of training, writing
-    them is the same and touches memory once, not three times: that is what `add` and `add_product` are for.
     """
 
     def __init__(self, ops: Backend, dtype: str) -> None:
@@ -35,7 +31,7 @@ class Workspace:
         self.dtype = dtype
         self._pass = _Pass()
         self._buffers: dict[str, Array] = {}
-        self._views: dict[Hashable, Any] = {}
+        self._made: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}
         self._scopes: dict[str, Workspace] = {}
 
@@ -44,8 +40,6 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            if buffer is not None:
-                self._views.clear()  # they look into the buffer that is going
             buffer = self._buffers[name] = self.ops.empty((size,), self.dtype)
         return buffer[:size].reshape(shape)
 
@@ -54,17 +48,12 @@ class Workspace:
         rows: Array = self.array(name, (n, self.ops.row_stride(width)))[:, :width]
         return rows
 
-    def views(self, shape: Shape, build: Callable[[], Any]) -> Any:
-        """Give what `build` made for this shape before, or make it: views are cheap, but not thousands of them.
-
-        What it makes has `nbytes`, the size of the views themselves.
-        """
-        if shape not in self._views:
-            made = build()  # may ask for arrays, which may clear what is remembered
-            while len(self._views) >= SHAPES_REMEMBERED:
-                self._views.pop(next(iter(self._views)))
-            self._views[shape] = made
-        return self._views[shape]
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """Return what `make` made for this name before, or make it."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
 
     def keep(self, name: str, value: Any) -> None:
         """Remember what the forward pass was given, for the backward pass."""
@@ -82,15 +71,12 @@ class Workspace:
         return self._scopes[name]
 
     def share(self, first: int, lanes: int) -> Workspace:
-        """Give the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`.
-
-        Gradients are overwritten in it.
-        """
+        """Return the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`."""
         name = "share"
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
         own = self._scopes[name]
-        own._pass.lanes, own._pass.overwrites = (first, lanes), True
+        own._pass.lanes = first, lanes
         return own
 
     @property
@@ -99,41 +85,14 @@ class Workspace:
         return self._pass.lanes
 
     @property
-    def overwrites(self) -> bool:
-        """Whether gradients are overwritten in this pass."""
-        return self._pass.overwrites
-
-    def add(self, value: Array, grad: Array) -> None:
-        """grad += value."""
-        if self.overwrites:
-            grad[...] = value
-        else:
-            grad += value
-
-    def add_product(self, a: Array, b: Array, grad: Array) -> None:
-        """grad += a b."""
-        if self.overwrites:
-            self.ops.matmul(a, b, out=grad)
-            return
-        product = self.array("product", grad.shape)
-        self.ops.matmul(a, b, out=product)
-        grad += product
-
-    @property
     def nbytes(self) -> int:
         """The bytes of all buffers."""
         own = sum(int(buffer.nbytes) for buffer in self._buffers.values())
         return own + sum(scope.nbytes for scope in self._scopes.values())
 
-    @property
-    def nbytes_of_views(self) -> int:
-        """The bytes of the objects that look into the buffers."""
-        own = sum(int(made.nbytes) for made in self._views.values())
-        return own + sum(scope.nbytes_of_views for scope in self._scopes.values())
-
     def free(self) -> None:
         """Free all buffers; the next pass makes new ones."""
-        for held in (self._buffers, self._views, self._kept):
+        for held in (self._buffers, self._made, self._kept):
             held.clear()
         for scope in self._scopes.values():
             scope.free()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from charlm.nn.lanes import lanes_of_batch, shares_of
-from charlm.nn.workspace import SHAPES_REMEMBERED, Workspace
+from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.trainer import Trainer
 
@@ -13,7 +13,7 @@ from charlm.training.trainer import Trainer
 def memory_needed(trainer: Trainer) -> int:
     """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    They are the weights, their gradients in each process, the optimizer's memory, the best and the good weights, the
+    Counted are the weights, their gradients in each process, the optimizer's memory, the best and the good weights,
     copies for saving, and the buffers of a pass over the largest batch. Each lane of a batch needs the same memory, so
     passes over one and over two lanes give the size of the buffers. The gradients are overwritten.
     """
@@ -36,36 +36,24 @@ def memory_needed(trainer: Trainer) -> int:
 
 def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> tuple[int, int]:
     """Return how many processes share the largest batch, and the bytes of the buffers in all of them."""
-    model = trainer.model
-    batch, shapes = _largest(batches)
-    views = 0
+    model, batch = trainer.model, _largest(batches)
 
     def of_lanes(count: int) -> int:
-        nonlocal views
         ws = model.workspace()
         work(lanes_of_batch(batch, slice(0, count)), ws)
-        views = ws.nbytes_of_views
         return ws.nbytes
 
     processes = len(shares_of(batch.lanes, model.ops.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
-    remembered = sum(sorted(shapes)[-SHAPES_REMEMBERED:]) / _steps(batch)
-    return processes, processes * (one - lane + round(views * remembered)) + batch.lanes * lane
+    return processes, processes * (one - lane) + batch.lanes * lane
 
 
-def _largest(batches: Batches) -> tuple[Batch, list[int]]:
-    """Return the largest batch of an epoch, and the number of time steps of each shape of batch."""
-    if batches.carries:
-        # All are equally long, up to one step.
-        batch = next(batches.epoch(0))
-        return batch, [_steps(batch)] * min(2, batches.steps(0))
-    largest, shapes = next(batches.epoch(0)), {}
-    for batch in batches.epoch(0):
-        shapes[batch.inputs.shape, None if batch.sources is None else batch.sources.shape] = _steps(batch)
-        if _size(batch) > _size(largest):
-            largest = batch
-    return largest, list(shapes.values())
+def _largest(batches: Batches) -> Batch:
+    """Return the batch of an epoch that takes most memory."""
+    if batches.carries:  # all have the same length, give or take a step
+        return next(batches.epoch(0))
+    return max(batches.epoch(0), key=_size)
 
 
 def _steps(batch: Batch) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from charlm.config import CELL_NAMES
 from charlm.training.setbacks import MOST_SETBACKS
 from tests.cli.shell import files_of, run
 
@@ -98,7 +99,7 @@ def test_without_a_limit_there_are_ten_epochs(charlm, corpus, model):
 
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("unit", ["line", "stream"])
-@pytest.mark.parametrize("cell", ["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"])
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_every_cell_learns_and_is_read_again(charlm, corpus, model, cell, unit, level):
     flags = ("--cell", cell, "--unit", unit, "--level", level, "--valid-fraction", 0.2)
     charlm("train", corpus, "-o", model, *TINY, *flags).succeeded()

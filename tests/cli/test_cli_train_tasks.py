@@ -3,19 +3,8 @@
 import pytest
 
 from charlm import load
-from tests.task_models import CLASSES, FITTING, TASKS, TEXTS
+from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, TRAINING
 
-TRAINING = {  # the flags of each
-    "lm": (),
-    "conditioned": ("--condition",),
-    "cloze": ("--bidirectional",),
-    "tag": ("--task", "tag"),
-    "yes-no": ("--task", "tag"),
-    "classify": ("--task", "classify"),
-    "translate": ("--task", "translate"),
-    "music": ("--task", "music"),
-    "genre": ("--task", "music", "--condition"),
-}
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 4, "--max-steps", 3, "--seed", 1, "--valid-fraction", 0)
 LEVELS = {"tag": ("word", "whitespace"), "music": ("word", "whitespace"), "translate": ("word", "punct")}
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.nn.cells import CELLS
+from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests.cuda.test_parity import BARS
@@ -38,7 +39,8 @@ def test_all_that_a_layer_gives(ops, cell, variant, starts):
     spaces = [Workspace(device, "float64") for device in devices]
     arrays = [{name: rng.normal(0, 0.5, shape) for name, shape in layers[0].shapes().items()} for _ in range(2)]
     for layer, device in zip(layers, devices, strict=True):
-        layer.bind(*({name: device.array(array) for name, array in views.items()} for views in arrays))
+        values, grads = ({name: device.array(array) for name, array in views.items()} for views in arrays)
+        layer.bind(values, Grads(grads, device))
     for _ in range(4):
         x, dy = rng.normal(size=(T, I, B)), rng.normal(size=(T, H, B))
         state, d_state = ([rng.normal(size=(H, B)) for _ in layers[0].cell.states] for _ in range(2))
@@ -51,7 +53,8 @@ def test_all_that_a_layer_gives(ops, cell, variant, starts):
             y, after = layer.forward(device.array(x), given[0], ws, starts=begins)
             y = device.numpy(y)
             dx, d_before = layer.backward(device.array(dy), given[1], ws)
-            results = [*after, dx, *d_before, layer.state_grads(ws), *layer.cell.g.values()]
+            grads = [layer.cell.g[name] for name in layer.shapes()]
+            results = [*after, dx, *d_before, layer.scan(ws).state_grads(), *grads]
             found.append([y, *map(device.numpy, results)])
         for one, other in zip(*found, strict=True):
             np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)

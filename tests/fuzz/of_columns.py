@@ -15,7 +15,7 @@ from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
 from charlm.text import EOS_ID, NOTHING, UNK_ID
-from charlm.text.pieces import format_step
+from charlm.text.tokens.music_steps import format_step
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn
 from tests.fuzz.properties import compare, holds, ids_of, lines_for, plain_of

@@ -7,6 +7,7 @@ import pytest
 
 from charlm.nn.cells import CELLS
 from charlm.nn.cells.base import sigmoid
+from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests import naive
@@ -61,7 +62,7 @@ def test_a_projected_input_is_the_product_made_outside(cell, variant):
     projected = Recurrent(CELLS[cell][variant](OPS, 0, 4), projected=True)
     W = parameters.value("W")
     values = parameters.named(parameters.values) | {"W": np.delete(W, [4, 5, 6], axis=1)}
-    projected.bind(values, {name: np.zeros_like(value) for name, value in values.items()})
+    projected.bind(values, Grads({name: np.zeros_like(value) for name, value in values.items()}, OPS))
     assert (projected.n_in, projected.n_out) == (len(W), 4)
     x, state, starts = rng.standard_normal((5, 3, 2)), state_of(layer, 2, rng), random_starts(5, 2, rng)
     zx = np.einsum("mi,tib->tmb", W[:, 4:7], x)

@@ -23,6 +23,7 @@ from tests.gradcheck import (
     config_of,
     each_kind,
     first_clear,
+    holds,
     layer_errors,
     make_model,
     make_recurrent,
@@ -33,11 +34,6 @@ from tests.gradcheck import (
     random_state,
     relative_error,
 )
-
-
-def holds(errors):
-    assert errors
-    assert max(errors.values()) <= BAR, errors
 
 
 @pytest.mark.parametrize("check", CHECKS)

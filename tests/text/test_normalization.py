@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
-from charlm.text.gathering import gather
 from charlm.text.ids.encoder import count_tokens, make_encoder
-from charlm.text.tasks import task_text
+from charlm.text.learning import gather
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens import normalization
 from charlm.text.tokens.normalization import normalized
 from tests.stored import keep_on_disk
@@ -174,7 +174,7 @@ def test_a_text_that_is_one_line_is_read_alike_however_it_is_cut(splitter, monke
     path = tmp_path / "line.txt"
     path.write_text(text)
     gathered = gather(read_lines([str(path)]), splitter)
-    ids = gathered.encoded.slice(0, gathered.encoded.size)
+    ids = gathered.store.slice(0, gathered.store.size)
     assert [gathered.tokens[token_id] for token_id in ids.tolist()] == [*splitter.split(text), "<EOS>"]
 
 
@@ -201,7 +201,7 @@ def test_tags_of_either_spelling_are_learned_and_read_as_one_word(lowercase):
     text = TextConfig(level="word", split="whitespace", lowercase=lowercase)
     lines = ["Café\tN", "Cafe\u0301\tN", "là\tA", "", "la\u0300\tA", "Bâle\tN", "Bale\u0300\tN", "Thale\u0300\tN"]
     train = TrainConfig(min_count=2)
-    codec, encoded, _ = task_text("tag", text, conditioned=False).learn(lines, text, train, 0.0)
+    codec, encoded, _ = corpus_reader("tag", text, conditioned=False).learn(lines, train, 0.0)
     tokens = codec.tokenizer.vocabulary.tokens
     assert {"café", "là"} <= {token.lower() for token in tokens}
     assert "<UNK Aa-alè>" in tokens  # the shape of what is rare

@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TrainConfig
 from charlm.nn.build import build
 from charlm.nn.parameters import Parameters
-from charlm.text.batches.lanes import LineBatches
+from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 from charlm.training.optimizers import OPTIMIZERS
 
@@ -122,7 +122,7 @@ def test_every_optimizer_goes_downhill(name):
 def make_trainer(**options):
     model = build(ModelConfig(8, cell="gru", hidden_size=5, num_layers=2, dtype="float64"), NumpyBackend(), seed=4)
     ids = np.random.default_rng(6).integers(2, 8, 60).astype(np.int32)
-    batches = LineBatches(ids, np.arange(0, 61, 6), batch_size=2, seq_length=10, seed=1)
+    batches = Dataset.of(ids, np.arange(0, 61, 6), "line").batches(2, 10, seed=1)
     config = TrainConfig(optimizer="sgd", learning_rate=0.5, schedule="constant", max_steps=3, **options)
     return Trainer(model, config, batches, None)
 

@@ -2,7 +2,6 @@
 
 import copy
 from itertools import chain, product, repeat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from charlm.session import prepare, resume
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 from charlm.training import trainer as trainer_module
-from tests.training.test_trainer import assert_same
+from tests.trainings import assert_same, result, through_file
 
 OPS = NumpyBackend()
 STEPS = 24
@@ -36,7 +35,7 @@ def make(cell, unit, dropout, optimizer, **options):
     offsets = np.concatenate([[0], np.cumsum(rng.integers(2, 9, 24))])
     ids = rng.integers(1, 9, offsets[-1]).astype(np.int32)
     ids[offsets[1:] - 1] = 0
-    train, valid = Dataset(ids, offsets, unit), Dataset(ids[:30], np.array([0, 12, 30]), unit)
+    train, valid = Dataset.of(ids, offsets, unit), Dataset.of(ids[:30], np.array([0, 12, 30]), unit)
     network = {"hidden_size": 5, "num_layers": 2, "embedding_size": 4}
     model = build(ModelConfig(9, cell=cell, dropout=dropout, **network), OPS, seed=2)
     base = {"max_steps": STEPS, "optimizer": optimizer, "learning_rate": 0.02, "seed": 5}
@@ -49,13 +48,6 @@ def go_on(trainer, steps=STEPS):
     if not steps:
         return []
     return [progress for _, progress in zip(range(steps), trainer.run(), strict=False)]
-
-
-def result(trainer):
-    """Return a copy of everything that a training ends with."""
-    state = trainer.state()
-    arrays = {name: array.copy() for name, array in state.arrays.items()}
-    return copy.deepcopy(state.numbers), arrays | {f"best of {k}": v.copy() for k, v in trainer.best_weights().items()}
 
 
 def stops_of(reported, epoch):
@@ -137,13 +129,6 @@ def session_of(unit, *, optimizer="adam", cell="lstm", valid=None, **options):
     return prepare(LINES, TextConfig(unit=unit), network, config, valid_lines=valid)
 
 
-def through_file(session, folder: Path):
-    """Save a training and load it."""
-    path = folder / "m.ckpt.safetensors"
-    checkpoint.save_training(path, session.language_model, session.trainer.state(), corpus="0" * 64)
-    return checkpoint.load(path, OPS)
-
-
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     ("unit", "options", "valid"),
@@ -165,7 +150,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, optio
         assert stop < len(reported) < 90
     first = session_of(unit, valid=valid, **options)
     before = go_on(first.trainer, stop)
-    second = resume(through_file(first, tmp_path), LINES, valid, {})
+    second = resume(through_file(first, tmp_path / "c"), LINES, valid, {})
     assert second.language_model.history == first.language_model.history
     assert before + go_on(second.trainer, 999) == reported
     assert_same(result(second.trainer), result(whole.trainer))
@@ -184,7 +169,7 @@ def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
     go_on(whole.trainer, 999)
     first = session_of("line", max_steps=20, schedule="constant")
     assert len(go_on(first.trainer, 999)) == 20
-    second = resume(through_file(first, tmp_path), LINES, None, {"max_steps": 60})
+    second = resume(through_file(first, tmp_path / "c"), LINES, None, {"max_steps": 60})
     assert second.trainer.plan() == 60
     assert len(go_on(second.trainer, 999)) == 40
     (_, weights), (_, expected) = result(second.trainer), result(whole.trainer)
@@ -199,7 +184,7 @@ def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
     first.trainer.numbers.total_steps = 33
     go_on(first.trainer, 7)
     for limits in ({}, {"patience": 5}):
-        second = resume(through_file(first, tmp_path), LINES, None, limits)
+        second = resume(through_file(first, tmp_path / "c"), LINES, None, limits)
         assert second.trainer.plan() == 33
         assert second.trainer.config.patience == limits.get("patience")
 
@@ -207,7 +192,7 @@ def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
 def test_resuming_does_not_touch_the_checkpoint_it_came_from(tmp_path):
     first = session_of("stream")
     go_on(first.trainer, 7)
-    stored = through_file(first, tmp_path)
+    stored = through_file(first, tmp_path / "c")
     before = copy.deepcopy(stored.training)
     go_on(resume(stored, LINES, None, {}).trainer)
     assert_same((stored.training.numbers, stored.training.arrays), (before.numbers, before.arrays))

@@ -9,7 +9,8 @@ import pytest
 
 from charlm.errors import DivergenceError
 from charlm.training.setbacks import MOST_SETBACKS
-from tests.training.test_trainer import assert_same, everything, flat_best, make, scripted, values
+from tests.training.test_trainer import flat_best, make, scripted, values
+from tests.trainings import assert_same, everything
 
 # enough rectified units that some stay on, whatever the rate
 RELU = {"cell": "rnn", "activation": "relu", "num_layers": 2, "hidden_size": 32}

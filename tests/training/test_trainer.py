@@ -18,6 +18,8 @@ from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
 from charlm.training import plan as plan_module
 from charlm.training import trainer as trainer_module
+from tests.batches import joined
+from tests.trainings import assert_same, everything
 
 OPS = NumpyBackend()
 
@@ -27,7 +29,7 @@ def dataset(lines, unit="line", seed=0):
     rng = np.random.default_rng(seed)
     first = rng.integers(1, 7, lines)
     ids = np.stack([first, first % 6 + 1, (first + 2) % 7, np.zeros_like(first)], axis=1)
-    return Dataset(ids.ravel().astype(np.int32), np.arange(lines + 1) * 4, unit)
+    return Dataset.of(ids.ravel().astype(np.int32), np.arange(lines + 1) * 4, unit)
 
 
 def make(*, lines=32, held=8, batches=4, network=None, **config):
@@ -57,19 +59,6 @@ def flat_best(trainer):
     for name, view in trainer.model.parameters.named(flat).items():
         view[...] = trainer.best_weights()[name]
     return flat
-
-
-def everything(trainer):
-    """Return a deep copy of a trainer's state."""
-    state = trainer.state()
-    return copy.deepcopy(state.numbers), {name: array.copy() for name, array in state.arrays.items()}
-
-
-def assert_same(one, other):
-    """Compare two results of `everything` bit by bit."""
-    assert one[0] == other[0]
-    assert one[1].keys() == other[1].keys()
-    assert not [name for name in one[1] if not np.array_equal(one[1][name], other[1][name])]
 
 
 def losses_of(trainer):
@@ -130,7 +119,7 @@ def test_the_state_is_carried_from_batch_to_batch_and_starts_anew_with_each_epoc
     steps = batches.steps(0)
     assert steps > 3 and len(losses) == 3 * steps
     for epoch in range(3):
-        nats, _ = model.nats(batches.lanes(epoch), model.zero_state(5), model.workspace())
+        nats, _ = model.nats(joined(list(batches.epoch(epoch))), model.zero_state(5), model.workspace())
         loss = sum(nats for nats, _ in losses[epoch * steps : epoch * steps + steps])
         assert loss == pytest.approx(nats.sum(), rel=1e-9)
 

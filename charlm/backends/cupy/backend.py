@@ -13,8 +13,10 @@ import numpy as np
 from charlm.backends.base import Array, Backend, Number, Places, Shape
 from charlm.backends.cupy import kernels
 from charlm.backends.cupy.blas import Blas
+from charlm.backends.cupy.cells import CELLS
 from charlm.backends.cupy.graph import Recorded
 from charlm.backends.cupy.products import Products
+from charlm.backends.cupy.scan import GraphScan
 
 
 class CupyBackend(Backend):
@@ -25,6 +27,7 @@ class CupyBackend(Backend):
     """
 
     name = "cuda"
+    scans = dict.fromkeys(CELLS, GraphScan)
     block = 1 << 20  # a kernel has no use for small pieces, and scratch memory has no use for large ones
 
     def __init__(self) -> None:

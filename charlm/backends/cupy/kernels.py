@@ -15,7 +15,6 @@ import cupy
 import numpy as np
 
 from charlm.backends.base import Array, Number
-from charlm.backends.cupy.cells import CELL_KERNELS
 from charlm.backends.cupy.raw import SOFTMAX, SQUARES, TOTAL
 
 _THREADS = 256  # of a block that sums
@@ -188,4 +187,4 @@ def _letters(dtype: Any) -> str:
     return {"float32": "float", "float64": "double"}[str(dtype)]
 
 
-FUSED: dict[str, Callable[..., Any]] = {**CELL_KERNELS, "adam": adam}
+FUSED: dict[str, Callable[..., Any]] = {"adam": adam}

@@ -1,122 +1,96 @@
-"""The full gated recurrent unit with its relevance gate before or after the product.
+"""The full gated recurrent unit, with its relevance gate before or after the product.
 
-The notes' own form is in `relevance.py`.
+The form of the notes is in `relevance.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Shape
-from charlm.nn.cells.base import sigmoid
+from charlm.backends import Array, ScanGrads, Shape
+from charlm.nn.cells.base import Arrays, sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
-from charlm.nn.layer import Views
-from charlm.nn.workspace import Workspace, columns_of
+from charlm.nn.workspace import columns_of
 
 
 class GruResetAfter(SimpleGru):
-    """c~ = tanh(Gamma_r (W_c c + b_ca) + W_cx x + b_cx): PyTorch's, cuDNN's and ONNX's form, with two biases.
+    """c~ = tanh(Gamma_r (W_c c + b_ca) + W_cx x + b_cx), Gamma_r = sigma(W_r [c, x] + b_r); the rest as `SimpleGru`.
 
-    Gamma_r = sigma(W_r [c, x] + b_r); the update is the simple GRU's. With z_ca = W_c c + b_ca, which c reaches and x
-    does not, and z_c, which x reaches and c does not, the way back has four blocks, ca, u, r and c.
+    Source: the form of PyTorch, cuDNN and ONNX, with two biases. With z_ca = W_c c + b_ca, which x does not reach, and
+    z_c, which c does not reach through a product, the way back has four blocks: ca, u, r and c.
     """
 
+    name: ClassVar[str] = "gru-after"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("z_ca",)
-    before_gates: ClassVar[tuple[str, ...]] = ("ca",)
-    rows_of: ClassVar[Mapping[str, str]] = {"ca": "c"}
-    kernel: ClassVar[str] = "gru_after"
-    beyond_a: ClassVar[int] = 1
-    stacked: ClassVar[bool] = False
+    rows_a: ClassVar[tuple[str, ...]] = ("c", "u", "r")
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
-        super().bind(values, grads)
-        self.beside = (values["b_ca"],)
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        (z_ca,) = kept
+        gates = z[:2]
+        gates += x[:2]
+        sigmoid(gates)
+        np.add(z[2], self.p["b_ca"], out=z_ca)
+        np.multiply(z[1], z_ca, out=z[2])
+        z[2] += x[2]
+        self.update(z, old[0], new[0])
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.linear(s)
-        if self.fused:
-            self.fused["step"](s, *self.beside)
-            return
-        s.gates += s.zx_gates
-        sigmoid(s.gates)
-        np.add(s.z_c, self.p["b_ca"], out=s.z_ca)
-        np.multiply(s.z_r, s.z_ca, out=s.z_c)
-        s.z_c += s.zx_c
-        self.update(s)
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
+        """dz_ca = dz_c Gamma_r    dz_r = dz_c z_ca Gamma_r (1 - Gamma_r)."""
+        gamma_r, (z_ca,) = z[1], kept
+        dz_ca, dz_u, dz_r, dz_c = dz
+        da = self.update_back(z, old[0], d[0], dz_u, dz_c, tmp)
+        np.multiply(dz_c, gamma_r, out=dz_ca)
+        np.subtract(1.0, gamma_r, out=dz_r)
+        dz_r *= z_ca
+        dz_r *= dz_ca
+        return da
 
-    def slopes(self, b: SimpleNamespace) -> None:
-        """f_ca = f_c Gamma_r    f_r = f_c z_ca Gamma_r (1 - Gamma_r); the others as in the simple GRU."""
-        super().slopes(b)
-        np.multiply(b.f_c, b.z_r, out=b.f_ca)
-        np.subtract(1.0, b.z_r, out=b.f_r)
-        b.f_r *= b.z_ca
-        b.f_r *= b.f_ca
-
-    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
-        super().weight_grads(w, ws)
-        ws.add(w.dz[: self.hidden].sum(axis=1, keepdims=True), self.g["b_ca"])
+    def weight_grads(self, back: ScanGrads) -> None:
+        """Add db_ca = sum over t and the batch of dz_ca, too."""
+        super().weight_grads(back)
+        self.g.add("b_ca", back.dz[: self.hidden].sum(axis=1, keepdims=True))
 
 
 class GruResetBefore(SimpleGru):
     """c~ = tanh(W_c [Gamma_r c, x] + b_c): Cho et al. 2014 and Chung et al. 2014."""
 
+    name: ClassVar[str] = "gru-before"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
-    kernel: ClassVar[str] = "gru_before"
-    kernels: ClassVar[tuple[str, ...]] = ("gates_step", "step", "step_back", "merge_step_back")
-    beyond_a: ClassVar[int] = 1  # W_c's product is with Gamma_r c
-    stacked: ClassVar[bool] = False
+    rows_a: ClassVar[tuple[str, ...]] = ("u", "r")  # W_c's product is with Gamma_r c
 
-    def step(self, s: SimpleNamespace) -> None:
-        self.ops.matmul(s.W_a[: 2 * self.hidden], s.a, out=s.gates)
-        if self.fused:
-            self.fused["gates_step"](s)
-            self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
-            self.fused["step"](s)
-            return
-        s.gates += s.zx_gates
-        sigmoid(s.gates)
-        np.multiply(s.z_r, s.a, out=s.relevant)
-        self.ops.matmul(s.W_a[2 * self.hidden :], s.relevant, out=s.z_c)
-        s.z_c += s.zx_c
-        self.update(s)
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        (a,), (relevant,) = old, kept
+        gates = z[:2]
+        gates += x[:2]
+        sigmoid(gates)
+        np.multiply(z[1], a, out=relevant)
+        self.ops.matmul(W_a[2 * self.hidden :], relevant, out=z[2])
+        z[2] += x[2]
+        self.update(z, a, new[0])
 
-    def slopes(self, b: SimpleNamespace) -> None:
-        """f_r = c Gamma_r (1 - Gamma_r), to be multiplied with e = W_ca^T dz_c = dL/d(Gamma_r c)."""
-        super().slopes(b)
-        np.subtract(1.0, b.z_r, out=b.f_r)
-        b.f_r *= b.relevant
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
+        """With e = W_c^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r), and da gets Gamma_r e, too."""
+        gamma_r, (relevant,) = z[1], kept
+        dz_u, dz_r, dz_c = dz
+        da = self.update_back(z, old[0], d[0], dz_u, dz_c, tmp)
+        self.ops.matmul(W_a[2 * self.hidden :].T, dz_c, out=tmp)
+        np.multiply(gamma_r, tmp, out=dz_r)
+        da += dz_r
+        np.subtract(1.0, gamma_r, out=dz_r)
+        dz_r *= relevant
+        dz_r *= tmp
+        return da
 
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """With e = W_ca^T dz_c = dL/d(Gamma_r c): dz_r = f_r e, and c gets Gamma_r e beside the rest."""
-        np.multiply(s.f_u, d.a, out=s.dz_u)
-        np.multiply(s.f_c, d.a, out=s.dz_c)
-        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=s.tmp)
-        np.multiply(s.f_r, s.tmp, out=s.dz_r)
-        self.linear_back(s)
-        s.tmp *= s.z_r
-        s.d_a += s.tmp
-        np.multiply(s.f_direct, d.a, out=s.tmp)
-        s.d_a += s.tmp
-
-    def back(self, s: SimpleNamespace) -> None:
-        """A device's kernels do what stands before, between and behind the products."""
-        self.fused["step_back"](s)
-        self.ops.matmul(s.W_a[2 * self.hidden :].T, s.dz_c, out=s.e)
-        self.fused["merge_step_back"](s)
-        self.ops.matmul(s.W_back, s.dz_a, out=s.d_a, add=True)
-
-    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
-        """Add dL/dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T too."""
-        super().weight_grads(w, ws)
+    def weight_grads(self, back: ScanGrads) -> None:
+        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T, too."""
+        super().weight_grads(back)
         H = self.hidden
-        relevant = columns_of(w.relevant, ws, "relevant_columns")
-        ws.add_product(w.dz[2 * H :], relevant.T, self.g["W"][2 * H :, :H])
+        relevant = columns_of(back.kept[0], back.ws, "relevant_columns")
+        self.g.add_product("W", back.dz[2 * H :], relevant.T, rows=slice(2 * H, None), columns=slice(0, H))

@@ -1,13 +1,13 @@
-"""Gated recurrent units: the memory is the output, c = a, and an update gate says which of its numbers change."""
+"""The simplified gated recurrent unit: the memory is the output, and an update gate decides which units change."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.nn.cells.base import Cell, sigmoid
+from charlm.backends import Array
+from charlm.nn.cells.base import Arrays, Cell, sigmoid
 
 
 class SimpleGru(Cell):
@@ -16,38 +16,40 @@ class SimpleGru(Cell):
     Source: the notes, the simplified GRU.
     """
 
+    name: ClassVar[str] = "gru-simple"
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
-    factors: ClassVar[tuple[str, ...]] = ("direct",)
-    kernel: ClassVar[str] = "gru_simple"
-    bypassed: ClassVar[bool] = True
 
-    def activate(self, s: SimpleNamespace) -> None:
-        sigmoid(s.gates)
-        self.update(s)
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += x
+        sigmoid(z[:-1])
+        self.update(z, old[0], new[0])
 
-    def update(self, s: SimpleNamespace) -> None:
-        """a' = Gamma_u c~ + (1 - Gamma_u) a; s.z_c holds the argument of tanh on entry and c~ on exit."""
-        np.tanh(s.z_c, out=s.z_c)
-        np.subtract(s.z_c, s.a, out=s.a_new)
-        s.a_new *= s.z_u
-        s.a_new += s.a
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
+        return self.update_back(z, old[0], d[0], dz[0], dz[-1], tmp)
 
-    def slopes(self, b: SimpleNamespace) -> None:
-        """Compute what dL/da' is multiplied with on the way back through `update`.
+    def update(self, z: Array, a: Array, a_new: Array) -> None:
+        """Compute a' = Gamma_u c~ + (1 - Gamma_u) a; z[-1] holds the argument of tanh on entry and c~ on exit."""
+        gamma_u, c = z[0], z[-1]
+        np.tanh(c, out=c)
+        np.subtract(c, a, out=a_new)
+        a_new *= gamma_u
+        a_new += a
 
-        f_u = (c~ - a) Gamma_u (1 - Gamma_u)    f_c = Gamma_u (1 - c~^2)    f_direct = 1 - Gamma_u, for dL/da
+    def update_back(self, z: Array, a: Array, da: Array, dz_u: Array, dz_c: Array, tmp: Array) -> Array:
+        """Go back through `update`; overwrites dz_u, dz_c and tmp, and returns the direct share of dL/da in da.
+
+        dz_u = da' (c~ - a) Gamma_u (1 - Gamma_u)    dz_c = da' Gamma_u (1 - c~^2)    da = da' (1 - Gamma_u)
         """
-        np.subtract(1.0, b.z_u, out=b.f_direct)
-        np.subtract(b.z_c, b.a, out=b.f_u)
-        b.f_u *= b.z_u
-        b.f_u *= b.f_direct
-        np.multiply(b.z_c, b.z_c, out=b.f_c)
-        np.subtract(1.0, b.f_c, out=b.f_c)
-        b.f_c *= b.z_u
-
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """dz = f dL/da', a block at a time; dL/da has the share (1 - Gamma_u) dL/da' beside the product's."""
-        s.dz_blocks *= d.a
-        self.linear_back(s)
-        np.multiply(s.f_direct, d.a, out=s.tmp)
-        s.d_a += s.tmp
+        gamma_u, c = z[0], z[-1]
+        np.multiply(c, c, out=dz_c)
+        np.subtract(1.0, dz_c, out=dz_c)
+        dz_c *= gamma_u
+        dz_c *= da
+        np.subtract(1.0, gamma_u, out=tmp)
+        np.subtract(c, a, out=dz_u)
+        dz_u *= gamma_u
+        da_direct = da
+        dz_u *= tmp
+        dz_u *= da
+        da_direct *= tmp
+        return da_direct

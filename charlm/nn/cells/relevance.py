@@ -1,4 +1,4 @@
-"""The cells whose candidate is as the notes write it, c~ = tanh(Gamma_r * W_c [c, x] + b_c), the bias outside the gate.
+"""The cells whose candidate is that of the notes, c~ = tanh(Gamma_r W_c [c, x] + b_c): the bias is outside the gate.
 
 The stacked product gives z_c = W_c [c, x] + b_c with the bias inside, so the argument of tanh is
 Gamma_r (z_c - b_c) + b_c.
@@ -6,101 +6,84 @@ Gamma_r (z_c - b_c) + b_c.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array
-from charlm.nn.cells.base import sigmoid
+from charlm.backends import Array, ScanGrads
+from charlm.nn.cells.base import Arrays, Cell, sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
-from charlm.nn.layer import Views
-from charlm.nn.workspace import Workspace
 
 
-def relevance_forward(s: SimpleNamespace, gamma_r: Array, b_c: Array) -> None:
-    """Turn s.z_c into the argument of tanh, and keep what the gate multiplies, s.inner = z_c - b_c."""
-    np.subtract(s.z_c, b_c, out=s.inner)
-    np.multiply(s.inner, gamma_r, out=s.z_c)
-    s.z_c += b_c
+class Relevance(Cell):
+    """What `RelevanceLstm` and `GruResetBoth` share; the blocks r and c come last, and `kept` ends with z_c - b_c."""
+
+    @property
+    def b_c(self) -> Array:
+        """The bias of the candidate, [H, 1]."""
+        return self.W[-self.hidden :, -1:]
+
+    def relevance(self, z: Array, inner: Array) -> None:
+        """Turn z_c into the argument of tanh; overwrite inner with z_c - b_c."""
+        gamma_r, z_c = z[-2:]
+        np.subtract(z_c, self.b_c, out=inner)
+        np.multiply(gamma_r, inner, out=z_c)
+        z_c += self.b_c
+
+    def relevance_back(self, z: Array, inner: Array, dz: Array, tmp: Array) -> None:
+        """Go back through `relevance`; dz[-1] holds e = dL/d(argument of tanh) on entry.
+
+        dz_c = e Gamma_r    dz_r = e (z_c - b_c) Gamma_r (1 - Gamma_r)    db_c = sum of e. The product of the weights
+        gives b_c its share of dz_c; the other share, e (1 - Gamma_r), overwrites inner.
+        """
+        gamma_r, (dz_r, dz_c) = z[-2], dz[-2:]
+        np.subtract(1.0, gamma_r, out=tmp)
+        tmp *= dz_c
+        np.multiply(tmp, inner, out=dz_r)
+        dz_r *= gamma_r
+        dz_c *= gamma_r
+        inner[...] = tmp
+
+    def weight_grads(self, back: ScanGrads) -> None:
+        """Add the other share of db_c, too."""
+        super().weight_grads(back)
+        share = back.kept[-1].sum(axis=(0, 2))[:, None]
+        self.g.add("W", share, rows=slice(-self.hidden, None), columns=slice(-1, None))
 
 
-def relevance_slopes(b: SimpleNamespace) -> None:
-    """Lead the factors on through `relevance_forward`; b.f_c holds that of e = dL/d(argument of tanh) on entry.
+class RelevanceLstm(Relevance, Lstm):
+    """The lstm with Gamma_r = sigma(W_r [a, x] + b_r) and c~ = tanh(Gamma_r W_c [a, x] + b_c). Source: the notes."""
 
-    dz_c = e Gamma_r    dz_r = e (z_c - b_c) Gamma_r (1 - Gamma_r)    db_c = sum of e: beside its share of dz_c,
-    which the weights' own product adds, b_c gets e (1 - Gamma_r), whose factor overwrites b.inner
-    """
-    np.subtract(1.0, b.z_r, out=b.f_beside)
-    b.f_beside *= b.f_c
-    b.f_c *= b.z_r
-    np.multiply(b.f_beside, b.inner, out=b.f_r)
-    b.f_r *= b.z_r
-    b.inner[...] = b.f_beside
-
-
-class RelevanceLstm(Lstm):
-    """The lstm with the notes' Gamma_r = sigma(W_r [a, x] + b_r): c~ = tanh(Gamma_r W_c [a, x] + b_c)."""
-
+    name: ClassVar[str] = "lstm-relevance"
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c", "inner")
-    kernel: ClassVar[str] = "lstm_relevance"
-    factors: ClassVar[tuple[str, ...]] = ("beside",)
 
-    def bind(self, values: Views, grads: Views) -> None:
-        super().bind(values, grads)
-        self.b_c = self.W[-self.hidden :, -1:]
-        self.beside = (self.b_c,)
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += x
+        sigmoid(z[:-1])
+        self.relevance(z, kept[1])
+        self.memory(z, old[1], new, kept[0], tmp)
 
-    def activate(self, s: SimpleNamespace) -> None:
-        s.tmp[...] = s.z_r
-        sigmoid(s.tmp)  # a copy, as the lstm makes gate values of all gates' rows itself
-        relevance_forward(s, s.tmp, self.b_c)
-        super().activate(s)
-
-    def slopes(self, b: SimpleNamespace) -> None:
-        super().slopes(b)
-        relevance_slopes(b)
-
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        self.through_memory(s, d)
-        dc = d.spare  # where the lstm leaves dL/dc'
-        np.multiply(s.f_r, dc, out=s.dz_r)
-        s.inner *= dc
-        self.linear_back(s)
-
-    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
-        super().weight_grads(w, ws)
-        self.g["W"][-self.hidden :, -1] += w.inner.sum(axis=(0, 2))
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
+        self.memory_back(z, old[1], kept[0], d, dz, tmp)
+        self.relevance_back(z, kept[1], dz, tmp)
 
 
-class GruResetBoth(SimpleGru):
+class GruResetBoth(Relevance, SimpleGru):
     """c~ = tanh(Gamma_r W_c [c, x] + b_c), Gamma_r = sigma(W_r [c, x] + b_r). Source: the notes, full GRU."""
 
+    name: ClassVar[str] = "gru-both"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("inner",)
-    kernel: ClassVar[str] = "gru_both"
-    factors: ClassVar[tuple[str, ...]] = ("direct", "beside")
 
-    def bind(self, values: Views, grads: Views) -> None:
-        super().bind(values, grads)
-        self.b_c = self.W[-self.hidden :, -1:]
-        self.beside = (self.b_c,)
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += x
+        sigmoid(z[:-1])
+        self.relevance(z, kept[0])
+        self.update(z, old[0], new[0])
 
-    def activate(self, s: SimpleNamespace) -> None:
-        sigmoid(s.gates)
-        relevance_forward(s, s.z_r, self.b_c)
-        self.update(s)
-
-    def slopes(self, b: SimpleNamespace) -> None:
-        super().slopes(b)
-        relevance_slopes(b)
-
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        super().step_back(s, d)
-        s.inner *= d.a
-
-    def weight_grads(self, w: SimpleNamespace, ws: Workspace) -> None:
-        super().weight_grads(w, ws)
-        self.g["W"][-self.hidden :, -1] += w.inner.sum(axis=(0, 2))
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
+        da = self.update_back(z, old[0], d[0], dz[0], dz[-1], tmp)
+        self.relevance_back(z, kept[0], dz, tmp)
+        return da

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.nn.cells.base import Cell
+from charlm.backends import Array
+from charlm.nn.cells.base import Arrays, Cell
 
 
 class Rnn(Cell):
-    """a<t> = tanh(W_a [a<t-1>, x<t>] + b_a). Source: the notes, "forward pass"."""
+    """a<t> = tanh(W_a a<t-1> + W_x x<t> + b). Source: the notes, "forward pass"."""
 
+    name: ClassVar[str] = "rnn-tanh"
     gates: ClassVar[tuple[str, ...]] = ("a",)
-    kernel: ClassVar[str] = "rnn_tanh"
 
-    def activate(self, s: SimpleNamespace) -> None:
-        np.tanh(s.z, out=s.z)
-        s.a_new[...] = s.z
+    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += x
+        self.activate(z)
+        new[0][...] = z[0]
 
-    def slopes(self, b: SimpleNamespace) -> None:
-        """f = tanh' = 1 - a^2."""
-        np.multiply(b.z, b.z, out=b.f)
-        np.subtract(1.0, b.f, out=b.f)
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
+        """dz = da g'(z)."""
+        self.slope(z, dz)
+        dz *= d[0]
 
-    def step_back(self, s: SimpleNamespace, d: SimpleNamespace) -> None:
-        """dz = f da."""
-        np.multiply(s.f, d.a, out=s.dz)
-        self.linear_back(s)
+    def activate(self, z: Array) -> None:
+        """Compute tanh(z) in place."""
+        np.tanh(z, out=z)
+
+    def slope(self, a: Array, out: Array) -> None:
+        """tanh'(z) = 1 - a^2."""
+        np.multiply(a, a, out=out)
+        np.subtract(1.0, out, out=out)
 
 
 class ReluRnn(Rnn):
-    """a<t> = max(0, W_a [a<t-1>, x<t>] + b_a). Source: the notes, "hidden activations tanh/ReLU"."""
+    """a<t> = max(0, W_a a<t-1> + W_x x<t> + b). Source: the notes, "hidden activations tanh/ReLU"."""
 
-    kernel: ClassVar[str] = "rnn_relu"
+    name: ClassVar[str] = "rnn-relu"
 
-    def activate(self, s: SimpleNamespace) -> None:
-        np.maximum(s.z, 0.0, out=s.z)
-        s.a_new[...] = s.z
+    def activate(self, z: Array) -> None:
+        """Compute max(0, z) in place."""
+        np.maximum(z, 0.0, out=z)
 
-    def slopes(self, b: SimpleNamespace) -> None:
-        """f = 1 where a > 0, else 0."""
-        np.sign(b.z, out=b.f)
+    def slope(self, a: Array, out: Array) -> None:
+        """ReLU'(z) = 1 where a > 0, else 0."""
+        np.sign(a, out=out)

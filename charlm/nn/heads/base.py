@@ -8,6 +8,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Number, Shape
 from charlm.nn import initializers
+from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
 
@@ -27,10 +28,9 @@ class Head(ABC):
         own = {} if self.tied else {"W_y": (self.outputs, self.n_in)}
         return {**own, "b_y": (self.outputs, 1)}
 
-    def bind(self, values: Views, grads: Views) -> None:
+    def bind(self, values: Views, grads: Grads) -> None:
         """Take the views of the parameters and of their gradients."""
-        self.W_y, self.dW_y = values["W_y"], grads["W_y"]
-        self.b_y, self.db_y = values["b_y"], grads["b_y"]
+        self.W_y, self.b_y, self.g = values["W_y"], values["b_y"], grads
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Write the weights that learning starts from."""

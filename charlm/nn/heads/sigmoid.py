@@ -37,8 +37,8 @@ class Sigmoid(Head):
         z -= truth
         z *= asked
         z *= scale
-        ws.add_product(z, a.T, self.dW_y)
-        ws.add(z.sum(axis=1, keepdims=True), self.db_y)
+        self.g.add_product("W_y", z, a.T)
+        self.g.add("b_y", z.sum(axis=1, keepdims=True))
         da = ws.columns("da", *a.shape)
         self.ops.matmul(self.W_y.T, z, out=da)
         return loss, steps_of(da, targets.shape[0])

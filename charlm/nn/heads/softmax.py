@@ -66,34 +66,23 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in _blocks(flat.size, max(64, _LOGITS_AT_A_TIME // self.outputs)):
-            adds = part.start > 0 or not ws.overwrites
-            losses.append(self._back(a[:, part], flat[part], scale, ws, da[:, part], adds=adds))
+            losses.append(self._back(a[:, part], flat[part], scale, ws, da[:, part]))
         return sum(losses[1:], losses[0]), steps_of(da, targets.shape[0])
 
-    def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array, *, adds: bool) -> Number:
-        """Give the loss of some columns and write their da; add their gradients, or overwrite with them."""
+    def _back(self, a: Array, targets: np.ndarray, scale: float, ws: Workspace, da: Array) -> Number:
+        """Return the loss of some columns and write their da; add their gradients."""
         if (cross_entropy := self.ops.fused.get("cross_entropy_and_grad")) is not None:
-            return self._back_at_once(cross_entropy, a, targets, scale, ws, da, adds=adds)
+            return self._back_at_once(cross_entropy, a, targets, scale, ws, da)
         e = ws.columns("logits", self.outputs, targets.size)
         sums = self._exponentials(a, targets, e)
         weight = ws.array("weight", (1, targets.size))
         weight[0] = self.ops.array(np.where(targets >= 0, scale / sums.total, 0.0))
         a_weighted = ws.columns("a_weighted", *a.shape)
         np.multiply(a, weight, out=a_weighted)
-        dW = ws.array("dW", self.W_y.shape) if adds or self.tied else self.dW_y
-        db = ws.array("db", self.b_y.shape) if adds else self.db_y
-
-        def gradients(rows: slice) -> None:
-            at = _targets_in(rows, targets)
-            e[targets[at], at] -= sums.total[at].astype(e.dtype)
-            self.ops.matmul(e[rows], a_weighted.T, out=dW[rows])
-            self.ops.matmul(e[rows], weight.T, out=db[rows])
-            if dW is not self.dW_y:
-                self.dW_y[rows] += dW[rows]
-            if db is not self.db_y:
-                self.db_y[rows] += db[rows]
-
-        self.ops.each(gradients, _blocks(self.outputs, _ROWS))
+        at = np.flatnonzero(targets >= 0)
+        e[targets[at], at] -= sums.total[at].astype(e.dtype)
+        self.g.add_product("W_y", e, a_weighted.T)
+        self.g.add_product("b_y", e, weight.T)
         self.ops.matmul(self.W_y.T, e, out=da)
         da *= weight
         return float(sums.nats(targets).sum())
@@ -106,21 +95,12 @@ class Softmax(Head):
         scale: float,
         ws: Workspace,
         da: Array,
-        *,
-        adds: bool,
     ) -> Number:
         """Do what `_back` does where a device turns logits into d, and gives the loss, in one kernel."""
         d = self.logits(a, ws)
         loss = cross_entropy(d, targets, scale)
-        dW = ws.array("dW", self.W_y.shape) if adds or self.tied else self.dW_y
-        self.ops.matmul(d, a.T, out=dW)
-        if dW is not self.dW_y:
-            self.dW_y += dW
-        db = d.sum(axis=1, keepdims=True)
-        if adds:
-            self.db_y += db
-        else:
-            self.db_y[...] = db
+        self.g.add_product("W_y", d, a.T)
+        self.g.add("b_y", d.sum(axis=1, keepdims=True))
         self.ops.matmul(self.W_y.T, d, out=da)
         return loss
 

@@ -148,7 +148,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, e
     assert str(path) in refusal.message and error.strerror in refusal.message
     assert refusal.__cause__ is error
     assert ("14 bytes" in refusal.hint) == (error is FULL)
-    assert ("what was there before is unchanged" in refusal.hint) == existed
+    assert ("the old file is unchanged" in refusal.hint) == existed
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == (["m.safetensors"] if existed else [])
     if existed:
@@ -264,8 +264,8 @@ def test_a_file_system_without_modes_or_synchronisation(tmp_path, umask, monkeyp
         (errno.EFBIG, "ulimit -f"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "disk reports an error"),
-        (errno.EACCES, "folder that can be written"),
-        (errno.EXDEV, "folder that can be written"),
+        (errno.EACCES, "writable folder"),
+        (errno.EXDEV, "writable folder"),
     ],
 )
 def test_the_hint_is_that_of_the_error(tmp_path, monkeypatch, number, hint):

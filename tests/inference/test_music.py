@@ -11,7 +11,7 @@ from charlm.config import SampleConfig
 from charlm.errors import ResourceError, UsageError
 from charlm.inference.music import PieceSampler, write_midi
 from charlm.text.batches.lanes import Batch
-from charlm.text.pieces import parse_piece
+from charlm.text.tokens.music_steps import parse_piece
 from tests.task_models import KEYS, outputs, task_model
 
 NUMBERS = [int(key) for key in KEYS]

@@ -1,0 +1,92 @@
+"""The gradients of the parameters, added up over a backward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from charlm.backends import Array, Backend
+
+_Block = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
+_ALL = slice(None)
+
+
+class Grads:
+    """Named gradients: the sum of all contributions of a pass.
+
+    The first contribution of a pass to an array, or to a block of its rows and columns, overwrites what the pass before
+    left there. Further contributions are added. A block is new, or it lies within one contribution before it.
+
+    arrays: the gradient of each parameter, [rows, columns]
+    aliases: for each name of shared weights, the name of their array and how many of its first rows they are
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Array], ops: Backend, *, aliases: Mapping[str, tuple[str, int]] | None = None
+    ) -> None:
+        self._ops = ops
+        self._wholes = dict(arrays)
+        self._originals = {name: name for name in arrays} | {name: one for name, (one, _) in (aliases or {}).items()}
+        self._arrays = dict(arrays) | {name: arrays[one][:rows] for name, (one, rows) in (aliases or {}).items()}
+        self._written: dict[str, list[_Block]] = {}  # by the original name; shared with the parts of a network
+
+    def begin(self) -> None:
+        """Begin a pass: the next contribution to each array overwrites it."""
+        self._written.clear()
+
+    def of(self, prefix: str) -> Grads:
+        """Return the gradients whose names begin with `prefix`, under their names without it."""
+        part = copy.copy(self)
+        names = {name.removeprefix(prefix): name for name in self._arrays if name.startswith(prefix)}
+        part._arrays = {short: self._arrays[name] for short, name in names.items()}
+        part._originals = {short: self._originals[name] for short, name in names.items()}
+        return part
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def add(self, name: str, value: Array, *, rows: slice = _ALL, columns: slice = _ALL) -> None:
+        """Add `value` to a gradient, or to a block of its rows and columns."""
+        block, is_first = self._block(name, rows, columns)
+        if is_first:
+            block[...] = value
+        else:
+            block += value
+
+    def add_product(self, name: str, a: Array, b: Array, *, rows: slice = _ALL, columns: slice = _ALL) -> None:
+        """Add `a @ b` to a gradient, or to a block of its rows and columns."""
+        block, is_first = self._block(name, rows, columns)
+        self._ops.matmul(a, b, out=block, add=not is_first)
+
+    def zeroed(self, name: str) -> Array:
+        """Return the array to add to; it contains zeros unless this pass has contributed to it."""
+        array, is_first = self._block(name, _ALL, _ALL)
+        if is_first:
+            array[...] = 0
+        return array
+
+    def _block(self, name: str, rows: slice, columns: slice) -> tuple[Array, bool]:
+        """Return a block of an array, and whether this pass has not contributed to it yet."""
+        array, original = self._arrays[name], self._originals[name]
+        whole, written = self._wholes[original], self._written.setdefault(original, [])
+        height, width = array.shape
+        block = (*rows.indices(height)[:2], *columns.indices(width)[:2])
+        if any(_contains(before, block) for before in written):
+            return array[rows, columns], False
+        if any(_overlap(before, block) for before in written):
+            raise ValueError(f"{original}: rows and columns {block} overlap with {written}")
+        if height < len(whole):
+            if block != (0, height, 0, width):
+                raise ValueError(f"{name}: the first contribution to shared weights is to all of them")
+            whole[height:] = 0
+            block = (0, len(whole), 0, width)
+        written.append(block)
+        return array[rows, columns], True
+
+
+def _contains(one: _Block, other: _Block) -> bool:
+    return one[0] <= other[0] and other[1] <= one[1] and one[2] <= other[2] and other[3] <= one[3]
+
+
+def _overlap(one: _Block, other: _Block) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

@@ -1,0 +1,162 @@
+"""The time loop: the part of a recurrent layer that waits for itself, forward and backward through time.
+
+A recurrent layer is *project, scan, weight products*. The projection W_x x + b and the gradients of the weights are
+single large products over all steps. Only the scan, a<t> from a<t-1> and back, goes step by step, and only the scan
+differs by device: `Backend.scans` names a device's own by the name of the cell. `ReferenceScan` runs any cell on any
+array library; every other scan is held to it by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from charlm.backends import Array, Backend, ScanGrads
+from charlm.nn.cells.base import Cell
+from charlm.nn.layer import State
+from charlm.nn.workspace import Workspace, columns_of
+
+
+class Scan(Protocol):
+    """A cell over a whole sequence. It is made of a cell and of the workspace that its arrays lie in."""
+
+    def forward(self, zx: Array, first: State, starts: np.ndarray | None) -> tuple[Array, State]:
+        """Go through all steps.
+
+        zx [G·H, T, B]: W_x x<t> + b for all steps; the scan may overwrite it
+        first: the states before the first step, arrays [H, B] in the order of `Cell.states`; copied
+        starts [T, B] bool, or None: a new sequence begins here, so the states before it are set to zero
+        Returns y [T, H, B] = a<t>, which is the scan's until its next forward, and copies of the last states.
+        """
+
+    def backward(self, dy: Array, d_last: State) -> tuple[ScanGrads, State]:
+        """Go back through all steps of the last forward, once.
+
+        dy [T, H, B]: dL/dy; d_last: dL/d(the last states), () for zeros. Neither is changed.
+        Returns what the weight products need, and dL/d(the first states).
+        """
+
+    def step(self, zx: Array, state: State) -> State:
+        """Go one step on, for sampling; there is no way back. The weights are those of the scan's first step.
+
+        zx [G·H, B]: W_x x<t> + b
+        state: the states before the step, arrays [H, B]; not changed
+        Returns the states after it, which are the scan's until the step after next.
+        """
+
+    def state_grads(self) -> Array:
+        """Return dL/da<t-1> of all steps, [T, H, B], as the last backward found them; they are the scan's."""
+
+
+class ReferenceScan:
+    """Any cell on any array library with ufuncs: the loop that the equations describe.
+
+    Going back, dL/da<t> is the sum of dL/dy<t>, from above, and of what comes back from step t+1. The cell turns it
+    into dz<t>, and W_a^T dz<t> is what goes on to step t-1.
+    """
+
+    def __init__(self, cell: Cell, ws: Workspace) -> None:
+        self.cell, self.ops, self.ws = cell, cell.ops, ws
+        self._stepping: _Stepping | None = None
+
+    def forward(self, zx: Array, first: State, starts: np.ndarray | None) -> tuple[Array, State]:
+        cell, ws = self.cell, self.ws
+        (_, T, batch), H, G = zx.shape, cell.hidden, len(cell.gates)
+        self.W_a = ws.columns("W_a", cell.rows, H)
+        self.W_a[...] = cell.W_a
+        self.z = ws.array("z", (T, G, H, batch))
+        self.kept = [ws.array(name, (T, H, batch)) for name in cell.kept]
+        states = [ws.array(f"{name}_old", (T + 1, H, batch)) for name in cell.states]
+        self.old = [state[:T] for state in states]
+        self.keep = _keep(starts, zx.dtype, self.ops)
+        # Where sequences start, a<t-1> is not everywhere the output of the step before.
+        y = states[0][1:] if self.keep is None else ws.array("y", (T, H, batch))
+        new, tmp = [y, *(state[1:] for state in states[1:])], ws.array("tmp", (H, batch))
+        x, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(cell.reached) * H
+        for state, array in zip(states, first, strict=True):
+            state[0] = array
+        for t in range(T):
+            old = [state[t] for state in states]
+            if self.keep is not None:
+                if t:
+                    old[0][...] = y[t - 1]
+                if (keep := self.keep[t]) is not None:
+                    for array in old:
+                        np.multiply(array, keep, out=array)
+            z = self.z[t]
+            self.ops.matmul(self.W_a[:reached], old[0], out=z.reshape(G * H, batch)[:reached])
+            cell.step(self.W_a, z, x[t], old, [a[t] for a in new], [a[t] for a in self.kept], tmp)
+        return y, tuple(array[T - 1].copy() for array in new)
+
+    def backward(self, dy: Array, d_last: State) -> tuple[ScanGrads, State]:
+        cell, ws = self.cell, self.ws
+        (T, H, batch), D = dy.shape, len(cell.blocks)
+        n = len(cell.reached) * H  # rows of dz that W_a takes part in
+        W_a_T = ws.columns("W_a_T", H, n)
+        for blocks, rows in cell.rows_of_blocks():
+            W_a_T[:, blocks] = cell.W_a[rows].T
+        dz, d_a, tmp = (
+            ws.array("dz", (T, D * H, batch)),
+            ws.array("d_a", (T, H, batch)),
+            ws.array("tmp", (H, batch)),
+        )
+        d = [ws.array(f"d_{name}_next", (H, batch)) for name in cell.states]
+        for array, given in zip(d, d_last or (0,) * len(d), strict=True):
+            array[...] = given
+        from_after = d[0]
+        for t in reversed(range(T)):
+            np.add(from_after, dy[t], out=d[0])
+            old, kept = [a[t] for a in self.old], [a[t] for a in self.kept]
+            direct = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
+            from_after = d_a[t]
+            self.ops.matmul(W_a_T, dz[t, :n], out=from_after)
+            if direct is not None:
+                from_after += direct
+            if self.keep is not None and (keep := self.keep[t]) is not None:
+                for array in (from_after, *d[1:]):
+                    np.multiply(array, keep, out=array)
+        self._d_a = d_a
+        columns = columns_of(dz, ws, "dz_columns"), columns_of(self.old[0], ws, "a_columns")
+        return ScanGrads(*columns, self.old, self.kept, ws), (d_a[0].copy(), *(array.copy() for array in d[1:]))
+
+    def state_grads(self) -> Array:
+        return self._d_a
+
+    def step(self, zx: Array, state: State) -> State:
+        if self._stepping is None:
+            self._stepping = _Stepping(self.cell, self.ws)
+        return self._stepping.step(zx, state)
+
+
+class _Stepping:
+    """The arrays of one step after the other for one sequence, so that a step allocates next to nothing."""
+
+    def __init__(self, cell: Cell, ws: Workspace) -> None:
+        self.cell, self.ops = cell, cell.ops
+        H, G = cell.hidden, len(cell.gates)
+        # A vector times contiguous rows of W_a^T is faster than W_a times a vector.
+        self.W_a = cell.ops.array(cell.W_a.T).T
+        self.reached = self.W_a[: len(cell.reached) * H]
+        self.z = ws.array("z", (G, H, 1))
+        self.product = self.z.reshape(G * H, 1)[: len(self.reached)]
+        self.kept = [ws.array(name, (H, 1)) for name in cell.kept]
+        self.tmp = ws.array("tmp", (H, 1))
+        self.now, self.after = (
+            tuple(ws.array(f"{name}_{when}", (H, 1)) for name in cell.states) for when in ("now", "after")
+        )
+
+    def step(self, zx: Array, state: State) -> State:
+        new = self.now if state is self.after else self.after
+        self.ops.matmul(self.reached, state[0], out=self.product)
+        self.cell.step(self.W_a, self.z, zx.reshape(self.z.shape), state, new, self.kept, self.tmp)
+        return new
+
+
+def _keep(starts: np.ndarray | None, dtype: object, ops: Backend) -> Sequence[Array | None] | None:
+    """Return for each step the factors [B] of the states before it, 0 where a sequence starts; None where all are 1."""
+    if starts is None:
+        return None
+    factors = ops.array(~starts, dtype)
+    return [factors[t] if of_step.any() else None for t, of_step in enumerate(starts)]
