@@ -81,5 +81,5 @@ class LanguageModel:
         if command not in self.commands:
             raise UsageError(
                 f"charlm {command} does not work with a --task {self.task} model",
-                hint=f"use {', '.join(f'charlm {name}' for name in self.commands)}",
+                hint=f"use it with: {', '.join(f'charlm {name}' for name in self.commands)}",
             )

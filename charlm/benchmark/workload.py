@@ -25,6 +25,7 @@ from charlm.session import assemble
 from charlm.storage.files import hint_for
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.dataset import Dataset, encode
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.tokens.codec import Codec
 
 GENERATED, STARTED = 500, 1000  # tokens that `generate` and `start` draw
@@ -100,7 +101,7 @@ def text_workload(
     lines = list(lines)
     splitter = splitter_of(text)
     most = None if vocabulary_size is None else vocabulary_size - 2
-    vocabulary = Vocabulary.build(splitter.count(lines), max_size=most)
+    vocabulary = Vocabulary.build(count_tokens(lines, splitter), max_size=most)
     if len(vocabulary) == 2:
         raise CorpusError("the text is empty", hint="name a text file with at least one word")
     fitting = [line for line in lines if SHORTEST <= len(splitter.split(line)) <= LONGEST]

@@ -20,7 +20,7 @@ def bench(
         Literal["train", "generate", "score", "start"] | None,
         typer.Argument(
             metavar="[train|generate|score|start]",
-            help="train: one step; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
+            help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
             "generates 1,000 tokens. Without an argument, all four.",
             show_default=False,
         ),
@@ -39,28 +39,32 @@ def bench(
     activation: Activation = "tanh",
     reset: Reset = "after",
     relevance_gate: RelevanceGate = False,
-    hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
+    hidden_size: Annotated[int, typer.Option(help="Hidden units per layer.")] = 128,
     num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
-    embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,
-    dense: Annotated[list[int] | None, typer.Option(help="A feed-forward layer of N units on top; repeatable.")] = None,
-    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="The output layer shares the embedding.")] = False,
-    dropout: Annotated[float, typer.Option(help="Share of activations dropped between layers.")] = 0.0,
+    embedding_size: Annotated[int, typer.Option(help="Size of token embeddings; 0: one-hot tokens.")] = 0,
+    dense: Annotated[list[int] | None, typer.Option(help="Add a dense layer of N units on top; repeatable.")] = None,
+    tie_weights: Annotated[
+        bool, typer.Option("--tie-weights", help="Share the embedding with the output layer.")
+    ] = False,
+    dropout: Annotated[
+        float, typer.Option(metavar="P", help="Probability to drop an activation between layers.")
+    ] = 0.0,
     seq_length: Annotated[int, typer.Option(help="train: tokens of truncated backpropagation through time.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="train, score: sequences in a mini-batch.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="train, score: sequences per mini-batch.")] = 64,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
-    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Floating-point type.")] = "float32",
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     text: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Use this text in place of random tokens.", show_default=False),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Minimum time of each repeat.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Minimum seconds of each repeat.")] = 1.0,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repeats, whose median is printed.")] = 5,
     threads: Threads = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
     """Measure tokens per second on this machine.
 
-    The peak share compares the matrix products of a case with the fastest square one, in operations a second.
+    The peak share is the speed of the case's matrix products over the speed of the fastest square product.
 
     \b
     charlm bench

@@ -27,7 +27,7 @@ def generate(
     ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the N likeliest tokens.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest tokens with this total probability.")
+        float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of total probability P.")
     ] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before TEXT; repeatable.")] = None,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,

@@ -19,7 +19,7 @@ from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
 from charlm.task import TASK_NAMES
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
-_METAVARS = {"int": "N", "int range": "N", "float": "NUMBER", "float range": "NUMBER", "path": "FILE", "str": "TEXT"}
+_METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
 
 
 class Command(TyperCommand):
@@ -119,7 +119,7 @@ TaskName = Annotated[Literal[TASK_NAMES], typer.Option(help="What to learn.")]  
 Cell = Annotated[Literal[CELL_NAMES], typer.Option(help="Recurrent unit.")]  # type: ignore[valid-type]
 Activation = Annotated[
     Literal[ACTIVATIONS],  # type: ignore[valid-type]
-    typer.Option(help="Activation of the rnn cell and of dense layers."),
+    typer.Option(help="Activation of the rnn cell and the dense layers."),
 ]
 Reset = Annotated[
     Literal[RESETS],  # type: ignore[valid-type]
@@ -129,7 +129,7 @@ RelevanceGate = Annotated[bool, typer.Option("--relevance-gate", help="lstm: add
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads for matrix products.", show_default="all")]
-BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences in a mini-batch.")]
+BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
 Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]
 

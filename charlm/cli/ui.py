@@ -206,7 +206,7 @@ def unwritable(error: OSError) -> Exception:
     if error.errno == errno.EBADF:
         return ResourceError("standard output is closed", hint="redirect it: > FILE, or | COMMAND")
     return ResourceError(
-        f"cannot write to standard output: {error.strerror}", hint="free some space, or write elsewhere"
+        f"cannot write to standard output: {error.strerror}", hint="free disk space, or write elsewhere"
     )
 
 

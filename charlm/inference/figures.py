@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text
+from charlm.inference.evaluation import CONTEXT, Evaluation, evaluate
 from charlm.inference.prediction import Translator, classify
 from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
@@ -50,6 +52,44 @@ def figures(
     batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
     loss = evaluate(language_model.model, batches, language_model.model.workspace())
     return FIGURES[language_model.facts.answers](language_model, records, loss, batch_size, beam)
+
+
+def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64) -> dict[str, float]:
+    """Return the figures of a text: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
+
+    Characters and bytes are those of the text; the end of a line counts as one if it is predicted. Accuracy is the
+    share of tokens, except `<EOS>`, that are the likeliest choice. A cloze model computes pseudo-probabilities, so the
+    names of its figures begin with `pseudo_`.
+
+    Raises CorpusError for a text without lines, or with a label that a conditioned model does not know.
+    """
+    records = language_model.reader.read(lines, set(language_model.labels) or None)
+    text = [record[1] for record in records] if language_model.is_conditioned else records
+    if not text:
+        raise CorpusError("nothing to evaluate: the text is empty", hint="name a file with at least one line")
+    dataset = language_model.reader.encode(records, language_model.codec)
+    if not dataset.size:
+        raise CorpusError("nothing to evaluate: no line has a token", hint="name a file with at least one word")
+    lanes, steps = dataset.fit(batch_size, _STEPS)
+    model = language_model.model
+    begin = time.perf_counter()
+    figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
+    seconds = time.perf_counter() - begin
+    bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
+    pseudo = "" if ends else "pseudo_"
+    characters = sum(len(line) + ends for line in text)
+    size = sum(len(line.encode("utf-8", "surrogateescape")) + ends for line in text)
+    return {
+        "tokens": figures.tokens,
+        "oov": figures.oov,
+        f"{pseudo}nats_per_token": figures.nats_per_token,
+        f"{pseudo}perplexity": figures.perplexity,
+        f"{pseudo}perplexity_without_oov": figures.perplexity_without_oov,
+        "accuracy": figures.right / figures.words if figures.words else math.nan,
+        f"{pseudo}bits_per_char": bits / max(1, characters),
+        f"{pseudo}bits_per_byte": bits / max(1, size),
+        "tokens_per_second": round(figures.tokens / seconds, 1),
+    }
 
 
 def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:

@@ -23,7 +23,7 @@ _FOREIGN_STARTS = {
     b"\x89HDF": "an HDF5 file",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
     b"<": "HTML or XML",
-    b"\x1f\x8b": "compressed by gzip",
+    b"\x1f\x8b": "a gzip file",
 }
 _KEY = "charlm"  # the only entry of the safetensors metadata
 # Levels of nesting in a header: ours have four, and Python's own limit differs between versions.

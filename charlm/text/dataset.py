@@ -18,13 +18,13 @@ from functools import cached_property
 
 import numpy as np
 
-from charlm.text.batches.lanes import Batches, LineBatches
+from charlm.text.batches.lanes import Batches, EncodedLines, LineBatches
 from charlm.text.batches.pieces import PieceBatches
 from charlm.text.batches.stream import StreamBatches
 from charlm.text.batches.whole import PairBatches, WholeBatches
 from charlm.text.ids.encoder import Counts
 from charlm.text.ids.held_out import HeldOutLines
-from charlm.text.ids.store import EncodedLines, MemoryStore, Store
+from charlm.text.ids.store import MemoryStore, Store
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import NOTHING
 
@@ -37,7 +37,7 @@ class Encoded(ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """The number of tokens to predict; of music, of steps."""
+        """The number of tokens to predict, or of steps of music."""
 
     @property
     @abstractmethod

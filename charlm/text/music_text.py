@@ -23,7 +23,7 @@ from charlm.text.tokens.vocabulary import EOS, UNK, Vocabulary
 
 
 class MusicRecord(NamedTuple):
-    """A piece, its genre (empty if there is none), and its place in the corpus."""
+    """A piece, its genre (empty without --condition), and its place in the corpus."""
 
     genre: str
     steps: list[tuple[int, ...]]

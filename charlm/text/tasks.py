@@ -27,6 +27,7 @@ from charlm.task import task_of
 from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
@@ -204,7 +205,7 @@ def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusRe
 
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
     splitter = splitter_of(text)
-    return Tokenizer(splitter, _vocabulary_of(splitter.count(texts), train))
+    return Tokenizer(splitter, _vocabulary_of(count_tokens(texts, splitter), train))
 
 
 def _vocabulary_of(counts: dict[str, int], train: TrainConfig) -> Vocabulary:

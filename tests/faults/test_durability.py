@@ -167,7 +167,7 @@ def test_a_limit_on_the_size_of_files(tmp_path, corpus):
     flags = " ".join(map(str, TINY))
     command = f"ulimit -f 1; exec {sys.executable} -m charlm train {corpus} -o {path} --force {flags}"
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True)
-    Result(done.returncode, done.stdout, done.stderr.decode()).failed(6, "File too large", "what was there before")
+    Result(done.returncode, done.stdout, done.stderr.decode()).failed(6, "File too large", "the old file is unchanged")
     assert (path.read_bytes(), checkpoint_path(path).read_bytes()) == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 

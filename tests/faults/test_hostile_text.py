@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from charlm import load
 from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.learning import gather
 from charlm.text.lines.open_text import LONGEST_LINE
 from tests.cli.shell import run
@@ -49,7 +50,7 @@ def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
     @properties(40, 400)
     @given(line=LINES)
     def check(line):
-        tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([line])))
+        tokenizer = Tokenizer(splitter, Vocabulary.build(count_tokens([line], splitter)))
         ids = tokenizer.encode(line).tolist()
         assert EOS_ID not in ids
         if splitter.level == "char":

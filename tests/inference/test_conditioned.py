@@ -8,7 +8,7 @@ import pytest
 
 from charlm.config import SampleConfig
 from charlm.errors import CorpusError, UsageError
-from charlm.inference.evaluation import evaluate_text
+from charlm.inference.figures import evaluate_text
 from charlm.inference.generation import Sampler
 from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, read_lines

@@ -10,7 +10,8 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.config import CELL_NAMES, ModelConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text, perplexity
+from charlm.inference.evaluation import Evaluation, evaluate, perplexity
+from charlm.inference.figures import evaluate_text
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter

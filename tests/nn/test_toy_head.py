@@ -35,8 +35,8 @@ class Ordinal(Head):
         k = np.arange(self.outputs)[:, None]
         d = np.where(k < flat, sigma, np.where(k == flat, sigma - 1.0, 0.0)) * scale
         d[-1] = 0.0
-        ws.add_product(d, a.T, self.dW_y)
-        ws.add(d.sum(axis=1, keepdims=True), self.db_y)
+        self.g.add_product("W_y", d, a.T)
+        self.g.add("b_y", d.sum(axis=1, keepdims=True))
         da = ws.columns("da", *a.shape)
         self.ops.matmul(self.W_y.T, d, out=da)
         return loss, steps_of(da, targets.shape[0])

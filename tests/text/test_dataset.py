@@ -11,6 +11,7 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter, split_lines
 from charlm.text.dataset import Dataset, encode
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.learning import coverage_of, learn_vocabulary
 from tests.batches import lines_of
 from tests.forms import properties
@@ -205,4 +206,4 @@ def test_coverage_agrees_with_encoding():
     vocabulary = Vocabulary.build({"the": 2, "sat": 1})
     ids = encode(Tokenizer(splitter, vocabulary), lines, "line").ids
     literal = 1  # a literal <unk> is not counted as a token of the text
-    assert coverage_of(splitter.count(lines), vocabulary)["oov"] == np.count_nonzero(ids == UNK_ID) - literal
+    assert coverage_of(count_tokens(lines, splitter), vocabulary)["oov"] == np.count_nonzero(ids == UNK_ID) - literal

@@ -16,7 +16,7 @@ from charlm.text.tasks import corpus_reader
 from charlm.text.tokens import normalization
 from charlm.text.tokens.normalization import normalized
 from tests.stored import keep_on_disk
-from tests.text.test_encoder import RULES, SPECIAL, decoded, expected
+from tests.text.test_encoder import RULES, SPECIAL, counted, decoded, expected
 
 FORMS = ("nfc", "nfkc")
 SPLITTERS = [make_splitter(*rule, form) for rule in RULES for form in FORMS]
@@ -116,8 +116,8 @@ def test_bytes_that_are_no_utf8_pass():
 def test_spellings_of_a_letter_are_one_token(splitter, composed, other):
     for around in ("{}", "un {} la", "({}),", "x{}y"):
         assert splitter.split(around.format(composed)) == splitter.split(around.format(other))
-    assert dict(splitter.count([composed, other])) == {
-        token: 2 * count for token, count in splitter.count([composed]).items()
+    assert dict(count_tokens([composed, other], splitter)) == {
+        token: 2 * count for token, count in count_tokens([composed], splitter).items()
     }
 
 
@@ -138,7 +138,7 @@ def test_canonically_equivalent_lines_have_equal_tokens(splitter, text):
     tokens = splitter.split(text)
     assert all(splitter.split(one) == tokens for one in spellings(text))
     assert splitter.split(splitter.join(tokens)) == tokens
-    tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([text])))
+    tokenizer = Tokenizer(splitter, Vocabulary.build(count_tokens([text], splitter)))
     ids = tokenizer.encode(text).tolist()
     assert all(tokenizer.encode(one).tolist() == ids for one in spellings(text))
     assert splitter.level == "word" or UNK_ID not in ids
@@ -154,7 +154,7 @@ def test_blocks_are_split_as_their_lines_are(splitter, lines, cut):
     blocks = ["".join(f"{line}\n" for line in part) for part in (lines[:cut], lines[cut:]) if part]
     ids = np.concatenate([np.empty(0, np.int64), *map(encoder, blocks)])
     assert decoded(encoder, ids) == expected(splitter, lines)
-    assert count_tokens(lines, splitter) == dict(splitter.count(lines))
+    assert count_tokens(lines, splitter) == counted(splitter, lines)
 
 
 def test_compatible_characters_are_one_token_with_nfkc_alone():

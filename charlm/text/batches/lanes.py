@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from charlm.randomness import SHUFFLE, generator
-from charlm.text.ids.store import EncodedLines
 from charlm.text.tokens.vocabulary import NOTHING
 
 NO_TARGET = -1  # the target where nothing is predicted: the ragged end of a lane, or context that is only read
@@ -76,11 +75,23 @@ class Batches(ABC):
         """Yield the batches of an epoch, without the first `skip`."""
 
 
+class EncodedLines(NamedTuple):
+    """Lines end to end.
+
+    ids [n]: the tokens, each line ended by `<EOS>`; lengths [lines] int64
+    first [lines] int32: x<1> of each line, a label or `NOTHING`, the zero vector
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+
+
 class LineSource(Protocol):
     """Lines in windows, of which a few are read at a time.
 
     sizes [3, windows]: the lines, the tokens and the longest line of each window
-    at_hand: whether there is one window, in memory, so that its lines may be counted and shuffled together
+    at_hand: whether there is one window, in memory, so that all lines may be counted and shuffled together
     """
 
     @property
@@ -136,8 +147,7 @@ class LineBatches(Batches):
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
         for number, (windows, count) in enumerate(self._groups(epoch)):
             if skip < count:
-                lines = [self.lines.window(window) for window in windows.tolist()]
-                yield from _cut(self._packed(lines, count, epoch, number), count, skip)
+                yield from _cut(self._packed(windows, count, epoch, number), count, skip)
             skip = max(0, skip - count)
 
     def _batches(self, steps: int) -> int:
@@ -147,25 +157,24 @@ class LineBatches(Batches):
         """Return the order of the lines of a group."""
         return shuffled(count, self.seed, epoch, *(() if self.lines.at_hand else (number,)))
 
-    def _packed(self, lines: list[EncodedLines], count: int, epoch: int, number: int) -> Batch:
+    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> Batch:
         """Return the lanes of a group, of at least `count` steps."""
+        lines = map(self.lines.window, windows.tolist())
         ids, lengths, first = (np.concatenate(parts) for parts in zip(*lines, strict=True))
         order = self._order(lengths.size, epoch, number)
-        places = (np.cumsum(lengths) - lengths)[order]
-        lengths = lengths[order]
-        ends = np.cumsum(lengths)
-        begins = ends - lengths
-        packed = ids[np.repeat(places - begins, lengths) + np.arange(ends[-1])]
-        before = np.concatenate([np.array([NOTHING], np.int32), packed[:-1]])
+        ids = ids[runs((np.cumsum(lengths) - lengths)[order], lengths[order])]
+        ends = np.cumsum(lengths[order])
+        begins = ends - lengths[order]
+        before = np.concatenate([np.array([NOTHING], np.int32), ids[:-1]])
         before[begins] = first[order]
-        begins_here = np.zeros(packed.size, bool)
-        begins_here[begins] = True
+        is_first = np.zeros(ids.size, bool)
+        is_first[begins] = True
         cuts = even_cuts(ends, self.batch_size)
         inputs, targets, starts = blank(max(int(np.diff(cuts).max()), count), self.batch_size)
         for lane, (start, end) in enumerate(pairwise(cuts.tolist())):
             inputs[: end - start, lane] = before[start:end]
-            targets[: end - start, lane] = packed[start:end]
-            starts[: end - start, lane] = begins_here[start:end]
+            targets[: end - start, lane] = ids[start:end]
+            starts[: end - start, lane] = is_first[start:end]
         return Batch(inputs, targets, starts).unchanging()
 
 
@@ -181,6 +190,13 @@ def blank(steps: int, lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return inputs, targets and starts `[steps, lanes]` in which nothing is read or predicted and nothing begins."""
     shape = (steps, lanes)
     return np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool)
+
+
+def runs(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the indices of runs, one after the other: `begins[0]`, `begins[0] + 1`, ..., int64."""
+    indices = np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+    indices += np.arange(indices.size)
+    return indices
 
 
 def shuffled(count: int, seed: int | None, epoch: int, *group: int) -> np.ndarray:

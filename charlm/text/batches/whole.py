@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, blank, even_cuts, shuffled
+from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, blank, even_cuts, runs, shuffled
 from charlm.text.tokens.vocabulary import NOTHING
 
 MOST_TOKENS = 1 << 17  # of sequences side by side, with their padding; a longer one is alone
@@ -88,9 +88,8 @@ class WholeBatches(GroupBatches):
             begins[i], lane_of[i] = begin, lane = filled[0]
             heapq.heapreplace(filled, (begin + int(lengths[i]), lane))
         inputs, targets, starts = blank(max(1, *(length for length, _ in filled)), lanes)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        at = (np.repeat(begins, lengths) + within, np.repeat(lane_of, lengths))
-        source = np.repeat(self.offsets[group], lengths) + within
+        at = (runs(begins, lengths), np.repeat(lane_of, lengths))
+        source = runs(self.offsets[group], lengths)
         inputs[at], targets[at] = self.ids[source], self.targets[source]
         starts[begins[lengths > 0], lane_of[lengths > 0]] = True
         for length, lane in filled:

@@ -37,11 +37,12 @@ class DiskStore:
 
     file: an open descriptor, closed with this object
     name: of its entry in the cache, "" without one; tokens: by provisional id
+    line_starts [windows + 1]: in window w end the lines `line_starts[w]:line_starts[w + 1]`
     Raises ValueError or ResourceError for a file that `StoreWriter` has not written.
     """
 
-    at_hand = False
-    first = None
+    at_hand = False  # whether all of it is one window, in memory
+    first: np.ndarray | None = None  # x<1> of each line, where that is a label
 
     def __init__(self, file: int) -> None:
         self._file = file
@@ -121,18 +122,22 @@ class DiskStore:
         return not begun and np.array_equal(counts.of(len(self.tokens)), self._counts)
 
     def counts(self, known: int) -> np.ndarray:
+        """Return how often each of the `known` ids occurs, int64."""
         return self._counts[:known]
 
     def window(self, number: int) -> np.ndarray:
+        """Return the ids [n] of the lines that end in a window, of any integer type."""
         return self.slice(*self._first_tokens[number : number + 2].tolist())
 
     def lengths(self, number: int) -> np.ndarray:
+        """Return the lengths [lines] of the lines that end in a window, their ends included, int64."""
         begin, tokens, lines, _, width, length_width = self._table[:, number].tolist()
         kind = TYPES[length_width]
         data = self._read(begin + tokens * TYPES[width].itemsize, lines * kind.itemsize)
         return np.frombuffer(data, kind).astype(np.int64)
 
     def slice(self, start: int, stop: int) -> np.ndarray:
+        """Return the ids [stop - start] of tokens anywhere, of any integer type."""
         parts = [np.empty(0, np.uint8)]
         number = int(np.searchsorted(self._starts, start, side="right")) - 1
         while start < stop:
