@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from charlm import __version__
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CharlmError, ModelFileError
@@ -28,6 +27,7 @@ from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.music_steps import HIGHEST_KEY
 from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
+from charlm.version import __version__
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.
 FORMAT_VERSION = 2

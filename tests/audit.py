@@ -24,7 +24,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 
 def main() -> int:
-    """Say what was found; the exit code is 1 only for a vulnerability."""
+    """Print what was found; the exit code is 1 only for a vulnerability."""
     releases = pinned()
     lines = [f"{name}=={releases[name]}" for name in sorted(needed("charlm-rnn")) if name in releases]
     with tempfile.TemporaryDirectory() as folder:

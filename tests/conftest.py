@@ -18,7 +18,7 @@ SHARED = REPOSITORY.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared_corpora() -> Path:
-    """Give the folder of corpora beside a developer's checkout; skip where it is absent."""
+    """Return the folder of corpora beside a developer's checkout; skip where it is absent."""
     folder = SHARED / "corpora"
     if not folder.is_dir():
         pytest.skip(f"no {folder}: these corpora are not shipped")
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have signals end the processes that tests start, also where a shell has started the tests in the background.
+    """End the processes that tests start at a signal, even if a shell started the tests in the background.
 
     What is ignored stays so in a process that is started; what is handled does not.
     """

@@ -51,7 +51,7 @@ def language_model(text=None, train=None, tokens=TOKENS, history=(), **network):
 
 
 def bits(arrays):
-    """Give arrays as their bytes: -0.0 is another number than 0.0."""
+    """Return arrays as their bytes: -0.0 is another number than 0.0."""
     return {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
@@ -220,7 +220,7 @@ def test_the_checkpoint_lies_beside_the_model():
 
 
 def parts_of(path):
-    """Give the header of a safetensors file, read by hand, and the bytes after it."""
+    """Return the header of a safetensors file, read by hand, and the bytes after it."""
     raw = Path(path).read_bytes()
     (size,) = struct.unpack("<Q", raw[:8])
     return json.loads(raw[8 : 8 + size]), raw[8 + size :]
@@ -231,7 +231,7 @@ def arrays_of(path):
 
 
 def signed(header, data):
-    """Let the checksum fit again, which would refuse every damage before what is to be tested can."""
+    """Write the checksum anew: it would refuse every damage before the check that is tested can."""
     with contextlib.suppress(Exception):
         ours = json.loads(header["__metadata__"]["charlm"])
         arrays = {
@@ -252,7 +252,7 @@ def write_parts(path, header, data):
 
 
 def rewrite(path, change):
-    """Let `change` change the metadata of a file, a dictionary, or give other text in its place."""
+    """Rewrite the metadata of a file by `change`, which edits the dictionary or returns other text."""
     header, data = parts_of(path)
     ours = json.loads(header["__metadata__"]["charlm"])
     replaced = change(ours)
@@ -585,7 +585,7 @@ def test_both_sizes_of_a_vocabulary_that_does_not_fit_are_named(model_file):
 
 
 def rewrite_arrays(path, change):
-    """Let `change` change the arrays of a file, a dictionary."""
+    """Rewrite the arrays of a file by `change`, which edits the dictionary."""
     header, _ = parts_of(path)
     with safe_open(path, framework="np") as file:
         arrays = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118

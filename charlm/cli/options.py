@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from charlm import __version__
 from charlm.cli import ui
 from charlm.cli.loading import load_numpy
 from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
 from charlm.task import TASK_NAMES
+from charlm.version import __version__
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
 _METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}

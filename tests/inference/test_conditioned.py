@@ -24,7 +24,7 @@ def records(count=60, longest=12, seed=0):
 
 
 def of(lm, label, text):
-    """Give -ln P of each token, with `<EOS>`, by one pass of the network alone."""
+    """Return -ln P of each token, with `<EOS>`, by one pass of the network alone."""
     ids = [*ids_of(lm, text), EOS_ID]
     return nats(lm, shifted(ids, len(lm.tokenizer.vocabulary) + LABELS.index(label)), ids)
 

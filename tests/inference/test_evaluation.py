@@ -41,7 +41,7 @@ def random_dataset(unit, seed=4):
 
 
 def nats_of(model, ids):
-    """Give -ln P of each token of one sequence, read on its own and in one piece."""
+    """Return -ln P of each token of one sequence, read on its own and in one piece."""
     inputs = np.array([NOTHING, *ids[:-1]], np.int32)[:, None]
     nats, _ = model.nats(Batch(inputs, ids[:, None]), model.zero_state(1), model.workspace())
     return nats[:, 0]

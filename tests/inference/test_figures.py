@@ -89,7 +89,7 @@ def test_bleu_and_chrf_are_those_of_sacrebleu():
 
 
 def tagged(kind):
-    """Give the tokens and the tags of each sentence of its text."""
+    """Return the tokens and the tags of each sentence of its text."""
     return [
         tuple(zip(*(row.split("\t") for row in block.split("\n") if row), strict=True))
         for block in TEXTS[kind].split("\n\n")

@@ -27,7 +27,7 @@ def of_known_tokens(seed=1):
 
 
 def fitness(prob, candidate, token):
-    """Give P e^(5 s), s being how like the spellings are."""
+    """Return P e^(5 s), s being how like the spellings are."""
     return prob * math.exp(5.0 * SequenceMatcher(None, candidate, token, autojunk=False).ratio())
 
 

@@ -31,7 +31,7 @@ def refusal_of(work):
 
 @pytest.fixture
 def umask():
-    """Give a function that sets the umask until the test ends."""
+    """Return a function that sets the umask until the test ends."""
     before = os.umask(0o022)
     yield os.umask
     os.umask(before)
@@ -338,7 +338,7 @@ def test_a_file_without_a_name_is_refused(tmp_path):
 
 
 def bad_places(folder):
-    """Give names that cannot be written, for root either."""
+    """Return names that cannot be written, for root either."""
     (folder / "file").write_bytes(b"a file")
     (folder / "folder").mkdir()
     return {
