@@ -86,7 +86,10 @@ def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
 
 
 def _gradients(ops: Backend, name: str, variant: str) -> Check:
-    """Compare the gradients of a small network with dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h, i = 1, 2, 3."""
+    """Compare the gradients of a small network with central differences.
+
+    dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h for i = 1, 2, 3, with f = (45, -9, 1) / 60.
+    """
     model = build(_config(name, variant, 4, hidden_size=3, num_layers=1, dtype="float64"), ops)
     batch, ws = _batch(4, 4, 2), model.workspace()
     weights = np.random.default_rng(3).normal(0, 0.8, model.parameters.values.shape)
