@@ -35,7 +35,7 @@ def evaluate(
     if beam > 1 and language_model.task != "translate":
         raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
     output = ui.Output()
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)
     if format == "jsonl":
         ui.write_records([record], format, output)

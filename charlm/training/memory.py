@@ -47,7 +47,7 @@ def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspac
         views = ws.nbytes_of_views
         return ws.nbytes
 
-    processes = len(shares_of(batch.lanes, model.ops.processes, model.config.hidden_size))
+    processes = len(shares_of(batch.lanes, model.ops.workers.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
     remembered = sum(sorted(shapes)[-SHAPES_REMEMBERED:]) / _steps(batch)
