@@ -198,10 +198,25 @@ def _move_columns(ops: Backend, dtype: str) -> np.ndarray:
     return ops.numpy(out)
 
 
-def _log_softmax_and_pick(ops: Backend, dtype: str) -> np.ndarray:
+def _log_softmax(ops: Backend, dtype: str) -> np.ndarray:
     logits = _numbers(ops, dtype, 300, 84)
     ops.log_softmax(logits)
-    return ops.pick(logits, _ids(300).ravel())
+    return ops.numpy(logits)
+
+
+def _cross_entropy(ops: Backend, dtype: str) -> np.ndarray:
+    """Return the losses above their gradients."""
+    logits = _numbers(ops, dtype, 300, 84)
+    losses = ops.numpy(ops.cross_entropy(logits, _ids(300).ravel(), scale=0.5))
+    return np.vstack([losses, ops.numpy(logits)])
+
+
+def _adam(ops: Backend, dtype: str) -> np.ndarray:
+    """Return weights and moments after a step."""
+    w, g, m, v = (_numbers(ops, dtype, 5_000) for _ in range(4))
+    np.abs(v, out=v)
+    ops.adam(w, g, m, v, learning_rate=0.01, count=3, scale=0.5)
+    return np.stack([ops.numpy(array) for array in (w, m, v)])
 
 
 def _norm(ops: Backend, dtype: str) -> np.ndarray:
@@ -229,7 +244,9 @@ _FUNCTIONS: dict[str, Callable[[Backend, str], np.ndarray]] = {
     "look-up": _lookup,
     "gradient of the look-up": _lookup_grad,
     "columns moved": _move_columns,
-    "softmax": _log_softmax_and_pick,
+    "softmax": _log_softmax,
+    "cross-entropy": _cross_entropy,
+    "Adam": _adam,
     "norm": _norm,
     "clipping": _clipping,
     "dropout": _dropout,

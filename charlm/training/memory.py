@@ -44,7 +44,7 @@ def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspac
         work(lanes_of_batch(batch, slice(0, count)), ws)
         return ws.nbytes
 
-    processes = len(shares_of(batch.lanes, model.ops.processes, model.config.hidden_size))
+    processes = len(shares_of(batch.lanes, model.ops.workers.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
     return processes, processes * (one - lane) + batch.lanes * lane
