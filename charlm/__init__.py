@@ -1,4 +1,4 @@
-"""charlm: recurrent language models, from shell to shell.
+"""charlm: recurrent language models for the command line and for Python.
 
 import charlm
 model = charlm.load("names.safetensors")
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from charlm.version import __version__
+
 __all__ = ["__version__", "fill", "generate", "load", "predict", "save", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import charlm` alone, and so `charlm --help`, needs no NumPy."""
+    """Return a public name, imported when it is first used: `import charlm`, and so `charlm --help`, need no NumPy."""
     if name in __all__:
         from charlm import api
 

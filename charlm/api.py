@@ -1,4 +1,4 @@
-"""The library in seven functions: train, save, load, generate, score, fill, predict."""
+"""The Python API in seven functions: train, save, load, generate, score, fill, predict."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from charlm.inference.scoring import Score, Scorer
 from charlm.language_model import LanguageModel
 from charlm.session import prepare, text_defaults
 
-_FOUND = {"vocabulary_size", "labels", "target_size"}  # fields that follow from the corpus
+# Fields of `ModelConfig` that follow from the corpus.
+_SIZES = {"vocabulary_size", "labels", "target_size"}
 
 
 def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> LanguageModel:
-    """Train a model on lines; the options are the fields of `TextConfig`, `ModelConfig` and `TrainConfig`.
+    """Train a model on lines and return it with the weights of its best evaluation.
 
-    condition: whether each line begins with a label and a tab, for the model to be told
-
-    Returns the model with its best validated weights. Raises UsageError or CorpusError for what cannot be learned,
-    DivergenceError where the numbers explode, TypeError for an option that there is not.
+    condition: whether each line begins with a label and a tab; the label is then x<1>
+    options: fields of `TextConfig`, `ModelConfig` and `TrainConfig`
+    Raises UsageError for an invalid option, TypeError for an unknown one, CorpusError for an empty or malformed corpus,
+    DivergenceError if the loss becomes NaN or infinite and cannot be recovered.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
-    names = [{field.name for field in fields(kind)} - _FOUND - {"valid"} for kind in kinds]
+    names = [{field.name for field in fields(kind)} - _SIZES - {"valid"} for kind in kinds]
     options = {**text_defaults(options.get("task", "lm")), **options}
     if strange := sorted(set(options).difference(*names)):
         raise TypeError(f"train() has no option {strange[0]!r}")
@@ -44,23 +45,25 @@ def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> L
 
 
 def save(model: LanguageModel, path: str | Path) -> None:
-    """Write the model file, atomically; raises ResourceError where it cannot be written."""
+    """Write a model file, atomically; raise ResourceError if that fails."""
     checkpoint.save(Path(path), model)
 
 
 def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
-    """Open a model file; raises ModelFileError where it is missing, no model, or damaged."""
+    """Read a model file; raise ModelFileError if it is missing, damaged or not a model."""
     return checkpoint.load(Path(path), get_backend(device)).language_model
 
 
 def generate(model: LanguageModel, prompt: str = "", *, label: str | None = None, seed: int = 0, **options: Any) -> str:
-    """Draw one text, or piece of music, that begins with the prompt; the options are the fields of `SampleConfig`.
+    """Return one sampled text, or piece of music, that begins with the prompt.
 
-    label: what a conditioned model reads first. Raises UsageError for a model of another task.
+    label: x<1> of a conditioned model
+    options: fields of `SampleConfig`
+    Raises UsageError for an invalid option or a model of another task.
     """
     model.require("generate")
     config = SampleConfig(**options)
-    if model.task == "music":
+    if model.facts.answers == "pieces":
         return PieceSampler(model, config).sample(prompt, label=label, seed=seed).text
     return Sampler(model, config, label=label).sample(prompt, seed=seed).text
 
@@ -68,25 +71,25 @@ def generate(model: LanguageModel, prompt: str = "", *, label: str | None = None
 def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`.
 
-    Raises UsageError for a model of a task that gives no probabilities of text.
+    Raises UsageError for a model of another task.
     """
     model.require("score")
     return Scorer(model).score(_lines(lines))
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:
-    """Yield each line with its gaps `___` filled: `filled`, and `gaps`, the best candidates for each with `prob`."""
+    """Yield each line with its gaps `___` filled: `filled`, and `gaps`, the likeliest candidates with their `prob`."""
     model.require("fill")
     return Filler(model, candidates=candidates).fill(_lines(lines))
 
 
 def predict(model: LanguageModel, lines: Iterable[str], **options: Any) -> Iterator[Prediction]:
-    """Yield the tags, class or translation of each line: `prediction` and `prob`; translations may have a `beam`."""
+    """Yield the tags, class or translation of each line: `prediction` and `prob`; `beam` is for translations."""
     return predictions_of(model, _lines(lines), **options)
 
 
 def _lines(lines: Iterable[str]) -> Iterator[str]:
-    """Give lines without the newline at their end, as open files have it; one text is none of them."""
+    """Return the lines without their newlines, which open files have; raise TypeError for a single string."""
     if isinstance(lines, str):
-        raise TypeError("lines are an iterable of strings, not one string: give text.splitlines()")
+        raise TypeError("lines must be an iterable of strings, not one string: use text.splitlines()")
     return (line.removesuffix("\n") for line in lines)

@@ -1,4 +1,4 @@
-"""What a run is made of, frozen before work starts and checked once, when it is made."""
+"""The configurations of a run: frozen, and checked once, when they are made."""
 
 from __future__ import annotations
 
@@ -7,21 +7,42 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from charlm.errors import UsageError
+from charlm.task import TASKS, Task, task_of
 
 LEVELS = ("char", "word")
 UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
-TASKS = ("lm", "cloze", "tag", "classify", "translate", "music")
-CELL_NAMES = ("rnn", "gru-simple", "gru", "lstm", "lstm-peephole")
-ACTIVATIONS = ("tanh", "relu")
-RESETS = ("after", "before", "both")
 DTYPES = ("float32", "float64")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "plateau")
 
-LARGEST_SIZE = 1 << 20  # of any one dimension: a larger number is a slip of the keyboard or a damaged file
+# The cells: for each its variants, and the fields of `ModelConfig` that choose one. The first variant is the default.
+# Their classes are in `nn.cells.CELLS`, under the same names.
+CELL_VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "rnn": {"tanh": {"activation": "tanh"}, "relu": {"activation": "relu"}},
+    "gru-simple": {"": {}},
+    "gru": {"after": {"reset": "after"}, "before": {"reset": "before"}, "both": {"reset": "both"}},
+    "lstm": {"": {"relevance_gate": False}, "relevance": {"relevance_gate": True}},
+    "lstm-peephole": {"": {}},
+}
+# The field that chooses a cell's variant -> the cell, and the field's default.
+_CELL_OPTIONS = {
+    field: (cell, default)
+    for cell, variants in CELL_VARIANTS.items()
+    for field, default in next(iter(variants.values())).items()
+}
+CELL_NAMES = tuple(CELL_VARIANTS)
+ACTIVATIONS, RESETS = tuple(CELL_VARIANTS["rnn"]), tuple(CELL_VARIANTS["gru"])
+
+# Of any one dimension. A larger number is a typing error or a damaged file.
+LARGEST_SIZE = 1 << 20
 MOST_LAYERS = 100
+
+
+def cell_fields(cell: str, variant: str) -> dict[str, Any]:
+    """Return the fields of `ModelConfig` that choose a variant of a cell."""
+    return {"cell": cell, **CELL_VARIANTS[cell][variant]}
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -36,12 +57,13 @@ def _whole(name: str, value: object, low: int, high: int = LARGEST_SIZE) -> None
 
 def _flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r}", hint="it is on or off")
+        raise UsageError(f"{name} is {value!r}", hint="give True or False")
 
 
 def _number(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    if not fits or (open_low and value == low):  # a comparison with NaN is false
+    # A comparison with NaN is false.
+    if not fits or (open_low and value == low):
         above = "above" if open_low else "from"
         raise UsageError(f"{name} is {value!r}", hint=f"give a number {above} {low:g} to {high:g}")
 
@@ -50,12 +72,12 @@ class Record:
     """A configuration that can be written to JSON and read back."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make the configuration from what `to_dict` gave; raises UsageError for fields that do not fit."""
+        """Return the configuration of these fields; raise UsageError for unknown, missing or invalid ones."""
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown configuration field {unknown[0]!r}")
@@ -74,7 +96,7 @@ class TextConfig(Record):
     unit: str = "line"
     split: str = "punct"
     lowercase: bool = False
-    normalize: str = "nfc"  # the Unicode form that text is read in
+    normalize: str = "nfc"  # Unicode normalization form
 
     def __post_init__(self) -> None:
         _one_of("--level", self.level, LEVELS)
@@ -85,38 +107,38 @@ class TextConfig(Record):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make the configuration of a model file; a file without `normalize` holds a model that reads text as it is."""
+        """Return the configuration of a model file; files of version 1 have no `normalize` and do not normalize."""
         return super().from_dict({"normalize": "none", **values})
 
 
 @dataclass(frozen=True)
 class ModelConfig(Record):
-    """The network: everything that its parameters' shapes follow from, and how it computes."""
+    """The network: everything that determines the shapes of its parameters, and how it computes."""
 
     vocabulary_size: int
     cell: str = "lstm"
     activation: str = "tanh"  # of the rnn cell and of the dense layers
-    reset: str = "after"  # where the gru's relevance gate acts
-    relevance_gate: bool = False  # of the lstm
+    reset: str = "after"  # gru: where the relevance gate acts
+    relevance_gate: bool = False  # lstm: whether it has a relevance gate
     hidden_size: int = 128
     num_layers: int = 2
-    embedding_size: int = 0  # 0: one-hot tokens
+    embedding_size: int = 0  # 0: one-hot tokens, without an embedding
     dense: tuple[int, ...] = ()
     tie_weights: bool = False
     dropout: float = 0.0
     dtype: str = "float32"
     task: str = "lm"
     bidirectional: bool = False  # whether the input is read from both sides
-    labels: int = 0  # tags (1: a yes or no), classes, or what a conditioned model's x<1> can be
-    target_size: int = 0  # tokens of the language that is translated into
+    labels: int = 0  # number of tags (1: yes or no), of classes, or of labels for a conditioned model's x<1>
+    target_size: int = 0  # size of the target vocabulary of a translation
 
     def __post_init__(self) -> None:
         _whole("the vocabulary's size", self.vocabulary_size, 3, 1 << 27)
         _whole("the number of labels", self.labels, 0, 1 << 27)
         _whole("the size of the target's vocabulary", self.target_size, 0, 1 << 27)
-        _one_of("--task", self.task, TASKS)
+        task_of(self.task)
         _flag("--bidirectional", self.bidirectional)
-        _one_of("--cell", self.cell, CELL_NAMES)
+        _one_of("--cell", self.cell, tuple(CELL_VARIANTS))
         _one_of("--activation", self.activation, ACTIVATIONS)
         _one_of("--reset", self.reset, RESETS)
         _one_of("--dtype", self.dtype, DTYPES)
@@ -131,35 +153,57 @@ class ModelConfig(Record):
         _number("--dropout", self.dropout, 0.0, 0.95)
         _flag("--relevance-gate", self.relevance_gate)
         _flag("--tie-weights", self.tie_weights)
-        if self.relevance_gate and self.cell != "lstm":
-            raise UsageError(f"--relevance-gate with --cell {self.cell}", hint="it is an option of --cell lstm")
-        if self.activation == "relu" and self.cell != "rnn" and not self.dense:
-            raise UsageError(f"--activation relu with --cell {self.cell}", hint="it is of --cell rnn and of --dense")
-        if self.reset != "after" and self.cell != "gru":
-            raise UsageError(f"--reset {self.reset} with --cell {self.cell}", hint="it is an option of --cell gru")
+        self._check_cell()
         self._check_task()
         if self.tie_weights and self.embedding_size != self.top:
             top, size = self.top, self.embedding_size
             raise UsageError(
-                f"--tie-weights with --embedding-size {size} under an output layer that reads {top}",
-                hint=f"the two share one matrix: add --embedding-size {top}",
+                f"--tie-weights with --embedding-size {size} and an output layer of {top} inputs",
+                hint=f"both share one matrix: add --embedding-size {top}",
             )
 
+    def _check_cell(self) -> None:
+        """Raise UsageError for an option of another cell."""
+        for name, (cell, default) in _CELL_OPTIONS.items():
+            value, of_dense = getattr(self, name), name == "activation"
+            if cell == self.cell or value == default or (of_dense and self.dense):
+                continue
+            flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+            hint = f"it is an option of --cell {cell}" + (" and of --dense" if of_dense else "")
+            raise UsageError(f"{flag} with --cell {self.cell}", hint=hint)
+
     def _check_task(self) -> None:
-        """Refuse what the task has no place for."""
-        task = f"--task {self.task}"
-        if self.task == "cloze" and not self.bidirectional:
-            raise UsageError(f"{task} with --causal", hint="it reads both sides: leave --causal out, or take --task lm")
-        if self.task in ("lm", "translate", "music") and self.bidirectional:
-            raise UsageError(f"{task} with --bidirectional", hint="what is yet to come cannot be read: leave it out")
-        if self.task in ("tag", "classify", "music") and self.tie_weights:
-            raise UsageError(f"{task} with --tie-weights", hint="its output layer is no embedding: leave it out")
-        if self.task == "music" and self.embedding_size:
-            raise UsageError(f"{task} with --embedding-size", hint="its input is a 0 or 1 for each key: leave it out")
-        if self.task in ("tag", "classify") and not self.labels:
+        """Raise UsageError for what the task does not allow."""
+        facts, task = self.facts, f"--task {self.task}"
+        if self.bidirectional not in facts.bidirectional:
+            if self.bidirectional:
+                raise UsageError(f"{task} with --bidirectional", hint="it predicts what comes next: leave it out")
+            raise UsageError(f"{task} with --causal", hint="it reads both sides: leave --causal out, or use --task lm")
+        if self.tie_weights and facts.targets != "tokens":
+            raise UsageError(f"{task} with --tie-weights", hint="its outputs are not tokens: leave --tie-weights out")
+        if self.embedding_size and facts.inputs != "tokens":
+            hint = f"it reads a 0 or 1 for each of its {facts.inputs}: leave --embedding-size out"
+            raise UsageError(f"{task} with --embedding-size", hint=hint)
+        if facts.needs_labels and not self.labels:
             raise UsageError(f"{task} without labels", hint="give a corpus with at least one label")
-        if self.task == "translate" and self.target_size < 3:
+        if facts.translates and self.target_size < 3:
             raise UsageError(f"{task} without a target vocabulary", hint="give a corpus of pairs")
+
+    @property
+    def facts(self) -> Task:
+        """What is true of the task."""
+        return task_of(self.task)
+
+    @property
+    def variant(self) -> str:
+        """The name of the cell's variant."""
+        variants = CELL_VARIANTS[self.cell].items()
+        return next(name for name, fields in variants if all(getattr(self, key) == v for key, v in fields.items()))
+
+    @property
+    def is_conditioned(self) -> bool:
+        """Whether x<1> is a label."""
+        return self.facts.can_be_conditioned and self.labels > 0
 
     @property
     def top(self) -> int:
@@ -169,10 +213,10 @@ class ModelConfig(Record):
 
 @dataclass(frozen=True)
 class TrainConfig(Record):
-    """How a network learns; all that a run's result depends on besides the corpus and the network."""
+    """How a network learns: everything besides corpus and network that determines the result of a run."""
 
-    seq_length: int = 64  # tokens that one truncated backpropagation through time goes back
-    batch_size: int = 64  # sequences side by side
+    seq_length: int = 64  # steps of truncated backpropagation through time
+    batch_size: int = 64  # sequences in a mini-batch
     epochs: int | None = None
     max_steps: int | None = None
     minutes: float | None = None
@@ -181,9 +225,9 @@ class TrainConfig(Record):
     schedule: str = "cosine"
     clip: float = 5.0  # largest global norm of the gradient; 0: no clipping
     valid_fraction: float = 0.05
-    valid: str | None = None  # the held-out file, in place of a fraction
-    vocab_size: int | None = None  # ordinary tokens kept at most
-    min_count: int = 1  # occurrences that a token needs to be kept
+    valid: str | None = None  # the validation file, in place of a fraction
+    vocab_size: int | None = None  # maximum of ordinary tokens in the vocabulary
+    min_count: int = 1  # minimum of occurrences of a token in the vocabulary
     patience: int | None = None
     seed: int = 1
 
@@ -212,24 +256,25 @@ class TrainConfig(Record):
 
 
 def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> None:
-    """Raise UsageError for a text's configuration that does not fit the task."""
-    if text.unit == "stream" and (task != "lm" or conditioned):
+    """Raise UsageError for a configuration of the text that the task does not allow."""
+    facts = task_of(task)
+    if text.unit not in facts.units or (conditioned and text.unit == "stream"):
         what = "--condition" if conditioned else f"--task {task}"
-        raise UsageError(f"{what} with --unit stream", hint="its records are sequences of their own: leave it out")
-    if task in ("tag", "music") and text.level == "char":
-        raise UsageError(
-            f"--task {task} with --level char", hint="its corpus says itself what a token is: leave it out"
-        )
-    if conditioned and task not in ("lm", "music"):
-        raise UsageError(f"--condition with --task {task}", hint="it is an option of --task lm and --task music")
+        raise UsageError(f"{what} with --unit {text.unit}", hint="each of its records is a sequence: leave --unit out")
+    if text.level not in facts.levels:
+        hint = "its corpus determines the tokens: leave --level out"
+        raise UsageError(f"--task {task} with --level {text.level}", hint=hint)
+    if conditioned and not facts.can_be_conditioned:
+        names = " and ".join(f"--task {one.name}" for one in TASKS.values() if one.can_be_conditioned)
+        raise UsageError(f"--condition with --task {task}", hint=f"it is an option of {names}")
 
 
 @dataclass(frozen=True)
 class SampleConfig(Record):
-    """How the next token is drawn, and when a text ends."""
+    """How the next token is sampled, and where a text ends."""
 
-    length: int = 200  # new tokens at most
-    temperature: float = 1.0  # 0: always the likeliest
+    length: int = 200  # maximum of new tokens
+    temperature: float = 1.0  # 0: always the likeliest token
     top_k: int | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()

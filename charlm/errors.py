@@ -1,4 +1,4 @@
-"""The mistakes a user can make, each with the exit code that the command line ends with."""
+"""Errors that are not bugs in charlm, each with the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import ClassVar
 
 
 class CharlmError(Exception):
-    """A mistake of the user's, not of the program's.
+    """The base of all errors that a person can act on.
 
-    message: WHAT went wrong, WHERE; one line.
-    hint: what to do about it; one line, "" for none.
+    message: what is wrong, and where, on one line
+    hint: what to type or to change, on one line; may be empty
     """
 
     exit_code: ClassVar[int] = 1
@@ -27,13 +27,13 @@ class UsageError(CharlmError):
 
 
 class CorpusError(CharlmError):
-    """The input text cannot be read or is not what it should be."""
+    """The input text cannot be read or has the wrong form."""
 
     exit_code = 3
 
 
 class ModelFileError(CharlmError):
-    """The model file is missing, damaged, or of another kind than needed."""
+    """The model file is missing, damaged, or for another task."""
 
     exit_code = 4
 
@@ -43,7 +43,7 @@ class NonFiniteOutputError(ModelFileError):
 
 
 class DivergenceError(CharlmError):
-    """Training left the finite numbers."""
+    """The loss, the gradient or the weights became NaN or infinite in training."""
 
     exit_code = 5
 

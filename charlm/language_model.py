@@ -1,4 +1,4 @@
-"""A network together with the text that it knows: what a model file holds."""
+"""A network together with its vocabulary and labels: the contents of a model file."""
 
 from __future__ import annotations
 
@@ -8,26 +8,18 @@ from typing import Any
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import UsageError
 from charlm.nn.model import Model
+from charlm.task import Task
 from charlm.text import Tokenizer
-from charlm.text.reader import TaskText
-from charlm.text.tasks import task_text
+from charlm.text.reader import CorpusReader
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
-
-COMMANDS = {  # what a model of each task is for
-    "lm": ("generate", "score", "evaluate"),
-    "cloze": ("fill", "score", "evaluate"),
-    "tag": ("predict", "evaluate"),
-    "classify": ("predict", "evaluate"),
-    "translate": ("predict", "evaluate"),
-    "music": ("generate", "evaluate"),
-}
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A trained model, the names that it knows, and how both came to be.
+    """A trained model, its vocabulary and labels, and the configurations of its training.
 
-    history: one record an evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate
+    history: one record for each evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate
     """
 
     model: Model
@@ -38,51 +30,56 @@ class LanguageModel:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What turns the text that the model reads into tokens."""
+        """The tokenizer of the model's input."""
         return self.codec.tokenizer
 
     @property
     def task(self) -> str:
-        """What the model was trained for."""
+        """The name of the task that the model was trained for."""
         return self.model.config.task
 
     @property
+    def facts(self) -> Task:
+        """What is true of the task."""
+        return self.model.config.facts
+
+    @property
     def commands(self) -> tuple[str, ...]:
-        """The commands that a model of its task is for."""
-        return COMMANDS[self.task]
+        """The commands that the model answers."""
+        return self.facts.commands
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The tags, the classes, or what a conditioned model can be told to begin with."""
+        """The tags, the classes, or the labels that a conditioned model can begin with."""
         return self.codec.labels
 
     @property
     def is_conditioned(self) -> bool:
-        """Whether a label is what the model reads first."""
-        return self.task in ("lm", "music") and bool(self.labels)
+        """Whether x<1> is a label."""
+        return self.model.config.is_conditioned
 
     @property
     def is_stream(self) -> bool:
-        """Whether the model was trained on one stream, in which the newline is a token like any other."""
+        """Whether the model was trained on one stream of text, in which the newline is a token like any other."""
         return self.text.unit == "stream"
 
     @property
-    def reader(self) -> TaskText:
-        """What reads a corpus of the model's task."""
-        return task_text(self.task, self.text, conditioned=self.is_conditioned)
+    def reader(self) -> CorpusReader:
+        """The reader of a corpus of the model's task."""
+        return corpus_reader(self.task, self.text, conditioned=self.is_conditioned)
 
     def label_number(self, label: str | None) -> int:
-        """Give the number of the label to begin with; raises UsageError where none is given, or none that is known."""
+        """Return the number of the label to begin with; raise UsageError if it is missing or unknown."""
         if label not in self.labels:
-            what = "no class is given" if label is None else f"the class {label!r} was never seen in training"
+            what = "no class given" if label is None else f"the class {label!r} was never seen in training"
             listed = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
             raise UsageError(what, hint=f"name one with --class: {listed}")
         return self.labels.index(label)
 
     def require(self, command: str) -> None:
-        """Raise UsageError, naming the command that is meant, where the model is not one for `command`."""
+        """Raise UsageError, with the commands that the model answers, if `command` is not one of them."""
         if command not in self.commands:
             raise UsageError(
-                f"{command} with a model of the task {self.task}",
-                hint=f"such a model is for: {', '.join(f'charlm {name}' for name in self.commands)}",
+                f"charlm {command} does not work with a --task {self.task} model",
+                hint=f"use it with: {', '.join(f'charlm {name}' for name in self.commands)}",
             )

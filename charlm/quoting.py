@@ -1,4 +1,4 @@
-"""Names of files in commands that can be pasted into a shell."""
+"""File names quoted for a shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def shell_argument(path: str | Path) -> str:
-    """Return a file's name as a shell reads it, on one line; one that begins with a dash is not taken for an option."""
+    """Return a file's name quoted for a shell, on one line; a leading dash gets `./` before it."""
     name = f"./{path}" if str(path).startswith("-") else str(path)
     if name.isprintable():
         return shlex.quote(name)

@@ -1,7 +1,7 @@
-"""Whether this machine computes what it should: for a person who has a GPU, or another processor than ours.
+"""Checks that this machine computes correctly, for a person with a GPU or an unusual processor.
 
-Gradients are compared with central differences, in float64; and on a GPU, every function of the backend, and training
-steps of every cell, with the processor's, in both precisions.
+Gradients are compared with central differences in float64. On a GPU, every function of the backend and training steps
+of every cell are compared with the processor's, in float32 and float64.
 """
 
 from __future__ import annotations
@@ -15,23 +15,28 @@ from typing import Any
 import numpy as np
 
 from charlm.backends import Array, Backend, NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn.build import build
 from charlm.nn.cells import CELLS
 from charlm.nn.model import Model
 from charlm.text.batches.lanes import Batch
 from charlm.training import OPTIMIZERS
 
-_STEP = 4e-3  # of the differences, on six points
+_STEP = 4e-3  # h of the central differences, which take six points
 _STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
 _GRADIENT_BAR = 1e-6
-_BARS = {"float32": 2e-5, "float64": 1e-12}  # of what two devices may differ by, over the largest number
+_BARS = {"float32": 2e-5, "float64": 1e-12}  # largest difference between two devices, relative to the largest number
 _KEY = 0x1234_5678_9ABC_DEF1
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared, the largest difference, relative to the largest number, and the seconds on the device."""
+    """The result of one comparison.
+
+    difference: the largest one, relative to the largest number
+    bar: the largest difference that rounding explains
+    seconds: time on the device
+    """
 
     what: str
     dtype: str
@@ -41,12 +46,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is no larger than rounding explains; one that is no number is not."""
+        """Whether the difference is within the bar; NaN is not."""
         return self.difference <= self.bar
 
 
 def checks(ops: Backend) -> Iterator[Check]:
-    """Yield the result of each check of a device as it is known."""
+    """Yield the result of each check of a device as soon as it is complete."""
     for name, variants in CELLS.items():
         for variant in variants:
             yield _gradients(ops, name, variant)
@@ -67,16 +72,11 @@ def _named(name: str, variant: str) -> str:
 
 
 def _config(name: str, variant: str, vocabulary_size: int, **options: Any) -> ModelConfig:
-    of_cell: dict[str, dict[str, Any]] = {
-        "rnn": {"activation": variant},
-        "gru": {"reset": variant},
-        "lstm": {"relevance_gate": bool(variant)},
-    }
-    return ModelConfig(vocabulary_size, cell=name, **of_cell.get(name, {}), **options)
+    return ModelConfig(vocabulary_size, **cell_fields(name, variant), **options)
 
 
 def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
-    """Give a batch in whose lanes sequences begin and end, some steps of them without a target."""
+    """Return a batch whose lanes contain starts of sequences and a step without a target."""
     rng = np.random.default_rng(1)
     inputs, targets = rng.integers(0, vocabulary_size, (2, steps, lanes), dtype=np.int32)
     starts = rng.random((steps, lanes)) < 0.1
@@ -86,7 +86,7 @@ def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
 
 
 def _gradients(ops: Backend, name: str, variant: str) -> Check:
-    """Differentiate the mean loss of a small network by each of its weights: sum of w_i (L(+ih) - L(-ih)) / h."""
+    """Compare the gradients of a small network with dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h, i = 1, 2, 3."""
     model = build(_config(name, variant, 4, hidden_size=3, num_layers=1, dtype="float64"), ops)
     batch, ws = _batch(4, 4, 2), model.workspace()
     weights = np.random.default_rng(3).normal(0, 0.8, model.parameters.values.shape)
@@ -113,16 +113,16 @@ def _gradients(ops: Backend, name: str, variant: str) -> Check:
 
 
 def _compared(what: str, dtype: str, ops: Backend, work: Callable[[Backend], list[np.ndarray]]) -> Check:
-    """Compare what both devices make of the same numbers."""
+    """Compare the results of the same work on a device and on the processor."""
     expected = work(NumpyBackend())
-    work(ops)  # the first time, kernels are compiled
+    work(ops)  # the first run compiles the kernels
     begin = time.perf_counter()
     found = work(ops)
     return Check(what, dtype, _apart(found, expected), _BARS[dtype], time.perf_counter() - begin)
 
 
 def _apart(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Give the largest difference, relative to the largest number of its array; infinite where shapes differ."""
+    """Return the largest difference, relative to the largest number of its array; infinity if shapes differ."""
     worst = 0.0
     for one, other in zip(found, expected, strict=True):
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -137,7 +137,7 @@ def _called(function: Callable[[Backend, str], np.ndarray], dtype: str, ops: Bac
 
 
 def _trained(config: ModelConfig, ops: Backend) -> list[np.ndarray]:
-    """Take three steps of Adam, and give losses, the last gradients, the weights, and what the network then expects."""
+    """Return the losses and norms of three steps of Adam, the last gradients, the weights, and the nats afterwards."""
     model: Model = build(config, ops, seed=1)
     optimizer, batch, ws = OPTIMIZERS["adam"](model.parameters, ops), _batch(40, 12, 16), model.workspace()
     state, losses = model.zero_state(16), []
@@ -155,7 +155,7 @@ def _numbers(ops: Backend, dtype: str, *shape: int) -> Array:
 
 
 def _matmul(ops: Backend, dtype: str) -> np.ndarray:
-    """Of blocks of columns, transposed, into a part of a larger matrix."""
+    """Multiply blocks of columns, one transposed, into a part of a larger matrix."""
     a, out = _numbers(ops, dtype, 70, 90), ops.zeros((70, 99), dtype)
     ops.matmul(a[:, 20:], a[:, :70].T, out=out[:, 9:79])
     return ops.numpy(out)

@@ -1,4 +1,4 @@
-"""From lines and configurations to a training that can start; the one place where a new model is put together."""
+"""From lines and configurations to a training that can start. Every new model is put together here."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
+from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 from charlm.training import Trainer
 
 VALIDATION_LANES = 64
-BOTH_SIDES = ("cloze", "tag", "classify")  # tasks that are read from both sides unless asked otherwise
 
 
 @dataclass(frozen=True)
 class Session:
     """A training that can start: the model with its first weights, the trainer, and the two parts of the corpus.
 
-    batch_size, seq_length: as fitted to the corpus, not larger than asked for, nor cutting what is to be read whole
-    warnings: what looks wrong with the corpus, a sentence each
+    batch_size, seq_length: those of the configuration, or smaller ones for a small corpus
+    warnings: what looks wrong with the corpus, one sentence each
     """
 
     language_model: LanguageModel
@@ -39,13 +39,13 @@ class Session:
 
 
 def text_defaults(task: str) -> dict[str, str]:
-    """Give the fields of `TextConfig` whose default is another one for this task."""
-    apart = {"level": "word", "split": "whitespace"}
-    return {"tag": apart, "music": apart, "translate": {"level": "word"}}.get(task, {})
+    """Return the fields of `TextConfig` whose defaults depend on the task."""
+    facts = task_of(task)
+    return {"level": facts.levels[0], "split": facts.split}
 
 
 def check_network(network: dict[str, Any]) -> None:
-    """Raise UsageError for a network that cannot be, before its vocabulary is known."""
+    """Raise UsageError for an invalid network, before the size of its vocabulary is known."""
     ModelConfig(**{"vocabulary_size": 3, "labels": 1, "target_size": 3, **_completed(network)})
 
 
@@ -61,44 +61,44 @@ def prepare(
 ) -> Session:
     """Learn the vocabulary, encode the corpus, hold out a part, and build the network.
 
-    network: fields of `ModelConfig`, without the sizes that follow from the corpus; valid_lines: held-out lines in
-    place of a part; conditioned: whether each line begins with a label and a tab
-    Raises CorpusError where there is nothing to learn, UsageError where the configuration does not hold.
+    network: fields of `ModelConfig`, without the sizes, which follow from the corpus
+    conditioned: whether each line begins with a label and a tab
+    valid_lines: held-out lines, in place of a part of the corpus
+    Raises CorpusError for an empty or malformed corpus, UsageError for an invalid configuration.
     """
     network = _completed(network)
     check_network(network)
     task = network["task"]
     check_text(task, text, conditioned=conditioned)
-    reader = task_text(task, text, conditioned=conditioned)
+    reader = corpus_reader(task, text, conditioned=conditioned)
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
-    codec, train, valid = reader.learn(lines, text, config, held_out)
+    codec, train, valid = reader.learn(lines, config, held_out)
     if valid_lines is not None:
         valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
-            raise CorpusError("the held-out text is empty", hint="name a file with a line in it, or leave --valid out")
+            raise CorpusError("the held-out text is empty", hint="name a file with at least one line")
     model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or NumpyBackend(), seed=config.seed)
     return replace(assemble(LanguageModel(model, codec, text, config), train, valid), warnings=reader.warnings)
 
 
 def _completed(network: dict[str, Any]) -> dict[str, Any]:
-    """Give a network its task; a language model that reads both sides is a cloze model."""
-    task = network.get("task", "lm")
-    if task == "lm" and network.get("bidirectional"):
-        network, task = {**network, "task": "cloze"}, "cloze"
-    return {"task": task, "bidirectional": task in BOTH_SIDES, **network}
+    """Return the network with its task and its direction."""
+    task = task_named(network.get("task", "lm"), bidirectional=network.get("bidirectional"))
+    return {"bidirectional": task_of(task).bidirectional[0], **network, "task": task}
 
 
 def resume(
     checkpoint: Checkpoint, lines: Iterable[str], valid_lines: Iterable[str] | None, limits: dict[str, Any]
 ) -> Session:
-    """Put a training together as it was when its checkpoint was written.
+    """Return the training as it was when its checkpoint was written.
 
-    lines, valid_lines: the same text as then; limits: fields of `TrainConfig` that say how long to train, where they
-    are to be others than then
+    lines, valid_lines: the same text as then
+    limits: new values of the fields of `TrainConfig` that limit the training
     """
     stored, state = checkpoint.language_model, checkpoint.training
     assert state is not None
-    if limits.keys() - {"patience"}:  # a new limit takes the place of all old ones
+    # A new limit takes the place of all old ones.
+    if limits.keys() - {"patience"}:
         limits = {"epochs": None, "max_steps": None, "minutes": None, **limits}
     config = replace(stored.train, **limits)
     language_model = replace(stored, train=config, history=[])
@@ -110,15 +110,16 @@ def resume(
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
-        session.trainer.total_steps = 0  # to be planned anew
+        # The trainer plans again.
+        session.trainer.numbers.total_steps = 0
     return session
 
 
 def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> Session:
-    """Put a trainer beside a model and the encoded parts of its corpus."""
+    """Return the training of a model on the encoded parts of its corpus."""
     config = language_model.train
     if not train.size:
-        raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
+        raise CorpusError("the corpus is empty", hint="name a text file with at least one word")
     batch_size, seq_length = train.fit(config.batch_size, config.seq_length)
     batches = train.batches(batch_size, seq_length, seed=config.seed)
     judged = None
@@ -126,5 +127,5 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
         lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
         judged = valid.batches(lanes, steps, context=CONTEXT)
     trainer = Trainer(language_model.model, config, batches, judged)
-    trainer.history = language_model.history
+    trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

@@ -24,7 +24,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 
 def main() -> int:
-    """Say what was found; the exit code is 1 only for a vulnerability."""
+    """Print what was found; the exit code is 1 only for a vulnerability."""
     releases = pinned()
     lines = [f"{name}=={releases[name]}" for name in sorted(needed("charlm-rnn")) if name in releases]
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def main() -> int:
         for step in steps:
             done = run(*step)
             if done is None or done.returncode:
-                print("audit: pip-audit is not to be had here, nothing was looked up")
+                print("audit: pip-audit is not available, so nothing was checked")
                 return 0
         look = (python, "-m", "pip_audit", "--no-deps", "--disable-pip", "--progress-spinner", "off")
         found = run(*look, "-r", str(listed))

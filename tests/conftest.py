@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import cuda, forms
+from tests.stored import keep_on_disk
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -17,11 +18,26 @@ SHARED = REPOSITORY.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared_corpora() -> Path:
-    """Give the folder of corpora beside a developer's checkout; skip where it is absent."""
+    """Return the folder of corpora beside a developer's checkout; skip where it is absent."""
     folder = SHARED / "corpora"
     if not folder.is_dir():
         pytest.skip(f"no {folder}: these corpora are not shipped")
     return folder
+
+
+@pytest.fixture
+def private_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return the folder, not made yet, in which corpora that this test encodes to the disk are kept."""
+    folder = tmp_path / "caches" / "corpora"
+    monkeypatch.setenv("CHARLM_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, private_cache: Path) -> Path:
+    """Encode every corpus to the disk, however small it is; return the folder, not made yet, in which they are kept."""
+    keep_on_disk(monkeypatch, private_cache)
+    return private_cache
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have signals end the processes that tests start, also where a shell has started the tests in the background.
+    """End the processes that tests start at a signal, even if a shell started the tests in the background.
 
     What is ignored stays so in a process that is started; what is handled does not.
     """

@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parents[1] / "constraints.txt"
 
 
 def needed(name: str, *extras: str) -> set[str]:
-    """Give the names of the distributions that one needs on this machine, with some of its extras, and they in turn."""
+    """Return the names of the distributions that one needs on this machine with some of its extras, theirs too."""
     found: set[str] = set()
     asked = [(name, extras)]
     while asked:
@@ -37,7 +37,7 @@ def needed(name: str, *extras: str) -> set[str]:
 
 
 def pinned() -> dict[str, str]:
-    """Give the release of each distribution in the file."""
+    """Return the release of each distribution in the file."""
     lines = [line for line in FILE.read_text().splitlines() if line and not line.startswith("#")]
     return {canonicalize_name(name): release for name, release in (line.split("==") for line in lines)}
 

@@ -1,12 +1,11 @@
 """A model that is a rule written down: what `Sampler` asks of a `Model`, with every call on record."""
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 
 import numpy as np
 
 from charlm.backends import NumpyBackend
-from charlm.config import TextConfig, TrainConfig
+from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import Codec
@@ -25,7 +24,7 @@ class FakeModel:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.ops = NumpyBackend()
-        self.config = SimpleNamespace(task="lm")
+        self.config = ModelConfig(vocabulary_size=3)
         self.reads: list[int] = []
         self.calls: list[int] = []
         self._workspaces: list[object] = []

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig
+from charlm.config import ModelConfig, cell_fields
 from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
@@ -53,7 +53,7 @@ each_kind = pytest.mark.parametrize(("cell", "variant"), KINDS, ids=["-".join(fi
 
 
 def bind(layer, seed, *, dtype="float64", scale=0.8):
-    """Give a layer parameters of its own, all drawn at random, biases too."""
+    """Bind a layer to parameters of its own, all drawn at random, biases too; return them."""
     parameters = Parameters(layer.shapes(), OPS, dtype)
     values, grads = parameters.named(parameters.values), parameters.named(parameters.grads)
     rng = np.random.default_rng(seed)
@@ -70,10 +70,9 @@ def make_recurrent(cell, variant, n_in=3, hidden=4, *, seed=0, dtype="float64", 
 
 
 def config_of(cell, variant, vocabulary_size=6, **options):
-    """Give the configuration of a small float64 model with this cell."""
-    variants = {"rnn": {"activation": variant}, "gru": {"reset": variant}, "lstm": {"relevance_gate": bool(variant)}}
+    """Return the configuration of a small float64 model with this cell."""
     small = {"hidden_size": 3, "num_layers": 2, "dtype": "float64"}
-    return ModelConfig(vocabulary_size, cell=cell, **variants.get(cell, {}), **{**small, **options})
+    return ModelConfig(vocabulary_size, **cell_fields(cell, variant), **{**small, **options})
 
 
 def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):
@@ -89,7 +88,7 @@ def make_model(config, *, seed=0, scale=0.8, largest_one_hot=None):
 
 
 def random_state(layer, batch, rng):
-    """Give a state of the layer's structure with random numbers."""
+    """Return a state of the layer's structure with random numbers."""
 
     def like(state):
         return tuple(like(part) if isinstance(part, tuple) else rng.normal(0, 0.7, part.shape) for part in state)
@@ -98,19 +97,19 @@ def random_state(layer, batch, rng):
 
 
 def leaves(state):
-    """Give the arrays of a nested state in order."""
+    """Return the arrays of a nested state in order."""
     return [array for part in state for array in (leaves(part) if isinstance(part, tuple) else [part])]
 
 
 def random_starts(T, batch, rng):
-    """Give a mask of starts; the first column starts at the first step, the last one not then but in the middle."""
+    """Return a mask of starts; the first column starts at the first step, the last one not then but in the middle."""
     starts = rng.random((T, batch)) < 0.3
     starts[0, 0], starts[0, -1], starts[T // 2, -1] = True, False, True
     return starts
 
 
 def random_batch(vocabulary_size, T, batch, rng, *, starts=True):
-    """Give a batch in which some inputs are the zero vector and some targets are none."""
+    """Return a batch in which some inputs are the zero vector and some targets are none."""
     inputs = rng.integers(0, vocabulary_size, (T, batch), dtype=np.int32)
     targets = rng.integers(0, vocabulary_size, (T, batch), dtype=np.int32)
     mask = random_starts(T, batch, rng) if starts else None
@@ -151,7 +150,7 @@ def slopes_along(function, array, elements):
 
 
 def relative_error(numeric, analytic):
-    """Give the worst relative error of an array's elements; the module's docstring has the measure."""
+    """Return the worst relative error of an array's elements; the module's docstring has the measure."""
     assert numeric.shape == analytic.shape
     assert np.isfinite(numeric).all() and np.isfinite(analytic).all()
     if not numeric.size:
@@ -186,6 +185,12 @@ def _slopes(function, array, gradient):
         numeric.append(slope_along(function, array, direction))
         analytic.append(float(np.sum(gradient * direction)))
     return np.array(numeric), np.array(analytic)
+
+
+def holds(errors, bar=BAR):
+    """Assert that there are errors, by name, and that none is above the bar."""
+    assert errors
+    assert max(errors.values()) <= bar, errors
 
 
 def layer_errors(layer, parameters, x, *, starts=None, noise=None, seed=0):
@@ -239,7 +244,7 @@ def model_errors(model, batch, *, noise=None, seed=0):
 
 
 def rectified(layer, x, state, y, starts):
-    """Give the pre-activations [T, H, B] of a layer's rectified units, None for a layer that has none."""
+    """Return the pre-activations [T, H, B] of a layer's rectified units, None for a layer that has none."""
     if isinstance(layer, Dense) and layer.activation == "relu":
         return np.einsum("mn,tnb->tmb", layer.p["W"], x) + layer.p["b"]
     if isinstance(layer, Recurrent) and isinstance(layer.cell, CELLS["rnn"]["relu"]):
@@ -253,7 +258,7 @@ def rectified(layer, x, state, y, starts):
 
 
 def clear_of_kinks(run):
-    """Say whether all rectified units keep a distance from z = 0, in all layers that `run()` runs forward."""
+    """Return whether all rectified units keep a distance from z = 0, in all layers that `run()` runs forward."""
     found = []
 
     def recorded(forward):
@@ -272,7 +277,7 @@ def clear_of_kinks(run):
 
 
 def first_clear(make, x, *, starts=None, noise=None, seed=0):
-    """Give what `make(seed)` makes, a tuple that begins with a layer, for the first seed that is clear of kinks."""
+    """Return what `make(seed)` makes, a tuple that begins with a layer, for the first seed that is clear of kinks."""
 
     def run(layer):
         state = random_state(layer, x.shape[-1], np.random.default_rng(seed))
@@ -282,7 +287,7 @@ def first_clear(make, x, *, starts=None, noise=None, seed=0):
 
 
 def first_clear_model(config, batch, *, noise=None, largest_one_hot=None, seed=0):
-    """Give the first model that is clear of kinks on a batch, from the state of the check."""
+    """Return the first model that is clear of kinks on a batch, from the state of the check."""
 
     def run(model):
         state = random_state(model.body, batch.lanes, np.random.default_rng(seed))

@@ -41,7 +41,7 @@ def linear(gate, a, x):
 
 
 def step(cell, variant, parameters, a, c, x):
-    """Give a<t> and c<t> from a<t-1>, c<t-1> and x<t>, all vectors; c is None for the cells whose memory is a."""
+    """Return a<t> and c<t> from a<t-1>, c<t-1> and x<t>, all vectors; c is None for the cells whose memory is a."""
     W = cut(parameters["W"], GATES[cell, variant])
     if cell == "rnn":
         z = linear(W["a"], a, x)
@@ -103,7 +103,7 @@ def softmax(logits):
 
 
 def cross_entropy(W_y, b_y, y, targets):
-    """Give -ln softmax(W_y a + b_y)[target], [T, B], for y [T, n, B]; 0 where the target is -1."""
+    """Return -ln softmax(W_y a + b_y)[target], [T, B], for y [T, n, B]; 0 where the target is -1."""
     nats = np.zeros(targets.shape)
     for t, column in np.argwhere(targets >= 0):
         p = softmax(W_y @ y[t, :, column] + b_y[:, 0])

@@ -19,19 +19,19 @@ _BLOCK = re.compile(r"(<!-- help (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def help_of(command: str) -> str:
-    """Give a command's help as it is on a terminal of 80 columns."""
+    """Return a command's help as it is on a terminal of 80 columns."""
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
     run = [sys.executable, "-m", "charlm", command, "--help"]
     return subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def documented() -> list[str]:
-    """Give the commands whose help the README shows."""
+    """Return the commands whose help the README shows."""
     return [match[2] for match in _BLOCK.finditer(README.read_text())]
 
 
 def updated(text: str) -> str:
-    """Give the README with every help text as it is now."""
+    """Return the README with every help text as it is now."""
     return _BLOCK.sub(lambda match: f"{match[1]}```text\n{help_of(match[2])}```\n{match[3]}", text)
 
 
@@ -45,7 +45,7 @@ def run_example(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def with_examples_run(text: str, folder: Path) -> str:
-    """Give the README with what its examples print now."""
+    """Return the README with what its examples print now."""
 
     def rerun(match: re.Match[str]) -> str:
         commands = [line for line in match[1].splitlines() if line.startswith("$ ")]

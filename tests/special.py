@@ -40,5 +40,5 @@ def make_special(path: Path, kind: str) -> None:
 
 
 def looks_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Give the mode and the number of all that is in a folder, links themselves."""
+    """Return the mode and the number of all that is in a folder, links themselves."""
     return {path.name: (path.lstat().st_mode, path.lstat().st_ino) for path in folder.iterdir()}

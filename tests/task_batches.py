@@ -52,7 +52,7 @@ def random_sequence(config, length, rng, *, source_length=None):
 
 
 def read_and_asked(config, sequence):
-    """Give what a network reads of a sequence and what it is asked for, step by step."""
+    """Return what a network reads of a sequence and what it is asked for, step by step."""
     tokens, answers, label, _ = sequence
     if config.task == "cloze":
         return tokens, tokens
@@ -109,7 +109,7 @@ def lay_sources(sources, padding=NOTHING):
 
 
 def random_task_batch(config, rng, *, lengths=((2, 2), (3,)), missing=True):
-    """Give a batch of random sequences, several in a lane where the task has that, one of them without an answer."""
+    """Return a batch of random sequences, several in a lane where the task has that, one of them without an answer."""
     if config.task == "translate":
         lengths = [(length,) for length in chain(*lengths)]
     sources = iter((3, 1, 2, 4) * 9)

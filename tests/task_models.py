@@ -45,6 +45,17 @@ FITTING = {  # the commands that a model of each task is for
     "translate": ("predict", "evaluate"),
     "music": ("generate", "evaluate"),
 }
+TRAINING = {  # the flags that train a model of each kind
+    "lm": (),
+    "conditioned": ("--condition",),
+    "cloze": ("--bidirectional",),
+    "tag": ("--task", "tag"),
+    "yes-no": ("--task", "tag"),
+    "classify": ("--task", "classify"),
+    "translate": ("--task", "translate"),
+    "music": ("--task", "music"),
+    "genre": ("--task", "music", "--condition"),
+}
 CLASSES = {  # what `generate` is to be told
     "conditioned": ("--class", "x"),
     "genre": ("--class", "jig"),
@@ -83,29 +94,29 @@ def task_model(kind: str, *, seed: int = 1, spread: float = 2.0, text: dict | No
 
 
 def parameter(language_model: LanguageModel, name: str) -> np.ndarray:
-    """Give one parameter, to be overwritten."""
+    """Return one parameter, to be overwritten."""
     parameters = language_model.model.parameters
     return parameters.named(parameters.values)[name]
 
 
 def outputs(language_model: LanguageModel, log_probs) -> None:
-    """Let a model say the same at every place: what `log_probs`, or the logits, of its choices are."""
+    """Make a model predict the same at every place: what `log_probs`, or the logits, of its choices are."""
     parameter(language_model, "head.W_y")[...] = 0.0
     parameter(language_model, "head.b_y")[:, 0] = log_probs
 
 
 def ids_of(language_model: LanguageModel, line: str) -> list[int]:
-    """Give the ids of a line's tokens."""
+    """Return the ids of a line's tokens."""
     return language_model.tokenizer.encode(line).tolist()
 
 
 def nats(language_model: LanguageModel, inputs, targets, *, source=None) -> np.ndarray:
-    """Give -ln P of each target of one sequence alone, 0 where it is `NO_TARGET`."""
+    """Return -ln P of each target of one sequence alone, 0 where it is `NO_TARGET`."""
     return _nats(language_model, inputs, np.array(targets, np.int32)[:, None], source)[:, 0]
 
 
 def choices_at(language_model: LanguageModel, inputs, place: int, *, source=None) -> np.ndarray:
-    """Give P of every choice at one place of a sequence, each choice asked for in a copy of its own."""
+    """Return P of every choice at one place of a sequence, each choice asked for in a copy of its own."""
     config = language_model.model.config
     count = config.target_size or max(config.labels, 2) if config.task != "cloze" else config.vocabulary_size
     targets = np.full((len(inputs), count), NO_TARGET, np.int32)
@@ -116,7 +127,7 @@ def choices_at(language_model: LanguageModel, inputs, place: int, *, source=None
 
 
 def choices_everywhere(language_model: LanguageModel, inputs) -> np.ndarray:
-    """Give P of every token of a vocabulary at each place of a sequence, `[T, V]`, for one pass over it."""
+    """Return P of every token of a vocabulary at each place of a sequence, `[T, V]`, for one pass over it."""
     targets = np.tile(np.arange(len(language_model.tokenizer.vocabulary), dtype=np.int32), (len(inputs), 1))
     return np.exp(-_nats(language_model, inputs, targets, None))
 
@@ -131,14 +142,14 @@ def _nats(language_model: LanguageModel, inputs, targets: np.ndarray, source) ->
 
 
 def given_the_others(language_model: LanguageModel, ids, place: int) -> np.ndarray:
-    """Give P(token | all others) of every token at a place, with nothing there for the network to peep at."""
+    """Return P(token | all others) of every token at a place, with nothing there for the network to peep at."""
     hidden = [*ids]
     hidden[place] = UNK_ID
     return choices_at(language_model, hidden, place)
 
 
 def shifted(ids, first: int = NOTHING) -> list[int]:
-    """Give what a language model reads while it predicts ids."""
+    """Return what a language model reads while it predicts ids."""
     return [first, *ids[:-1]]
 
 

@@ -44,7 +44,7 @@ def test_other_tasks_than_language_are_trained_and_asked_by_the_same_functions()
     tune = charlm.train(["60 62 60 62"] * 8, task="music", **{**small, "epochs": 300})
     assert charlm.generate(tune, temperature=0, length=3) == "60 62 60"
     for use, model, *given in ((charlm.score, tagger, ["a"]), (charlm.fill, told, ["a"]), (charlm.generate, cloze)):
-        with pytest.raises(UsageError, match="with a model of the task"):
+        with pytest.raises(UsageError, match="does not work with a --task"):
             use(model, *given)
 
 

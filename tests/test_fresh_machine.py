@@ -105,7 +105,7 @@ TESTS = (  # of each kind of helper that starts processes, and of what asks the 
     "tests/cli/test_cli_pipes.py::test_the_environment_is_not_needed",
     "tests/backends/test_devices.py",
     "tests/test_supply.py",
-    "tests/test_files.py",
+    "tests/storage/test_files.py",
 )
 
 

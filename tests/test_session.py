@@ -12,6 +12,7 @@ from charlm.inference.evaluation import CONTEXT
 from charlm.nn.build import build
 from charlm.session import VALIDATION_LANES, prepare
 from charlm.text import EOS, UNK, UNK_ID, split_lines
+from tests.batches import joined
 
 NETWORK = {"hidden_size": 4, "num_layers": 1}
 LINES = ["abc", "abd", "abe", "", "ba", "cab", "dab", "eab"] * 4
@@ -23,7 +24,7 @@ def test_the_vocabulary_is_of_the_part_that_is_learned_from():
     kept, held = split_lines(10, 0.3, 4)
     assert set(session.language_model.tokenizer.vocabulary.tokens) == {EOS, UNK, *(f"w{i}" for i in kept)}
     assert session.language_model.model.config.vocabulary_size == 2 + kept.size
-    assert (session.train.lines, session.valid.lines) == (kept.size, held.size)
+    assert (session.train.sequences, session.valid.sequences) == (kept.size, held.size)
     assert np.count_nonzero(session.valid.ids == UNK_ID) == held.size
 
 
@@ -87,13 +88,13 @@ def test_held_out_text_that_is_empty_is_refused():
 
 def test_a_single_line_is_learned_from():
     session = prepare(["abc"], TextConfig(), NETWORK, TrainConfig(valid_fraction=0.9, max_steps=2))
-    assert (session.train.lines, session.valid.lines) == (1, 0)
+    assert (session.train.sequences, session.valid.sequences) == (1, 0)
     assert len(list(session.trainer.run())) == 2
 
 
 def test_held_out_text_is_judged_whole_and_in_its_order():
     session = prepare(LINES * 9, TextConfig(), NETWORK, TrainConfig(valid_fraction=0.5))
-    whole = session.trainer.valid.lanes(0)
+    whole = joined(list(session.trainer.valid.epoch(0)))
     assert whole.count == session.valid.ids.size
     assert session.trainer.valid.batch_size == VALIDATION_LANES
     columns = [column[column >= 0] for column in whole.targets.T]
@@ -102,7 +103,7 @@ def test_held_out_text_is_judged_whole_and_in_its_order():
 
 def test_a_held_out_stream_is_read_with_what_came_before():
     session = prepare(LINES * 40, TextConfig(unit="stream"), NETWORK, TrainConfig(valid_fraction=0.5))
-    whole = session.trainer.valid.lanes(0)
+    whole = joined(list(session.trainer.valid.epoch(0)))
     first_asked = (whole.targets >= 0).argmax(axis=0)
     assert whole.count == session.valid.ids.size > CONTEXT
     assert first_asked[0] == 0 and first_asked.max() == CONTEXT

@@ -11,7 +11,7 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.nn import build as build_module
 from charlm.session import prepare
 from tests.test_checkpoint import (
-    assert_same,
+    assert_same_model,
     bits,
     parts_of,
     rewrite,
@@ -65,7 +65,7 @@ def test_a_model_comes_back_bit_for_bit_and_computes_the_same(tmp_path, name):
     lm, path = session.language_model, tmp_path / "m.safetensors"
     save(path, lm)
     stored = load(path, OPS).language_model
-    assert_same(stored, lm)
+    assert_same_model(stored, lm)
     assert stored.task == lm.task == TASKS[name][1]["task"]
     assert stored.labels == lm.labels and stored.is_conditioned == lm.is_conditioned == TASKS[name][2]
     targets = [one.codec.target and one.codec.target.vocabulary for one in (stored, lm)]
@@ -97,7 +97,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, name, optimizer):
     state = session.trainer.state()
     save_training(tmp_path / "c", session.language_model, state, corpus="c0ffee")
     stored = load(tmp_path / "c", OPS)
-    assert_same(stored.language_model, session.language_model)
+    assert_same_model(stored.language_model, session.language_model)
     assert stored.training.numbers == state.numbers
     assert bits(stored.training.arrays) == bits(state.arrays)
     carried = any(key.startswith("state/") for key in state.arrays)
@@ -114,7 +114,7 @@ def test_a_look_up_comes_back(tmp_path, monkeypatch):
         save(tmp_path / name, lm)
         found = {key for key in parts_of(tmp_path / name)[0] if key.endswith(".E")}
         assert found == (tables or {"towers.from_left.input.E", "towers.from_right.input.E"})
-        assert_same(load(tmp_path / name, OPS).language_model, lm)
+        assert_same_model(load(tmp_path / name, OPS).language_model, lm)
 
 
 def test_only_what_a_task_has_is_in_its_header(tmp_path):
@@ -154,5 +154,5 @@ def test_a_file_of_the_version_before_still_opens(tmp_path, kind):
 
     rewrite(path, strip)
     stored = load(path, OPS)
-    assert_same(stored.language_model, lm)
+    assert_same_model(stored.language_model, lm)
     assert (stored.training is None) == (kind == "model")

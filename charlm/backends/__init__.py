@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from charlm.backends.base import Array, Backend, Number, Shape
+from charlm.backends.base import Array, Backend, Number, ScanGrads, Shape
 from charlm.backends.cupy.driver import driver_version
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.errors import ResourceError, UsageError
 
-__all__ = ["Array", "Backend", "Number", "NumpyBackend", "Shape", "get_backend"]
+__all__ = ["Array", "Backend", "Number", "NumpyBackend", "ScanGrads", "Shape", "get_backend"]
 
 _CUDA = "--device cuda: "  # the start of a message about why the GPU cannot be used
 

@@ -11,7 +11,8 @@ backend contains only what differs by device.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,24 @@ Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Number = Any  # of the device: a float, or an array [] whose value `float()` waits for
 Shape = tuple[int, ...]
 Places = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class ScanGrads:
+    """What the way back of a scan leaves for the products over all steps; the arrays are the scan's.
+
+    dz [D·H, T·B]: dL/dz of all steps, one block of H rows for each of the cell's `blocks`
+    a [H, T·B]: a<t-1> of all steps, with the same columns
+    old: the states before each step, arrays [T, H, B], in the order of `Cell.states`
+    kept: arrays [T, H, B] in the order of `Cell.kept`, as `step_back` left them
+    ws: the workspace that they lie in
+    """
+
+    dz: Array
+    a: Array
+    old: Sequence[Array]
+    kept: Sequence[Array]
+    ws: Any
 
 
 class Backend(ABC):

@@ -1,4 +1,4 @@
-"""How fast a network of given sizes works on this machine: tokens per second, and the share of its best products."""
+"""Speed of a network of given sizes on this machine: tokens per second, and the share of its fastest matrix product."""
 
 from charlm.benchmark.measurement import (
     CASES,

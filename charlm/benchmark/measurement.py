@@ -1,4 +1,4 @@
-"""Measuring: tokens per second, and the share of the best products of this machine."""
+"""Measuring tokens per second, and their share of the fastest matrix product of this machine."""
 
 from __future__ import annotations
 
@@ -28,32 +28,38 @@ from charlm.errors import ResourceError, UsageError
 from charlm.storage.files import hint_for
 
 CASES = ("train", "generate", "score", "start")
-_PRODUCTS = (512, 1024, 2048, 3072, 4096)  # rows and columns of the squares that the best product is looked for among
+_PRODUCTS = (512, 1024, 2048, 3072, 4096)  # sizes of the square matrices whose fastest product is the peak
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """How long is measured, and how often; threads: of the products, None for all."""
+    """How long and how often a case is measured.
 
-    seconds: float = 1.0  # of each repeat, at least
+    seconds: minimum time of one repeat
+    threads: of the matrix products, None for all
+    """
+
+    seconds: float = 1.0
     repeats: int = 5
     threads: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.seconds <= 1e6:
-            raise UsageError(f"--seconds is {self.seconds!r}", hint="give a number above 0 to 1e+06")
+            raise UsageError(f"--seconds is {self.seconds!r}", hint="use a number above 0, at most 1e+06")
         if self.repeats < 1:
-            raise UsageError(f"--repeats is {self.repeats!r}", hint="give a whole number from 1 on")
+            raise UsageError(f"--repeats is {self.repeats!r}", hint="use a whole number from 1 on")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How fast one case was.
+    """The speed of one case.
 
-    batch_size: sequences side by side; seq_length: tokens of the longest of them; tokens_per_second: median of the
-    repeats; peak_gflops: 1e9 operations a second in the best square product of this type on as many threads;
-    peak_share: the rate of the case's own products over that one; both None for `start`, whose `seconds`, None for the
-    others, are those of one whole process
+    batch_size: sequences side by side
+    seq_length: tokens of the longest sequence
+    tokens_per_second: median of the repeats
+    peak_gflops: 1e9 operations a second in the fastest square product of this type and number of threads
+    peak_share: rate of the case's own products over the peak; None for `start`, as is peak_gflops
+    seconds: of one whole process, for `start`; None for the other cases
     """
 
     case: str
@@ -73,9 +79,10 @@ class Measurement:
 
 
 def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> Iterator[Measurement]:
-    """Measure one case after the other, each yielded as soon as it is known.
+    """Yield the measurement of each case as soon as it is complete.
 
-    cases: some of `CASES`. Raises DivergenceError, CorpusError or ResourceError where the work itself fails.
+    cases: some of `CASES`
+    Raises DivergenceError, CorpusError or ResourceError if the work itself fails.
     """
     model = work.language_model.model
     peak = 0.0
@@ -86,7 +93,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
                 peak = best_product(model.ops, model.config.dtype, config.seconds)
             folder = Path() if has_share else folders.enter_context(_temporary_folder())
             step, batch_size, seq_length = _step_of(case, work, folder, config.threads)
-            step()  # the first one makes the buffers
+            step()  # the first step allocates the buffers
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
                 case=case,
@@ -108,20 +115,20 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Make a folder for a model file; it is gone after the block."""
+    """Create a folder for a model file, and remove it after the block."""
     try:
         made = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     except OSError as error:
         raise ResourceError(
-            f"no folder for temporary files: {error.strerror or error}",
-            hint=hint_for(error, "name one that can be written: TMPDIR=FOLDER charlm bench start"),
+            f"cannot create a temporary folder: {error.strerror or error}",
+            hint=hint_for(error, "name a writable folder: TMPDIR=FOLDER charlm bench start"),
         ) from error
     with made as folder:
         yield Path(folder)
 
 
 def rate(step: Step, seconds: float) -> float:
-    """Repeat a step for some time, once at least; give its tokens per second."""
+    """Return the tokens per second of a step that is repeated for `seconds`, at least once."""
     tokens, begin, elapsed = 0, time.perf_counter(), 0.0
     while elapsed < seconds or not tokens:
         tokens += step()
@@ -130,9 +137,9 @@ def rate(step: Step, seconds: float) -> float:
 
 
 def best_product(ops: Backend, dtype: str, seconds: float) -> float:
-    """Give the operations a second, 2n^3 for n rows and columns, of the fastest square product.
+    """Return the operations a second of the fastest square matrix product: 2 n^3 operations for n rows and columns.
 
-    seconds: spent on each size at most, but for two products; sizes whose product takes longer end the search
+    seconds: spent on each size at most, except for two products; a product that takes longer ends the search
     """
     best, took = 0.0, 0.0
     rng = np.random.default_rng(1)
@@ -152,20 +159,20 @@ def best_product(ops: Backend, dtype: str, seconds: float) -> float:
 
 
 def operations_per_token(work: Workload, case: str) -> float:
-    """Count the operations of the products in a case other than `start`, on another network of the same sizes.
+    """Return the operations a token in the matrix products of a case other than `start`.
 
-    That is done on one thread, so that nothing is counted by two at once.
+    They are counted on a second network of the same sizes, on one thread, so that no two threads count at once.
     """
     counting = _CountingBackend()
     with counting.workers.limit(1):
         step, _, _ = _step_of(case, work.with_backend(counting), Path(), None)
-        counting.operations = 0.0  # what was multiplied on the way to the first step
+        counting.operations = 0.0  # forget the products before the first step
         tokens = step()
     return counting.operations / tokens
 
 
 class _CountingBackend(NumpyBackend):
-    """Counts what it multiplies: 2mnk operations for `[m, k] @ [k, n]`."""
+    """Counts the operations of matrix products: 2 m n k for `[m, k] @ [k, n]`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +184,7 @@ class _CountingBackend(NumpyBackend):
 
 
 def _step_of(case: str, work: Workload, folder: Path, threads: int | None) -> tuple[Step, int, int]:
-    """Give a case's step, how many sequences it has side by side, and the tokens of the longest."""
+    """Return a case's step, the number of its sequences side by side, and the tokens of the longest."""
     if case == "train":
         return training(work)
     if case == "generate":

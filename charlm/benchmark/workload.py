@@ -1,4 +1,4 @@
-"""What is measured: a network that has learned nothing yet, with text for it, and the steps that it takes."""
+"""The measured work: an untrained network, text for it, and one step of each case."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ from charlm.session import assemble
 from charlm.storage.files import hint_for
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.dataset import Dataset, encode
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.tokens.codec import Codec
 
-GENERATED, STARTED = 500, 1000  # tokens of a text that `generate` and `start` draw
+GENERATED, STARTED = 500, 1000  # tokens that `generate` and `start` draw
 SHORTEST, LONGEST = 5, 40  # tokens of the lines that `score` reads
-_BATCHES = 100  # of synthetic text, so that an epoch's own work is spread over as many steps as in a corpus
+_BATCHES = 100  # of synthetic text, so that the work of starting an epoch is spread over many steps
 _GROUPS = 8  # batches of lines that are scored at a time
 
-# What the script `charlm` does; the last place to look for this package is where it was found by this process.
+# The body of the script `charlm`. This process's copy of the package comes last on the path, for a run without install.
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from charlm.cli.app import main; sys.exit(main())"
 
-Step = Callable[[], int]  # does a piece of work and gives the tokens that it was
+Step = Callable[[], int]  # does a piece of work and returns its number of tokens
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network that has learned nothing yet, and text for it.
+    """An untrained network and text for it.
 
-    ids [N] int32: a stream to learn from; lines: to be scored, of `SHORTEST` to `LONGEST` tokens
+    ids [N] int32: the stream to train on
+    lines: the lines to score, of `SHORTEST` to `LONGEST` tokens
     """
 
     language_model: LanguageModel
@@ -50,7 +52,7 @@ class Workload:
     lines: list[str]
 
     def with_backend(self, ops: Backend) -> Workload:
-        """Give the same work for a network on another backend."""
+        """Return the same work for a network of the same sizes on another backend."""
         model = build(self.language_model.model.config, ops, seed=1)
         return replace(self, language_model=replace(self.language_model, model=model))
 
@@ -58,12 +60,13 @@ class Workload:
 def synthetic_workload(
     network: dict[str, Any], level: str, config: TrainConfig, *, vocabulary_size: int, ops: Backend | None = None
 ) -> Workload:
-    """Draw a text of equally likely tokens, and build a network for it.
+    """Return a network with a text of equally likely tokens.
 
-    network: fields of `ModelConfig` but for the vocabulary's size, which counts `<EOS>` and `<UNK>`
-    Raises UsageError where the network cannot be.
+    network: fields of `ModelConfig` except the size of the vocabulary
+    vocabulary_size: counts `<EOS>` and `<UNK>`
+    Raises UsageError if the configuration is invalid.
     """
-    ModelConfig(**{**network, "vocabulary_size": vocabulary_size})  # before a vocabulary of that size is made
+    ModelConfig(**{**network, "vocabulary_size": vocabulary_size})  # checked before the vocabulary is built
     text = TextConfig(level=level, unit="stream", split="whitespace", normalize="none")
     names = _characters() if level == "char" else (f"w{number}" for number in itertools.count())
     vocabulary = Vocabulary((EOS, UNK, *itertools.islice(names, vocabulary_size - 2)))
@@ -87,19 +90,20 @@ def text_workload(
     vocabulary_size: int | None = None,
     ops: Backend | None = None,
 ) -> Workload:
-    """Take a text as it is, and build a network for it.
+    """Return a network with a given text.
 
-    network, vocabulary_size: as for `synthetic_workload`; None: the text's own
-    Raises CorpusError where the text has no tokens, or no lines to score, UsageError where the network cannot be.
+    network: fields of `ModelConfig` except the size of the vocabulary
+    vocabulary_size: counts `<EOS>` and `<UNK>`; None for all tokens of the text
+    Raises CorpusError if the text has no tokens or no lines to score, UsageError if the configuration is invalid.
     """
     ModelConfig(**{**network, "vocabulary_size": vocabulary_size or 3})
     text = TextConfig(level=level, unit="stream")
     lines = list(lines)
     splitter = splitter_of(text)
     most = None if vocabulary_size is None else vocabulary_size - 2
-    vocabulary = Vocabulary.build(splitter.count(lines), max_size=most)
+    vocabulary = Vocabulary.build(count_tokens(lines, splitter), max_size=most)
     if len(vocabulary) == 2:
-        raise CorpusError("the text is empty", hint="name a text file with at least one word in it")
+        raise CorpusError("the text is empty", hint="name a text file with at least one word")
     fitting = [line for line in lines if SHORTEST <= len(splitter.split(line)) <= LONGEST]
     if not fitting:
         raise CorpusError(
@@ -111,38 +115,38 @@ def text_workload(
 
 
 def training(work: Workload) -> tuple[Step, int, int]:
-    """Give a training step, the sequences side by side in it, and their tokens."""
-    nothing = Dataset(np.empty(0, np.int32), np.zeros(2, np.int64), "stream")
-    stream = Dataset(work.ids, np.array([0, work.ids.size]), "stream")
+    """Return a training step, its number of sequences side by side, and the tokens of each."""
+    nothing = Dataset.of(np.empty(0, np.int32), np.zeros(2, np.int64), "stream")
+    stream = Dataset.of(work.ids, np.array([0, work.ids.size]), "stream")
     session = assemble(work.language_model, stream, nothing)
     run = session.trainer.run()
     return lambda: next(run).tokens, session.batch_size, session.seq_length
 
 
 def generation(language_model: LanguageModel) -> Step:
-    """Give the drawing of one text of `GENERATED` tokens."""
+    """Return a step that draws a text of `GENERATED` tokens."""
     sampler = Sampler(language_model, SampleConfig(length=GENERATED))
     return lambda: len(sampler.sample(seed=1).tokens)
 
 
 def scoring(work: Workload) -> Step:
-    """Give the scoring of all lines."""
+    """Return a step that scores all lines."""
     scorer = Scorer(work.language_model, batch_size=work.language_model.train.batch_size)
     return lambda: sum(score.tokens for score in scorer.score(work.lines))
 
 
 def start_command(language_model: LanguageModel, folder: Path, threads: int | None) -> list[str]:
-    """Save the model to a folder; give the command that draws `STARTED` tokens from it, as a shell would run it."""
+    """Save the model to a folder, and return the command that draws `STARTED` tokens from it."""
     path = folder / "bench.safetensors"
     save(path, language_model)
     limit = [] if threads is None else ["--threads", str(threads)]
-    # Not with -m: that would take modules from the current folder, where a file may be called as a library is (-P).
+    # Not with -m, which would import from the current folder, where a file may have a library's name; -P prevents that.
     charlm = [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[2])]
     return [*charlm, "generate", str(path), "-l", str(STARTED), "--seed", "1", "-q", *limit]
 
 
 def starting(language_model: LanguageModel, folder: Path, threads: int | None) -> Step:
-    """Give the run of a whole process; it raises ResourceError where that fails."""
+    """Return a step that runs a whole process; it raises ResourceError if the process fails."""
     command, environment = start_command(language_model, folder, threads), compiled_once()
 
     def step() -> int:
@@ -152,15 +156,16 @@ def starting(language_model: LanguageModel, folder: Path, threads: int | None) -
             reason = error.strerror or error
             raise ResourceError(f"cannot start charlm generate: {reason}", hint=hint_for(error)) from error
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"]
-            raise ResourceError(f"charlm generate ended with {done.returncode}: {said[0]}", hint="run it by itself")
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+            message = f"charlm generate failed with exit code {done.returncode}: {said[0]}"
+            raise ResourceError(message, hint="run charlm generate by itself")
         return STARTED
 
     return step
 
 
 def compiled_once() -> dict[str, str]:
-    """Give the environment for a process whose modules are compiled once, as everywhere where it is not forbidden."""
+    """Return the environment without PYTHONDONTWRITEBYTECODE, so that modules are compiled only once."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -174,7 +179,7 @@ def _language_model(
 
 
 def _characters() -> Iterator[str]:
-    """Yield characters that can stand in a line: no spaces, no ends of lines, no halves of surrogate pairs."""
+    """Yield characters that may occur in a line, except white space and surrogates."""
     for number in range(33, sys.maxunicode + 1):
         if not 0xD800 <= number < 0xE000 and not chr(number).isspace():
             yield chr(number)

@@ -1,1 +1,1 @@
-"""Words to and from a person: options into configurations, results onto standard output; nothing is computed here."""
+"""The command line: options become configurations, results go to standard output; nothing is computed here."""

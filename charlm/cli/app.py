@@ -1,4 +1,4 @@
-"""The command `charlm`: its subcommands, and what becomes of an error."""
+"""The command `charlm`: its subcommands, its exit codes, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from charlm.cli import signals, ui
 from charlm.errors import CharlmError, ResourceError
 
-if TYPE_CHECKING:  # Typer is imported only when signals are taken: that takes most of the start
+if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
     import typer
 
-# In the order of the help; each is a function of its own name in a module of that name.
+# In the order of the help. Each is a function in the module of the same name.
 COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench", "selfcheck")
-_COMPLETION = "_CHARLM_COMPLETE"  # set by the shell that asks for the rest of a word
+_COMPLETION = "_CHARLM_COMPLETE"  # set by a shell that completes a word
 
 
 def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Make the command with these subcommands: reading the options of one takes as long as Python takes to start."""
+    """Return the command with the named subcommands; building one takes as long as starting Python."""
     import typer
 
     from charlm.cli.options import Command, Group, charlm
@@ -45,7 +45,7 @@ def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 
 
 def _named(arguments: Sequence[str]) -> Sequence[str]:
-    """Give the subcommands that a command line has to do with: one, or all where it is help that is asked for."""
+    """Return the subcommands that a command line needs: one, or all for help and completion."""
     if _COMPLETION in os.environ or not arguments:
         return COMMANDS
     if arguments[0] == "--version":
@@ -54,7 +54,13 @@ def _named(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code, which `cli.md` lists."""
+    """Run the command line and return its exit code.
+
+    0: success
+    1: internal error, or a failed check
+    2 to 6: usage, input data, model file, diverged training, resources of the machine (see `charlm.errors`)
+    128 + n: ended by signal n
+    """
     _begin()
     try:
         from typer.main import get_command
@@ -69,24 +75,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         if end.code != 1:
             raise
-        ui.silence(1)  # Typer's own end where the reader of a help text has gone
+        ui.silence(1)  # Typer exits so when the reader of a help text has gone
         return 0
     except KeyboardInterrupt:
         ui.silence(1)
         return 128 + signal.SIGINT
     except Exception as error:
-        if signals.state.received:  # what it raised has become something else, e.g. an import that failed
+        if signals.state.received:  # its exception may have been replaced, e.g. by a failed import
             return 128 + signals.state.received
         return _report(error)
     finally:
-        signals.state.raises = False  # there is nobody left to catch it
+        signals.state.raises = False  # nothing would catch it from here on
 
 
 def _begin() -> None:
-    """Make the standard streams safe, and have signals end the process from now on.
+    """Secure the standard streams, and install the signal handlers.
 
-    A stream that the shell closed would lend its number to the first file that is opened, and what is meant for a
-    person would land there. So its number is taken by a file that refuses to be written, or to be read.
+    The descriptor of a stream that the shell has closed would go to the first file that is opened, and messages would
+    be written into it. So the descriptor is taken by a null device that refuses to be written, or to be read.
     """
     vars(signals.state).update(vars(signals.State()))
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
@@ -94,7 +100,7 @@ def _begin() -> None:
             os.fstat(number)
         except OSError:
             with contextlib.suppress(OSError):
-                os.open(os.devnull, mode)  # gets the smallest number that is free
+                os.open(os.devnull, mode)  # takes the smallest free descriptor
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     signals.at_signals(signals.take_signal)
@@ -102,7 +108,7 @@ def _begin() -> None:
 
 
 def _report(error: Exception) -> int:
-    """Say in two lines what went wrong and what to do; give the exit code."""
+    """Print an error and its hint, and return the exit code."""
     if ui.settings.debug and sys.stderr is not None:
         import traceback
 
@@ -112,7 +118,7 @@ def _report(error: Exception) -> int:
     elif isinstance(error, ImportError):
         error = _of_a_library(error)
     try:
-        ui.finish()  # the lines before the mistake
+        ui.finish()  # the lines before the error
     except (signals.ClosedPipe, ResourceError, OSError):
         ui.silence(1)
     if isinstance(error, MemoryError):
@@ -120,32 +126,32 @@ def _report(error: Exception) -> int:
     if isinstance(error, CharlmError):
         ui.error(error.message, error.hint)
         return error.exit_code
-    if hasattr(error, "format_message"):  # a usage error of Typer's own Click, which is not to be imported
+    if hasattr(error, "format_message"):  # a usage error of the Click inside Typer, which cannot be imported by name
         context = getattr(error, "ctx", None)
         ui.error(error.format_message(), f"see: {context.command_path if context else 'charlm'} --help")
         return 2
-    ui.error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug and report what it prints")
+    ui.error(f"internal error: {type(error).__name__}: {error}", "run it again with --debug, and report the output")
     return 1
 
 
 def _of_the_machine(error: OSError) -> ResourceError:
-    """Make the error of what the system refused; what standard output refuses is one of ours already."""
+    """Return the ResourceError for an error of the operating system."""
     reason = error.strerror or str(error) or type(error).__name__
     try:
         from charlm.storage.files import display_name, hint_for
-    except (ImportError, OSError):  # the system does not let us read a file of our own
+    except (ImportError, OSError):  # the limit of open files also stops imports
         return ResourceError(reason, hint="raise the limit of open files: ulimit -n 1024")
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
     where = "" if name is None else f", {display_name(str(name))}"
-    hint = hint_for(error, "run it again with --debug, which shows where that was")
+    hint = hint_for(error, "run it again with --debug to see where")
     return ResourceError(f"{reason}{where}", hint=hint)
 
 
 def _of_a_library(error: ImportError) -> Exception:
-    """Make the error of a library that the system did not load for want of something, or return the same one."""
+    """Return the error for a library that could not be loaded because a resource ran out, or the same error."""
     said = str(error)
     if os.strerror(errno.EMFILE) in said:
-        return _of_the_machine(OSError(errno.EMFILE, f"a library cannot be loaded: {os.strerror(errno.EMFILE)}"))
+        return _of_the_machine(OSError(errno.EMFILE, f"cannot load a library: {os.strerror(errno.EMFILE)}"))
     if "failed to map segment" in said or os.strerror(errno.ENOMEM) in said:
         return MemoryError()
     return error

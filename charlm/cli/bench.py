@@ -1,4 +1,4 @@
-"""`charlm bench`: how fast this machine trains, generates, scores and starts."""
+"""`charlm bench`: measure how fast this machine trains, generates, scores and starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import Level, Threads
+from charlm.cli.options import Activation, Cell, Level, RelevanceGate, Reset, Threads
 
-_SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # make OpenBLAS take another processor for this one
+_SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which OpenBLAS assumes another processor
 _SYNTHETIC_VOCABULARY = 65
 
 
@@ -20,50 +20,51 @@ def bench(
         Literal["train", "generate", "score", "start"] | None,
         typer.Argument(
             metavar="[train|generate|score|start]",
-            help="Learning; drawing one stream of tokens; scoring lines of 5 to 40 tokens; a whole process that draws "
-            "1,000 tokens. Without it all four.",
+            help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
+            "generates 1,000 tokens. Without an argument, all four.",
             show_default=False,
         ),
     ] = None,
     level: Level = "char",
     vocab_size: Annotated[
         int | None,
-        typer.Option(min=3, max=1 << 20, help="Tokens, <EOS> and <UNK> counted.", show_default="65; of --text: all"),
+        typer.Option(
+            min=3,
+            max=1 << 20,
+            help="Tokens in the vocabulary, including <EOS> and <UNK>.",
+            show_default="65; of --text: all",
+        ),
     ] = None,
-    cell: Annotated[
-        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
-    ] = "lstm",
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Of the rnn cell and of the dense layers.")
-    ] = "tanh",
-    reset: Annotated[
-        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
-    ] = "after",
-    relevance_gate: Annotated[
-        bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
-    ] = False,
-    hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
+    cell: Cell = "lstm",
+    activation: Activation = "tanh",
+    reset: Reset = "after",
+    relevance_gate: RelevanceGate = False,
+    hidden_size: Annotated[int, typer.Option(help="Hidden units per layer.")] = 128,
     num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
-    embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,
-    dense: Annotated[list[int] | None, typer.Option(help="A feed-forward layer of N units on top; repeatable.")] = None,
-    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="The output layer shares the embedding.")] = False,
-    dropout: Annotated[float, typer.Option(help="Share of activations dropped between layers.")] = 0.0,
+    embedding_size: Annotated[int, typer.Option(help="Size of token embeddings; 0: one-hot tokens.")] = 0,
+    dense: Annotated[list[int] | None, typer.Option(help="Add a dense layer of N units on top; repeatable.")] = None,
+    tie_weights: Annotated[
+        bool, typer.Option("--tie-weights", help="Share the embedding with the output layer.")
+    ] = False,
+    dropout: Annotated[
+        float, typer.Option(metavar="P", help="Probability to drop an activation between layers.")
+    ] = 0.0,
     seq_length: Annotated[int, typer.Option(help="train: tokens of truncated backpropagation through time.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="train, score: sequences side by side.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="train, score: sequences per mini-batch.")] = 64,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
     dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
     text: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Work on this text, not on tokens drawn at random.", show_default=False),
+        typer.Option(metavar="FILE", help="Use this text in place of random tokens.", show_default=False),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Measure each repeat for so long.")] = 1.0,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Take the median of N.")] = 5,
+    seconds: Annotated[float, typer.Option(help="Minimum seconds of each repeat.")] = 1.0,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repeats, whose median is printed.")] = 5,
     threads: Threads = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
-    """Measure tokens per second on this machine, and the share of the best it can do.
+    """Measure tokens per second on this machine.
 
-    That share is the rate of arithmetic in the case's matrix products over the rate in the fastest large square one.
+    The peak share is the speed of the case's matrix products over the speed of the fastest square product.
 
     \b
     charlm bench
@@ -91,7 +92,7 @@ def bench(
     }
     for name in _SLOWING:
         if os.environ.get(name):
-            ui.warn(f"{name} is set: matrix products may run at half their speed")
+            ui.warn(f"{name} is set: matrix products may be half as fast")
     if text is None:
         work = synthetic_workload(network, level, train, vocabulary_size=vocab_size or _SYNTHETIC_VOCABULARY)
     else:
@@ -99,7 +100,7 @@ def bench(
 
         work = text_workload(input_lines([text]), network, level, train, vocabulary_size=vocab_size)
     measured = measure(work, CASES if case is None else (case,), config)
-    output = ui.Output(unbuffered=True)  # each case takes its time
+    output = ui.Output(unbuffered=True)  # a case takes seconds
     if format == "text":
         for line in _readable(measured):
             output.line(line)
@@ -109,13 +110,13 @@ def bench(
 
 
 def _records(measured: Iterable[Any], absent: str | None) -> Iterator[dict[str, Any]]:
-    """Give the fields of each measurement, `absent` where it has none."""
+    """Yield the fields of each measurement, with `absent` in place of None."""
     for one in measured:
         yield {key: absent if value is None else value for key, value in vars(one).items()}
 
 
 def _readable(measured: Iterable[Any]) -> Iterator[str]:
-    """Write the sizes and then, as soon as it is known, a line for each case."""
+    """Yield the sizes, and then a line for each case as soon as it is complete."""
     for number, one in enumerate(measured):
         if not number:
             tokens = f"embedded {one.embedding_size}" if one.embedding_size else "one-hot"

@@ -1,4 +1,4 @@
-"""Curves in characters, for a terminal or a text file."""
+"""Curves drawn in characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTH, _HEIGHT = 64, 14
 
 
 def loss_chart(history: Sequence[dict[str, Any]]) -> list[str]:
-    """Draw the training loss (·) and the validation loss (o) of a history over its steps."""
+    """Return the training loss (·) and the validation loss (o) of a history over its steps, as lines of text."""
     curves = {
         mark: [(row["step"], row[key]) for row in history if row[key] is not None]
         for mark, key in (("·", "train_nats"), ("o", "valid_nats"))
@@ -21,7 +21,7 @@ def loss_chart(history: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def decay_chart(norms: dict[str, list[float]]) -> list[str]:
-    """Draw how gradients fall with the distance k, in powers of ten, a letter for each model."""
+    """Return log10 of the norms of gradients by the distance k, a letter for each model, as lines of text."""
     marks = "abcdefghijklmnopqrstuvwxyz"
     curves: dict[str, list[tuple[float, float]]] = {
         mark: [(k, math.log10(norm)) for k, norm in enumerate(of_model) if norm > 0]
@@ -32,7 +32,7 @@ def decay_chart(norms: dict[str, list[float]]) -> list[str]:
 
 
 def chart(curves: dict[str, list[tuple[float, float]]], *, x: str, y: str) -> list[str]:
-    """Draw curves, each with its own mark, on common axes."""
+    """Return curves, each with its own mark, on common axes, as lines of text."""
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return ["(no history)"]

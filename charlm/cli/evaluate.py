@@ -1,4 +1,4 @@
-"""`charlm evaluate`: how well a model predicts a whole corpus."""
+"""`charlm evaluate`: print the figures of a model on a whole corpus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Print how well a model does on a whole corpus, which is of the kind that it was trained on.
+    """Print how well a model predicts a corpus.
+
+    The corpus has the format of the training corpus.
 
     \b
     charlm evaluate shakespeare.safetensors valid.txt
@@ -32,8 +34,10 @@ def evaluate(
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
 
-    if beam > 1 and language_model.task != "translate":
-        raise UsageError(f"--beam with a model of the task {language_model.task}", hint="it is for translations")
+    if beam > 1 and not language_model.facts.translates:
+        raise UsageError(
+            f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
+        )
     output = ui.Output()
     with language_model.model.ops.workers.limit(threads):
         record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)

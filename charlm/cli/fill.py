@@ -1,4 +1,4 @@
-"""`charlm fill`: the gaps of a line, from both sides."""
+"""`charlm fill`: fill the gaps of lines from both sides."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ def fill(
     files: FilesArgument = None,
     num_candidates: Annotated[
         int | None,
-        typer.Option("-n", "--num-candidates", min=1, help="List the K best for each gap, in a second column."),
+        typer.Option("-n", "--num-candidates", min=1, help="List the N best for each gap in a second column."),
     ] = None,
     format: Annotated[
-        Literal["text", "tsv", "jsonl"], typer.Option(help="The filled line; with the candidates; JSON Lines.")
+        Literal["text", "tsv", "jsonl"],
+        typer.Option(help="text: the filled line; tsv: with the candidates; jsonl: JSON Lines."),
     ] = "text",
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Fill each ___ of a line with the likeliest token, given both sides.
+    """Fill each ___ with the likeliest token.
 
-    At word level a gap is three or more underscores; at character level three for each character.
+    The model reads both sides of a gap. At word level a gap is three or more underscores; at character level, three
+    underscores for each character.
 
     \b
     echo 'the apple and ___ salad' | charlm fill cloze.safetensors
@@ -71,7 +73,7 @@ def fill(
 
 
 def _line(one: Any, format: str, *, listed: bool) -> str:
-    """Write a line; listed: as text, too, with a second column for the candidates of all gaps."""
+    """Return a line of output; listed: text has a second column with the candidates of all gaps."""
     if format == "jsonl":
         gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
         return ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})

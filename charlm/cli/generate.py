@@ -12,7 +12,7 @@ from charlm.cli import signals, ui
 from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
-_MIDI_MARK = b"MThd"  # that a MIDI file begins with: nothing else is overwritten
+_MIDI_MARK = b"MThd"  # first bytes of a MIDI file: no other file is overwritten
 
 
 def generate(
@@ -20,23 +20,25 @@ def generate(
     prompt: Annotated[
         str, typer.Option("-p", "--prompt", help="Begin with TEXT; - reads it from standard input.")
     ] = "",
-    num_samples: Annotated[int, typer.Option("-n", "--num-samples", min=1, help="How many texts.")] = 1,
-    length: Annotated[int, typer.Option("-l", "--length", min=0, help="New tokens at most.")] = 200,
+    num_samples: Annotated[int, typer.Option("-n", "--num-samples", min=1, help="Number of texts.")] = 1,
+    length: Annotated[int, typer.Option("-l", "--length", min=0, help="Maximum number of new tokens.")] = 200,
     temperature: Annotated[
-        float, typer.Option("-t", "--temperature", help="Below 1 safer, above 1 wilder, 0 always the likeliest.")
+        float, typer.Option("-t", "--temperature", help="Below 1 is safer, above 1 wilder; 0 takes the likeliest.")
     ] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this mass.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before TEXT; repeatable.")] = None,
-    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <UNK> be drawn.")] = False,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the N likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of total probability P.")
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before TEXT; repeatable.")] = None,
+    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
     label: Annotated[
-        str | None, typer.Option("--class", metavar="LABEL", help="What a conditioned model is to begin with.")
+        str | None, typer.Option("--class", metavar="LABEL", help="Label for a model trained with --condition.")
     ] = None,
     midi: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="music: write the piece as a MIDI file, too; a key in consecutive steps becomes one held note.",
+            help="music: also write a MIDI file; a key in consecutive steps becomes one held note.",
             readable=False,
         ),
     ] = None,
@@ -67,12 +69,14 @@ def generate(
         ui.needed(f"seed {seed}")
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.workers.limit(threads):
-        if language_model.task == "music":
+        if language_model.facts.answers == "pieces":
             _refuse_of_music(top_k, top_p, stop, allow_unk, midi, num_samples)
             records = _pieces(language_model, config, text, label, seed, num_samples, midi)
         else:
             if midi is not None:
-                raise UsageError("--midi with a model of text", hint="train one with --task music")
+                raise UsageError(
+                    f"--midi with a --task {language_model.task} model", hint="use a model of --task music"
+                )
             records = _texts(language_model, config, text, label, seed, num_samples, keeps=format == "jsonl")
         for pieces, record in records:
             try:
@@ -81,7 +85,7 @@ def generate(
                         output.write(piece)
             except (signals.ClosedPipe, ResourceError):
                 if midi is not None:
-                    # Nobody reads the text, but the file is to be whole: it is written behind the last piece.
+                    # The reader of the text has gone, but the MIDI file is written after the last step.
                     for _ in pieces:
                         pass
                 raise
@@ -92,9 +96,9 @@ def generate(
 def _texts(
     language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, *, keeps: bool
 ) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
-    """Yield for each text its pieces, as they are drawn, and what makes its record once they are.
+    """Yield for each text an iterator over its pieces and a function that returns its record afterwards.
 
-    keeps: whether a record will be asked for, which has the whole text
+    keeps: keep the pieces for the record
     """
     import math
 
@@ -103,7 +107,7 @@ def _texts(
     sampler = Sampler(language_model, config, label=label)
     if unknown := sampler.unknown(prompt, most=6):
         shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        ui.warn(f"the prompt has tokens that the model does not know, read as <UNK>: {shown}")
+        ui.warn(f"the prompt has unknown tokens, read as <UNK>: {shown}")
     for number in range(count):
         sample, written = Sample(), list[str]()
 
@@ -121,14 +125,14 @@ def _texts(
 
 
 def _shown(token: str) -> str:
-    """Return a token in quotation marks, the end of a long one left out: a text without spaces may be one word."""
+    """Return a token in quotation marks, cut if it is long: a text without spaces may be one word."""
     return repr(token) if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]!r}..."
 
 
 def _pieces(
     language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, midi: Path | None
 ) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
-    """Yield for each piece of music its steps, as they are drawn, and what makes its record once they are."""
+    """Yield for each piece of music an iterator over its steps and a function that returns its record afterwards."""
     import math
 
     from charlm.inference.music import Piece, PieceSampler, write_midi
@@ -161,10 +165,10 @@ def _refuse_of_music(
 
     for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None), ("--allow-unk", unk or None)):
         if given is not None:
-            raise UsageError(f"{flag} with a model of music", hint="each key is drawn by itself: leave it out")
+            raise UsageError(f"{flag} with a --task music model", hint="leave it out: each key is drawn independently")
     if midi is not None:
         if count > 1:
-            raise UsageError("--midi with --num-samples", hint="a MIDI file holds one piece: leave one out")
+            raise UsageError("--midi with --num-samples", hint="leave one of them out: a MIDI file contains one piece")
         if midi.name in ("", "-", ".."):
             raise UsageError(f"--midi {midi} does not name a file", hint="name a new file, or a MIDI file to overwrite")
         with signals.undisturbed():
@@ -176,7 +180,7 @@ def _refuse_of_music(
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Return whether a file is missing, empty or a MIDI file; one that cannot be read may hold anything."""
+    """Return whether a file is missing, empty or a MIDI file; an unreadable file must not be replaced."""
     try:
         with path.open("rb") as file:
             return file.read(len(_MIDI_MARK)) in (b"", _MIDI_MARK)
@@ -187,5 +191,5 @@ def _may_be_replaced(path: Path) -> bool:
 
 
 def _read_prompt() -> str:
-    # In blocks: the lines of a long prompt would take several times its size.
+    # Read in blocks, because the lines of a long prompt would take several times its size.
     return "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")

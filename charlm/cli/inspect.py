@@ -1,4 +1,4 @@
-"""`charlm inspect`: what is in a model file, and how far back in time it can learn."""
+"""`charlm inspect`: print the contents of model files, and how far back in time their gradients reach."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from charlm.cli import signals, ui
 from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
 
 PICTURES = (".svg", ".png")
-_OPTIONAL: dict[
-    str, Callable[[str], bool]
-] = {  # options whose value may be left out -> whether the argument after one is its value
+# Options whose value may be left out, and whether the argument after one is its value.
+_OPTIONAL: dict[str, Callable[[str], bool]] = {
     "--plot": lambda argument: Path(argument).suffix not in ("", ".safetensors"),
     "--gradients": lambda argument: not argument.endswith(".safetensors"),
 }
 
 
 class InspectCommand(Command):
-    """A command with options whose value may be left out, which Typer does not know: `-` then stands for it."""
+    """A command with options whose value may be left out, which Typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `-` where a value is left out."""
+        """Insert `-` for each value that is left out, and parse the result."""
         completed: list[str] = []
         for number, argument in enumerate(args):
             completed.append(argument)
@@ -37,7 +36,7 @@ class InspectCommand(Command):
         return super().parse_args(ctx, completed)
 
 
-COMMAND = InspectCommand  # in place of the one that all others are
+COMMAND = InspectCommand  # `make_app` uses it in place of `Command`
 
 
 def inspect(
@@ -46,16 +45,16 @@ def inspect(
     ],
     plot: Annotated[
         str | None,
-        typer.Option(metavar="[FILE]", help="Draw the curves, in characters or as a picture: FILE.svg, FILE.png."),
+        typer.Option(metavar="[FILE]", help="Plot the curves in characters, or in FILE.svg or FILE.png."),
     ] = None,
     gradients: Annotated[
         str | None,
         typer.Option(metavar="[FILE]", help="lm: measure on a text how far back in time gradients reach."),
     ] = None,
-    longest: Annotated[int, typer.Option(min=1, max=1000, help="Steps back at most, of --gradients.")] = 24,
+    longest: Annotated[int, typer.Option(min=1, max=1000, help="--gradients: largest number of steps back.")] = 24,
     vocabulary: Annotated[
         bool,
-        typer.Option("--vocabulary", help="Print the tokens instead, one a line, by id; of a translator both sides."),
+        typer.Option("--vocabulary", help="Print only the tokens, by id; for --task translate, of both sides."),
     ] = False,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
@@ -69,9 +68,11 @@ def inspect(
     """
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:
-        refuse_same_file([*map(str, models), *([gradients] if gradients else [])], picture, hint="name another picture")
+        refuse_same_file(
+            [*map(str, models), *([gradients] if gradients else [])], picture, hint="name another file for the picture"
+        )
         _check_picture(picture)
-    # A file may be named twice, and then has two records.
+    # A list, not a dict, because a file that is named twice has two records.
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     output = ui.Output()
     if gradients is not None:
@@ -81,7 +82,7 @@ def inspect(
             from charlm.cli import pictures
 
             histories = [one.history for _, one in opened]
-            # Before the text, whose reader may leave.
+            # Written before the text, whose reader may go away.
             with signals.undisturbed():
                 pictures.losses(dict(zip(_short(opened), histories, strict=True)), picture)
         for name, language_model in opened:
@@ -96,13 +97,15 @@ def _check_picture(path: Path) -> None:
     from charlm.storage.files import check_writable
 
     if path.suffix.lower() not in PICTURES:
-        raise UsageError(f"--plot {path}", hint="name a picture that ends in .svg or .png, or nothing")
+        raise UsageError(
+            f"--plot {path}: unknown picture format", hint="name FILE.svg or FILE.png, or leave the name out"
+        )
     with signals.undisturbed():
         check_writable(path)
 
 
 def _short(opened: Iterable[tuple[str, Any]]) -> list[str]:
-    """Return a name for each model, all different: without folders and suffix where that is enough."""
+    """Return a different name for each model, without folders and suffix if possible."""
     whole = [name.removesuffix(".safetensors") for name, _ in opened]
     short = [Path(name).name for name in whole]
     names: list[str] = []
@@ -137,7 +140,7 @@ def _inspect(
 
 
 def _tokens(language_model: Any) -> Iterator[dict[str, Any]]:
-    """Yield a record for each token, by id; a translator's say which vocabulary it is of, that of the source first."""
+    """Yield a record for each token, by id; for a translator, with its vocabulary, that of the source first."""
     codec = language_model.codec
     if codec.target is None:
         yield from ({"token": token} for token in codec.tokenizer.vocabulary.tokens)
@@ -149,11 +152,12 @@ def _tokens(language_model: Any) -> Iterator[dict[str, Any]]:
 def _gradients(
     opened: list[tuple[str, Any]], file: str, longest: int, format: str, plot: str | None, output: ui.Output
 ) -> None:
-    """Print the norms of each model's gradients by the distance in time, and draw them."""
+    """Print and plot the norms of each model's gradients by the distance in time."""
     from charlm.cli.chart import decay_chart
     from charlm.inference.vanishing import gradient_decay
 
-    lines = list(input_lines([file])) if file == "-" else None  # a file is read anew, so that mistakes have their place
+    # A file is read again for each model, so that errors name the file and the line.
+    lines = list(input_lines([file])) if file == "-" else None
     measured = [
         gradient_decay(one, input_lines([file]) if lines is None else lines, longest=longest) for _, one in opened
     ]
@@ -161,7 +165,7 @@ def _gradients(
     if plot not in (None, "-"):
         from charlm.cli import pictures
 
-        # Before the text, whose reader may leave.
+        # Written before the text, whose reader may go away.
         with signals.undisturbed():
             pictures.decays({name: decay.norms.tolist() for name, decay in decays.items()}, Path(str(plot)))
     if format == "jsonl":

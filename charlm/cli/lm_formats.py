@@ -1,7 +1,8 @@
-"""Scores as KenLM's `query` and SRILM's `ngram -ppl - -debug 2` print them, so that their tools read ours.
+"""Scores in the formats of KenLM's `query` and SRILM's `ngram -ppl - -debug 2`, so that their tools can read them.
 
-`../shared/reference/score-formats.md` has the formats. Where they print the order of the n-gram that was found, stand
-the number of tokens that the network has read (KenLM) and `rnn` (SRILM).
+KenLM prints `word=id n log10p` and a tab for each token, then `Total: log10p OOV: count`, on one line; id 0 is `<unk>`.
+SRILM prints each sentence, a line `p( word | context ) = [ngram] p [ log10p ]` for each token, and sums. In place of
+the order of the n-gram, we print the number of tokens that the network has read (KenLM) or `rnn` (SRILM).
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from charlm.cli import ui
 from charlm.text import EOS_ID, UNK_ID
 
 _KENLM_IDS = {UNK_ID: 0, EOS_ID: 2}  # 0 <unk>, 1 <s>, 2 </s>
-_BEGIN, _END = "<s>", "</s>"  # of a sentence; these programs put them around each line
+_BEGIN, _END = "<s>", "</s>"  # tags that these programs put around each sentence
 _TAG = re.compile(r"(?<![^ \t])</?s>(?![^ \t])")
 _AT_THE_ENDS = re.compile(r"^[ \t]*<s>(?![^ \t])[ \t]*|[ \t]*(?<![^ \t])</s>[ \t]*$")
 
 
 def without_tags(tokenizer: Any) -> Callable[[str], str]:
-    """Return what takes a literal `<s>` and `</s>` from the ends of a line, as SRILM does, and warns of them once.
+    """Return a function that removes a literal `<s>` and `</s>` from the ends of a line, as SRILM does.
 
-    A model that was trained on them reads them as text: its lines are left as they are.
+    It warns once. A model that was trained on the tags reads them as text, and its lines are not changed.
     """
     is_known = all(UNK_ID not in tokenizer.encode(tag) for tag in (_BEGIN, _END))
     warned = False
@@ -34,8 +35,8 @@ def without_tags(tokenizer: Any) -> Callable[[str], str]:
         if "s>" not in text or not _TAG.search(text):
             return text
         if not warned:
-            read = "which the model was trained to read as text" if is_known else "which are left out at its ends"
-            ui.warn(f"a line has a literal <s> or </s>, {read}: they stand for the ends that every line has")
+            treatment = "scored as text, as in training" if is_known else "removed at the ends of a line"
+            ui.warn(f"the text contains <s> or </s>, {treatment}")
             warned = True
         return text if is_known else _AT_THE_ENDS.sub("", text)
 
@@ -43,9 +44,9 @@ def without_tags(tokenizer: Any) -> Callable[[str], str]:
 
 
 def _whole(score: Any) -> Any:
-    """Return a score in which literal tags that are tokens of their own, at the ends, are a part of the next token.
+    """Return a score in which literal tags at the ends of the line are merged with the next token.
 
-    P(<s>, y) = P(<s>) P(y | <s>), so that the line keeps its probability and has one `</s>`.
+    P(<s>, y) = P(<s>) P(y | <s>), so the probability of the line does not change, and it has only one `</s>`.
     """
     tokens = list(score.token_scores)
     if score.has_eos and len(tokens) > 1 and _is(_END, tokens[-2]):
@@ -64,7 +65,7 @@ def _is(tag: str, token: Any) -> bool:
 
 
 def kenlm(scores: Iterable[Any]) -> Iterator[str]:
-    """Yield KenLM's line for each line, and its summary at the end."""
+    """Yield a line in KenLM's format for each score, and KenLM's summary at the end."""
     total = known = 0.0
     tokens = oov = 0
     for score in map(_whole, scores):
@@ -84,7 +85,7 @@ def kenlm(scores: Iterable[Any]) -> Iterator[str]:
 
 
 def srilm(scores: Iterable[Any]) -> Iterator[str]:
-    """Yield SRILM's lines for each line, word by word, and its summary at the end; OOVs are left out of the sums."""
+    """Yield lines in SRILM's format for each score, and SRILM's summary at the end; sums exclude OOVs."""
     sentences = words = oov = ends = 0
     total = 0.0
     for score in map(_whole, scores):
@@ -112,9 +113,9 @@ def _srilm_sums(name: str, sentences: int, words: int, oov: int, log10: float, *
 
 
 def _visible(token: str) -> str:
-    """Write a token without white space, which separates their fields: a space as SentencePiece's mark, U+2581.
+    """Return a token without white space, which separates fields: a space becomes U+2581, as in SentencePiece.
 
-    A tag within a line is no end of it, and is not written as one.
+    A tag inside a line is escaped, because it does not end the line.
     """
     if token in (_BEGIN, _END):
         return token.replace("<", "\\x3c")

@@ -1,4 +1,4 @@
-"""NumPy loaded where the machine may lack what its library of products, OpenBLAS, needs at once."""
+"""Importing NumPy on machines that may lack the memory or threads for its matrix library, OpenBLAS."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Iterator
 
 from charlm.errors import ResourceError
 
-_ROOM = 160 << 20  # bytes: libraries, and the first buffer, without which OpenBLAS ends the process
-_BUFFER = 40 << 20  # bytes: what the first large product takes, or ends the process
+_ROOM = 160 << 20  # bytes: the libraries, and a first buffer without which OpenBLAS ends the process
+_BUFFER = 40 << 20  # bytes: a second buffer, for the first large product; without it, too, the process ends
 _LARGE = 512  # rows and columns of such a product
 
 
 def load_numpy() -> None:
-    """Import NumPy; raise ResourceError where there is no memory or no thread for OpenBLAS.
+    """Import NumPy; raise ResourceError if OpenBLAS cannot get memory or threads.
 
-    OpenBLAS says so by a SIGINT to itself, or ends the process with 1. So the room is looked at before, and a SIGINT
-    waits until it is known from whom it is.
+    On failure OpenBLAS sends its own process a SIGINT, or exits with 1. So the memory is checked beforehand, and a
+    SIGINT is held back until its sender is known.
     """
     if "numpy" in sys.modules:
         return
-    _look_for(_ROOM)
+    _check_memory(_ROOM)
     failure: Exception | None = None
     with _refused_threads() as refused:
         try:
@@ -33,30 +33,31 @@ def load_numpy() -> None:
             failure = error
     if refused:
         raise ResourceError(
-            "the system refuses threads to the matrix products",
-            hint="take one: OPENBLAS_NUM_THREADS=1 charlm ..., or raise the limits (ulimit -u, ulimit -v)",
+            "the system refuses to start threads for OpenBLAS",
+            hint="use one thread (OPENBLAS_NUM_THREADS=1 charlm ...), or raise the limits (ulimit -u, ulimit -v)",
         ) from failure
     if failure is not None:
         raise failure
     if _is_limited():
-        _look_for(_BUFFER)
+        _check_memory(_BUFFER)
         square = np.ones((_LARGE, _LARGE), np.float32)
-        square @= square  # while there is room: the buffer is kept
+        # Allocates the buffer, which OpenBLAS keeps.
+        square @= square
 
 
-def _look_for(size: int) -> None:
-    """Raise ResourceError where the process cannot have so many bytes more."""
+def _check_memory(size: int) -> None:
+    """Raise ResourceError if the process cannot allocate so many bytes."""
     try:
         mmap.mmap(-1, size).close()
     except OSError as error:
         raise ResourceError(
             f"out of memory: {size >> 20} MB more are needed",
-            hint="raise the limit of this shell (ulimit -v unlimited), or end other programs",
+            hint="raise the limit of this shell (ulimit -v unlimited), or close other programs",
         ) from error
 
 
 def _is_limited() -> bool:
-    """Return whether the process may have only so much memory."""
+    """Return whether the memory of the process is limited."""
     try:
         import resource
     except ImportError:  # not a POSIX system
@@ -66,7 +67,7 @@ def _is_limited() -> bool:
 
 @contextlib.contextmanager
 def _refused_threads() -> Iterator[list[int]]:
-    """Keep SIGINT back inside the block; the list has one of OpenBLAS's after it, any other one is let through."""
+    """Hold SIGINT back inside the block; afterwards yield those of OpenBLAS in the list and deliver any other one."""
     refused: list[int] = []
     if not hasattr(signal, "sigtimedwait"):
         yield refused

@@ -1,4 +1,4 @@
-"""The options that several commands share, the three that all have, and those of the command itself."""
+"""Options of several commands, the options of every command, and reading their models and texts."""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from charlm import __version__
 from charlm.cli import ui
 from charlm.cli.loading import load_numpy
+from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
+from charlm.task import TASK_NAMES
+from charlm.version import __version__
+
+# What stands for a value in the help, by the name of its type; without it Typer shows the type.
+_METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
 
 
 class Command(TyperCommand):
-    """A command that also has --quiet, --no-color and --debug, which act before it does."""
+    """A command with --quiet, --no-color and --debug, which take effect before it runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for one in self.params:
+            if isinstance(one, TyperOption) and not one.is_flag:
+                one.metavar = one.metavar or _METAVARS.get(one.type.name)
         self.params += [
             _switch(["-q", "--quiet"], "quiet", "Hide progress; keep warnings and errors."),
-            _switch(["--no-color"], "no_color", "No colours, also at a terminal; so does NO_COLOR=1."),
+            _switch(["--no-color"], "no_color", "Turn colours off, as NO_COLOR=1 does."),
             _switch(["--debug"], "debug", "Show the traceback of an error."),
         ]
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the options; all that is written meanwhile is help, to standard output."""
+        """Parse the options; only help is written meanwhile, to standard output."""
         with ui.to_standard_output():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, with NumPy, which all need, loaded as safely as can be."""
+        """Load NumPy, checking memory and threads first, and run the command."""
         load_numpy()
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Show arguments as `cli.md` does, without the braces that Typer puts around required ones."""
+        """Return the arguments of the usage line without the braces that Typer puts around required ones."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
@@ -47,7 +55,7 @@ class Group(TyperGroup):
     """The command `charlm` itself."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the options before the subcommand, as `Command` does its own."""
+        """Parse the options before the subcommand, as `Command` parses its own."""
         with ui.to_standard_output():
             return super().make_context(*args, **kwargs)
 
@@ -91,41 +99,50 @@ def charlm(
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False, readable=False)]
 FilesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE]...", help="Text, UTF-8, also .gz; - or none: standard input.", show_default=False),
+    typer.Argument(metavar="[FILE]...", help="UTF-8 text or .gz; - or no FILE: standard input.", show_default=False),
 ]
 CorpusArgument = Annotated[
     list[str],
-    typer.Argument(metavar="CORPUS...", help="Text, UTF-8, also .gz; - is standard input.", show_default=False),
+    typer.Argument(metavar="CORPUS...", help="UTF-8 text or .gz; - is standard input.", show_default=False),
 ]
-Level = Annotated[Literal["char", "word"], typer.Option(help="What a token is.")]
+Level = Annotated[Literal["char", "word"], typer.Option(help="Token unit.")]
 Split = Annotated[
-    Literal["punct", "whitespace"], typer.Option(help="Words: set punctuation apart, or take the text as tokenised.")
+    Literal["punct", "whitespace"], typer.Option(help="word: split off punctuation, or split at white space only.")
 ]
-Lowercase = Annotated[bool, typer.Option("--lowercase", help="Lower-case the text.")]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="Convert the text to lower case.")]
 Normalize = Annotated[
-    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode normalization of the text; none leaves it unchanged.")
+    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode normalization form; none leaves the text unchanged.")
 ]
-VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N commonest tokens; the rest become <UNK>.")]
-MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens seen at least N times.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all randomness; without it one is chosen and printed.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Threads of the matrix products.", show_default="all")
+VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N most frequent tokens; the rest become <UNK>.")]
+MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens that occur at least N times.")]
+TaskName = Annotated[Literal[TASK_NAMES], typer.Option(help="What to learn.")]  # type: ignore[valid-type]
+Cell = Annotated[Literal[CELL_NAMES], typer.Option(help="Recurrent unit.")]  # type: ignore[valid-type]
+Activation = Annotated[
+    Literal[ACTIVATIONS],  # type: ignore[valid-type]
+    typer.Option(help="Activation of the rnn cell and the dense layers."),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences side by side.")]
-Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: beginnings that are kept at each step.")]
-Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Hand over each result at once.")]
+Reset = Annotated[
+    Literal[RESETS],  # type: ignore[valid-type]
+    typer.Option(help="gru: where the relevance gate acts."),
+]
+RelevanceGate = Annotated[bool, typer.Option("--relevance-gate", help="lstm: add a relevance gate on the candidate.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads for matrix products.", show_default="all")]
+BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
+Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
+Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]
 
 
 def choose_seed() -> int:
-    """Choose a seed where none is given; the caller says which, so that the run can be repeated."""
+    """Return a random seed, which the caller prints so that the run can be repeated."""
     import secrets
 
     return secrets.randbelow(1 << 31)
 
 
 def open_model(path: Path, device: str, command: str | None = None) -> Any:
-    """Open a model file on a device; raises UsageError where a model of its task is not for `command`."""
+    """Return the model of a file on a device; raises UsageError if `command` does not fit its task."""
     from charlm.backends import get_backend
     from charlm.checkpoint import load
 
@@ -145,20 +162,20 @@ def _is_text(line: str) -> bool:
 
 
 def texts(paths: list[str], **how: Any) -> Any:
-    """Return the lines of texts, as `read_lines` does; every text that is answered on standard output is read so.
+    """Return the lines of texts for a command that writes to standard output; options as in `read_lines`.
 
-    Raises UsageError where one of them is standard output itself: what is written would be read, without an end.
+    Raises UsageError if one of them is standard output itself, because the output would be read without end.
     """
     from charlm.text import read_lines
 
     refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
     if "-" in paths and ui.is_terminal(sys.stdin):
-        ui.note("reading standard input, to its end (Ctrl-D)")
+        ui.note("reading standard input; end it with Ctrl-D")
     return read_lines(paths, **how)
 
 
 def refuse_same_file(inputs: Iterable[str], output: Any, *, hint: str) -> None:
-    """Raise UsageError if an input is the file that is written to; output: its name, or an open stream."""
+    """Raise UsageError if an input is also the output, which is a name or an open stream."""
     from charlm.errors import UsageError
     from charlm.storage.files import display_name
 
@@ -169,7 +186,7 @@ def refuse_same_file(inputs: Iterable[str], output: Any, *, hint: str) -> None:
 
 
 def _regular_file(file: Any) -> tuple[int, int] | None:
-    """Return what tells a regular file, by name or open, from all others; None for pipes, devices and no file."""
+    """Return the identity of a regular file, named or open; None for pipes, devices and missing files."""
     try:
         found = os.stat(file if isinstance(file, str | Path) else file.fileno())
     except (AttributeError, OSError, ValueError):
@@ -178,14 +195,14 @@ def _regular_file(file: Any) -> tuple[int, int] | None:
 
 
 def input_lines(files: list[str] | None) -> Any:
-    """Read the lines of files, or of standard input; bytes that are no UTF-8 are kept, and warned of once."""
+    """Return the lines of files or of standard input; bytes that are not UTF-8 are kept, with one warning."""
     paths = files or ["-"]
     warned = False
 
     def watch(line: str) -> None:
         nonlocal warned
         if not warned and not line.isascii() and not _is_text(line):
-            ui.warn("the text has bytes that are no UTF-8: characters, or parts of words, that no model knows")
+            ui.warn("the text has bytes that are not UTF-8: they are read as unknown characters")
             warned = True
 
     return texts(paths, errors="keep", watch=watch)

@@ -1,4 +1,4 @@
-"""Curves as pictures, SVG or PNG, by matplotlib, which is an optional extra."""
+"""Curves as SVG or PNG, drawn by matplotlib, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from charlm.storage.files import write_atomically
 
 
 def losses(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Draw the training and validation losses of models over their steps."""
+    """Write a picture of the training and validation losses of models over their steps."""
     with _drawing():
         figure, axes = _figure()
         for name, history in histories.items():
@@ -31,7 +31,7 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> 
 
 
 def decays(norms: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw how gradients fall with the distance in time."""
+    """Write a picture of the norms of gradients by the distance in time."""
     with _drawing():
         figure, axes = _figure()
         for name, of_model in norms.items():
@@ -45,7 +45,7 @@ def decays(norms: Mapping[str, Sequence[float]], path: Path) -> None:
 @contextlib.contextmanager
 def _drawing() -> Iterator[None]:
     """Silence matplotlib inside the block; raise ResourceError if it is missing or fails."""
-    os.environ["MPLBACKEND"] = "agg"  # no window is opened, whatever the user has set
+    os.environ["MPLBACKEND"] = "agg"  # without a window, whatever the user has set
     logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -55,15 +55,15 @@ def _drawing() -> Iterator[None]:
         raise ResourceError("matplotlib is not installed", hint="pip install 'charlm-rnn[plot]'") from error
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise ResourceError(
-            f"matplotlib cannot draw: {error}", hint="charlm inspect MODEL --plot draws text"
+            f"cannot draw the picture: {error}", hint="plot in characters: charlm inspect MODEL --plot"
         ) from error
 
 
 def _label(name: str) -> str:
-    """Return a model's name as a legend shows it: without bytes that are not UTF-8, and not as mathematics."""
+    """Return a model's name for a legend, with bytes that are not UTF-8 and `$` escaped."""
     printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in printable)
-    # A legend leaves out what begins with an underscore.
+    # A legend omits names that begin with an underscore.
     return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
@@ -71,14 +71,14 @@ def _figure() -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcdefaults()  # the same curves, the same bytes, on every machine
+    mpl.rcdefaults()  # the same bytes on every machine
     mpl.rcParams["svg.hashsalt"] = "charlm"
     figure = Figure(figsize=(7, 4), layout="constrained")
     return figure, figure.subplots()
 
 
 def _drawn(figure: Any, axes: Any, path: Path) -> bytes:
-    """Return the picture in the format that the file's name asks for."""
+    """Return the picture in the format of the file's suffix."""
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()

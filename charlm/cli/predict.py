@@ -1,4 +1,4 @@
-"""`charlm predict`: tags, classes and translations."""
+"""`charlm predict`: print tags, classes or translations."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def predict(
     files: FilesArgument = None,
     format: Annotated[
         Literal["text", "tsv", "jsonl"],
-        typer.Option(help="The prediction alone; with its probability and the text; JSON Lines."),
+        typer.Option(help="text: the prediction; tsv: with probability and text; jsonl: JSON Lines."),
     ] = "text",
     columns: Annotated[
         bool,
         typer.Option(
             "--columns",
-            help="tag: read a token a line, a blank line after each sentence; write both. Comments (# ...) are kept.",
+            help="tag: read one token per line, a blank line after each sentence. Comments (# ...) are kept.",
         ),
     ] = False,
     beam: Beam = 1,
@@ -41,13 +41,13 @@ def predict(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Print the tags, the class or the translation of each line.
+    """Tag, classify or translate each line.
 
     \b
     echo 'they can fish' | charlm predict tags.safetensors
     cut -f2 reviews.tsv | charlm predict reviews.safetensors --format tsv
     charlm predict spanish.safetensors english.txt --beam 5
-    charlm predict tags.safetensors tokens.txt --columns            the format of the training
+    charlm predict tags.safetensors tokens.txt --columns            as in the corpus
     """
     language_model = open_model(model, device, "predict")
 
@@ -56,13 +56,13 @@ def predict(
     from charlm.inference.prediction import tag_columns
     from charlm.text.doubts import watched
 
-    task = language_model.task
-    if columns and task != "tag":
-        raise UsageError(f"--columns with a model of the task {task}", hint="it is for tags: leave it out")
-    if beam > 1 and task != "translate":
-        raise UsageError(f"--beam with a model of the task {task}", hint="it is for translations: leave it out")
+    task, facts = language_model.task, language_model.facts
+    if columns and facts.answers != "tags":
+        raise UsageError(f"--columns with a --task {task} model", hint="leave it out: it is for --task tag")
+    if beam > 1 and not facts.translates:
+        raise UsageError(f"--beam with a --task {task} model", hint="leave it out: it is for --task translate")
     options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if unbuffered else None}
-    if task == "translate":
+    if facts.translates:
         options["beam"] = beam
     output = ui.Output(unbuffered=unbuffered)
     with language_model.model.ops.workers.limit(threads):
@@ -72,18 +72,18 @@ def predict(
             for row in tag_columns(language_model, input_lines(files), **options):
                 output.line(_columns(row, format))
         else:
-            texts = watched(input_lines(files), task, language_model.labels, ui.warn)
+            texts = watched(input_lines(files), language_model.reader, language_model.labels, ui.warn)
             for line in _lines(predictions_of(language_model, texts, **options), format):
                 output.line(line)
     output.close()
 
 
 def _columns(row: tuple[str, str, float] | str, format: str) -> str:
-    """Return a token with its tag, or another line: a comment, or the end of a sentence."""
+    """Return a line of output: a token with its tag, a comment, or the end of a sentence."""
     token, tag, prob = (row, None, None) if isinstance(row, str) else row
     if format == "jsonl":
         return ui.strict_json({"text": token, "prediction": tag, "prob": prob})
-    if format == "tsv":  # a table has as many fields in every row
+    if format == "tsv":  # every row of a table has the same number of fields
         return "\t".join([ui.tsv_field(token), tag or "", "" if prob is None else ui.figure(prob)])
     return token if tag is None else f"{token}\t{tag}"
 

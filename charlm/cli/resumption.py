@@ -1,4 +1,4 @@
-"""Going on with a training: which flags fit its checkpoint, and the command that continues it."""
+"""Resuming a training: the flags that fit its checkpoint, and the command that continues it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from charlm.errors import CorpusError, UsageError
 from charlm.quoting import shell_argument
 from charlm.storage.files import display_name
+from charlm.task import task_named
 
-LIMITS = ("epochs", "max_steps", "minutes")  # of a run's length; a resumed run may have others
-_FREE = (*LIMITS, "patience")
+LIMITS = ("epochs", "max_steps", "minutes")
+_FREE = (*LIMITS, "patience")  # what a resumed run may change
 _STANDARD_INPUT = "-"
 
 
@@ -24,16 +25,18 @@ def check_flags(given: Mapping[str, Any], language_model: Any) -> None:
     stored = {name: value for part in parts for name, value in part.to_dict().items()}
     stored |= {"lr": stored["learning_rate"], "condition": language_model.is_conditioned}
     wanted = dict(given)
-    if wanted.get("task") == "lm" and wanted.get("bidirectional"):
-        wanted["task"] = "cloze"
+    if "task" in wanted:
+        wanted["task"] = task_named(wanted["task"], bidirectional=wanted.get("bidirectional"))
     if stored["valid"] is not None:
-        wanted.pop("valid", None)  # the file may have moved: its lines are compared, not its name
+        # The file may have moved, so its lines are compared instead of its name.
+        wanted.pop("valid", None)
     for name, value in wanted.items():
         if name in _FREE or name not in stored:
             continue
         if (tuple(value) if isinstance(value, list) else value) != stored[name]:
             raise UsageError(
-                _difference(name, value, stored[name]), hint="leave the flag out, or train anew without --resume"
+                _difference(name, value, stored[name]),
+                hint="leave the flag out, or train anew without --resume",
             )
 
 
@@ -41,40 +44,41 @@ def _difference(name: str, value: Any, stored: Any) -> str:
     flag = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         flag = flag if value else "--causal"
-        return f"{flag} differs from the checkpoint, which was trained without it"
+        return f"{flag} differs from the checkpoint, which was trained without this flag"
     if name == "valid":
-        return f"{flag} differs from the checkpoint, which holds out a part of its corpus"
+        return f"{flag} differs from the checkpoint, which holds out part of its corpus"
     shown = [" ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in (value, stored)]
     return f"{flag} {shown[0]} differs from the checkpoint's {'none' if stored in (None, ()) else shown[1]}"
 
 
 def held_out_file(given: str | None, stored: str | None) -> str | None:
-    """Return the name of the held-out file, as given or else as stored; raise CorpusError if it has moved."""
+    """Return the name of the held-out file, as given or else as stored; raise CorpusError for a missing stored one."""
     if given is not None or stored is None:
         return given
     if stored != _STANDARD_INPUT and not Path(stored).exists():
         raise CorpusError(
-            f"no such file, {display_name(stored)}, which the training is validated on",
-            hint="name it where it is now: --valid FILE",
+            f"the held-out file of this training is missing, {display_name(stored)}",
+            hint="if it has moved, name it: --valid FILE",
         )
     return stored
 
 
 def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
-    """Return the limits that the resumed run is to have in place of the checkpoint's.
+    """Return the given limits that change those of the checkpoint.
 
-    Those that it has already leave a run that is under way its number of steps; `--minutes` is not measured again.
+    The limits of an unfinished run, repeated, change nothing: its steps stay as planned, and `--minutes` is not
+    measured again.
     """
     limits = {name: given[name] for name in _FREE if name in given}
     config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
     asked = {name: given.get(name) for name in LIMITS}
-    if numbers["step"] < numbers["total_steps"] and asked == {name: getattr(config, name) for name in LIMITS}:
+    if numbers.step < numbers.total_steps and asked == {name: getattr(config, name) for name in LIMITS}:
         return {name: value for name, value in limits.items() if name not in LIMITS}
     return limits
 
 
 def command(program: str, corpus: Sequence[str], output: Path, valid: str | None, given: Mapping[str, Any]) -> str:
-    """Return the command that goes on, for a shell; given: flags by name, of which device and threads are repeated."""
+    """Return the shell command that resumes the training, with --device and --threads as given."""
     same = [f"--{name} {given[name]}" for name in ("device", "threads") if name in given]
     held_out = [] if valid is None else ["--valid", _name(valid)]
     return " ".join([program, *map(_name, corpus), "-o", _name(str(output)), *held_out, *same, "--resume"])

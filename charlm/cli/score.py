@@ -1,4 +1,4 @@
-"""`charlm score`: the probability of each line."""
+"""`charlm score`: print the probability of each line."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ def score(
     files: FilesArgument = None,
     format: Annotated[
         Literal["tsv", "text", "jsonl", "kenlm", "srilm"],
-        typer.Option(help="TSV with a header; the log-probability alone; JSON Lines; as KenLM or SRILM print it."),
+        typer.Option(
+            help="tsv: with a header; text: the log-probability; jsonl: JSON Lines; kenlm, srilm: their formats."
+        ),
     ] = "tsv",
-    per: Annotated[Literal["line", "token"], typer.Option(help="A record for each line, or for each token.")] = "line",
+    per: Annotated[Literal["line", "token"], typer.Option(help="One record for each line or token.")] = "line",
     log_base: Annotated[Literal["10", "2", "e"], typer.Option(help="Base of the logarithms.")] = "10",
-    no_eos: Annotated[bool, typer.Option("--no-eos", help="Leave the end of the line out.")] = False,
+    no_eos: Annotated[bool, typer.Option("--no-eos", help="Leave <EOS>, the end of the line, out.")] = False,
     carry_state: Annotated[
-        bool, typer.Option("--carry-state", help="Read the lines as one text; for stream models.")
+        bool, typer.Option("--carry-state", help="--unit stream models: read the lines as one text.")
     ] = False,
     suspect: Annotated[
         bool,
@@ -60,7 +62,7 @@ def score(
     """
     language_model = open_model(model, device, "score")
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
 
     from charlm.cli import lm_formats
@@ -68,7 +70,7 @@ def score(
     from charlm.inference.suspects import suspects
 
     if format in ("kenlm", "srilm") and (per == "token" or log_base != "10"):
-        ui.warn(f"--format {format} has its own tokens and logarithms: --per and --log-base are ignored")
+        ui.warn(f"--per and --log-base are ignored with --format {format}")
     scorer = Scorer(
         language_model,
         batch_size=batch_size,
@@ -83,7 +85,7 @@ def score(
     key = "pseudo_" + key if is_cloze else key
     with language_model.model.ops.workers.limit(threads):
         read = input_lines(files)
-        scores = scorer.score(read)  # nothing is read before the first is asked for
+        scores = scorer.score(read)  # a generator: --suspect reads the lines itself
         if suspect:
             found = suspects(
                 language_model,
@@ -117,22 +119,24 @@ def _refuse(
     suspect: bool,
     suspect_factor: float | None,
 ) -> None:
-    """Raise UsageError for options that the model, or each other, leave without a meaning."""
+    """Raise UsageError for options that do not fit the model or each other."""
     from charlm.errors import UsageError
 
-    is_cloze = language_model.task == "cloze"
+    is_cloze = language_model.facts.is_cloze
     if carry_state and not language_model.is_stream:
-        raise UsageError("--carry-state with a model of lines", hint="it was trained to begin each line anew: leave it")
+        raise UsageError("--carry-state with a --unit line model", hint="leave it out, or train one with --unit stream")
     if is_cloze and format in ("kenlm", "srilm"):
-        raise UsageError(f"--format {format} with a cloze model", hint="its figures are no probabilities of lines")
+        raise UsageError(f"--format {format} with a cloze model", hint="use --format tsv, text or jsonl")
     if is_cloze and no_eos:
-        raise UsageError("--no-eos with a cloze model", hint="it never predicts the end of a line: leave it out")
+        raise UsageError("--no-eos with a cloze model", hint="leave it out: such a model does not predict <EOS>")
     if suspect_factor is not None and not suspect:
         raise UsageError("--suspect-factor without --suspect", hint="add --suspect, or leave it out")
     if suspect and not is_cloze:
-        raise UsageError("--suspect with a model that reads one side", hint="train one with --bidirectional")
+        raise UsageError("--suspect with a --task lm model", hint="use a model that was trained with --bidirectional")
     if suspect and (per == "token" or format == "text"):
-        raise UsageError("--suspect with --per token or --format text", hint="it has --format tsv and jsonl")
+        raise UsageError(
+            "--suspect with --per token or --format text", hint="use --per line with --format tsv or jsonl"
+        )
 
 
 def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
@@ -161,12 +165,12 @@ def _text(scores: Any, unit: float, per: str) -> Iterator[str]:
 
 
 def _named(name: str, key: str) -> str:
-    """Give the name of a figure that is one of the pseudo-probability, where the key is of that."""
+    """Return the name of a figure, with `pseudo_` before it if the key has it."""
     return f"pseudo_{name}" if key.startswith("pseudo_") else name
 
 
 def _suspects(found: Any, key: str, unit: float, format: str) -> Iterator[str]:
-    """Write each line with its suspects: token > what is likelier there."""
+    """Yield each line with its suspects, as token>suggestion."""
     if format == "tsv":
         yield f"{key}\ttokens\toov\tsuspects\ttext"
     for score, suspicious in found:
@@ -188,7 +192,7 @@ def _suspects(found: Any, key: str, unit: float, format: str) -> Iterator[str]:
 
 
 def _tsv(scores: Any, key: str, unit: float, per: str, *, labelled: bool) -> Iterator[str]:
-    """With --per token, a line for each token, numbered by line; one line in is one line out only with --per line."""
+    """Yield a header, then a row for each line, or for each token with the number of its line."""
     if per == "line":
         label = ["label"] if labelled else []
         yield "\t".join([key, "tokens", "oov", _named("perplexity", key), *label, "text"])

@@ -1,4 +1,4 @@
-"""`charlm selfcheck`: whether this machine computes what it should."""
+"""`charlm selfcheck`: check that this machine computes correctly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ def selfcheck(
     device: Device = "auto",
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
-    """Check the gradients of every cell, and a GPU's every function and training steps against the processor's.
+    """Check that this machine computes correctly.
 
-    Prints the largest difference of each check, relative to the largest number, and ends with 1 if one is too large.
+    The gradients of every cell are compared with central differences. On a GPU, every function and training steps of
+    every cell are compared with the processor's. Each check prints its largest difference, relative to the largest
+    number. The exit code is 1 if a check fails.
 
     \b
     charlm selfcheck
@@ -27,11 +29,11 @@ def selfcheck(
     from charlm.selfcheck import checks
 
     ops = get_backend(device)
-    output = ui.Output(unbuffered=True)  # each takes its time
+    output = ui.Output(unbuffered=True)  # a check takes seconds
     records: list[dict[str, Any]] = []
     failed = 0
 
-    def told() -> Any:
+    def checked() -> Any:
         nonlocal failed
         for check in checks(ops):
             failed += not check.passed
@@ -39,16 +41,16 @@ def selfcheck(
             yield records[-1]
 
     if format == "text":
-        for record in told():
+        for record in checked():
             verdict = "ok    " if record["passed"] else "FAILED"
             figures = f"{record['difference']:8.1e}  {ui.figure(record['seconds'], 3):>7} s"
             output.line(f"{verdict}  {ops.name:<4}  {record['dtype']}  {figures}  {record['what']}")
         output.close()
     else:
-        ui.write_records(told(), format, output)
+        ui.write_records(checked(), format, output)
     if failed:
         raise CharlmError(
             f"{failed} of {len(records)} checks failed on {ops.name}",
-            hint="use --device cpu, and report what this has printed",
+            hint="use --device cpu, and report this output",
         )
     ui.note(f"all {len(records)} checks passed on {ops.name}")

@@ -1,4 +1,4 @@
-"""How a signal ends the process: with all finished lines, and with nothing cut that has to be whole."""
+"""How a signal ends the process: all finished lines are written, and no file or line is cut."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any, NoReturn
 
 from charlm.errors import ResourceError
 
-_PATIENCE = 3.0  # seconds that a signal gives to what must not be cut, e.g. to a reader of the last lines
+_PATIENCE = 3.0  # seconds that a signal waits for undisturbed work, e.g. for a reader of the last lines
 
 
 class ClosedPipe(Exception):
-    """The reader of standard output has gone; there is nothing to say and nothing to mend."""
+    """The reader of standard output is gone: the command ends without a message."""
 
 
 @dataclass
 class State:
-    """What a signal has to know."""
+    """What the signal handler reads."""
 
     output: Any = None
-    undisturbed: int = 0  # pieces of work within each other that it waits for
-    raises: bool = False  # KeyboardInterrupt or SystemExit: there are files to be removed
-    received: int = 0  # the signal that has come; what it raised may have been swallowed on its way
+    undisturbed: int = 0  # depth of nested blocks that a signal waits for
+    raises: bool = False  # raise KeyboardInterrupt or SystemExit, because there are files to remove
+    received: int = 0  # the last signal; the exception that it raised may have been swallowed
     process: int = field(default_factory=os.getpid)
 
 
@@ -34,7 +34,7 @@ state = State()
 
 
 def at_signals(handler: Any) -> None:
-    """Have signals call a handler, but for those that are ignored, as nohup has it, or a script's `&`."""
+    """Install a handler for the signals that end a process, except those ignored by nohup or a script's `&`."""
     for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -42,13 +42,13 @@ def at_signals(handler: Any) -> None:
 
 
 def ignore_them() -> None:
-    """Have signals do nothing any more: Python's own end puts their defaults back, which would change the exit code."""
+    """Ignore further signals, which would change the exit code while Python shuts down."""
     at_signals(signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Have a signal wait until something is whole, unless that takes long or the signal comes again."""
+    """Make a signal wait for the end of the block, unless that takes long or the signal comes again."""
     state.undisturbed += 1
     try:
         yield
@@ -58,12 +58,14 @@ def undisturbed() -> Iterator[None]:
 
 
 def take_signal(number: int, _frame: Any) -> None:
-    """End with all finished lines, at once and from here: an import, a callback or a destructor swallows exceptions."""
-    if os.getpid() != state.process:  # one that was forked off ends with its parent
+    """Write all finished lines and end the process here: imports, callbacks and destructors swallow exceptions."""
+    if os.getpid() != state.process:
+        # A worker process ends with its parent.
         return
     is_first, state.received = not state.received, number
     if state.raises:
-        sys.unraisablehook = lambda _: None  # where nobody can catch it, it is not told of
+        # Where the exception cannot be caught, Python would print it.
+        sys.unraisablehook = lambda _: None
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
     if not is_first:
         _end()
@@ -73,10 +75,11 @@ def take_signal(number: int, _frame: Any) -> None:
 
 
 def end_if_due() -> None:
-    """End where a signal has come that nothing waits for any more."""
+    """End the process if a signal was received and no undisturbed work is left."""
     if not state.received or state.undisturbed or state.raises:
         return
-    state.undisturbed += 1  # the lines are not handed over twice
+    # A second call must not write the lines again.
+    state.undisturbed += 1
     if state.output is not None:
         with contextlib.suppress(ClosedPipe, ResourceError):
             state.output.finish_lines()

@@ -9,16 +9,22 @@ import typer
 
 from charlm.cli import signals
 from charlm.cli.options import (
+    Activation,
+    Cell,
     CorpusArgument,
     Device,
     Lowercase,
     MinCount,
     Normalize,
+    RelevanceGate,
+    Reset,
     Seed,
     Split,
+    TaskName,
     Threads,
     VocabSize,
 )
+from charlm.cli.training_output import check_output, kept_alone
 from charlm.cli.training_run import TrainingRun
 
 
@@ -26,73 +32,68 @@ def train(
     context: typer.Context,
     corpus: CorpusArgument,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Model file to write.", show_default=False, readable=False)
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="Model file to write.", show_default=False, readable=False),
     ],
     force: Annotated[bool, typer.Option("--force", help="Overwrite the model file.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint beside the model file.")
-    ] = False,
-    init_from: Annotated[Path | None, typer.Option(help="Start from this model's weights.", readable=False)] = None,
-    task: Annotated[
-        Literal["lm", "cloze", "tag", "classify", "translate", "music"], typer.Option(help="What to learn.")
-    ] = "lm",
-    condition: Annotated[
-        bool, typer.Option("--condition", help="lm, music: each line begins with a label and a tab.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of the model file.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
+    ] = None,
+    task: TaskName = "lm",
+    condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
         Literal["char", "word"],
         typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
     ] = "char",
     unit: Annotated[
-        Literal["line", "stream"], typer.Option(help="Each line a sequence of its own, or the text as one.")
+        Literal["line", "stream"], typer.Option(help="What a sequence is: each line, or the whole text.")
     ] = "line",
     split: Split = "punct",
     lowercase: Lowercase = False,
     normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
-    cell: Annotated[
-        Literal["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"], typer.Option(help="Recurrent unit.")
-    ] = "lstm",
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Of the rnn cell and of the dense layers.")
-    ] = "tanh",
-    reset: Annotated[
-        Literal["after", "before", "both"], typer.Option(help="Where the relevance gate of gru acts.")
-    ] = "after",
-    relevance_gate: Annotated[
-        bool, typer.Option("--relevance-gate", help="lstm: the notes' relevance gate on the candidate.")
-    ] = False,
-    hidden_size: Annotated[int, typer.Option(help="Hidden units of a layer.")] = 128,
-    num_layers: Annotated[int, typer.Option(help="Recurrent layers.")] = 2,
-    embedding_size: Annotated[int, typer.Option(help="Size of token vectors; 0 feeds one-hot tokens.")] = 0,
-    dense: Annotated[list[int] | None, typer.Option(help="A feed-forward layer of N units on top; repeatable.")] = None,
-    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="The output layer shares the embedding.")] = False,
+    cell: Cell = "lstm",
+    activation: Activation = "tanh",
+    reset: Reset = "after",
+    relevance_gate: RelevanceGate = False,
+    hidden_size: Annotated[int, typer.Option(metavar="N", help="Hidden units per layer.")] = 128,
+    num_layers: Annotated[int, typer.Option(metavar="N", help="Recurrent layers.")] = 2,
+    embedding_size: Annotated[int, typer.Option(metavar="N", help="Size of token embeddings; 0: one-hot tokens.")] = 0,
+    dense: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Add a dense layer of N units on top; repeatable.")
+    ] = None,
+    tie_weights: Annotated[bool, typer.Option("--tie-weights", help="Use the embedding as output layer.")] = False,
     bidirectional: Annotated[
         bool | None,
         typer.Option(
             "--bidirectional/--causal",
-            help="Read from both sides, or from the left alone; of lm: the same as --task cloze.",
+            help="Read from both sides, or only from the left; with lm, --bidirectional means --task cloze.",
             show_default="--bidirectional for cloze, tag and classify",
         ),
     ] = None,
-    dropout: Annotated[float, typer.Option(help="Share of activations dropped between layers.")] = 0.0,
-    seq_length: Annotated[int, typer.Option(help="Tokens of truncated backpropagation through time.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="Sequences side by side.")] = 64,
+    dropout: Annotated[float, typer.Option(metavar="P", help="Dropout probability between layers.")] = 0.0,
+    seq_length: Annotated[int, typer.Option(metavar="N", help="Tokens of backpropagation through time.")] = 64,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Sequences per mini-batch.")] = 64,
     epochs: Annotated[
-        int | None, typer.Option(help="Times through the corpus; 10, unless --minutes or --max-steps is given.")
+        int | None, typer.Option(metavar="N", help="Passes over the corpus; 10 without --minutes or --max-steps.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Train for about so long.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Train for N steps at most.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Train for about N minutes.")] = None,
+    max_steps: Annotated[int | None, typer.Option(metavar="N", help="Train for at most N steps.")] = None,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.002,
+    lr: Annotated[float, typer.Option(metavar="N", help="Learning rate.")] = 0.002,
     schedule: Annotated[
         Literal["constant", "cosine", "plateau"], typer.Option(help="How the learning rate falls.")
     ] = "cosine",
-    clip: Annotated[float, typer.Option(help="Largest global norm of the gradient; 0 for none.")] = 5.0,
+    clip: Annotated[float, typer.Option(metavar="N", help="Clip the gradient to this norm; 0: never.")] = 5.0,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out text.")] = None,
-    valid_fraction: Annotated[float, typer.Option(help="Share of the corpus to hold out instead; 0 for none.")] = 0.05,
-    patience: Annotated[int | None, typer.Option(help="Stop after N evaluations without a better one.")] = None,
+    valid_fraction: Annotated[
+        float, typer.Option(metavar="P", help="Share of the corpus to hold out without --valid; 0: none.")
+    ] = 0.05,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after N evaluations without a new best.")
+    ] = None,
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -107,9 +108,11 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     run = TrainingRun(context, corpus, output, valid)
-    signals.state.raises = True  # at signals: from here on there are files to be removed
-    with run.alone():
-        run.check_output(force=force, resume=resume)
+    # From here on there are files to remove, so a signal raises an exception.
+    signals.state.raises = True
+    with kept_alone(output, run.model_path, run.checkpoint_path):
+        texts = [*corpus, *([] if valid is None else [valid])]
+        check_output(run.model_path, run.checkpoint_path, texts, force=force, resume=resume)
         if resume:
             run.resume(device)
         else:

@@ -1,4 +1,4 @@
-"""What a training says: what it is about to do, and how it goes."""
+"""The lines that a training prints: what it is about to do, and how it goes."""
 
 from __future__ import annotations
 
@@ -6,47 +6,34 @@ from typing import Any
 
 from charlm.cli import ui
 
-_ONE_RECORD = {  # what to do about a corpus that is one record, by the task and whether it is conditioned
-    ("lm", False): "the text is one line: --unit stream learns it as one text, and can hold out its end",
-    ("cloze", False): "the text is one line: give each sentence a line of its own",
-    ("tag", False): "the corpus is one sentence: end each sentence with a blank line",
-}
-_UNITS = {"classify": "text", "music": "step"}
-
-
-def unit_of(task: str) -> str:
-    """Give what a loss of a task is a mean over."""
-    return _UNITS.get(task, "token")
-
 
 def describe(session: Any) -> int:
-    """Say what is about to be trained on what, and what memory that takes, in bytes; give these."""
+    """Print the sizes of a training, and warnings about it; return the memory that it needs, in bytes."""
     from charlm.training import memory_needed
 
     lm = session.language_model
     config, vocabulary = lm.train, lm.tokenizer.vocabulary
-    unit = "steps" if lm.task == "music" else "tokens"
     labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
     needed = memory_needed(session.trainer)
     ui.note(
-        f"{session.train.size:,} {unit} to learn from, {session.valid.size:,} held out, "
+        f"{session.train.size:,} {lm.facts.step}s to train on, {session.valid.size:,} held out, "
         f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
         f"about {needed / 1e6:,.0f} MB of memory"
     )
     for warning in session.warnings:
         ui.warn(warning)
     if lm.text.unit == "line" and session.train.sequences == 1 and (config.valid or not session.valid.size):
-        alone = "the corpus is one record: nothing of it can be held out"
-        ui.warn(_ONE_RECORD.get((lm.task, lm.is_conditioned), alone))
+        alone = "the corpus is one record: no part of it can be held out"
+        ui.warn(lm.facts.one_record if lm.facts.one_record and not lm.is_conditioned else alone)
     if session.batch_size < config.batch_size or session.seq_length < config.seq_length:
         ui.warn(f"the corpus is small: batches of {session.batch_size} x {session.seq_length} tokens")
     if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):
-        ui.warn("nothing is held out: --patience and --schedule plateau have nothing to go by")
+        ui.warn("without held-out text --patience and --schedule plateau have no effect")
     return needed
 
 
 def evaluation_line(progress: Any, rate: float, unit: str) -> str:
-    """Give the line that an evaluation is told in; rate: units learned from a second."""
+    """Return the line for an evaluation; rate: units trained on per second."""
     valid = (
         "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
     )

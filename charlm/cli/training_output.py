@@ -4,74 +4,71 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-_NAME_ONE = "name a file: -o NAME.safetensors"
+from charlm.cli.options import refuse_same_file
+from charlm.errors import ModelFileError, UsageError
+
+_HINT = "name a file: -o NAME.safetensors"
 
 
-def model_file(output: Path) -> Path:
-    """Return the model file that --output names; raise UsageError where it names none."""
-    from charlm.checkpoint import MODEL_SUFFIX
-    from charlm.errors import UsageError
+def output_files(output: Path) -> tuple[Path, Path]:
+    """Return the model file and the checkpoint that --output names; raise UsageError if it names no file."""
+    from charlm.checkpoint import MODEL_SUFFIX, checkpoint_path
     from charlm.storage.files import display_name
 
     if str(output) == "-":
-        raise UsageError("--output -: a model does not go to standard output", hint=_NAME_ONE)
+        raise UsageError("--output -: a model cannot go to standard output", hint=_HINT)
     if output.name in ("", ".."):
-        raise UsageError(f"--output names no file, {display_name(output)}", hint=_NAME_ONE)
+        raise UsageError(f"--output names no file, {display_name(output)}", hint=_HINT)
     model = output if output.name.endswith(MODEL_SUFFIX) else output.with_name(output.name + MODEL_SUFFIX)
     _refuse_checkpoint(model)
-    return model
+    return model, checkpoint_path(model)
+
+
+def check_output(model: Path, checkpoint: Path, inputs: list[str], *, force: bool, resume: bool) -> None:
+    """Raise UsageError for files that would be lost, and ModelFileError for a missing checkpoint to resume."""
+    if resume and not checkpoint.exists():
+        raise ModelFileError(f"no checkpoint to resume, {checkpoint}", hint="train without --resume")
+    for path in (model, checkpoint):
+        refuse_same_file(inputs, path, hint="name another output: -o NAME")
+        if path.exists() and not (force or resume):
+            on = ", --resume continues it" if checkpoint.exists() else ""
+            raise UsageError(f"output exists, {path}", hint=f"--force overwrites it{on}, -o names another")
 
 
 @contextlib.contextmanager
 def kept_alone(output: Path, model: Path, checkpoint: Path) -> Iterator[None]:
-    """Keep both files to this process, and remove what killed ones have left beside them.
+    """Lock both files inside the block, after removing what killed runs have left beside them.
 
-    Raises ResourceError where one of them cannot be written or is in use, UsageError where both are the same file.
+    Raises ResourceError if one of them cannot be written or is in use, UsageError if both are the same file.
     """
-    from charlm.errors import UsageError
     from charlm.storage.files import check_regular, check_writable, display_name
     from charlm.storage.locks import held, sweep
 
     files = (model, checkpoint)
     if not os.path.isdir(output):
-        check_regular(output)  # a name without its suffix may be that of a device, which is then what was meant
+        # Without its suffix the name may be that of a device, which is then what was meant.
+        check_regular(output)
     for path in files:
         check_writable(path)
     targets = [Path(os.path.realpath(path)) for path in files]
     _refuse_checkpoint(targets[0])
     if targets[0] == targets[1]:
-        raise UsageError(f"model and checkpoint are one file, {display_name(targets[0])}", hint=_NAME_ONE)
+        raise UsageError(f"model and checkpoint are one file, {display_name(targets[0])}", hint=_HINT)
     with held(model), held(checkpoint):
         for path in files:
             sweep(path)
         yield
 
 
-def holds(model: Path, weights: Mapping[str, Any]) -> bool:
-    """Return whether a model file has these weights."""
-    import numpy as np
-
-    from charlm.errors import ModelFileError
-    from charlm.storage.container import Container
-
-    try:
-        arrays = Container(model).arrays()
-    except ModelFileError:
-        return False
-    return arrays.keys() == weights.keys() and all(np.array_equal(arrays[name], weights[name]) for name in arrays)
-
-
 def _refuse_checkpoint(model: Path) -> None:
     from charlm.checkpoint import CHECKPOINT_SUFFIX
-    from charlm.errors import UsageError
     from charlm.storage.files import display_name
 
     if model.name.lower().endswith(CHECKPOINT_SUFFIX):
         raise UsageError(
-            f"--output leads to the name of a checkpoint, {display_name(model)}",
+            f"--output has the suffix of checkpoints, {display_name(model)}",
             hint="name a file that does not end in .ckpt: -o NAME.safetensors",
         )

@@ -1,4 +1,4 @@
-"""Standard output is the product, standard error is for the person; this is the only file that writes to either."""
+"""The only file that writes to standard output, for results, and to standard error, for messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import Any, TextIO
 from charlm.cli import signals
 from charlm.errors import ResourceError
 
-_ATOMIC_BYTES = 4096  # that a pipe takes all or none of, so that lines in them are whole wherever a signal strikes
-_WITH_AN_EXPONENT = 1e-16  # figures below that are written so
-_LONGEST_HELD = 1 << 16  # bytes of a line that has no end yet
+# A pipe takes this many bytes at once or not at all, so a signal never splits a line within them.
+_ATOMIC_BYTES = 4096
+_WITH_AN_EXPONENT = 1e-16  # smaller figures are written with an exponent
+_LONGEST_HELD = 1 << 16  # bytes of an unfinished line
 
 
 @dataclass
 class Settings:
-    """What the options that every command has were set to."""
+    """The values of the options of every command."""
 
     quiet: bool = False
     color: bool = True
@@ -32,25 +33,25 @@ settings = Settings()
 
 
 def error(message: str, hint: str = "") -> None:
-    """Say what went wrong and what to do."""
+    """Print an error and its hint."""
     _say(f"{_colored('charlm: error:', '31')} {_one_line(message)}")
     if hint:
         _say(f"hint: {_one_line(hint)}")
 
 
 def warn(message: str) -> None:
-    """Say what a person should know, although the work goes on."""
+    """Print a warning; the work goes on."""
     _say(f"{_colored('charlm: warning:', '33')} {_one_line(message)}")
 
 
 def note(message: str) -> None:
-    """Say what is going on, unless --quiet."""
+    """Print a note, unless --quiet."""
     if not settings.quiet:
         _say(_one_line(message))
 
 
 def needed(message: str) -> None:
-    """Print what repeating or continuing the work takes and no file tells, also under --quiet."""
+    """Print what is needed to repeat or continue the work, even with --quiet."""
     _say(_one_line(message))
 
 
@@ -60,15 +61,15 @@ def _say(text: str) -> None:
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads it: the results matter, what is said of them does not
+    except (OSError, ValueError):  # a closed standard error must not stop the results
         silence(2)
 
 
 def silence(descriptor: int) -> None:
-    """Point a standard stream nowhere, so that the interpreter's own flush of it at exit cannot fail."""
+    """Redirect a standard stream to the null device, so that the interpreter's flush at exit cannot fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # too many files are open, or there is no such file: the interpreter is to forget the stream
+    except OSError:  # no null device, or too many open files: remove the stream
         setattr(sys, "stdout" if descriptor == 1 else "stderr", None)
         return
     try:
@@ -87,7 +88,7 @@ def _colored(text: str, code: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a person reads, or types into, a stream."""
+    """Return whether a stream is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -95,9 +96,11 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 class Output:
-    """Standard output, as bytes: text goes out as it came in, also where it was no UTF-8, and by whole lines.
+    """Standard output as bytes, written in whole lines; bytes of the input that are not UTF-8 come out unchanged.
 
-    unbuffered: hand over each piece as it is written; so it is at a terminal, where control characters are escaped
+    At a terminal, each piece is written at once and control characters are escaped.
+
+    unbuffered: write each piece at once
     """
 
     def __init__(self, *, unbuffered: bool = False) -> None:
@@ -105,15 +108,15 @@ class Output:
         self._flushes = unbuffered or self._terminal
         self._descriptor = sys.stdout.fileno()
         self._held = bytearray()
-        self._within_line = False  # whether the last byte that was handed over ends no line
+        self._within_line = False  # whether the last byte written was not a newline
         try:
             os.write(self._descriptor, b"")
-        except OSError as error:  # before any work is done
+        except OSError as error:  # found before any work is done
             raise unwritable(error) from error
         signals.state.output = self
 
     def write(self, text: str) -> None:
-        """Write text as it is; raises ResourceError where that cannot be done, ClosedPipe where nobody reads."""
+        """Write text; raises ResourceError if that fails, ClosedPipe if the reader has gone."""
         if self._terminal:
             text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
         signals.state.undisturbed += 1
@@ -134,25 +137,25 @@ class Output:
         self.write(text + "\n")
 
     def finish_lines(self) -> None:
-        """Hand over the lines that are finished, and end the one of which a part is handed over already."""
+        """Write the complete lines, and end a line that was written in part."""
         whole = self._held.rfind(b"\n") + 1
         del self._held[whole:]
         self.end_line()
 
     def end_line(self) -> None:
-        """Hand over what is left, and end the line if that does not."""
+        """Write what is left, and a newline if it does not end with one."""
         with signals.undisturbed():
             if not self._held.endswith(b"\n") and (self._held or self._within_line):
                 self._held += b"\n"
             self._hand_over(len(self._held))
 
     def close(self) -> None:
-        """Hand over what is left; raises as `write` does."""
+        """Write what is left; raises as `write` does."""
         with signals.undisturbed():
             self._hand_over(len(self._held))
 
     def _hand_over(self, count: int) -> None:
-        """Write the first `count` bytes of what is held, as many lines at a time as a pipe takes whole."""
+        """Write the first `count` bytes of the buffer, as many whole lines at a time as a pipe takes at once."""
         while count:
             size = min(count, _ATOMIC_BYTES)
             size = self._held.rfind(b"\n", 0, size) + 1 or size
@@ -174,12 +177,12 @@ class Output:
 def _encoded(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character, which a vocabulary may hold and no text has
+    except UnicodeEncodeError:  # a lone surrogate, which a vocabulary may contain and a text cannot
         return text.encode("utf-8", "backslashreplace")
 
 
 def finish() -> None:
-    """Hand over what the commands have written and not closed, because of a mistake further on, and help texts."""
+    """Write what an interrupted command has left in the buffer, and help texts."""
     if signals.state.output is not None:
         signals.state.output.end_line()
     if sys.stdout is not None:
@@ -189,7 +192,7 @@ def finish() -> None:
 
 @contextlib.contextmanager
 def to_standard_output() -> Iterator[None]:
-    """Raise what standard output answers, inside the block, as `Output` raises it; nothing else is written there."""
+    """Turn errors of standard output inside the block into those that `Output` raises."""
     try:
         yield
     except OSError as error:
@@ -197,23 +200,25 @@ def to_standard_output() -> Iterator[None]:
 
 
 def unwritable(error: OSError) -> Exception:
-    """Give the exception for what standard output answered."""
+    """Return the exception for an error of standard output."""
     if isinstance(error, BrokenPipeError | ConnectionResetError):
         return signals.ClosedPipe()
     if error.errno == errno.EBADF:
-        return ResourceError("standard output is closed", hint="let it go somewhere: > FILE, or | COMMAND")
-    return ResourceError(f"cannot write, standard output: {error.strerror}", hint="make room, or write elsewhere")
+        return ResourceError("standard output is closed", hint="redirect it: > FILE, or | COMMAND")
+    return ResourceError(
+        f"cannot write to standard output: {error.strerror}", hint="free disk space, or write elsewhere"
+    )
 
 
 def strict_json(record: Mapping[str, Any]) -> str:
-    """Write a record as one line of JSON; numbers that are none become null."""
+    """Return a record as one line of JSON, with null for NaN and infinity."""
     import json
 
     finite = {key: _finite(value) for key, value in record.items()}
     text = json.dumps(finite, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
-    except UnicodeEncodeError:  # bytes that were no UTF-8: escaped, they survive
+    except UnicodeEncodeError:  # bytes that are not UTF-8 survive as escapes
         text = json.dumps(finite, allow_nan=False)
     return text
 
@@ -227,10 +232,9 @@ def _finite(value: Any) -> Any:
 
 
 def figure(value: float, decimals: int = 4) -> str:
-    """Return a number with so many decimals; a small one with four significant digits, so that it is not written as 0.
+    """Return a number with `decimals` decimals, or a small one with four significant digits.
 
-    A negative zero is written as 0. An exponent is written only where a number would be longer than is sensible:
-    `sort -n` knows none.
+    Negative zero becomes 0. Only numbers below 1e-16 have an exponent, because `sort -n` cannot read it.
     """
     size = abs(value)
     if not 0.0 < size < 10.0 ** (1 - decimals):
@@ -241,7 +245,7 @@ def figure(value: float, decimals: int = 4) -> str:
 
 
 def tsv_field(value: Any) -> str:
-    """Write one field: numbers as `figure` does, text without what would end the field or the line."""
+    """Return a field of TSV: a float as a `figure`, text with tabs, newlines and backslashes escaped."""
     if isinstance(value, float):
         return figure(value)
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
@@ -250,7 +254,7 @@ def tsv_field(value: Any) -> str:
 def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Output, fields: Iterable[str] = ()) -> None:
     """Write records as aligned text, as TSV with a header line, or as JSON Lines.
 
-    fields: names of the header, where they are known before the first record
+    fields: the header of TSV, if it is known before the first record
     """
     header_due = not fields
     if form == "tsv" and fields:
@@ -277,9 +281,9 @@ def _readable(value: Any) -> str:
 
 
 def progress_bar(total: int, unit: str) -> Any:
-    """Make a bar on standard error, which shows only at a terminal."""
+    """Return a progress bar on standard error, which is hidden unless that is a terminal."""
     from tqdm import tqdm
 
     hidden = settings.quiet or not is_terminal(sys.stderr)
-    tqdm.monitor_interval = 0  # its thread is for bars that guess when to look at the clock; this one looks each time
+    tqdm.monitor_interval = 0  # no monitor thread: this bar looks at the clock at every update
     return tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=False, miniters=1)

@@ -1,4 +1,4 @@
-"""`charlm vocab`: the tokens of a corpus."""
+"""`charlm vocab`: count the tokens of a corpus."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def vocab(
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
     coverage: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Print how much of FILE the vocabulary lacks; repeatable.")
+        list[str] | None, typer.Option(metavar="FILE", help="Print how much of FILE is out of vocabulary; repeatable.")
     ] = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
 ) -> None:
-    """Count the tokens of a corpus; `train` counts those of its training part.
+    """Count the tokens of a corpus.
+
+    The vocabulary of `train` contains only the tokens of the training part.
 
     \b
     charlm vocab corpus.txt | head

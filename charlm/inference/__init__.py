@@ -1,1 +1,1 @@
-"""What a trained model can be asked: losses, probabilities, new text, labels, translations."""
+"""Everything a trained model computes: losses, probabilities, new text and music, filled gaps, labels, translations."""

@@ -1,4 +1,4 @@
-"""What a model that reads both sides is for: filling gaps."""
+"""Filling gaps with a cloze model, which reads both sides of a token."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from charlm.text.dataset import joined
 from charlm.text.lines.reading import windows
 from charlm.text.tokens.gaps import find_gaps
 
-_PASSES = 16  # over a line whose gaps are filled
-_PROBABILITIES = 1 << 22  # that are looked at together
-_WINDOW = 8  # batches of lines that are read ahead
+_PASSES = 16  # of the network over a line, at most
+_PROBABILITIES = 1 << 22  # in memory at a time
+_WINDOW = 8  # batches of lines read ahead
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token for a place, and its probability there, given all others; for a gap, also that it is a known token."""
+    """A token for a gap, with its probability given all other tokens, among the tokens of the vocabulary."""
 
     token: str
     prob: float
@@ -32,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Filled:
-    """A line with its gaps filled: the text as it came, the filled text, and the best candidates for each gap."""
+    """A line with its gaps filled: the original text, the filled text, and the best candidates for each gap."""
 
     text: str
     filled: str
@@ -40,14 +40,14 @@ class Filled:
 
 
 class Filler:
-    """Fills each gap of a line with the likeliest token given both sides; `find_gaps` says what a gap is.
+    """Fills each gap of a line with the likeliest token given both sides; `find_gaps` defines a gap.
 
-    The network passes over a line at most 16 times, so that the time grows with the text alone. Up to 16 gaps are
-    filled one after the other, the surest first: to the gaps that are still open, the network sees `<UNK>` in place of
-    the others. With more gaps, each pass fills several, the surest first; gaps filled in the same pass do not see each
-    other.
+    The network passes over a line at most 16 times. Up to 16 gaps are filled one after the other, the surest first;
+    the network reads `<UNK>` for the gaps that are still open. With more gaps, each pass fills several, and these do
+    not see each other.
 
-    candidates: how many of the likeliest tokens are listed for each gap
+    candidates: number of the likeliest tokens listed for each gap
+    window: lines read ahead at most, None for eight batches
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Filler:
         self._workspace = language_model.model.workspace()
 
     def fill(self, lines: Iterable[str]) -> Iterator[Filled]:
-        """Yield each line filled, in order; one without a gap as it is."""
+        """Yield each line filled, in order; a line without a gap is unchanged."""
         for texts in windows(lines, self.window, size=len):
             opened = [self._opened(text) for text in texts]
             for passes_left in range(_PASSES, 0, -1):
@@ -76,11 +76,11 @@ class Filler:
         edges = [0, *chain.from_iterable(spans), len(text)]
         parts = [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
         ids, offsets = tokenizer.encode_lines(parts)
-        ids[offsets[1:] - 1] = UNK_ID  # the ends of the parts are where the gaps are
+        ids[offsets[1:] - 1] = UNK_ID  # a gap is at the end of each part but the last
         return _Opened(text, parts, ids[:-1], offsets[1:-1] - 1)
 
     def _fill_surest(self, lines: list[_Opened], passes_left: int) -> None:
-        """Pass over some lines once, and fill in each its share of the open gaps, those that the model is surest of."""
+        """Run the network once over some lines, and fill the surest gaps of each: its open gaps / passes left."""
         vocabulary = self.language_model.tokenizer.vocabulary
         sequences = joined([line.ids for line in lines])
         for batch, numbers, begins, lanes in sequences.batches(self.batch_size, STEPS).placed():
@@ -99,7 +99,7 @@ class Filler:
                 line.open = np.delete(line.open, surest)
 
     def _likeliest(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the ids and the probabilities of the likeliest tokens at each of some places of a batch."""
+        """Yield the ids and probabilities of the likeliest tokens at some places of a batch: steps [n], lanes [n]."""
         model = self.language_model.model
         _, choices = model.choices(batch, self._workspace)
         together = max(1, _PROBABILITIES // model.config.vocabulary_size)
@@ -111,10 +111,12 @@ class Filler:
 
 @dataclass
 class _Opened:
-    """A line that is being filled.
+    """A line while its gaps are being filled.
 
-    parts: the text before, between and behind the gaps; ids: of the line's tokens, with `<UNK>` for each open gap;
-    open: the places of the open gaps in it, rising; found: the candidates for the other gaps, by place
+    parts: the text before, between and after the gaps
+    ids [N]: of the line's tokens, with `<UNK>` for each open gap
+    open: the positions of the open gaps in ids, ascending
+    found: the candidates for the filled gaps, by position
     """
 
     text: str
@@ -131,14 +133,14 @@ class _Opened:
 
 
 def _largest(probs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids and the values of the `count` largest of probs [V], the largest first, ties by id."""
+    """Return the ids and the values of the `count` largest of probs [V], largest first, ties by id."""
     ids = np.flatnonzero(probs >= np.partition(probs, -count)[-count])
     ids = ids[np.argsort(-probs[ids], kind="stable")][:count]
     return ids, probs[ids]
 
 
 def known_probs(log_probs: np.ndarray) -> np.ndarray:
-    """Give the probabilities `[V, n]` of the known tokens: neither `<UNK>` nor `<EOS>`, the others renormalised."""
+    """Return probabilities `[V, n]` from log-probabilities `[V, n]`, with `<UNK>` and `<EOS>` masked, renormalised."""
     known = log_probs.astype(np.float64)
     known[[EOS_ID, UNK_ID]] = -math.inf
     known -= known.max(axis=0)

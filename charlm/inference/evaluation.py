@@ -1,31 +1,28 @@
-"""How well a model predicts a whole corpus."""
+"""The loss of a model over a whole corpus."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.errors import CorpusError
-from charlm.language_model import LanguageModel
 from charlm.nn.model import Model
 from charlm.nn.outputs import total
 from charlm.nn.workspace import Workspace
 from charlm.text import EOS_ID, UNK_ID
 from charlm.text.batches.lanes import Batches
 
-_STEPS = 64
-CONTEXT = 256  # tokens that a lane of a stream reads before its own: enough for the state to forget the cut
+CONTEXT = 256  # tokens that a lane of a stream reads before its own, to warm up its state
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss over a corpus: number of targets, of those that are `<UNK>`, and the nats of both.
+    """The loss over a corpus.
 
-    words, right: targets but `<EOS>`, and those of them for which the likeliest choice was right; counted on request
+    tokens, nats: number of targets, and the sum of their losses
+    oov, oov_nats: the same for the targets that are `<UNK>`
+    words, right: targets except `<EOS>`, and how many of them were the likeliest choice; counted on request
     """
 
     tokens: int
@@ -37,7 +34,7 @@ class Evaluation:
 
     @property
     def nats_per_token(self) -> float:
-        """The cross-entropy; not a number for an empty corpus."""
+        """The cross-entropy; NaN for an empty corpus."""
         return self.nats / self.tokens if self.tokens else math.nan
 
     @property
@@ -52,7 +49,7 @@ class Evaluation:
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    """Give exp(nats / tokens): infinite where that is too large a number, not a number without tokens."""
+    """Return exp(nats / tokens): infinity if that overflows, NaN without tokens."""
     if not tokens:
         return math.nan
     try:
@@ -62,12 +59,14 @@ def perplexity(nats: float, tokens: int) -> float:
 
 
 def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool = False) -> Evaluation:
-    """Run the model over one epoch of `batches`, the state carried where it is to be; nothing is learned.
+    """Run the model over one epoch of `batches` without learning, and return its loss.
 
-    count_right: count for how many tokens the likeliest one is right, which `<UNK>` never is
+    The state is carried from batch to batch if `batches.carries`.
+
+    count_right: count the tokens that are the likeliest choice; `<UNK>` never counts as right
     """
     state = model.zero_state(batches.batch_size)
-    are_tokens = model.config.task in ("lm", "cloze", "translate")
+    are_tokens = model.config.facts.targets == "tokens"
     tokens = oov = words = right = 0
     nats = oov_nats = 0.0
     for batch in batches.epoch():
@@ -84,40 +83,3 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
             words += int(np.count_nonzero(is_word))
             right += int(np.count_nonzero(is_word & (best == batch.targets) & ~unknown))
     return Evaluation(tokens, oov, nats, oov_nats, words, right)
-
-
-def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64) -> dict[str, float]:
-    """Give the figures of a corpus: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
-
-    Characters and bytes are those of the text, the end of each line counted as one, where it is predicted. Accuracy is
-    the share of tokens, `<EOS>` aside, of which the likeliest is right. What a cloze model gives is no probability of
-    the text: its figures are called `pseudo_...`.
-    Raises CorpusError for a corpus without lines, or of a conditioned model without labels that it knows.
-    """
-    records = language_model.reader.read(lines, set(language_model.labels) or None)
-    text = [record[1] for record in records] if language_model.is_conditioned else records
-    if not text:
-        raise CorpusError("nothing to evaluate: the text is empty", hint="name a file with at least one line")
-    dataset = language_model.reader.encode(records, language_model.codec)
-    if not dataset.size:
-        raise CorpusError("nothing to evaluate: no line has a token", hint="name a file with at least one word in it")
-    lanes, steps = dataset.fit(batch_size, _STEPS)
-    model = language_model.model
-    begin = time.perf_counter()
-    figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
-    seconds = time.perf_counter() - begin
-    bits, ends = figures.nats / math.log(2.0), language_model.task == "lm"
-    pseudo = "" if ends else "pseudo_"
-    characters = sum(len(line) + ends for line in text)
-    size = sum(len(line.encode("utf-8", "surrogateescape")) + ends for line in text)
-    return {
-        "tokens": figures.tokens,
-        "oov": figures.oov,
-        f"{pseudo}nats_per_token": figures.nats_per_token,
-        f"{pseudo}perplexity": figures.perplexity,
-        f"{pseudo}perplexity_without_oov": figures.perplexity_without_oov,
-        "accuracy": figures.right / figures.words if figures.words else math.nan,
-        f"{pseudo}bits_per_char": bits / max(1, characters),
-        f"{pseudo}bits_per_byte": bits / max(1, size),
-        "tokens_per_second": round(figures.tokens / seconds, 1),
-    }

@@ -1,7 +1,9 @@
-"""How good a model is on a whole corpus, in the figures that its task is judged by."""
+"""The figures of each task on a whole corpus: accuracy, F1, BLEU, chrF, perplexity."""
 
 from __future__ import annotations
 
+import math
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text
+from charlm.inference.evaluation import CONTEXT, Evaluation, evaluate
 from charlm.inference.prediction import Translator, classify
 from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
@@ -17,7 +19,7 @@ from charlm.text.tokens.codec import BINARY
 from charlm.text.tokens.tokenizer import Tokenizer
 
 _STEPS = 64
-_LENGTH_STEP = 2  # tokens of a source that one row of translation's figures spans
+_LENGTH_STEP = 2  # lengths of a source, in tokens, that share one row of BLEU
 BLEU_TOKENIZERS = {"char": "char", "word": "13a"}  # sacrebleu's, by the level of the target
 
 Figures = dict[str, Any]
@@ -31,24 +33,63 @@ def figures(
     beam: int = 1,
     warn: Callable[[str], None] | None = None,
 ) -> Figures:
-    """Return the figures of a corpus, by name; `beam` is of translation.
+    """Return the figures of a corpus, by name.
 
-    warn: called with what looks wrong with the pairs of a translation; labels that are unknown are refused
-    Raises CorpusError where there is nothing to evaluate, or the corpus is not of the model's task.
+    beam: width of the beam of a translation
+    warn: called with a message for each doubt about the pairs of a translation
+    Raises CorpusError if the corpus is empty, in the form of another task, or has an unknown label.
     """
-    if language_model.task in ("lm", "cloze"):
+    if language_model.facts.answers == "text":
         return evaluate_text(language_model, lines, batch_size=batch_size)
     reader = language_model.reader
     records = reader.read(lines, set(language_model.labels) or None)
     if not records:
         raise CorpusError("nothing to evaluate: the corpus is empty", hint="name a file with at least one record")
-    if warn is not None and language_model.task == "translate":
+    if warn is not None and language_model.facts.translates:
         for doubt in reader.doubts(records):
             warn(doubt)
     dataset = reader.encode(records, language_model.codec)
     batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
     loss = evaluate(language_model.model, batches, language_model.model.workspace())
-    return FIGURES[language_model.task](language_model, records, loss, batch_size, beam)
+    return FIGURES[language_model.facts.answers](language_model, records, loss, batch_size, beam)
+
+
+def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64) -> dict[str, float]:
+    """Return the figures of a text: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
+
+    Characters and bytes are those of the text; the end of a line counts as one if it is predicted. Accuracy is the
+    share of tokens, except `<EOS>`, that are the likeliest choice. A cloze model computes pseudo-probabilities, so the
+    names of its figures begin with `pseudo_`.
+
+    Raises CorpusError for a text without lines, or with a label that a conditioned model does not know.
+    """
+    records = language_model.reader.read(lines, set(language_model.labels) or None)
+    text = [record[1] for record in records] if language_model.is_conditioned else records
+    if not text:
+        raise CorpusError("nothing to evaluate: the text is empty", hint="name a file with at least one line")
+    dataset = language_model.reader.encode(records, language_model.codec)
+    if not dataset.size:
+        raise CorpusError("nothing to evaluate: no line has a token", hint="name a file with at least one word")
+    lanes, steps = dataset.fit(batch_size, _STEPS)
+    model = language_model.model
+    begin = time.perf_counter()
+    figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
+    seconds = time.perf_counter() - begin
+    bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
+    pseudo = "" if ends else "pseudo_"
+    characters = sum(len(line) + ends for line in text)
+    size = sum(len(line.encode("utf-8", "surrogateescape")) + ends for line in text)
+    return {
+        "tokens": figures.tokens,
+        "oov": figures.oov,
+        f"{pseudo}nats_per_token": figures.nats_per_token,
+        f"{pseudo}perplexity": figures.perplexity,
+        f"{pseudo}perplexity_without_oov": figures.perplexity_without_oov,
+        "accuracy": figures.right / figures.words if figures.words else math.nan,
+        f"{pseudo}bits_per_char": bits / max(1, characters),
+        f"{pseudo}bits_per_byte": bits / max(1, size),
+        "tokens_per_second": round(figures.tokens / seconds, 1),
+    }
 
 
 def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
@@ -100,21 +141,22 @@ def _of_music(_: LanguageModel, records: Any, loss: Evaluation, _batch_size: int
     return {"pieces": len(records), "steps": loss.tokens, "nats_per_step": loss.nats_per_token}
 
 
+# By what a model answers, `Task.answers`.
 FIGURES: dict[str, Callable[..., Figures]] = {
-    "tag": _of_tags,
-    "classify": _of_classes,
-    "translate": _of_translations,
-    "music": _of_music,
+    "tags": _of_tags,
+    "classes": _of_classes,
+    "translations": _of_translations,
+    "pieces": _of_music,
 }
 
 
 def accuracy(predicted: Sequence[str], truth: Sequence[str]) -> float:
-    """Give the share that is right."""
+    """Return the share of right predictions."""
     return sum(one == other for one, other in zip(predicted, truth, strict=True)) / max(1, len(truth))
 
 
 def scores_of(label: str, predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """Give precision, recall and F1 of one label; 0 where nothing was found or was to be found."""
+    """Return precision, recall and F1 of one label; 0 for an empty denominator."""
     both = sum(one == other == label for one, other in zip(predicted, truth, strict=True))
     found, there = predicted.count(label), truth.count(label)
     return {
@@ -125,19 +167,19 @@ def scores_of(label: str, predicted: Sequence[str], truth: Sequence[str]) -> dic
 
 
 def macro_f1(predicted: Sequence[str], truth: Sequence[str]) -> float:
-    """Return the mean of the labels' F1, over the labels that occur in the truth or are predicted.
+    """Return the mean F1 of all labels that are in the truth or are predicted, as scikit-learn defines it.
 
-    So scikit-learn defines it: a label that is only predicted has an F1 of 0 and counts.
+    A label that is only predicted has an F1 of 0 and counts.
     """
     labels = sorted({*truth, *predicted})
     return sum(scores_of(label, predicted, truth)["f1"] for label in labels) / max(1, len(labels))
 
 
 def as_the_model_writes(target: Tokenizer, references: Sequence[str]) -> tuple[list[str], str]:
-    """Return the references as the model would write them, and how they differ from what was written.
+    """Return the references as the model would write them, and how they differ from the original.
 
-    A model that learned lower-cased text cannot print a capital. Where text is joined from tokens, spaces may stand
-    elsewhere than in the reference. So references go through the same tokens, and only tokens are compared.
+    A model trained on lower-cased text cannot print a capital, and text joined from tokens may have other spaces. So
+    references are split into tokens and joined again, and only tokens are compared.
     """
     compared = [target.join(target.split(one)) for one in references]
     cased = [one.lower() for one in references] if target.splitter.lowercase else list(references)
@@ -154,22 +196,22 @@ def _letters(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Return what white space sets apart, in a form that case and Unicode normalization do not change."""
+    """Return the words between white space, case-folded and normalized."""
     return [unicodedata.normalize("NFKD", one.casefold()) for one in unicodedata.normalize("NFKD", text).split()]
 
 
 def bleu_and_chrf(
     translations: Sequence[str], references: Sequence[str], tokenizer: str = "13a"
 ) -> dict[str, float | None]:
-    """Return BLEU (Papineni et al. 2002) and chrF2 (Popovic 2015), of 100, as sacrebleu computes them.
+    """Return BLEU (Papineni et al. 2002) and chrF2 (Popovic 2015), from 0 to 100, as sacrebleu computes them.
 
-    tokenizer: sacrebleu's name of the tokens whose n-grams BLEU counts
-    BLEU is the geometric mean of four precisions, up to that of 4-grams. It is undefined, None, where no reference has
-    four tokens.
+    BLEU is the geometric mean of the precisions of 1-grams to 4-grams. It is None if no reference has four tokens.
+
+    tokenizer: sacrebleu's name of the tokenizer whose n-grams BLEU counts
     """
     from sacrebleu import BLEU, corpus_chrf
 
-    # `force`: without it, sacrebleu logs its doubts about text that ends in " ." to standard error.
+    # Without `force`, sacrebleu logs a warning to standard error about text that ends in " .".
     metric = BLEU(tokenize=tokenizer, force=True)
     has_4_grams = any(len(metric.tokenizer(one.rstrip()).split()) >= metric.max_ngram_order for one in references)
     return {
@@ -181,9 +223,10 @@ def bleu_and_chrf(
 def _by_length(
     language_model: LanguageModel, sources: list[str], translations: list[str], references: list[str], tokenizer: str
 ) -> list[Figures]:
-    """Return BLEU by the number of tokens of the source, as Cho et al. 2014 plot it."""
+    """Return BLEU by the number of tokens of the source, as in Cho et al. 2014."""
     lengths = np.array([len(language_model.tokenizer.split(source)) for source in sources])
-    row_of = (np.maximum(lengths, 1) - 1) // _LENGTH_STEP  # a source of nothing but white space is with the shortest
+    # A source of nothing but white space is with the shortest ones.
+    row_of = (np.maximum(lengths, 1) - 1) // _LENGTH_STEP
     rows = []
     for row in np.unique(row_of).tolist():
         chosen = np.flatnonzero(row_of == row).tolist()

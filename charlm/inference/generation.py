@@ -1,4 +1,4 @@
-"""Drawing text from a model: one pass over the prompt, then one step a token."""
+"""Drawing text from a language model: one pass over the prompt, then one step a token."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 
-_PROMPT_STEPS = 256  # tokens of a prompt that the network reads at a time
+_PROMPT_STEPS = 256  # tokens of a prompt that one call of the network reads
 _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
-# Where a prompt may be cut, before a character that changes neither the tokens before it nor their spelling: words
-# end at a space, and no letter's lower case depends on what stands beyond a space or a character of Chinese, Japanese
-# or Korean. Combining marks are none of these characters.
+# Characters before which a prompt may be cut without a change of its tokens. A word ends at a space. The lower case
+# of a letter does not depend on what follows a space or a Chinese, Japanese or Korean character. Combining marks are
+# not included.
 _CUTS = {
     "word": "[ \n]",
     "char, lower case": "[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
@@ -32,11 +32,14 @@ _CUTS = {
 def next_token_probs(
     log_probs: np.ndarray, config: SampleConfig, *, banned: Sequence[int] = (UNK_ID,)
 ) -> tuple[np.ndarray, float]:
-    """Turn log-probabilities into what is drawn from, in this order: ban, temperature, top-k, top-p, renormalise.
+    """Return the distribution of the next token, float64 [V], and the probability mass of the banned tokens.
 
-    log_probs [V]: ln P of each token. Nothing is redrawn: a banned token's probability is 0 before the draw, which is
-    the distribution that rejecting it would give. Temperature 0 leaves the likeliest token, ties to the smaller id.
-    Returns the probabilities, float64 [V], and the mass that was banned. Raises UsageError where no token is left.
+    The steps are: ban, temperature, top-k, top-p, renormalise. A banned token has probability 0 before the draw, which
+    is the distribution that rejection sampling would have. Temperature 0 leaves the likeliest token, ties by id.
+
+    log_probs [V]: ln P of each token; not changed
+    banned: ids of tokens that are not drawn
+    Raises UsageError if no token is left, ModelFileError for NaN.
     """
     scores = np.array(log_probs, np.float64)
     banned_mass = 0.0
@@ -47,14 +50,14 @@ def next_token_probs(
     if not math.isfinite(best):
         if math.isnan(best):
             raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
-        raise UsageError("no token is left to draw: all that the model expects is <UNK>", hint="add --allow-unk")
+        raise UsageError("no token is left to draw: the model expects nothing but <UNK>", hint="add --allow-unk")
     if config.temperature == 0.0:
         probs = np.zeros(scores.size)
         probs[int(np.argmax(scores))] = 1.0
         return probs, banned_mass
     scores -= best
     if config.temperature != 1.0:
-        with np.errstate(over="ignore"):  # the smallest temperatures divide to -inf, whose probability is 0
+        with np.errstate(over="ignore"):  # a tiny temperature yields -inf, whose probability is 0
             scores /= config.temperature
     probs = np.exp(scores, out=scores)
     for token_id in banned:
@@ -75,9 +78,10 @@ def next_token_probs(
 class Sample:
     """One drawn text.
 
-    text: prompt and continuation; tokens: those drawn, with `<EOS>` if it was, and with what a stop cut off;
-    log_prob: their ln P under the model as it is, before temperature and bans; unk_mass_rejected: the probability of
-    `<UNK>` summed over the draws
+    text: prompt and continuation
+    tokens: the drawn ones, including `<EOS>` and those that a stop text removed
+    log_prob: sum of their ln P under the model, before temperature and bans
+    unk_mass_rejected: sum over the draws of the probability of a masked `<UNK>`
     """
 
     text: str = ""
@@ -89,7 +93,8 @@ class Sample:
 class Sampler:
     """Draws texts from a language model; each is a function of the prompt, the seed and its number.
 
-    label: what a conditioned model reads first. Raises UsageError where that is none it knows, or not asked for.
+    label: the first input of a conditioned model
+    Raises UsageError for an unknown label, a missing one, or one for a model that is not conditioned.
     """
 
     def __init__(self, language_model: LanguageModel, config: SampleConfig, *, label: str | None = None) -> None:
@@ -102,10 +107,10 @@ class Sampler:
         self._model = language_model.model
         self._banned = () if config.allow_unk else (UNK_ID,)
         self._workspace = self._model.workspace()
-        self._steppers: list[Stepper] = []  # those that no text is drawn with just now
+        self._steppers: list[Stepper] = []  # not in use by any text
 
     def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
-        """Return the tokens of the prompt that the vocabulary lacks, `most` at most; they are read as `<UNK>`."""
+        """Return at most `most` different tokens of the prompt that are out of vocabulary and so read as `<UNK>`."""
         tokenizer = self.language_model.tokenizer
         found: dict[str, None] = {}
         for lines in self._parts(prompt):
@@ -118,20 +123,22 @@ class Sampler:
         return list(found)[:most]
 
     def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
-        """Draw one text, whole."""
+        """Draw one whole text."""
         sample = Sample()
         sample.text = "".join(self.pieces(prompt, seed=seed, number=number, into=sample))
         return sample
 
     def pieces(self, prompt: str = "", *, seed: int = 0, number: int = 0, into: Sample | None = None) -> Iterator[str]:
-        """Yield one text, piece by piece as it is drawn, the prompt first; fill `into`, but for its text, on the way.
+        """Yield one text piece by piece as it is drawn, the prompt first.
 
-        Beside the prompt, memory does not grow with it. Raises UsageError for a prompt with a newline where the model
-        knows none.
+        Apart from the prompt, memory does not grow with the text.
+
+        into: filled on the way, except its text
+        Raises UsageError for a prompt with a newline if the model was trained line by line.
         """
         lm = self.language_model
         if "\n" in prompt and not lm.is_stream:
-            raise UsageError("the prompt holds a newline", hint="this model was trained line by line: prompt with one")
+            raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
         written = _Writer(lm)
         yield from filter(None, map(written.text, self._parts(prompt)))
         drawn = self._continued(prompt, seed, number, written, into if into is not None else Sample())
@@ -140,7 +147,7 @@ class Sampler:
         yield from filter(None, drawn)
 
     def _continued(self, prompt: str, seed: int, number: int, written: _Writer, sample: Sample) -> Iterator[str]:
-        """Read the prompt, and yield a piece for each token drawn."""
+        """Read the prompt, and yield a piece for each drawn token."""
         rng = generator(seed, SAMPLE, number)
         log_probs, state = self._read(prompt)
         stepper = self._steppers.pop() if self._steppers else self._model.stepper()
@@ -153,7 +160,7 @@ class Sampler:
     def _drawn(
         self, log_probs: np.ndarray, stepper: Stepper, written: _Writer, rng: np.random.Generator, sample: Sample
     ) -> Iterator[str]:
-        """Yield a piece for each token drawn."""
+        """Yield a piece for each drawn token."""
         lm = self.language_model
         vocabulary = lm.tokenizer.vocabulary
         for _ in range(self.config.length):
@@ -172,7 +179,7 @@ class Sampler:
             log_probs = stepper.next_log_probs(token_id)
 
     def _read(self, prompt: str) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
-        """Return ln P of every next token, and the state, after the prompt."""
+        """Return ln P [V] of every next token, and the state, after the prompt."""
         inputs = chain.from_iterable(part.tolist() for part in self._ids(prompt))
         state = self._model.zero_state(1)
         while part := list(islice(inputs, _PROMPT_STEPS)):
@@ -180,18 +187,18 @@ class Sampler:
         return columns[:, 0], state
 
     def _ids(self, prompt: str) -> Iterator[np.ndarray]:
-        """Yield what the network reads before it draws, in parts: x<1>, and the ids of the prompt."""
+        """Yield the inputs before the first draw in parts: x<1>, then the ids of the prompt."""
         yield np.array([self._first])
         for lines in self._parts(prompt):
             yield self.language_model.tokenizer.encode_lines(lines)[0][:-1]
 
     def _parts(self, prompt: str) -> Iterator[list[str]]:
-        """Yield the lines of a prompt in parts, whose tokens are those of the whole; a line may go on in the next."""
+        """Yield the lines of a prompt in parts with the same tokens as the whole; a line may go on in the next part."""
         tokenizer = self.language_model.tokenizer
         is_lowered = tokenizer.level == "char" and tokenizer.splitter.lowercase
         cut = _CUTS["char, lower case" if is_lowered else tokenizer.level]
         start = 0
-        # Compiled here and kept by `re`: most prompts are short.
+        # Not compiled at import, because most prompts are short; `re` caches it.
         while start + _PART < len(prompt) and (found := re.compile(cut).search(prompt, start + _PART)):
             yield prompt[start : found.start()].split("\n")
             start = found.start()
@@ -199,14 +206,14 @@ class Sampler:
 
 
 def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
-    """Draw an id by its probability, with one number of the generator."""
+    """Return an id drawn with probabilities probs [V]; takes one number of the generator."""
     edges = probs.cumsum()
     at = int(edges.searchsorted(rng.random() * edges[-1], side="right"))
     return at if at < probs.size and probs[at] else int(np.flatnonzero(probs)[-1])
 
 
 class _Writer:
-    """Turns tokens into pieces of text one by one, as the tokenizer joins them, line by line."""
+    """Turns tokens into pieces of text one by one, as the tokenizer joins them."""
 
     def __init__(self, language_model: LanguageModel) -> None:
         self._tokenizer = language_model.tokenizer
@@ -217,9 +224,9 @@ class _Writer:
         self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
 
     def text(self, lines: Sequence[str]) -> str:
-        """Return lines as they are written, the first of which goes on with the one before.
+        """Return lines as text; the first one continues the line before.
 
-        Characters are written as they came, words as the tokenizer joins them.
+        Characters are copied, words are joined by the tokenizer.
         """
         if self._tokenizer.level == "char":
             return "\n".join(lines)
@@ -240,7 +247,7 @@ class _Writer:
 
 
 def _until(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
-    """Pass pieces on until one of `stops` occurs; what might be its beginning waits."""
+    """Yield the text of pieces until one of `stops` occurs; a possible beginning of one is held back."""
     held, longest = "", max(map(len, stops))
     for piece in pieces:
         held += piece

@@ -1,4 +1,4 @@
-"""Music: drawing pieces, key by key and step by step, and writing them for a player."""
+"""Drawing pieces of music step by step, and writing them as MIDI."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from charlm.errors import UsageError
 from charlm.language_model import LanguageModel
 from charlm.randomness import SAMPLE, generator
 from charlm.storage.files import write_atomically
-from charlm.text.pieces import format_step, parse_steps
 from charlm.text.tokens.codec import SPECIAL
+from charlm.text.tokens.music_steps import format_step, parse_steps
 
-_TICKS = 480  # of MIDI's clock, a step
-_VELOCITY = 80  # how hard a key is struck, of 127
+_TICKS = 480  # of the MIDI clock, a step
+_VELOCITY = 80  # of a note, at most 127
 
 
 @dataclass
 class Piece:
-    """A drawn piece: its steps, each the keys that sound; log_prob: their ln P under the model as it is."""
+    """A drawn piece.
+
+    steps: the MIDI numbers of the keys that sound at each step
+    log_prob: ln P of the drawn steps under the model
+    """
 
     steps: list[tuple[int, ...]] = field(default_factory=list)
     log_prob: float = 0.0
 
     @property
     def text(self) -> str:
-        """The piece as a corpus has it."""
+        """The piece in the notation of a corpus."""
         return " ".join(map(format_step, self.steps))
 
 
 class PieceSampler:
-    """Draws pieces of music; each is a function of the seed, its number, its genre and the steps it begins with.
+    """Draws pieces of music; each is a function of the prompt, the genre, the seed and its number.
 
-    Every key is drawn by itself: it sounds with the probability y^<t> = sigma(z / temperature), given all steps before.
-    A piece has no end of its own: it has as many steps as asked for.
+    Each key is drawn independently: it sounds with probability y^<t> = sigma(z / temperature), given all steps before.
+    A piece does not end by itself: `length` steps are drawn.
     """
 
     def __init__(self, language_model: LanguageModel, config: SampleConfig) -> None:
@@ -50,7 +54,7 @@ class PieceSampler:
         self._workspace = language_model.model.workspace()
 
     def sample(self, prompt: str = "", *, label: str | None = None, seed: int = 0, number: int = 0) -> Piece:
-        """Draw one piece, whole."""
+        """Draw one whole piece."""
         piece = Piece()
         for _ in self.steps(prompt, label=label, seed=seed, number=number, into=piece):
             pass
@@ -59,9 +63,10 @@ class PieceSampler:
     def steps(
         self, prompt: str = "", *, label: str | None = None, seed: int = 0, number: int = 0, into: Piece | None = None
     ) -> Iterator[str]:
-        """Yield the steps of one piece, those of the prompt first, as a corpus has them; fill `into` on the way.
+        """Yield the steps of one piece in the notation of a corpus, those of the prompt first.
 
-        Raises UsageError for a genre or a prompt that the model does not know.
+        into: filled on the way
+        Raises UsageError for a genre or a key that the model does not know, and for a prompt that is not notation.
         """
         piece = into if into is not None else Piece()
         rng = generator(seed, SAMPLE, number)
@@ -99,13 +104,13 @@ class PieceSampler:
             keys = {key for step in parse_steps(prompt) for key in step}
         except ValueError as error:
             message = f"the prompt is not valid music notation: {error}"
-            raise UsageError(message, hint="write steps as the corpus has them") from error
+            raise UsageError(message, hint="write steps as in the corpus") from error
         if strange := sorted(keys.difference(self._numbers)):
-            known = f"it knows {self._keys.min()} to {self._keys.max()}"
-            raise UsageError(f"the prompt has the key {strange[0]}, which the model does not know", hint=known)
+            known = f"use keys from {self._keys.min()} to {self._keys.max()}"
+            raise UsageError(f"unknown key {strange[0]} in the prompt", hint=known)
 
     def _drawn(self, log_p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Say of each key whether it sounds."""
+        """Return for each key whether it sounds, from log_p [keys]: ln of its probability at temperature 1."""
         z = log_p - np.log1p(-np.minimum(np.exp(log_p), 1.0 - 1e-12))
         if self.config.temperature == 0.0:
             sounds: np.ndarray = z > 0.0
@@ -117,9 +122,9 @@ class PieceSampler:
 
 
 def write_midi(path: Path, steps: Sequence[Sequence[int]], *, beats_per_minute: float = 120.0) -> None:
-    """Write a piece as a MIDI file, a quarter note a step; a key that sounds at neighbouring steps is held.
+    """Write a piece as a MIDI file, a quarter note a step; a key in consecutive steps becomes one held note.
 
-    Raises ResourceError where the file cannot be written; one that was there before is then unchanged.
+    Raises ResourceError if the file cannot be written; an existing file is then unchanged.
     """
     import mido
 

@@ -1,4 +1,4 @@
-"""Probabilities of lines: P(line) = P(y1) P(y2|y1) ... P(<EOS>|...), in batches, in the order of the lines."""
+"""Probabilities of lines, in batches: P(line) = P(y<1>) P(y<2> | y<1>) ... P(<EOS> | ...)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ from charlm.text.dataset import joined
 from charlm.text.lines.reading import windows
 from charlm.text.records import pairs
 
-_STEPS = 128  # tokens of a line that are worked on at a time
-_WINDOW = 32  # batches of lines that are read ahead, to put lines of like length side by side
+_STEPS = 128  # tokens of a line that one call of the network reads
+_WINDOW = 32  # batches of lines read ahead, to batch lines of similar length
 
 
 @dataclass(frozen=True)
 class TokenScore:
-    """One token of a line: as the line has it, its -ln P, whether the vocabulary lacks it, and its id."""
+    """One token of a line.
+
+    token: its spelling in the line
+    nats: -ln P
+    oov: whether it is out of vocabulary
+    """
 
     token: str
     nats: float
@@ -37,11 +42,14 @@ class TokenScore:
 class Score:
     """The probability of one line.
 
-    text: the line; nats: -ln P(line); tokens: how many were predicted, with `<EOS>`; oov: how many of them the
-    vocabulary lacks; oov_nats: their share of `nats`; token_scores: one for each, where asked for; label: what a
-    conditioned model was told
+    For a cloze model it is a pseudo-probability: nats is the sum of -ln P(token | all others).
 
-    Of a cloze model, the sum of -ln P(token | all others) is no probability of the line: a pseudo-log-probability.
+    text: the line, without its label
+    nats: -ln P(line)
+    tokens: number of predicted tokens, including `<EOS>`
+    oov, oov_nats: number of tokens out of vocabulary, and their part of nats
+    token_scores: one for each token, on request
+    label: the first input of a conditioned model
     """
 
     text: str
@@ -60,17 +68,17 @@ class Score:
 
     @property
     def prob(self) -> float:
-        """P(line); 0 where it is too small a number."""
+        """P(line); 0 if it underflows."""
         return math.exp(-self.nats)
 
     @property
     def perplexity(self) -> float:
-        """P(line) ** (-1 / tokens); not a number without tokens."""
+        """P(line) ** (-1 / tokens); NaN without tokens."""
         return perplexity(self.nats, self.tokens)
 
     @property
     def bits_per_char(self) -> float:
-        """-log2 P(line) over its characters, the end of the line counted as one; not a number without any."""
+        """-log2 P(line) over its characters, the end of the line counted as one; NaN without characters."""
         characters = len(self.text) + self.has_eos
         return self.nats / math.log(2.0) / characters if characters else math.nan
 
@@ -78,13 +86,15 @@ class Score:
 class Scorer:
     """Scores lines with a language model.
 
-    batch_size: lines side by side; has_eos: whether `<EOS>` is predicted at the end; per_token: whether scores hold
-    those of their tokens; carry_state: read the lines as one text, one by one, each with the state that the line before
-    left; window: lines read ahead at most, None for as many as serve speed; prepare: what is done to the text of each
-    line before it is scored
+    A model of lines reads each line from state 0 and input 0, a stream model as if it followed an `<EOS>`. The lines
+    of a conditioned model are label TAB text, and the label is the first input. A cloze model does not predict `<EOS>`.
 
-    A model of lines reads each from state 0 and input 0; a stream model reads each as if it followed an `<EOS>`. A
-    conditioned model's lines are label TAB text, and the label is read first. A cloze model predicts no `<EOS>`.
+    batch_size: lines side by side
+    has_eos: predict `<EOS>` at the end of each line
+    per_token: fill `token_scores`
+    carry_state: read the lines as one text: each begins with the last state of the line before
+    window: lines read ahead at most, None for 32 batches
+    prepare: applied to the text of each line before it is scored
     """
 
     def __init__(
@@ -100,7 +110,7 @@ class Scorer:
     ) -> None:
         self.language_model, self._prepare = language_model, prepare
         self.batch_size = 1 if carry_state else batch_size
-        self.is_cloze = language_model.task == "cloze"
+        self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
         self.per_token, self.carry_state = per_token, carry_state
         self.window = window if window is not None else _WINDOW * batch_size
@@ -121,14 +131,14 @@ class Scorer:
                 yield self.scored(label, line, line_tokens[:scored], of_line[:scored])
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Give the label, if any, and the text of each line."""
+        """Return an iterator over the label and the text of each line; a model without labels has the label ""."""
         if self.language_model.is_conditioned:
             labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
             return ((label, self._prepare(text)) for label, text in labelled)
         return (("", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
-        """Give -ln P of each token of each line, lines of like length side by side."""
+        """Return -ln P of each token of each line; lines of similar length are batched together."""
         first = np.full(len(tokens), self._before, np.int32)
         if self.language_model.is_conditioned:
             first[:] = self.language_model.codec.first_inputs(labels)
@@ -145,7 +155,7 @@ class Scorer:
         return nats
 
     def _pseudo_nats(self, tokens: list[np.ndarray]) -> list[np.ndarray]:
-        """Give -ln P(token | all others) of each token of each line, `<EOS>` left out."""
+        """Return -ln P(token | all others) of each token of each line, without `<EOS>`."""
         model = self.language_model.model
         sequences = joined([line[:-1] for line in tokens])
         nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
@@ -156,19 +166,19 @@ class Scorer:
         return nats
 
     def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
-        """Give -ln P of each token of lines side by side, the shorter ones padded at their ends; first: their x<1>."""
+        """Return -ln P of each token of some lines, the shorter ones padded at the end; first [lines]: their x<1>."""
         model = self.language_model.model
         longest = max(len(line) for line in lines)
         state = self._carried if self.carry_state else model.zero_state(len(lines))
         nats = np.empty((longest, len(lines)))
         before = first
-        for start in range(0, longest, _STEPS):  # of a line that is long, no more is kept than its ids and its nats
+        for start in range(0, longest, _STEPS):  # memory for a long line is only its ids and nats
             steps = min(_STEPS, longest - start)
             targets = np.full((steps, len(lines)), NO_TARGET, np.int32)
             for column, line in enumerate(lines):
                 part = line[start : start + steps]
                 targets[: len(part), column] = part
-            inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET is NOTHING
+            inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET equals NOTHING
             nats[start : start + steps], state = model.nats(Batch(inputs, targets), state, self._workspace)
             before = targets[-1]
         if self.carry_state:
@@ -177,7 +187,7 @@ class Scorer:
         return [nats[: len(line), column] for column, line in enumerate(lines)]
 
     def scored(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
-        """Return the score of a line from the ids of its tokens, and -ln P of each."""
+        """Return the score of a line; ids [N] of its tokens, nats [N]: -ln P of each."""
         unknown = ids == UNK_ID
         vocabulary = self.language_model.tokenizer.vocabulary
         each = []

@@ -1,4 +1,4 @@
-"""Tokens that a model which reads both sides finds unlikely, each with one that it would rather have there."""
+"""Suspects: tokens that a cloze model finds unlikely, each with a likelier one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ from charlm.text import EOS_ID, UNK_ID, Vocabulary
 from charlm.text.dataset import joined
 from charlm.text.lines.reading import windows
 
-_LIKENESS_NATS = 5.0
-_LOOKED_AT = 200  # tokens that might be suggested
-_NUMBERS = 1 << 19  # probabilities that are looked at together
-_WEIGHT = 8  # of a character beside one that only its score is asked of: the scores of its tokens are kept
-_BUCKETS = 64  # kinds of characters that spellings are compared by
+_SIMILARITY_NATS = 5.0  # nats that an equal spelling is worth
+_MOST_CANDIDATES = 200  # likeliest tokens whose spelling is compared
+_PROBABILITIES = 1 << 19  # in memory at a time
+_WEIGHT = 8  # memory of a character beside that in plain scoring, because token scores are kept
+_BUCKETS = 64  # hash buckets of characters
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A token that both sides find unlikely: its position from 1, its nats, and what they would rather have there."""
+    """A token that is unlikely given both sides.
+
+    position: in the line, from 1
+    nats: -ln P(token | all others)
+    suggestion: a likelier token
+    """
 
     position: int
     token: str
@@ -45,13 +50,16 @@ def suspects(
     batch_size: int = 64,
     window: int | None = None,
 ) -> Iterator[tuple[Score, list[Suspect]]]:
-    """Yield the score of each line, and its tokens than which another is `factor` times as likely, by both sides.
+    """Yield the score and the suspects of each line.
 
-    Of those that are, the one suggested has the largest P(token | all others) e^(5 s), s being the likeness of its
-    spelling to that of the token, between 0 and 1: slips of the pen and of the ear look like what was meant.
+    A token is a suspect if another token is at least `factor` times as likely there, given both sides. Among such
+    tokens, the suggestion has the largest P(token | all others) e^(5 s). s, from 0 to 1, is the similarity of the two
+    spellings, because a misspelling resembles the intended word.
+
+    window: lines read ahead at most, None for 32 batches
     """
     scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
-    finder, model = _Suspicion(language_model, factor), language_model.model
+    finder, model = _Finder(language_model, factor), language_model.model
     for texts in windows(lines, scorer.window, size=lambda text: _WEIGHT * len(text)):
         ids, offsets = language_model.tokenizer.encode_lines(texts)
         encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
@@ -67,27 +75,30 @@ def suspects(
 
 
 def _at(choices: Choices, begin: int, lane: int, places: np.ndarray) -> np.ndarray:
-    """Return ln P of every token, `[V, n]`, at n places of the line that begins at a step of a lane."""
+    """Return ln P of every token, `[V, n]`, at n positions of the line that begins at step `begin` of a lane."""
     return choices(begin + places, np.full_like(places, lane))
 
 
-class _Suspicion:
-    """Finds the suspects of lines of which the network has told the probabilities.
+class _Finder:
+    """Finds the suspects of a line from its score and the model's probabilities.
 
-    Only where a token is less likely than 1 / factor can another be `factor` times as likely: nowhere else are the
-    probabilities of all tokens looked at. They are looked at in parts, so that a long line takes no more memory.
+    Another token can be `factor` times as likely only where P(token) is at most 1 / factor. Only there are the
+    probabilities of all tokens computed, in parts, so that memory does not grow with the line.
     """
 
     def __init__(self, language_model: LanguageModel, factor: float) -> None:
         self.vocabulary, self.factor = language_model.tokenizer.vocabulary, factor
         self.workspace = language_model.model.workspace()
         self._spelling = _Spelling(self.vocabulary)
-        self._together = max(1, _NUMBERS // len(self.vocabulary))
+        self._together = max(1, _PROBABILITIES // len(self.vocabulary))
 
     def suspects(self, score: Score, log_probs_at: Callable[[np.ndarray], np.ndarray]) -> Iterator[Suspect]:
-        """Yield the suspects of a line; log_probs_at: gives ln P of every token, `[V, n]`, at n of its places."""
+        """Yield the suspects of a line.
+
+        log_probs_at: returns ln P of every token, `[V, n]`, at n positions of the line
+        """
         tokens = score.token_scores
-        # A little less, as both sides of the comparison below are rounded.
+        # A little less than ln(factor), because both sides of the comparison below are rounded.
         least = math.log(self.factor) - 1e-6
         doubtful = np.array([place for place, token in enumerate(tokens) if token.nats >= least], np.int64)
         for start in range(0, doubtful.size, self._together):
@@ -105,10 +116,10 @@ class _Suspicion:
 
 
 class _Spelling:
-    """Compares how tokens of a vocabulary are spelled with others, the likeness itself for as few as will do.
+    """Compares spellings of tokens, with the exact similarity of as few tokens as possible.
 
-    Two spellings share at most as many characters as they have in common in any order. Characters are counted by the
-    remainder of their code points, which can only make that number larger.
+    An upper bound of the similarity comes from the number of common characters in any order. Characters are counted in
+    buckets by the remainder of their code points, which can only raise the bound.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -117,30 +128,30 @@ class _Spelling:
         self._lengths = np.zeros(len(vocabulary), np.int64)  # 0: not counted yet
 
     def likeliest(self, token: str, ids: np.ndarray, probs: np.ndarray) -> int:
-        """Return the id with the largest P e^(5 s), see `suspects`; only the likeliest of the ids are looked at."""
-        if ids.size > _LOOKED_AT:
-            least = np.partition(probs, -_LOOKED_AT)[-_LOOKED_AT]
+        """Return the id with the largest P e^(5 s), as in `suspects`, among the 200 likeliest of some ids."""
+        if ids.size > _MOST_CANDIDATES:
+            least = np.partition(probs, -_MOST_CANDIDATES)[-_MOST_CANDIDATES]
             ids, probs = ids[probs >= least], probs[probs >= least]
-        order = np.argsort(-probs, kind="stable")[:_LOOKED_AT]
+        order = np.argsort(-probs, kind="stable")[:_MOST_CANDIDATES]
         ids, log_probs = ids[order], np.log(probs[order])
         for token_id in ids[self._lengths[ids] == 0].tolist():
             self._counts[token_id], self._lengths[token_id] = _counted(self._vocabulary.token_of(token_id))
         counts, length = _counted(token)
         in_common = np.minimum(self._counts[ids], counts).sum(axis=1, dtype=np.int64)
-        at_most = log_probs + _LIKENESS_NATS * (2.0 * in_common / (self._lengths[ids] + length))
+        at_most = log_probs + _SIMILARITY_NATS * (2.0 * in_common / (self._lengths[ids] + length))
         matcher = SequenceMatcher(b=token, autojunk=False)
         best, best_at = -math.inf, 0
         for at in np.argsort(-at_most, kind="stable").tolist():
             if at_most[at] < best:
                 break
             matcher.set_seq1(self._vocabulary.token_of(int(ids[at])))
-            fitness = float(log_probs[at]) + _LIKENESS_NATS * matcher.ratio()
+            fitness = float(log_probs[at]) + _SIMILARITY_NATS * matcher.ratio()
             if fitness > best or (fitness == best and at < best_at):
                 best, best_at = fitness, at
         return int(ids[best_at])
 
 
 def _counted(token: str) -> tuple[np.ndarray, int]:
-    """Return how often a token has characters of each remainder, and its length."""
+    """Return the number of a token's characters in each bucket, and its length."""
     points = np.frombuffer(token.encode("utf-32-le", "surrogatepass"), "<u4")
     return np.bincount(points % _BUCKETS, minlength=_BUCKETS).clip(max=0xFFFF).astype(np.uint16), len(token)

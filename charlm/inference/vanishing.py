@@ -1,4 +1,4 @@
-"""The vanishing gradient, to be seen: how much of what a step says of its own loss reaches the steps before it."""
+"""The vanishing gradient: how much of the gradient of a step's loss reaches the steps before it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from charlm.nn.recurrent import Recurrent
 from charlm.text import NOTHING
 from charlm.text.batches.lanes import NO_TARGET, Batch
 
-_LINES = 256  # read at most: a mean over so many is steady
-_PLACES = 16  # steps of the longest sequence whose losses are followed back
+_LINES = 256  # read at most: a mean over that many is stable
+_PLACES = 16  # steps of the longest sequence whose losses are propagated back
 
 
 @dataclass(frozen=True)
 class Decay:
-    """How the gradient falls with the distance in time.
+    """The norm of the gradient by the distance in time, k = 0 ... K.
 
-    norms [K + 1]: for k = 0, 1, ... the mean of |dL<t>/da<t-k>|; counts [K + 1]: over how many t and sequences
+    norms [K + 1]: mean of |dL<t>/da<t-k>| over steps t and sequences
+    counts [K + 1]: number of such pairs
     """
 
     norms: np.ndarray
@@ -32,9 +33,9 @@ class Decay:
 
     @property
     def half_life(self) -> float:
-        """The number of steps in which the norm halves, by a straight line through its logarithm from k = 1 on.
+        """The number of steps in which the norm halves: a line is fitted to its logarithm from k = 1 on.
 
-        Infinite where it does not fall. Each k weighs as much as it was counted.
+        Each k is weighted by its count. Infinity if the norm does not fall, NaN with fewer than two points.
         """
         k = np.arange(1, len(self.norms))
         there = (self.norms[1:] > 0) & (self.counts[1:] > 0)
@@ -48,13 +49,16 @@ class Decay:
 def gradient_decay(language_model: LanguageModel, lines: Iterable[str], *, longest: int = 32) -> Decay:
     """Measure |dL<t>/da<t-k>| for k = 0 ... `longest`, as a mean over steps t and lines.
 
-    L<t> is the loss of one step alone. a<t-k> are the outputs of all recurrent layers at a step, one below the other,
-    and its gradient is what comes back to them through time: with all of them, and c<t-k>, given, nothing before
-    matters. At k = 0 it is what the output layer hands to the topmost. The norm is Euclidean, per sequence.
-    Raises UsageError for a model that is no language model, CorpusError where there is no text of its kind.
+    L<t> is the loss of step t alone. a<t-k> stacks the outputs of all recurrent layers at step t - k, and its gradient
+    is the one that arrives through time. At k = 0 it is the gradient that the output layer passes to the top layer. The
+    norm is Euclidean, per sequence.
+
+    lines: a text as the model reads it; the first 256 lines are used
+    longest: largest k
+    Raises UsageError if the model is not a language model, CorpusError for an empty text or an unknown label.
     """
-    if language_model.task != "lm" or not isinstance(language_model.model.body, Stack):
-        raise UsageError(f"--gradients with a model of the task {language_model.task}", hint="give language models")
+    if not language_model.facts.is_language_model or not isinstance(language_model.model.body, Stack):
+        raise UsageError(f"--gradients with a --task {language_model.task} model", hint="name models of --task lm")
     records = language_model.reader.read(_some(lines), set(language_model.labels) or None)
     texts = [text for _, text in records] if language_model.is_conditioned else records
     ids, offsets = language_model.tokenizer.encode_lines(texts)
@@ -84,9 +88,9 @@ def _some(lines: Iterable[str]) -> list[str]:
     return chosen
 
 
-@np.errstate(all="ignore")  # of weights that have exploded, `checked` tells
+@np.errstate(all="ignore")  # exploded weights overflow here, and `checked` raises
 def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray:
-    """Give |dL<T>/da<T-k>| for k = 0 ... `most` and each sequence, `[most + 1, B]`, L<T> being the last step's loss."""
+    """Return |dL<T>/da<T-k>| `[most + 1, B]` for k = 0 ... `most`, with L<T> the loss of the last step."""
     model, body = language_model.model, language_model.model.body
     assert isinstance(body, Stack)
     ws = model.workspace()
@@ -96,10 +100,10 @@ def _norms(language_model: LanguageModel, batch: Batch, most: int) -> np.ndarray
     squares = np.zeros((most + 1, batch.lanes))
     for name, layer in reversed(body.layers.items()):
         if isinstance(layer, Recurrent):
-            if not squares.any():  # the topmost: what comes from above
+            if not squares.any():  # the top layer: its gradient from the output layer
                 squares[0] = (model.ops.numpy(dy[-1]).astype(np.float64) ** 2).sum(axis=0)
             dy, _ = layer.backward(dy, (), ws.scope(name))
-            back = model.ops.numpy(layer.state_grads(ws.scope(name))).astype(np.float64)
+            back = model.ops.numpy(layer.scan(ws.scope(name)).state_grads()).astype(np.float64)
             squares[1:] += (back[len(back) - most :] ** 2).sum(axis=1)[::-1]
         else:
             dy, _ = layer.backward(dy, (), ws.scope(name))

@@ -1,4 +1,6 @@
-"""The network, forward and backward, in the notation of the lecture notes.
+"""The network, forward and backward, in the notation of the notes.
+
+The notes are the lecture notes "Recurrent neural networks" of a course, in the notation of Andrew Ng.
 
 | letter | meaning |
 |---|---|

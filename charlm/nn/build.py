@@ -1,13 +1,13 @@
 """From a configuration to a network: the only place where names become classes.
 
-| task | body | head |
+| body | what it is | tasks |
 |---|---|---|
-| lm | causal: recurrent layers, dense layers on top | softmax over the tokens |
-| cloze | towers: one causal body from each side, dense layers on top | softmax over the tokens |
-| tag | recurrent layers both ways, or causal, dense layers on top | softmax over the tags, or sigmoid of one unit |
-| classify | the same, with both last states brought together | softmax over the classes |
-| translate | an encoder, whose last state is the first one of a causal decoder | softmax over the target's tokens |
-| music | causal | sigmoid of each key |
+| stack | recurrent layers, of one direction or of both, dense layers on top | lm, tag, music |
+| last step | the same, with the last states of both directions together at the last step | classify |
+| towers | a causal stack from each side, dense layers on top | cloze |
+| encoder-decoder | a causal stack whose first state is the last one of an encoder | translate |
+
+The head on top is a softmax or a sigmoid, over tokens, labels or keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding, MultiHot, OneHot
 from charlm.nn.grads import Grads
-from charlm.nn.heads import HEADS, Head, Sigmoid
+from charlm.nn.heads import HEADS, Head
 from charlm.nn.layer import Layer, Stack, Views
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
@@ -31,15 +31,21 @@ from charlm.nn.recurrent import Recurrent
 from charlm.randomness import INITIALISE, generator
 from charlm.text.tokens.codec import SPECIAL
 
-LARGEST_ONE_HOT = 512  # tokens: above it a look-up beats the product with a one-hot vector; part of the file format
+# Tokens. With more, a look-up is faster than the product with a one-hot vector. Part of the file format.
+LARGEST_ONE_HOT = 512
 
-EMBEDDING_RMS = 0.1  # large enough to tell tokens apart, small enough for rare ones to be moved by a few examples
-_VOICES = 4  # keys that sound at once, about
-_OTHER_PLACES = 1000  # where the dropouts of a second stack are counted from
+# Large enough to distinguish tokens, small enough for a few examples to move a rare one.
+EMBEDDING_RMS = 0.1
+
+# Keys that sound at the same time, on average.
+_VOICES = 4
+
+# The number of the first dropout of a second stack, which must not drop the same units as the first one.
+_OTHER_PLACES = 1000
 
 
 def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
-    """Build the network of a configuration, with weights drawn by the seed, or with zeros where there is none."""
+    """Build the network of a configuration, with random weights of this seed; without a seed they are zeros."""
     network = _Network(config, ops)
     parameters = Parameters(network.shapes(), ops, config.dtype)
     model = _bound(network, parameters)
@@ -51,7 +57,7 @@ def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Mode
 
 
 def _bound(network: _Network, parameters: Parameters) -> Model:
-    """Make a model of a network with these parameters."""
+    """Return the model of a network with these parameters."""
     config, ops = network.config, network.ops
     grads = network.bind(parameters)
 
@@ -62,7 +68,7 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:
-    """Give each parameter's shape by its name in the file; nothing is allocated."""
+    """Return the shape of each parameter by its name in the file. No array is allocated."""
     return _Network(config, ops).shapes()
 
 
@@ -71,16 +77,18 @@ class _Network:
 
     def __init__(self, config: ModelConfig, ops: Backend) -> None:
         self.config, self.ops = config, ops
-        tokens = config.target_size or config.vocabulary_size + (config.labels if config.task == "lm" else 0)
+        facts = config.facts
+        labels = config.labels if facts.can_be_conditioned and facts.inputs == "tokens" else 0
+        tokens = config.target_size or config.vocabulary_size + labels
         self.body: Stack
-        if config.task == "cloze":
+        if facts.body == "towers":
             top = 2 * config.hidden_size
             towers = Towers(Stack(self._recurrent(tokens)), Stack(self._recurrent(tokens, first_place=_OTHER_PLACES)))
             self.body = Stack({"towers": towers, **self._dense(top)})
         else:
             self.body = Stack(self._causal_or_both(tokens))
         self.encoder: Reversed | None = None
-        if config.task == "translate":
+        if facts.body == "encoder-decoder":
             stack = Stack(self._recurrent(config.vocabulary_size, first_place=_OTHER_PLACES))
             self.encoder = Reversed(stack)
         self.head = self._head()
@@ -90,7 +98,7 @@ class _Network:
         self.parts["head."] = self.head
 
     def shapes(self) -> dict[str, Shape]:
-        """Give the shape of each array of the file."""
+        """Return the shape of each array of the file."""
         aliases = self._aliases()
         every = {prefix + name: shape for prefix, part in self.parts.items() for name, shape in part.shapes().items()}
         return {name: shape for name, shape in every.items() if name not in aliases}
@@ -107,26 +115,31 @@ class _Network:
     def _aliases(self) -> dict[str, tuple[str, int]]:
         """Return the names of shared weights: name -> the name of their array, and how many of its rows they are."""
         config = self.config
-        embedding = "towers.from_left.input.E" if config.task == "cloze" else "input.E"
+        has_towers = config.facts.body == "towers"
+        embedding = "towers.from_left.input.E" if has_towers else "input.E"
         rows = config.target_size or config.vocabulary_size
         aliases = {}
-        if config.task == "cloze" and config.embedding_size:
+        if has_towers and config.embedding_size:
             aliases["towers.from_right.input.E"] = embedding, rows
         if config.tie_weights:
             aliases["head.W_y"] = embedding, rows
         return aliases
 
     def _head(self) -> Head:
-        config = self.config
-        V = config.vocabulary_size
-        outputs = {"lm": V, "cloze": V, "translate": config.target_size, "music": V - SPECIAL}
-        kind = Sigmoid if config.task == "tag" and config.labels == 1 else HEADS[config.task]
-        return kind(self.ops, config.top, outputs.get(config.task, config.labels), tied=config.tie_weights)
+        config, facts = self.config, self.config.facts
+        outputs = {
+            "tokens": config.target_size or config.vocabulary_size,
+            "labels": config.labels,
+            "keys": config.vocabulary_size - SPECIAL,
+        }
+        is_binary = facts.needs_labels and config.labels == 1 and facts.binary_head
+        kind = HEADS[facts.binary_head if is_binary else facts.head]
+        return kind(self.ops, config.top, outputs[facts.targets], tied=config.tie_weights)
 
     def _causal_or_both(self, tokens: int) -> dict[str, Layer]:
-        """Stack recurrent layers, of one direction or of both, and dense layers."""
+        """Return recurrent layers, of one direction or of both, and dense layers on top."""
         layers = self._recurrent(tokens, both=self.config.bidirectional)
-        if self.config.task == "classify" and self.config.bidirectional:
+        if self.config.facts.body == "last step" and self.config.bidirectional:
             top = layers[f"layer{self.config.num_layers - 1}"]
             assert isinstance(top, BothWays)
             layers["ends"] = LastSteps(top)
@@ -140,11 +153,12 @@ class _Network:
         return layers
 
     def _recurrent(self, tokens: int, *, both: bool = False, first_place: int = 0) -> dict[str, Layer]:
-        """Stack the input and the recurrent layers, with dropout on the way up from each but one-hot."""
+        """Return the input and the recurrent layers, with dropout after each one but a one-hot input."""
         config, ops, H = self.config, self.ops, self.config.hidden_size
         make_cell = cell_class(config)
         sides = 2 if both else 1
-        projected = not config.embedding_size and tokens > LARGEST_ONE_HOT and config.task != "music"
+        reads_keys = config.facts.inputs == "keys"
+        projected = not config.embedding_size and tokens > LARGEST_ONE_HOT and not reads_keys
         rms = OUTPUT_RMS
         layers: dict[str, Layer] = {}
 
@@ -154,7 +168,7 @@ class _Network:
                 place = first_place + len(layers)
                 layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=place)
 
-        if config.task == "music":
+        if reads_keys:
             keys = tokens - SPECIAL
             layers["input"] = MultiHot(ops, keys + config.labels)
             rms = math.sqrt(_VOICES / keys)

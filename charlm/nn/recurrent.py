@@ -9,7 +9,7 @@ from charlm.nn.cells import Cell
 from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, Noise, Read, State, Views, pieces
 from charlm.nn.scan import ReferenceScan, Scan
-from charlm.nn.workspace import Workspace, columns_of, steps_of
+from charlm.nn.workspace import Workspace, steps_of
 
 
 class Recurrent(Layer):
@@ -87,8 +87,6 @@ class Recurrent(Layer):
 
     def scan(self, ws: Workspace) -> Scan:
         """Return the scan of a workspace: the device's own for this cell, or else the reference."""
-        scan: Scan | None = ws.kept("scan")
-        if scan is None:
-            scan = self.ops.scans.get(self.cell.name, ReferenceScan)(self.cell, ws.scope("scan"))
-            ws.keep("scan", scan)
+        make = self.ops.scans.get(self.cell.name, ReferenceScan)
+        scan: Scan = ws.once("scan", lambda: make(self.cell, ws.scope("scan")))
         return scan

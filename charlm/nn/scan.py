@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from charlm.backends import Array, Backend
-from charlm.nn.cells.base import Cell, ScanGrads
+from charlm.backends import Array, Backend, ScanGrads
+from charlm.nn.cells.base import Cell
 from charlm.nn.layer import State
 from charlm.nn.workspace import Workspace, columns_of
 
@@ -74,7 +74,7 @@ class ReferenceScan:
         # Where sequences start, a<t-1> is not everywhere the output of the step before.
         y = states[0][1:] if self.keep is None else ws.array("y", (T, H, batch))
         new, tmp = [y, *(state[1:] for state in states[1:])], ws.array("tmp", (H, batch))
-        x, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(set(cell.reached)) * H
+        x, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(cell.reached) * H
         for state, array in zip(states, first, strict=True):
             state[0] = array
         for t in range(T):
@@ -84,7 +84,7 @@ class ReferenceScan:
                     old[0][...] = y[t - 1]
                 if (keep := self.keep[t]) is not None:
                     for array in old:
-                        array *= keep
+                        np.multiply(array, keep, out=array)
             z = self.z[t]
             self.ops.matmul(self.W_a[:reached], old[0], out=z.reshape(G * H, batch)[:reached])
             cell.step(self.W_a, z, x[t], old, [a[t] for a in new], [a[t] for a in self.kept], tmp)
@@ -116,7 +116,7 @@ class ReferenceScan:
                 from_after += direct
             if self.keep is not None and (keep := self.keep[t]) is not None:
                 for array in (from_after, *d[1:]):
-                    array *= keep
+                    np.multiply(array, keep, out=array)
         self._d_a = d_a
         columns = columns_of(dz, ws, "dz_columns"), columns_of(self.old[0], ws, "a_columns")
         return ScanGrads(*columns, self.old, self.kept, ws), (d_a[0].copy(), *(array.copy() for array in d[1:]))
@@ -138,7 +138,7 @@ class _Stepping:
         H, G = cell.hidden, len(cell.gates)
         # A vector times contiguous rows of W_a^T is faster than W_a times a vector.
         self.W_a = cell.ops.array(cell.W_a.T).T
-        self.reached = self.W_a[: len(set(cell.reached)) * H]
+        self.reached = self.W_a[: len(cell.reached) * H]
         self.z = ws.array("z", (G, H, 1))
         self.product = self.z.reshape(G * H, 1)[: len(self.reached)]
         self.kept = [ws.array(name, (H, 1)) for name in cell.kept]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
-
 import numpy as np
 
 from charlm.backends import Array
@@ -25,14 +23,14 @@ class Stepper:
 
     def __init__(self, body: Stack, head: Head, ws: Workspace) -> None:
         self.ops = body.ops
-        layers = list(body.layers.items())
-        below = len(list(takewhile(lambda pair: not isinstance(pair[1], Recurrent), layers)))
-        self._below = [_PointwiseStep(layer, ws.scope(name)) for name, layer in layers[:below]]
-        self._steps = [
-            (_RecurrentStep if isinstance(layer, Recurrent) else _PointwiseStep)(layer, ws.scope(name))
-            for name, layer in layers[below:]
+        steps: list[_RecurrentStep | _PointwiseStep] = [
+            _RecurrentStep(layer, ws.scope(name))
+            if isinstance(layer, Recurrent)
+            else _PointwiseStep(layer, ws.scope(name))
+            for name, layer in body.layers.items()
         ]
-        self._first: _RecurrentStep = self._steps[0]
+        below = next(number for number, step in enumerate(steps) if isinstance(step, _RecurrentStep))
+        self._below, self._first, self._above = steps[:below], steps[below], steps[below + 1 :]
         self._of_tokens: dict[int, Array] = {}
         self._column = ws.array("logits", (head.outputs, 1))
         self._W_y, self._b_y = head.W_y, head.b_y[:, 0]
@@ -40,14 +38,14 @@ class Stepper:
 
     def load(self, state: State) -> None:
         """Go on from a state of one sequence; it is copied."""
-        for step, part in zip([*self._below, *self._steps], state, strict=True):
+        for step, part in zip([*self._below, self._first, *self._above], state, strict=True):
             step.load(part)
 
     @np.errstate(all="ignore")
     def next_log_probs(self, token_id: int) -> np.ndarray:
         """Read a token and return ln P of every next one, `[V]`; raise NonFiniteOutputError as `Model` does."""
         x = self._first.step(self._projected(token_id))
-        for step in self._steps[1:]:
+        for step in self._above:
             x = step.step(step.project(x))
         self.ops.matmul(self._W_y, x, out=self._column)
         logits = self._column[:, 0]  # adding vectors is faster than adding columns
@@ -115,3 +113,7 @@ class _RecurrentStep:
         """Return a<t> [H, 1], the scan's until the step after next."""
         self._state = self._scan.step(zx, self._state)
         return self._state[0]
+
+
+def _step_of(layer: Layer, ws: Workspace) -> _RecurrentStep | _PointwiseStep:
+    return _RecurrentStep(layer, ws) if isinstance(layer, Recurrent) else _PointwiseStep(layer, ws)

@@ -1,4 +1,4 @@
-"""Starting a plain language model from another one's weights, tokens matched by name."""
+"""Starting a language model from the weights of another one, with tokens matched by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from charlm.nn.model import Model
 
 
 def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_tokens: Sequence[str]) -> int:
-    """Copy every weight of `source` to `target`; what belongs to a token goes to the token of the same name.
+    """Copy the weights of `source` to `target`; the weights of a token go to the token of the same name.
 
-    Tokens that only the target has keep the weights that they have. Returns the number of tokens matched. Raises
-    UsageError where the networks differ in more than vocabulary, dropout and precision.
+    Tokens that are missing in `source` keep their weights. Returns the number of tokens that were matched.
+    Raises UsageError if the networks differ in more than vocabulary, dropout and precision.
     """
     same = replace(
         source.config,
@@ -30,7 +30,7 @@ def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_
         name = next(key for key in its if mine[key] != its[key])
         raise UsageError(
             f"--init-from: its {name.replace('_', ' ')} is {mine[name]}, not {its[name]}",
-            hint="train with the flags of the model to start from: charlm inspect shows them",
+            hint="use the flags of the model to start from: charlm inspect MODEL prints them",
         )
     ids = {token: i for i, token in enumerate(source_tokens)}
     pairs = [(ids[token], i) for i, token in enumerate(target_tokens) if token in ids]
@@ -51,7 +51,7 @@ def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_
 def _first_layer(
     source: Model, target: Model, their_views: Views, our_views: Views, old: np.ndarray, new: np.ndarray
 ) -> None:
-    """Copy the first layer's W, whose columns for x are tokens' own where the input is one-hot."""
+    """Copy W of the first layer. With one-hot input, each of its columns for x belongs to one token."""
     ours, theirs = our_views["layer0.W"], their_views["layer0.W"]
     hidden = target.config.hidden_size
     ours[:, :hidden], ours[:, -1] = theirs[:, :hidden], theirs[:, -1]
@@ -62,7 +62,7 @@ def _first_layer(
 
 
 def _input_rows(model: Model, views: Views) -> Array:
-    """Give W_x of a model with one-hot input as a view `[V, G·H]`: a part of W, or the table of a large vocabulary."""
+    """Return W_x of a model with one-hot input, a view `[V, G·H]`: of W, or of the table of a large vocabulary."""
     if "input.E" in views:
         return views["input.E"]
     return views["layer0.W"][:, model.config.hidden_size : -1].T

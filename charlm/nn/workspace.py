@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from charlm.backends import Array, Backend, Shape
 
-SHAPES_REMEMBERED = 8  # batches of an epoch differ by a step, and lines to score by more
+Made = TypeVar("Made")
 
 
 class Workspace:
@@ -22,7 +22,7 @@ class Workspace:
         self.ops = ops
         self.dtype = dtype
         self._buffers: dict[str, Array] = {}
-        self._views: dict[Hashable, Any] = {}
+        self._made: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}
         self._scopes: dict[str, Workspace] = {}
 
@@ -31,8 +31,6 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            if buffer is not None:
-                self._views.clear()  # they look into the buffer that is going
             buffer = self._buffers[name] = self.ops.empty((size,), self.dtype)
         return buffer[:size].reshape(shape)
 
@@ -41,17 +39,12 @@ class Workspace:
         rows: Array = self.array(name, (n, self.ops.row_stride(width)))[:, :width]
         return rows
 
-    def views(self, shape: Shape, build: Callable[[], Any]) -> Any:
-        """Give what `build` made for this shape before, or make it: views are cheap, but not thousands of them.
-
-        What it makes has `nbytes`, the size of the views themselves.
-        """
-        if shape not in self._views:
-            made = build()  # may ask for arrays, which may clear what is remembered
-            while len(self._views) >= SHAPES_REMEMBERED:
-                self._views.pop(next(iter(self._views)))
-            self._views[shape] = made
-        return self._views[shape]
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """Return what `make` made for this name before, or make it."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
 
     def keep(self, name: str, value: Any) -> None:
         """Remember what the forward pass was given, for the backward pass."""
@@ -59,7 +52,7 @@ class Workspace:
 
     def kept(self, name: str) -> Any:
         """Give what was remembered."""
-        return self._kept.get(name)
+        return self._kept[name]
 
     def scope(self, name: str) -> Workspace:
         """Give the workspace of a part of the network."""
@@ -73,15 +66,9 @@ class Workspace:
         own = sum(int(buffer.nbytes) for buffer in self._buffers.values())
         return own + sum(scope.nbytes for scope in self._scopes.values())
 
-    @property
-    def nbytes_of_views(self) -> int:
-        """The bytes of the objects that look into the buffers."""
-        own = sum(int(made.nbytes) for made in self._views.values())
-        return own + sum(scope.nbytes_of_views for scope in self._scopes.values())
-
     def free(self) -> None:
         """Free all buffers; the next pass makes new ones."""
-        for held in (self._buffers, self._views, self._kept):
+        for held in (self._buffers, self._made, self._kept):
             held.clear()
         for scope in self._scopes.values():
             scope.free()

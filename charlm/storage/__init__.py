@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, by one writer at a time: atomic files, locks, the container."""
+"""Files on the disk: atomic writes, one writer at a time, and the container format of models."""

@@ -1,4 +1,4 @@
-"""A file of a JSON object and named arrays, in the safetensors format, with a checksum over both."""
+"""A JSON header and named arrays in one safetensors file, with a checksum over both."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ _FOREIGN_STARTS = {
     b"\x89HDF": "an HDF5 file",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
     b"<": "HTML or XML",
-    b"\x1f\x8b": "compressed by gzip",
+    b"\x1f\x8b": "a gzip file",
 }
-_KEY = "charlm"  # of the metadata's one entry
-_DEEPEST = 8  # values in values: ours are four deep, and Python's own limit is not the same everywhere
-_LONGEST_REASON = 200
+_KEY = "charlm"  # the only entry of the safetensors metadata
+# Levels of nesting in a header: ours have four, and Python's own limit differs between versions.
+_DEEPEST = 8
+_LONGEST_REASON = 200  # characters
+_MAKE_ONE = "train a model: charlm train CORPUS -o MODEL"
 
 
 def checksum(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Give the SHA-256 of a header, its own entry `sha256` left out, and of arrays, by name."""
+    """Return the SHA-256 of a header without its entry `sha256`, and of arrays in the order of their names."""
     own = {key: value for key, value in header.items() if key != "sha256"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode())
     for name in sorted(arrays):
@@ -42,29 +44,37 @@ def checksum(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str
 
 
 def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file, atomically; raises ResourceError where it cannot be, UsageError where no file could hold it."""
+    """Write a container atomically.
+
+    Raises ResourceError if the file cannot be written, UsageError if its header exceeds the limit of the format.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # else its bytes are wrong
+    # safetensors writes wrong data for arrays that are not contiguous.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     signed = {**header, "sha256": checksum(header, contiguous)}
     try:
         data = save(contiguous, metadata={_KEY: json.dumps(signed, allow_nan=False)})
     except SafetensorError as error:
-        raise UsageError(f"too much for a file ({error}), {display_name(path)}", hint="try --vocab-size") from error
+        message = f"too large for a model file ({error}), {display_name(path)}"
+        raise UsageError(message, hint="try --vocab-size") from error
     write_atomically(path, data)
 
 
 class Container:
-    """An opened file: its header and its arrays' types and shapes are read, their bytes are not yet.
+    """An open file: the header and the types and shapes of the arrays are read at once, their data on request.
 
-    Raises ModelFileError for a file that is missing or none of ours.
+    header: the JSON object that was written
+    types: the safetensors type and the shape of each array, by name
+    Raises ModelFileError if the file is missing, damaged or not from charlm.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._look_at_start()
-        self._file = self._read(self._opened)  # once: another file may have the name by the time the arrays are read
+        # Opened once: another file may have the name by the time the arrays are read.
+        self._file = self._read(self._opened)
         metadata, self.types = self._read(self._metadata_and_types)
         try:
             self.header: dict[str, Any] = json.loads(
@@ -72,27 +82,27 @@ class Container:
             )
             ours = self.header["format"] == "charlm"
         except _Unsound as error:
-            raise self.damaged(f"its header has {error}") from error
+            raise self.damaged(f"invalid header: {error}") from error
         except (KeyError, TypeError, ValueError, RecursionError):
             ours = False
         if not ours:
-            raise ModelFileError(f"not a charlm model, {display_name(path)}", hint="charlm train makes one")
+            raise ModelFileError(f"not a charlm model, {display_name(path)}", hint=_MAKE_ONE)
         if _is_deeper(self.header, _DEEPEST):
-            raise self.damaged("its header has values in values in values")
+            raise self.damaged("invalid header: nested too deeply")
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Read the arrays; raises ModelFileError where they or the header are not those that were written."""
+        """Read the arrays; raises ModelFileError if the checksum over them and the header does not match."""
         arrays: dict[str, np.ndarray] = self._read(lambda: {name: self._file.get_tensor(name) for name in self.types})
         if self.header.get("sha256") != checksum(self.header, arrays):
-            raise self.damaged("its checksum does not fit")
+            raise self.damaged("checksum mismatch")
         return arrays
 
     def damaged(self, reason: str) -> ModelFileError:
-        """Make the error that says what is wrong with the file."""
+        """Return the error for a damaged file; the reason is cut to one printable line."""
         printable = "".join(c if c.isprintable() else " " for c in reason[:_LONGEST_REASON])
         return ModelFileError(
             f"damaged model file, {display_name(self.path)}: {printable}",
-            hint="restore it from a copy, or train it again",
+            hint="restore it from a copy, or train the model again",
         )
 
     def _look_at_start(self) -> None:
@@ -100,19 +110,20 @@ class Container:
         try:
             found = os.stat(self.path)
             if stat.S_ISDIR(found.st_mode):
-                raise ModelFileError(f"is a directory, {name}", hint="name the .safetensors file in it")
-            if not stat.S_ISREG(found.st_mode):  # to open a pipe is to wait for somebody who writes
-                raise ModelFileError(f"no regular file, {name}", hint="name a .safetensors file")
+                raise ModelFileError(f"model file is a directory, {name}", hint="name the .safetensors file in it")
+            if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for a writer
+                raise ModelFileError(f"not a regular file, {name}", hint="name a .safetensors file")
             with open(self.path, "rb") as file:
                 start = file.read(32)
         except FileNotFoundError:
             raise ModelFileError(f"no such file, {name}", hint="check the name, or train it: charlm train") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ModelFileError(f"cannot read ({reason}), {name}", hint="check its name and its mode") from error
+            raise ModelFileError(f"cannot read ({reason}), {name}", hint="check its name and permissions") from error
         if len(start) < 10 or start[8:9] != b"{":
-            what = next((w for mark, w in _FOREIGN_STARTS.items() if start.startswith(mark)), "no safetensors file")
-            raise ModelFileError(f"not a model, {name} is {what}", hint="charlm train makes one")
+            kinds = (kind for mark, kind in _FOREIGN_STARTS.items() if start.startswith(mark))
+            found_kind = next(kinds, "not in the safetensors format")
+            raise ModelFileError(f"not a model file, {name}: it is {found_kind}", hint=_MAKE_ONE)
 
     def _read(self, take: Callable[[], Any]) -> Any:
         from safetensors import SafetensorError
@@ -128,33 +139,33 @@ class Container:
         return safe_open(self.path, framework="np")
 
     def _metadata_and_types(self) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...]]]]:
-        slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
+        slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 - not a mapping
         types = {name: (piece.get_dtype(), tuple(piece.get_shape())) for name, piece in slices.items()}
         return self._file.metadata() or {}, types
 
 
 class _Unsound(ValueError):
-    """JSON that Python reads and nobody but a person would write."""
+    """JSON that Python parses and `write` never produces."""
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its fields, none of which may hide another of its name."""
+    """Return an object's fields as a dict; raises _Unsound for a repeated key."""
     made = dict(pairs)
     if len(made) < len(pairs):
         [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise _Unsound(f"{name[:80]!r} twice")
+        raise _Unsound(f"repeated key {name[:80]!r}")
     return made
 
 
 def _finite(text: str) -> float:
-    """Read a number; the standard has no other than finite ones, and `write` writes no others."""
+    """Parse a number; raises _Unsound for NaN and infinity, which JSON does not have."""
     number = float(text)
     if not math.isfinite(number):
-        raise _Unsound(f"the number {text[:80]}")
+        raise _Unsound(f"non-finite number {text[:80]}")
     return number
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether there are values in values in ... more than `levels` times."""
+    """Return whether a JSON value is nested more than `levels` deep."""
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner if type(one) in (dict, list))

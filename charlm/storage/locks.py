@@ -1,4 +1,4 @@
-"""One writer at a time for an output, and what writers that were killed have left beside it."""
+"""Locks, so that an output has one writer at a time, and the removal of what killed writers have left."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from charlm.storage.files import display_name, hidden_prefix, hint_for
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: nothing is locked there
+except ImportError:  # not a POSIX system: locks do nothing
     fcntl = None  # type: ignore[assignment]
 
-_CONTENT = re.compile(rb"\d{0,19}\n?")  # of a lock: nothing, or the number of a process
+_CONTENT = re.compile(rb"\d{0,19}\n?")  # of a lock: empty, or a process id
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Keep the file at `path`, which need not be there yet, to this process.
+    """Lock the file at `path`, which need not exist yet, for this process inside the block.
 
-    The lock is a file beside it that holds the number of the process. It is a record lock of POSIX's, so the system
-    lets go of it when the process ends, however it ends, and processes that are forked off do not have it.
+    The lock is a file beside it that contains the process id. It is a POSIX record lock: the system releases it when
+    the process ends, and forked processes do not inherit it. A file system without locks locks nothing.
 
-    Raises ResourceError where another process keeps it, or where something else than a lock of ours has the lock's
-    name. Where the file system knows no locks, nothing is kept.
+    Raises ResourceError if another process holds the lock, or if another file has its name.
     """
     target = Path(os.path.realpath(path))
     lock = target.with_name(hidden_prefix(target) + "lock")
@@ -46,10 +45,10 @@ def held(path: Path) -> Iterator[None]:
 
 
 def sweep(path: Path) -> list[str]:
-    """Remove what writers of `path` that were killed have left beside it, and return the names.
+    """Remove the temporary files that killed writers of `path` have left, and return their names.
 
-    Only for who keeps the file: the temporary file of a writer that is alive would go too. A folder that cannot be
-    listed is left as it is.
+    Call it only while holding the lock: it would also remove the temporary file of a running writer. A folder that
+    cannot be listed is left as it is.
     """
     target = Path(os.path.realpath(path))
     left = re.compile(re.escape(hidden_prefix(target)) + r"[a-z0-9_]{8}\.tmp")
@@ -64,7 +63,7 @@ def sweep(path: Path) -> list[str]:
 
 
 def _locked(lock: Path, path: Path) -> int | None:
-    """Open and lock a file; try again where its last owner has removed it in between."""
+    """Open and lock a file; try again if its last owner removed it in between."""
     while True:
         try:
             descriptor = os.open(lock, _FLAGS, 0o666)
@@ -82,7 +81,7 @@ def _locked(lock: Path, path: Path) -> int | None:
                     os.unlink(lock)
                 return None
             if _is_named(descriptor, lock):
-                with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+                with contextlib.suppress(OSError):  # on a full disk the lock stays empty
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
                 return descriptor
@@ -93,7 +92,7 @@ def _locked(lock: Path, path: Path) -> int | None:
 
 
 def _is_locked(descriptor: int, path: Path) -> bool:
-    """Lock an open file; return False where its file system knows no locks."""
+    """Lock an open file; return False if its file system has no locks."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -102,32 +101,32 @@ def _is_locked(descriptor: int, path: Path) -> bool:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         raise ResourceError(
             f"in use by process {owner or 'unknown'}, {display_name(path)}",
-            hint="wait until it has ended, or name another --output",
+            hint="wait until it ends, or name another --output",
         ) from None
     return True
 
 
 def _is_ours(descriptor: int) -> bool:
-    """Tell whether an open file is a lock that may be written: a regular file with one name and a process in it."""
+    """Return whether an open file is a lock that we may write: a regular file with one name and a process id."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         return False
-    # Root may take the lock that a user's killed process has left.
+    # Root may take over the lock of a user's killed process.
     return os.geteuid() in (0, found.st_uid) and _CONTENT.fullmatch(os.pread(descriptor, 21, 0)) is not None
 
 
 def _foreign(lock: Path, path: Path) -> ResourceError:
-    """Make the error of a lock's name that something else has."""
+    """Return the error for a file that is not ours and has the name of the lock."""
     name = display_name(lock)
     try:
         found = os.lstat(lock)
         is_lock = stat.S_ISREG(found.st_mode) and found.st_uid != os.geteuid()
     except OSError:
         is_lock = False
-    what = "the lock of another user is in the way" if is_lock else "what is in the way is not a lock of charlm's"
+    what = "its lock belongs to another user" if is_lock else "a file that is not a lock has the name of its lock"
     return ResourceError(
         f"cannot lock {display_name(path)}: {what}, {name}",
-        hint=f"remove it, if nothing trains there: rm {shell_argument(str(lock))}",
+        hint=f"if no training is writing there, remove it: rm {shell_argument(str(lock))}",
     )
 
 

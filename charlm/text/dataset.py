@@ -1,118 +1,245 @@
-"""A corpus as ids, in the unit that it is learned in: lines of their own, or one stream."""
+"""Corpora as ids, cut into batches for a network.
+
+| corpus | a sequence is | a lane of a batch is |
+|---|---|---|
+| `Dataset`, lines | a line | a run of whole lines, end to end |
+| `Dataset`, stream | the whole text | an equal part of it |
+| `Pieces` | a piece of music | a run of whole pieces, end to end |
+| `Sequences` | a text or a sentence | some of them, end to end; no batch cuts one |
+| `Pairs` | a source and a target | one pair, padded |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 
-from charlm.text.batches.lanes import Batches, LineBatches
+from charlm.text.batches.lanes import Batches, EncodedLines, LineBatches
+from charlm.text.batches.pieces import PieceBatches
 from charlm.text.batches.stream import StreamBatches
 from charlm.text.batches.whole import PairBatches, WholeBatches
-from charlm.text.ids.held_out import split_lines
+from charlm.text.ids.encoder import Counts
+from charlm.text.ids.held_out import HeldOutLines
+from charlm.text.ids.store import MemoryStore, Store
 from charlm.text.tokens.tokenizer import Tokenizer
+from charlm.text.tokens.vocabulary import NOTHING
+
+_COUNTED_TOGETHER = 1 << 20  # tokens of a stream
 
 
-class Encoded(Protocol):
-    """A corpus as numbers, of whatever task."""
+class Encoded(ABC):
+    """A corpus as numbers, whatever the task."""
 
     @property
+    @abstractmethod
     def size(self) -> int:
-        """The number of tokens, or of steps."""
+        """The number of tokens to predict, or of steps of music."""
 
     @property
+    @abstractmethod
     def sequences(self) -> int:
-        """The number of sequences, which no batch joins: lines, sentences, pairs, pieces; of a stream, 1."""
+        """The number of sequences: lines, sentences, pairs, pieces; a stream is one."""
+
+    @property
+    def shortest_lane(self) -> int | None:
+        """The steps that each lane of an epoch should have; 0: those of a batch; None: each lane is one sequence."""
+        return 0
 
     def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
-        """Shrink the sizes of a batch to what the corpus can fill."""
+        """Return the sizes of a batch, shrunk to what the corpus can fill.
 
-    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
-        """Cut the corpus into batches; seed: shuffles its sequences anew each epoch, None does not."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Ids of lines, one after the other, each ended by `<EOS>`.
-
-    ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`; unit: `line` or `stream`
-    first [lines] int32 or None: x<1> of each line, where that is a label and not the zero vector
-    """
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    unit: str
-    first: np.ndarray | None = None
-
-    @property
-    def size(self) -> int:
-        """The number of tokens."""
-        return self.ids.size
-
-    @property
-    def lines(self) -> int:
-        """The number of lines."""
-        return self.offsets.size - 1
-
-    @property
-    def sequences(self) -> int:
-        """The number of sequences, which no batch joins."""
-        return self.lines if self.unit == "line" else 1
-
-    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-        """Hold out a part: lines drawn by the seed (lists are often sorted), of a stream its end.
-
-        fraction: share of the lines, or of the stream's tokens; 0 holds out nothing
+        No lane is then idle, or much longer than the others.
         """
-        if self.unit == "line":
-            kept, held = split_lines(self.lines, fraction, seed)
-            return self._of_lines(kept), self._of_lines(held)
-        cut = self.ids.size - round(self.ids.size * fraction)
-        return tuple(  # type: ignore[return-value]
-            Dataset(ids, np.array([0, ids.size]), self.unit) for ids in (self.ids[:cut], self.ids[cut:])
-        )
+        if self.shortest_lane is None:
+            return min(batch_size, self.sequences), seq_length
+        lane = self.shortest_lane or max(1, min(seq_length, self.size))
+        batch_size = max(1, min(batch_size, self.size // lane))
+        return batch_size, max(1, min(seq_length, max(lane, self.size // batch_size)))
 
-    def _of_lines(self, chosen: np.ndarray) -> Dataset:
-        lengths = np.diff(self.offsets)[chosen]
-        ends = np.cumsum(lengths)
-        where = np.repeat(self.offsets[chosen] - (ends - lengths), lengths) + np.arange(lengths.sum())
-        first = None if self.first is None else self.first[chosen]
-        return Dataset(self.ids[where], np.concatenate([[0], ends]).astype(np.int64), self.unit, first)
-
-    def counts(self, known: int) -> np.ndarray:
-        """Give how often each of the ids below `known` occurs, int64; there is none above."""
-        return np.bincount(self.ids, minlength=known)
-
-    def renumbered(self, numbers: np.ndarray) -> Dataset:
-        """Give the same tokens, each with the id that `numbers` has for its own."""
-        return replace(self, ids=numbers[self.ids])
-
-    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
-        """Shrink the sizes of a batch to what the corpus can fill: no lane idle, none much longer than others."""
-        if self.unit == "stream":
-            seq_length = max(1, min(seq_length, self.ids.size))
-            return max(1, min(batch_size, self.ids.size // seq_length)), seq_length
-        longest = int(np.diff(self.offsets).max())
-        batch_size = max(1, min(batch_size, self.lines, self.ids.size // longest))
-        return batch_size, max(1, min(seq_length, max(longest, self.ids.size // batch_size)))
-
+    @abstractmethod
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
         """Cut the corpus into batches.
 
-        seed: shuffles lines anew each epoch, None does not; context: tokens that a stream's lanes read before their own
+        seed: shuffles the sequences anew each epoch; None keeps their order
+        context: tokens that each lane of a stream reads before its own; other corpora need none
         """
-        if self.unit == "line":
-            return LineBatches(
-                self.ids, self.offsets, batch_size=batch_size, seq_length=seq_length, first=self.first, seed=seed
-            )
-        return StreamBatches(self.ids, batch_size=batch_size, seq_length=seq_length, context=context)
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """Ids of sequences that are read whole, one after the other, with a target for each, or `NO_TARGET`.
+class Dataset(Encoded):
+    """A corpus, or the part of it on one side of a split, as lines or as one stream; only what is asked for is read.
+
+    store: the whole corpus, in memory or on the disk; unit: `line` or `stream`
+    held_lines, held_tokens: the lines, or the number of tokens at the end, that the split holds out
+    held: whether this is the held-out part
+    numbers: the id of each id in the store, int32; None leaves them as they are
+    """
+
+    store: Store
+    unit: str
+    held_lines: HeldOutLines | None = None
+    held_tokens: int = 0
+    held: bool = False
+    numbers: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, ids: np.ndarray, offsets: np.ndarray, unit: str, first: np.ndarray | None = None) -> Dataset:
+        """Return a corpus in memory; ids, offsets and first are those of `MemoryStore`."""
+        return cls(MemoryStore(ids, offsets, first), unit)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether all of it is one window, in memory."""
+        return self.store.at_hand
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """The lines, the tokens and the longest line of each window of the store, `[3, windows]` int64."""
+        windows = map(self.lengths, range(self.store.windows))
+        sizes = [(lengths.size, lengths.sum(), lengths.max(initial=0)) for lengths in windows]
+        return np.array(sizes, np.int64).reshape(-1, 3).T
+
+    @property
+    def size(self) -> int:
+        return int(self.sizes[1].sum()) if self.unit == "line" else len(range(*self._run()))
+
+    @property
+    def sequences(self) -> int:
+        return int(self.sizes[0].sum()) if self.unit == "line" else 1
+
+    @property
+    def shortest_lane(self) -> int:
+        return int(self.sizes[2].max()) if self.unit == "line" else 0
+
+    @property
+    def ids(self) -> np.ndarray:
+        """All ids in their order [size] int32, read into memory."""
+        return self._numbered(np.concatenate([np.empty(0, np.uint8), *self._parts()]))
+
+    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Hold out a part of the store: lines drawn by the seed (lists are often sorted), of a stream its end.
+
+        fraction: share of the lines, or of the stream's tokens; 0 holds out nothing
+        Returns the part to learn from and the held-out part.
+        """
+        if self.unit == "line":
+            learned = replace(self, held_lines=HeldOutLines(self.store.lines, fraction, seed))
+        else:
+            learned = replace(self, held_tokens=round(self.store.size * fraction))
+        return learned, replace(learned, held=True)
+
+    def counts(self, known: int) -> np.ndarray:
+        """Return how often each id of the store below `known` occurs, int64; no others occur."""
+        if self.unit == "line":
+            count, held_count = self.store.lines, self.held_lines.held_count if self.held_lines else 0
+        else:
+            count, held_count = self.store.size, self.held_tokens
+        smaller = replace(self, held=2 * held_count <= count)
+        found = Counts()
+        for ids in smaller._parts():
+            found.add(ids)
+        counts = found.of(known)
+        return counts if smaller.held == self.held else self.store.counts(known) - counts
+
+    def renumbered(self, numbers: np.ndarray) -> Dataset:
+        """Return the same tokens with an id for each id of the store."""
+        return replace(self, numbers=numbers)
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
+        if self.unit == "line":
+            return LineBatches(self, batch_size=batch_size, seq_length=seq_length, seed=seed)
+        return StreamBatches(self, batch_size=batch_size, seq_length=seq_length, context=context)
+
+    def __getitem__(self, where: slice) -> np.ndarray:
+        """Return the ids of a slice of the stream, int32."""
+        start, stop, _ = where.indices(self.size)
+        begin, _ = self._run()
+        return self._numbered(self.store.slice(begin + start, begin + stop))
+
+    def lengths(self, number: int) -> np.ndarray:
+        """Return the lengths of those lines that end in a window of the store, int64."""
+        lengths: np.ndarray = self.store.lengths(number)[self._chosen(number)]
+        return lengths
+
+    def window(self, number: int) -> EncodedLines:
+        """Return those lines that end in a window of the store."""
+        ids, lengths, first = self._lines(number)
+        return EncodedLines(self._numbered(ids), lengths, first)
+
+    def _run(self) -> tuple[int, int]:
+        """Return where the part begins and ends in the stream."""
+        cut = self.store.size - self.held_tokens
+        return (cut, self.store.size) if self.held else (0, cut)
+
+    def _chosen(self, number: int) -> np.ndarray:
+        """Return whether each line that ends in a window is in this part, bool."""
+        start, stop = self.store.line_starts[number : number + 2].tolist()
+        held = np.zeros(stop - start, bool) if self.held_lines is None else self.held_lines.mask(start, stop)
+        chosen: np.ndarray = held == self.held
+        return chosen
+
+    def _lines(self, number: int) -> EncodedLines:
+        """Return the lines of a window with the ids of the store."""
+        chosen = self._chosen(number)
+        if not chosen.any():
+            return EncodedLines(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
+        ids, lengths = self.store.window(number), self.store.lengths(number)
+        if not chosen.all():
+            ids, lengths = ids[np.repeat(chosen, lengths)], lengths[chosen]
+        none = np.full(lengths.size, NOTHING, np.int32)
+        return EncodedLines(ids, lengths, none if self.store.first is None else self.store.first[chosen])
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        """Yield all ids of the store that are in this part, some at a time."""
+        if self.unit == "line":
+            yield from (self._lines(number).ids for number in range(self.store.windows))
+        else:
+            start, stop = self._run()
+            for at in range(start, stop, _COUNTED_TOGETHER):
+                yield self.store.slice(at, min(at + _COUNTED_TOGETHER, stop))
+
+    def _numbered(self, ids: np.ndarray) -> np.ndarray:
+        return ids.astype(np.int32, copy=False) if self.numbers is None else self.numbers.take(ids)
+
+
+@dataclass(frozen=True)
+class Pieces(Encoded):
+    """Pieces of music, end to end.
+
+    roll [N, keys] uint8: 1 where the key sounds at the step; offsets [pieces + 1] int64
+    labels [pieces] int32 or None: the genre of each piece; num_labels: the number of genres
+    """
+
+    roll: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray | None = None
+    num_labels: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.roll)
+
+    @property
+    def sequences(self) -> int:
+        return self.offsets.size - 1
+
+    @property
+    def shortest_lane(self) -> int:
+        return int(np.diff(self.offsets).max())
+
+    def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PieceBatches:
+        first = None if self.labels is None else (self.size + self.labels).astype(np.int32)
+        numbers = Dataset.of(np.arange(self.size, dtype=np.int32), self.offsets, "line", first)
+        return PieceBatches(numbers.batches(batch_size, seq_length, seed=seed), self.roll, self.num_labels)
+
+
+@dataclass(frozen=True)
+class Sequences(Encoded):
+    """Sequences that are read whole, end to end, with a target for each token, or `NO_TARGET`.
 
     ids, targets [N] int32; offsets [sequences + 1] int64
     """
@@ -123,62 +250,46 @@ class Sequences:
 
     @property
     def size(self) -> int:
-        """The number of tokens."""
         return self.ids.size
 
     @property
     def sequences(self) -> int:
-        """The number of sequences."""
         return self.offsets.size - 1
 
-    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
-        """Shrink the sizes of a batch to what there is; a longer sequence gets a longer lane, among fewer."""
-        seq_length = max(1, min(seq_length, self.size))
-        return max(1, min(batch_size, self.size // seq_length)), seq_length
-
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:
-        """Pack the sequences into batches; seed: shuffles them anew each epoch."""
-        del context  # nothing is cut
         return WholeBatches(
             self.ids, self.targets, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed
         )
 
 
-def joined(sequences: Sequence[np.ndarray], targets: np.ndarray | None = None) -> Sequences:
-    """Put sequences of ids end to end; each token is its own target, where no others are given."""
+def joined(sequences: Sequence[np.ndarray]) -> Sequences:
+    """Put sequences of ids end to end; each token is its own target."""
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
     ids = np.concatenate([np.empty(0, np.int32), *sequences])
-    return Sequences(ids, ids if targets is None else targets, offsets)
+    return Sequences(ids, ids, offsets)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Encoded):
     """Pairs of sequences: ids and offsets of the sources and of the targets, each sequence ended by `<EOS>`."""
 
     sources: tuple[np.ndarray, np.ndarray]
     targets: tuple[np.ndarray, np.ndarray]
 
+    shortest_lane = None
+
     @property
     def size(self) -> int:
-        """The number of tokens to predict."""
         return self.targets[0].size
 
     @property
     def sequences(self) -> int:
-        """The number of pairs."""
         return self.targets[1].size - 1
 
-    def fit(self, batch_size: int, seq_length: int) -> tuple[int, int]:
-        """Shrink the pairs of a batch to what there is; pairs are never cut."""
-        return min(batch_size, self.sources[1].size - 1), seq_length
-
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PairBatches:
-        """Put pairs of like length side by side; seed: draws them anew each epoch."""
-        del context, seq_length
         return PairBatches(self.sources, self.targets, batch_size=batch_size, seed=seed)
 
 
 def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
     """Encode lines with a vocabulary that is there already."""
-    ids, offsets = tokenizer.encode_lines(list(lines))
-    return Dataset(ids, offsets, unit)
+    return Dataset.of(*tokenizer.encode_lines(list(lines)), unit)

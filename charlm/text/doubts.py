@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from charlm.text.reader import CorpusReader
+
 _FEW = 10  # records: of fewer, nothing can be said of how often a label occurs
 _LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of a column
 _NAMES = _LABELS | {"source", "src", "tgt", "trg", "text", "texts", "sentence", "token", "word", "name", "piece"}
@@ -80,36 +82,21 @@ def _header_found(first: str, second: str) -> str:
     return f"the first record looks like a header, {columns}: delete it if it is one"
 
 
-def watched(lines: Iterable[str], task: str, labels: Collection[str], warn: Callable[[str], None]) -> Iterator[str]:
+def watched(
+    lines: Iterable[str], reader: CorpusReader, labels: Collection[str], warn: Callable[[str], None]
+) -> Iterator[str]:
     """Yield lines to make predictions of; call `warn` once where they look like a corpus, with its answers in it.
 
     Decides after a hundred lines, or at the end. A tab cannot be part of a text that was learned, so that nine lines
     in ten are enough.
     """
-    is_record, warning = _RECORDS[task]
     known, seen, found = frozenset(labels), 0, 0
     for line in lines:
         yield line
         if seen < _LOOKED_AT and line.strip():
             seen += 1
-            found += is_record(line, known)
+            found += reader.has_answer(line, known)
             if seen == _LOOKED_AT and found >= 0.9 * seen:
-                warn(warning)
+                warn(reader.answers_warning)
     if 0 < seen < _LOOKED_AT and found >= 0.9 * seen:
-        warn(warning)
-
-
-_RECORDS: dict[str, tuple[Callable[[str, Collection[str]], bool], str]] = {
-    "classify": (
-        lambda line, known: "\t" in line and line.split("\t", 1)[0] in known,
-        "the lines begin with a label and a tab, and are read whole: cut -f2 leaves the texts",
-    ),
-    "tag": (
-        lambda line, known: line.count("\t") == 1 and line.split("\t")[1] in known,
-        "the lines look like token TAB tag, and each is read as a sentence: --columns reads a token a line",
-    ),
-    "translate": (
-        lambda line, known: line.count("\t") == 1 and all(side.strip() for side in line.split("\t")),
-        "the lines look like source TAB target, and are read whole: cut -f1 leaves the sources",
-    ),
-}
+        warn(reader.answers_warning)

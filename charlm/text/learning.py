@@ -1,23 +1,79 @@
-"""The vocabulary of a corpus, learned from the part that is not held out."""
+"""A corpus encoded once, its vocabulary learned, and a part of it held out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
 
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
-from charlm.text.gathering import Gathered, gather
-from charlm.text.stored import StoredLines, StoredStream
-from charlm.text.tokens.splitter import splitter_of
+from charlm.text.ids.cache import Entry, evict
+from charlm.text.ids.encoder import Encoder, make_encoder
+from charlm.text.ids.store import MemoryStore, Store
+from charlm.text.ids.store_writer import StoreWriter
+from charlm.text.lines.reading import Lines, blocks_of
+from charlm.text.tokens.splitter import Splitter, splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
-from charlm.text.tokens.vocabulary import Vocabulary
+from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
-_MOST_BYTES = 40_000_000  # of a vocabulary as JSON: a model file's header has room for twice as many, and a little more
+MOST_IN_MEMORY = 1 << 24  # tokens
+_MOST_BYTES = (
+    40_000_000  # of a vocabulary as JSON: the header of a model file has room for a little more than twice that
+)
 
-Part = Dataset | StoredLines | StoredStream
+
+@dataclass(frozen=True)
+class Gathered:
+    """A corpus that has been read, in provisional ids: its tokens are numbered in the order in which they occur first.
+
+    tokens: by provisional id, `<EOS>` and `<UNK>` first
+    """
+
+    tokens: Sequence[str]
+    store: Store
+
+    def ids_of(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Return the id in a vocabulary of each provisional id, int32."""
+        return np.array([EOS_ID, UNK_ID, *map(vocabulary.id_of, self.tokens[2:])], np.int32)
+
+
+def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
+    """Encode a corpus in one pass, unless it is encoded already, or an earlier run has left it in the cache.
+
+    Lines of files are read in blocks, others one by one. Up to `MOST_IN_MEMORY` tokens stay in memory; a larger corpus
+    goes to the disk block by block.
+    Raises CorpusError if the lines cannot be read, ResourceError if there is no room for the ids: neither in the cache,
+    nor in the folder for temporary files, nor in memory.
+    """
+    if isinstance(lines, Gathered):
+        return lines
+    entry = Entry(lines, splitter) if isinstance(lines, Lines) else None
+    found = entry.find() if entry else None
+    if found:
+        return Gathered(found.tokens, found)
+    encoder = make_encoder(splitter)
+    encoded = map(encoder, blocks_of(lines, words=splitter.level == "word"))
+    begun, size = [np.empty(0, np.int32)], 0
+    for ids in encoded:
+        begun.append(ids)
+        size += ids.size
+        if size >= MOST_IN_MEMORY:
+            return _on_disk(encoder, chain(begun[1:], encoded), entry)
+    return Gathered(encoder.tokens, MemoryStore.of(np.concatenate(begun, dtype=np.int32)))
+
+
+def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> Gathered:
+    evict()
+    with StoreWriter(keep=entry is not None and entry.is_kept) as writer:
+        for ids in encoded:
+            writer.add(ids)
+        store = writer.finish(encoder.tokens, entry.name if entry else None)
+    return Gathered(encoder.tokens, store)
 
 
 def learn_vocabulary(
@@ -28,17 +84,17 @@ def learn_vocabulary(
     seed: int,
     max_size: int | None = None,
     min_count: int = 1,
-) -> tuple[Tokenizer, Part, Part]:
-    """Encode a corpus and hold out a part of it, with a vocabulary of the other part alone.
+) -> tuple[Tokenizer, Dataset, Dataset]:
+    """Encode a corpus, hold out a part, and learn the vocabulary of the other part alone.
 
-    The held-out part is to tell how the model does on text that it has not seen; a word that only it has is unknown.
-    Returns the tokenizer, the training part and the held-out part. Raises CorpusError where there is nothing to learn,
-    and as `gather` does.
+    The held-out part measures the model on text that it has not seen: a word that occurs there alone is unknown.
+    Returns the tokenizer, the training part and the held-out part. Raises CorpusError if there is nothing to learn,
+    and what `gather` raises.
     """
     splitter = splitter_of(config)
     corpus = gather(lines, splitter)
-    whole, known = corpus.whole(config.unit), len(corpus.tokens)
-    if not whole.counts(known)[2:].any():
+    whole, known = Dataset(corpus.store, config.unit), len(corpus.tokens)
+    if not corpus.store.counts(known)[2:].any():
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
     train, valid = whole.split(fraction, seed)
     seen = zip(corpus.tokens, train.counts(known).tolist(), strict=True)
@@ -51,20 +107,23 @@ def learn_vocabulary(
     if (size := len(json.dumps(vocabulary.tokens))) > _MOST_BYTES:
         raise CorpusError(
             f"the vocabulary takes {size:,} bytes, and a model file has room for {_MOST_BYTES:,}",
-            hint="give --vocab-size or --min-count, or --level char where words are not set apart",
+            hint="give --vocab-size or --min-count, or --level char if no spaces separate the words",
         )
     numbers = corpus.ids_of(vocabulary)
     return Tokenizer(splitter, vocabulary), train.renumbered(numbers), valid.renumbered(numbers)
 
 
-def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Gathered, unit: str) -> Part:
-    """Encode a corpus with a vocabulary that is there already; raises what `gather` raises."""
+def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Gathered, unit: str) -> Dataset:
+    """Encode a corpus with a given vocabulary; raises what `gather` raises."""
     corpus = gather(lines, tokenizer.splitter)
-    return corpus.whole(unit).renumbered(corpus.ids_of(tokenizer.vocabulary))
+    return Dataset(corpus.store, unit).renumbered(corpus.ids_of(tokenizer.vocabulary))
 
 
 def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:
-    """Give how much of a text, as token counts, a vocabulary lacks: tokens, types, and the rate of each."""
+    """Return how much of a text is out of vocabulary: tokens, types, and the rate of tokens.
+
+    counts: how often each token of the text occurs
+    """
     unknown = {token: count for token, count in counts.items() if token not in vocabulary.ids}
     tokens, oov = sum(counts.values()), sum(unknown.values())
     return {

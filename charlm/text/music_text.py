@@ -1,4 +1,4 @@
-"""What the task music reads: pieces, each with its genre where the model is told one."""
+"""The reader of music: pieces, each with its genre if the model is conditioned."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
+from charlm.text.dataset import Pieces
 from charlm.text.doubts import doubts_about_labels
 from charlm.text.lines.reading import numbered
-from charlm.text.pieces import PIANO, Pieces, parse_piece
-from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
 from charlm.text.records import check_label, columns, parsed
 from charlm.text.tokens.codec import SPECIAL, Codec
+from charlm.text.tokens.music_steps import PIANO, parse_piece
 from charlm.text.tokens.splitter import splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS, UNK, Vocabulary
 
 
 class MusicRecord(NamedTuple):
-    """A piece, its genre, if any, and where the corpus has it."""
+    """A piece, its genre (empty without --condition), and its place in the corpus."""
 
     genre: str
     steps: list[tuple[int, ...]]
     place: str
 
 
-class Music(TaskText):
-    """Pieces of music; conditioned, each with the genre that is its x<1>."""
+class Music(CorpusReader):
+    """Pieces of music; if conditioned, each one with a genre, which is x<1>."""
 
-    def __init__(self, *, conditioned: bool) -> None:
+    def __init__(self, text: TextConfig, *, conditioned: bool = False) -> None:
+        super().__init__(text)
         self.conditioned = conditioned
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[MusicRecord]:
@@ -47,11 +49,11 @@ class Music(TaskText):
             records.append(MusicRecord(genre, steps, place))
         return records
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
         keys = {*PIANO, *chain.from_iterable(chain.from_iterable(steps) for _, steps, _ in everything)}
         vocabulary = Vocabulary((EOS, UNK, *map(str, range(min(keys), max(keys) + 1))))
         labels = labels_to_choose_from(self.labels(everything), "genre") if self.conditioned else ()
-        return Codec(Tokenizer(splitter_of(text), vocabulary), labels)
+        return Codec(Tokenizer(splitter_of(self.text), vocabulary), labels)
 
     def encode(self, records: list[Any], codec: Codec) -> Pieces:
         keys = codec.tokenizer.vocabulary.ids

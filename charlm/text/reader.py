@@ -1,10 +1,10 @@
-"""What the readers of all tasks have in common: a corpus is read into records, learned from, split and encoded."""
+"""What all readers of a corpus have in common: they read records, learn the names, hold out a part, and encode."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,63 +15,75 @@ from charlm.text.ids.held_out import split_lines
 from charlm.text.tokens.codec import Codec
 
 
-class TaskText(ABC):
-    """How the corpus of a task is read, learned from and encoded.
+class CorpusReader(ABC):
+    """The reader of a task's corpus.
 
-    warnings: what looked wrong with the corpus that was learned last, although it could be
+    warnings: what looked wrong with the last corpus that was learned, one sentence each
+    answers_warning: warning for input lines that are records of a corpus, and so contain the answers
     """
 
     warnings: Sequence[str] = ()
+    answers_warning: ClassVar[str] = ""
+
+    def __init__(self, text: TextConfig) -> None:
+        self.text = text
 
     @abstractmethod
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
-        """Read the records; known: what their labels may be. Raises CorpusError with the place of what is none."""
+        """Read the records; raise CorpusError with the place of a malformed one.
+
+        known: the allowed labels; None for all
+        """
 
     @abstractmethod
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        """Learn the tokens from the records of the training part, and the labels, a closed set, from all."""
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
+        """Learn the tokens from the training part, and the labels, a closed set, from the whole corpus.
+
+        records: those of the training part; everything: those of the whole corpus
+        """
 
     @abstractmethod
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
-        """Turn records into numbers."""
+        """Return the records as ids."""
 
     def gather(self, lines: Iterable[str]) -> Any:
-        """Read a whole corpus into what all methods below take in its place; raises CorpusError where it cannot be."""
+        """Read a whole corpus; the methods below take the result in place of lines. Raises CorpusError."""
         return list(lines)
 
-    def learn(
-        self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
-    ) -> tuple[Codec, Encoded, Encoded]:
-        """Learn the names from a corpus, and encode it with a part of it held out, whose names are not learned.
+    def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:
+        """Hold out a fraction of the corpus, learn the names from the rest, and encode both parts.
 
-        Raises CorpusError where there is nothing to learn.
+        Raises CorpusError for an empty or malformed corpus.
         """
         records = self.read(lines)
         self.warnings = self.doubts(records)
         learned, held_out = _split(records, fraction, train.seed)
-        codec = self.codec(learned, text, train, records)
+        codec = self.codec(learned, train, records)
         return codec, self.encode(learned, codec), self.encode(held_out, codec)
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
-        """Encode a corpus as `learn` did, with the names that it learned."""
+        """Encode both parts of a corpus with the names that `learn` returned; the parts are the same."""
         learned, held_out = _split(self.read(lines), fraction, train.seed)
         return self.encode(learned, codec), self.encode(held_out, codec)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
-        """Encode a corpus, nothing held out, with names that were learned from another.
+        """Encode a whole corpus with the names that were learned from another one.
 
-        Raises CorpusError with the place of what is no record, or has a label that was not learned.
+        Raises CorpusError with the place of a malformed record or an unknown label.
         """
         return self.encode(self.read(lines, set(codec.labels) or None), codec)
 
     def doubts(self, records: list[Any]) -> list[str]:
-        """Return a warning for each thing that looks wrong with the records of a corpus to learn from."""
-        del records
+        """Return a warning for each thing that looks wrong with the records of a training corpus."""
         return []
 
     def labels(self, records: list[Any]) -> list[str]:
-        """Give all labels of records."""
+        """Return all labels of the records."""
         return [label for label, _ in records]
+
+    def has_answer(self, line: str, labels: Container[str]) -> bool:
+        """Return whether a line of input looks like a record of a corpus, which contains its answer."""
+        return False
 
 
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -80,22 +92,20 @@ def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def labels_to_choose_from(labels: Iterable[str], name: str) -> tuple[str, ...]:
-    """Return each label once, sorted; raise CorpusError where there is only one, as there is nothing to choose then."""
+    """Return each label once, sorted; raise CorpusError if there is only one."""
     found = sorted_labels(labels)
     if len(found) == 1:
-        raise CorpusError(
-            f"{found[0]!r} is the only {name}", hint=f"there is nothing to choose: give a corpus with two {name}s"
-        )
+        raise CorpusError(f"{found[0]!r} is the only {name}", hint=f"give a corpus with at least two {name}s")
     return found
 
 
 def offsets_of(lengths: Iterable[int]) -> np.ndarray:
-    """Return where each of some sequences laid end to end begins, and where the last one ends, int64."""
+    """Return the offsets of sequences of these lengths, laid end to end: `[sequences + 1]`, int64."""
     return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
 
 
 def _split(records: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any]]:
     learned, held_out = ([records[i] for i in part] for part in split_lines(len(records), fraction, seed))
     if not learned:
-        raise CorpusError("the corpus is empty", hint="name a file with a record in it")
+        raise CorpusError("the corpus is empty", hint="name a file with at least one record")
     return learned, held_out

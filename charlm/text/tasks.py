@@ -1,12 +1,12 @@
-"""What each task reads, and how that becomes numbers. A new task is one class and one line in `TASK_TEXTS`.
+"""The readers of the corpora: what each task reads, and how that becomes ids. A new reader is one entry of `READERS`.
 
 | task | a record of the corpus | x<t> | y<t> |
 |---|---|---|---|
 | lm | a line | the token before | the token |
 | lm, conditioned | label TAB text | the token before; x<1> is the label | the token |
-| cloze | a line | the token, which the network does not get to see at t | the token |
-| tag | lines token TAB tag, up to a blank one | the token | its tag |
-| classify | label TAB text | the token | the label, at the last step alone |
+| cloze | a line | the token, hidden from the network at step t | the token |
+| tag | lines token TAB tag, up to a blank line | the token | its tag |
+| classify | label TAB text | the token | the label, at the last step only |
 | translate | source TAB target | the target's token before; the source is read first | the target's token |
 | music | a piece a line, or genre TAB piece | the keys before | the keys |
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,13 +23,14 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
+from charlm.task import task_of
 from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
-from charlm.text.gathering import Gathered, gather
-from charlm.text.learning import encode_corpus, learn_vocabulary
+from charlm.text.ids.encoder import count_tokens
+from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
-from charlm.text.reader import TaskText, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
 from charlm.text.records import pairs, sentences
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.splitter import RESERVED, splitter_of
@@ -37,17 +39,14 @@ from charlm.text.tokens.unknown_words import common_shapes
 from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
 
 
-class Lines(TaskText):
-    """The language model's lines, each a sequence of its own, or one stream of them; of any number."""
-
-    def __init__(self, text: TextConfig) -> None:
-        self.text = text
+class Lines(CorpusReader):
+    """Lines for a language model: each one a sequence, or all of them one stream. A corpus may exceed the memory."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(lines)
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of(records, text, train))
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of(records, self.text, train))
 
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
         return encode(codec.tokenizer, records, self.text.unit)
@@ -55,11 +54,9 @@ class Lines(TaskText):
     def gather(self, lines: Iterable[str]) -> Gathered:
         return gather(lines, splitter_of(self.text))
 
-    def learn(
-        self, lines: Iterable[str], text: TextConfig, train: TrainConfig, fraction: float
-    ) -> tuple[Codec, Encoded, Encoded]:
+    def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:
         tokenizer, learned, held_out = learn_vocabulary(
-            lines, text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
+            lines, self.text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
         )
         return Codec(tokenizer), learned, held_out
 
@@ -70,14 +67,14 @@ class Lines(TaskText):
         return encode_corpus(codec.tokenizer, lines, self.text.unit)
 
 
-class Cloze(TaskText):
-    """Lines of which every token is a target; the end of the line is none, as it is no secret."""
+class Cloze(CorpusReader):
+    """Lines in which every token but `<EOS>` is a target."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(lines)
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of(records, text, train))
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
+        return Codec(_tokenizer_of(records, self.text, train))
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
         ids, offsets = codec.tokenizer.encode_lines(records)
@@ -85,14 +82,16 @@ class Cloze(TaskText):
         return Sequences(ids, ids, offsets - np.arange(offsets.size))
 
 
-class Tagged(TaskText):
-    """Sentences with a tag for each token; unknown words are told apart by their shapes."""
+class Tagged(CorpusReader):
+    """Sentences with a tag for each token. Unknown words are distinguished by their shapes."""
+
+    answers_warning = "the lines look like token TAB tag, but each is read as a sentence: use --columns"
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(sentences(lines, known))
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        splitter = splitter_of(text)
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
+        splitter = splitter_of(self.text)
         found = Counter(splitter.normalized(token) for tokens, _ in records for token in tokens)
         counts: Counter[str] = Counter()
         for token, count in found.items():
@@ -118,16 +117,21 @@ class Tagged(TaskText):
     def labels(self, records: list[Any]) -> list[str]:
         return [tag for _, tags in records for tag in tags]
 
+    def has_answer(self, line: str, labels: Container[str]) -> bool:
+        return line.count("\t") == 1 and line.split("\t")[1] in labels
 
-class Labelled(TaskText):
-    """Texts with one label each, which is asked for after the last token, `<EOS>`."""
+
+class Labelled(CorpusReader):
+    """Texts with one label each, the target of the last token, `<EOS>`."""
+
+    answers_warning = "the lines begin with a label and a tab, which are read as text: cut -f2 removes them"
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(pairs(lines, "label TAB text", known))
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
         labels = labels_to_choose_from(self.labels(everything), "label")
-        return Codec(_tokenizer_of([one for _, one in records], text, train), labels)
+        return Codec(_tokenizer_of([one for _, one in records], self.text, train), labels)
 
     def doubts(self, records: list[Any]) -> list[str]:
         return doubts_about_labels(self.labels(records), [one for _, one in records], ("label", "text"))
@@ -138,23 +142,28 @@ class Labelled(TaskText):
         targets[offsets[1:] - 1] = codec.label_ids(self.labels(records))
         return Sequences(ids, targets, offsets)
 
+    def has_answer(self, line: str, labels: Container[str]) -> bool:
+        return "\t" in line and line.split("\t", 1)[0] in labels
+
 
 class Conditioned(Labelled):
-    """The language model's lines, each with the label that is its x<1>: its number comes after those of the tokens."""
+    """Lines for a language model, each with a label, its x<1>. The ids of labels come after those of tokens."""
 
     def encode(self, records: list[Any], codec: Codec) -> Encoded:
-        whole = encode(codec.tokenizer, [one for _, one in records], "line")
-        return Dataset(whole.ids, whole.offsets, "line", codec.first_inputs(self.labels(records)))
+        ids, offsets = codec.tokenizer.encode_lines([one for _, one in records])
+        return Dataset.of(ids, offsets, "line", codec.first_inputs(self.labels(records)))
 
 
-class Translated(TaskText):
+class Translated(CorpusReader):
     """Lines with their translations."""
+
+    answers_warning = "the lines look like source TAB target, but are read as sources: cut -f1 removes the targets"
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(pairs(lines, "source TAB target"))
 
-    def codec(self, records: list[Any], text: TextConfig, train: TrainConfig, everything: list[Any]) -> Codec:
-        source, target = (_tokenizer_of([pair[side] for pair in records], text, train) for side in (0, 1))
+    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
+        source, target = (_tokenizer_of([pair[side] for pair in records], self.text, train) for side in (0, 1))
         return Codec(source, target=target)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Pairs:
@@ -172,30 +181,36 @@ class Translated(TaskText):
             codec.target.encode_lines([target for _, target in records]),
         )
 
+    def has_answer(self, line: str, labels: Container[str]) -> bool:
+        return line.count("\t") == 1 and all(side.strip() for side in line.split("\t"))
 
-TASK_TEXTS: dict[str, Callable[[TextConfig, bool], TaskText]] = {  # of a text's configuration and of --condition
-    "lm": lambda text, conditioned: Conditioned() if conditioned else Lines(text),
-    "cloze": lambda text, conditioned: Cloze(),
-    "tag": lambda text, conditioned: Tagged(),
-    "classify": lambda text, conditioned: Labelled(),
-    "translate": lambda text, conditioned: Translated(),
-    "music": lambda text, conditioned: Music(conditioned=conditioned),
+
+READERS: dict[str, Callable[[TextConfig], CorpusReader]] = {
+    "lines": Lines,
+    "labelled lines": Conditioned,
+    "gaps": Cloze,
+    "tagged sentences": Tagged,
+    "labelled texts": Labelled,
+    "pairs": Translated,
+    "pieces": Music,
+    "labelled pieces": partial(Music, conditioned=True),
 }
 
 
-def task_text(task: str, text: TextConfig, *, conditioned: bool) -> TaskText:
-    """Give what reads the corpus of a task."""
-    return TASK_TEXTS[task](text, conditioned)
+def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusReader:
+    """Return the reader of a task's corpus."""
+    facts = task_of(task)
+    return READERS[facts.conditioned_reader if conditioned else facts.reader](text)
 
 
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
     splitter = splitter_of(text)
-    return Tokenizer(splitter, _vocabulary_of(splitter.count(texts), train))
+    return Tokenizer(splitter, _vocabulary_of(count_tokens(texts, splitter), train))
 
 
 def _vocabulary_of(counts: dict[str, int], train: TrainConfig) -> Vocabulary:
     vocabulary = Vocabulary.build(counts, max_size=train.vocab_size, min_count=train.min_count)
     if len(vocabulary) == SPECIAL:
-        hint = "lower --min-count" if counts else "give a corpus with at least one word in it"
+        hint = "lower --min-count" if counts else "give a corpus with at least one word"
         raise CorpusError("no token is left in the vocabulary", hint=hint)
     return vocabulary

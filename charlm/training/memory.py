@@ -1,21 +1,21 @@
-"""How much memory a training takes, before it does."""
+"""An estimate of the memory that a training needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from charlm.nn.lanes import lanes_of_batch, shares_of
-from charlm.nn.workspace import SHAPES_REMEMBERED, Workspace
+from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.trainer import Trainer
 
 
 def memory_needed(trainer: Trainer) -> int:
-    """Return the bytes of the arrays that a training has at the same time at most, the corpus left out.
+    """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    They are the weights, their gradients for each process, the optimizer's memory, the best and the last good weights,
-    what saving makes of all that, and the buffers of a pass over the largest batch, with the views into them. A pass
-    over one lane and one over two tell how large these are, as every lane adds the same. The gradients are overwritten.
+    They are the weights, their gradients in each process, the optimizer's memory, the best and the good weights, the
+    copies for saving, and the buffers of a pass over the largest batch. Each lane of a batch needs the same memory, so
+    passes over one and over two lanes give the size of the buffers. The gradients are overwritten.
     """
     model = trainer.model
     weights = int(model.parameters.values.nbytes)
@@ -35,36 +35,25 @@ def memory_needed(trainer: Trainer) -> int:
 
 
 def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> tuple[int, int]:
-    """Return how many processes share the largest batch, and the bytes of the buffers of all of them."""
-    model = trainer.model
-    batch, shapes = _largest(batches)
-    views = 0
+    """Return how many processes share the largest batch, and the bytes of the buffers in all of them."""
+    model, batch = trainer.model, _largest(batches)
 
     def of_lanes(count: int) -> int:
-        nonlocal views
         ws = model.workspace()
         work(lanes_of_batch(batch, slice(0, count)), ws)
-        views = ws.nbytes_of_views
         return ws.nbytes
 
     processes = len(shares_of(batch.lanes, model.ops.workers.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
-    remembered = sum(sorted(shapes)[-SHAPES_REMEMBERED:]) / _steps(batch)
-    return processes, processes * (one - lane + round(views * remembered)) + batch.lanes * lane
+    return processes, processes * (one - lane) + batch.lanes * lane
 
 
-def _largest(batches: Batches) -> tuple[Batch, list[int]]:
-    """Return the batch of an epoch that takes most, and how many steps the batches have of each shape."""
-    if batches.carries:  # all are as long, give or take a step
-        batch = next(batches.epoch(0))
-        return batch, [_steps(batch)] * min(2, batches.steps(0))
-    largest, shapes = next(batches.epoch(0)), {}
-    for batch in batches.epoch(0):
-        shapes[batch.inputs.shape, None if batch.sources is None else batch.sources.shape] = _steps(batch)
-        if _size(batch) > _size(largest):
-            largest = batch
-    return largest, list(shapes.values())
+def _largest(batches: Batches) -> Batch:
+    """Return the batch of an epoch that takes most memory."""
+    if batches.carries:  # all have the same length, give or take a step
+        return next(batches.epoch(0))
+    return max(batches.epoch(0), key=_size)
 
 
 def _steps(batch: Batch) -> int:

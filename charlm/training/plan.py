@@ -1,36 +1,52 @@
-"""How many steps a training takes, and how many evaluations lie between them."""
+"""How many steps a training takes, and after which of them it evaluates."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from bisect import bisect_right
 from collections.abc import Callable
 
+from charlm.config import TrainConfig
+from charlm.errors import DivergenceError
 from charlm.text.batches.lanes import Batches
 
-FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between them, one an epoch
-_EPOCHS_COUNTED = 100  # one by one; they differ by a step at most, and many more would take their time
-_SPEED_SECONDS, _SPEED_SHARE = 3.0, 0.05  # of the time that the steps which measure the speed may take
+DEFAULT_EPOCHS = 10  # without any limit
+FEWEST_EVALUATIONS, MOST_EVALUATIONS = 10, 100  # of a run; between these limits, one an epoch
+_EPOCHS_COUNTED = 100  # epochs differ by one step at most, and counting the steps of many takes long
+_SPEED_SECONDS, _SPEED_SHARE = 3.0, 0.05  # time to measure the speed in, and its largest share of the run
 _FEWEST_MEASURED, _LONGEST_MEASURING = 7, 4.0
-_SHORTEST = 1e-9  # seconds, where a clock stands still
+_SHORTEST = 1e-9  # seconds; a clock may stand still
 
 
-def evaluations_of(steps: int, steps_per_epoch: int) -> int:
-    """Return the number of evaluations of a run of `steps`."""
-    return min(max(round(steps / steps_per_epoch), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
+def planned_steps(config: TrainConfig, batches: Batches, steps_in: Callable[[float], int]) -> int:
+    """Return the number of steps up to the first limit of `config`.
+
+    steps_in: returns the number of steps in so many seconds
+    """
+    limits = [] if config.max_steps is None else [config.max_steps]
+    if config.minutes is not None:
+        limits.append(steps_in(60.0 * config.minutes))
+    if config.epochs is not None or not limits:
+        epochs = DEFAULT_EPOCHS if config.epochs is None else config.epochs
+        counted = range(min(epochs, _EPOCHS_COUNTED))
+        limits.append(sum(map(batches.steps, counted)) * epochs // len(counted))
+    return min(limits)
 
 
-def steps_of(batches: Batches, epochs: int, most: int | None) -> int:
-    """Return the number of steps of so many epochs, `most` at most."""
-    counted = range(min(epochs, _EPOCHS_COUNTED))
-    steps = sum(map(batches.steps, counted)) * epochs // len(counted)
-    return steps if most is None else min(steps, most)
+def evaluation_follows(step: int, total: int, steps_per_epoch: int) -> bool:
+    """Return whether an evaluation follows a step; they are evenly spaced, and one follows the last step."""
+    count = _evaluations(total, steps_per_epoch)
+    return step * count // total > (step - 1) * count // total
 
 
-def steps_in(
-    seconds: float, step: Callable[[], None], evaluation: Callable[[], None] | None, steps_per_epoch: int
+def measured_steps(
+    seconds: float, step: Callable[[], object], evaluation: Callable[[], object] | None, steps_per_epoch: int
 ) -> int:
-    """Measure how many steps, with their evaluations, the time holds; the measuring counts, too."""
+    """Return how many steps fit into a time together with their evaluations and with this measurement.
+
+    step, evaluation: do one; evaluation is None if there are none
+    """
     begin = time.perf_counter()
     of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds))
     of_evaluation = 0.0 if evaluation is None else min(_timed(evaluation) for _ in range(2))
@@ -38,19 +54,25 @@ def steps_in(
     counts = range(1, 2 + max(0, int(left / of_step)))
 
     def taken(count: int) -> float:
-        return count * of_step + evaluations_of(count, steps_per_epoch) * of_evaluation
+        return count * of_step + _evaluations(count, steps_per_epoch) * of_evaluation
 
     return max(1, bisect_right(counts, left, key=taken))
 
 
-def _typical(work: Callable[[], None], seconds: float) -> float:
-    """Return how long a piece of work takes, however long the machine stalls at some of them: the median of several.
+def _evaluations(steps: int, steps_per_epoch: int) -> int:
+    """Return the number of evaluations of a run."""
+    return min(max(round(steps / steps_per_epoch), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
-    seconds: what the measuring may take; a few times as much where there are fewer than `_FEWEST_MEASURED` by then
+
+def _typical(work: Callable[[], object], seconds: float) -> float:
+    """Return the median time of several repeats, which a machine that stalls at some of them does not change.
+
+    seconds: time for the repeats; up to `_LONGEST_MEASURING` times as much for the first `_FEWEST_MEASURED`
     """
     begin = time.perf_counter()
-    for _ in range(2):  # the first ones make the buffers
-        work()
+    # The first ones allocate the buffers.
+    for _ in range(2):
+        _timed(work)
     times: list[float] = []
     while (
         len(times) < 2
@@ -58,13 +80,13 @@ def _typical(work: Callable[[], None], seconds: float) -> float:
         or (len(times) < _FEWEST_MEASURED and spent < _LONGEST_MEASURING * seconds)
     ):
         times.append(_timed(work))
-    from statistics import median_low
-
-    # The lower one of the two in the middle: of two measurements one may have met a stall.
-    return max(median_low(times), _SHORTEST)
+    # The lower median: of two measurements one may include a stall.
+    return max(sorted(times)[(len(times) - 1) // 2], _SHORTEST)
 
 
-def _timed(work: Callable[[], None]) -> float:
+def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
+    # An explosion is left to the run.
+    with contextlib.suppress(DivergenceError):
+        work()
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What a training tells of itself, step by step."""
+"""What a training reports after each step."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step was like.
+    """The report of one step; losses are in nats a target."""
 
-    step, total_steps; epoch: how many epochs are done, with the fraction of the one under way
-    train_nats: mean loss of a token since the last evaluation; valid_nats: that of the held-out part, where it was
-    just evaluated; is_best: whether it was better than any before; tokens: targets of this step
-    setback: what was no number, "" for nothing: the step was dropped, the weights are good ones of before, and the
-    learning rate is half of what it was
-    """
-
-    step: int
-    total_steps: int
-    epoch: float
-    train_nats: float
-    valid_nats: float | None
+    step: int  # steps done
+    total_steps: int  # steps planned
+    epoch: float  # epochs done, with the fraction of the current one
+    train_nats: float  # mean training loss since the last evaluation
+    valid_nats: float | None  # validation loss, if it was just evaluated
     is_evaluation: bool
-    is_best: bool
+    is_best: bool  # the lowest validation loss so far; without validation, every evaluation
     learning_rate: float
-    tokens: int
-    setback: str = ""
+    tokens: int  # targets of this step
+    setback: str = ""  # why the step was dropped; the weights are earlier ones, the learning rate is halved

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-PLATEAU_FACTOR = 0.25  # after an evaluation without a better one, as in PyTorch's word language model example
+from charlm.config import TrainConfig
+from charlm.training.state import TrainingNumbers
+
+PLATEAU_FACTOR = 0.25  # as in PyTorch's word language model example
 
 
 def constant(done: float, plateaus: int) -> float:
@@ -19,9 +22,16 @@ def cosine(done: float, plateaus: int) -> float:
 
 
 def plateau(done: float, plateaus: int) -> float:
-    """Fall to a quarter at each evaluation that is not better than the best before."""
+    """Fall to a quarter at each evaluation without a new lowest loss."""
     return float(PLATEAU_FACTOR**plateaus)
 
 
 SCHEDULES: dict[str, Callable[[float, int], float]] = {"constant": constant, "cosine": cosine, "plateau": plateau}
-"""name -> the factor of the learning rate, from the share of the run that is done and the plateaus seen."""
+"""name -> the factor of the learning rate, from the finished share of the run and the number of plateaus."""
+
+
+def learning_rate(config: TrainConfig, numbers: TrainingNumbers) -> float:
+    """Return the learning rate of the next step, halved once for each explosion so far."""
+    done = numbers.step / numbers.total_steps if numbers.total_steps else 0.0
+    share = SCHEDULES[config.schedule](done, numbers.plateaus) * 0.5**numbers.halvings
+    return float(config.learning_rate * share)

@@ -1,75 +1,154 @@
-"""What a training remembers between its steps, beside the weights."""
+"""The state of a training: the live one that each step changes, and the copy that a checkpoint stores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import numpy as np
 
+from charlm.errors import ModelFileError
 from charlm.nn.layer import State
+from charlm.nn.model import Model
+from charlm.training.optimizers import Optimizer
 
-FIRST_NUMBERS: dict[str, Any] = {
-    "step": 0,
-    "epoch": 0,
-    "index": 0,  # batches done of the epoch
-    "best_nats": None,
-    "plateaus": 0,  # evaluations in all that were not better than the best before
-    "waiting": 0,  # such evaluations since the best
-    "sum_nats": 0.0,  # of the training loss since the last evaluation
-    "sum_tokens": 0,
-    "good_nats": None,  # the loss of the weights to go back to
-    "setbacks": 0,  # times that training went back to them
-    "halvings": 0,  # of the learning rate, one for each time in all
-    "restarted": 0,  # step from which on the optimizer's memory counts
-}
-LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted")  # that checkpoints of charlm 0.1.0 lack
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted")  # missing from checkpoints of charlm 0.1.0
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
+OTHER_CORPUS = "train with the files of the first run, in the same order"
+
+
+@dataclass
+class TrainingNumbers:
+    """The numbers of a training's state; names and order are those of a checkpoint's header."""
+
+    step: int = 0  # steps done
+    epoch: int = 0  # epochs done
+    index: int = 0  # batches done of the current epoch
+    best_nats: float | None = None  # lowest validation loss
+    plateaus: int = 0  # evaluations that did not lower it, in all
+    waiting: int = 0  # such evaluations since the lowest one
+    sum_nats: float = 0.0  # training loss since the last evaluation
+    sum_tokens: int = 0  # its targets
+    good_nats: float | None = None  # loss of the good weights
+    setbacks: int = 0  # returns to the good weights since they were taken
+    halvings: int = 0  # of the learning rate: returns in all
+    restarted: int = 0  # step at which the optimizer's memory was last cleared
+    total_steps: int = 0  # 0: not planned yet
+    history: list[dict[str, Any]] = field(default_factory=list)  # one record of `HISTORY_FIELDS` an evaluation
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the numbers of a header, with defaults for those that older checkpoints lack.
+
+        Raises ValueError if one is missing, unknown, or of another type; the history is not checked.
+        """
+        names = {number.name for number in fields(cls)}
+        whole = {number.name for number in fields(cls) if isinstance(number.default, int)}
+        if not isinstance(values, Mapping) or set(values) | set(LATER_NUMBERS) != names:
+            raise ValueError("the training state is incomplete")
+        for name, value in values.items():
+            if name == "history" or (value is None and name in ("best_nats", "good_nats")):
+                continue
+            kind: Any = int if name in whole else int | float
+            if not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0):
+                raise ValueError(f"the training state has {name} = {value!r}"[:200])
+        return cls(**{"good_nats": values["best_nats"], **values})
+
+    def add_validation(self, nats: float) -> bool:
+        """Count an evaluation; return whether its loss is the lowest so far."""
+        is_best = self.best_nats is None or nats < self.best_nats
+        if is_best:
+            self.best_nats, self.waiting = nats, 0
+        else:
+            self.plateaus += 1
+            self.waiting += 1
+        return is_best
+
+    def clear_sums(self) -> None:
+        """Start a new mean of the training loss."""
+        self.sum_nats, self.sum_tokens = 0.0, 0
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that an exact resumption needs: plain numbers, and arrays by name; no generator, see `randomness`."""
+    """All that an exact resumption needs; there is no random generator to store, see `randomness`.
 
-    numbers: dict[str, Any]
+    arrays: host copies, named KIND/PARAMETER, e.g. "best/head.W_y", or state/NUMBER for the carried hidden state
+    """
+
+    numbers: TrainingNumbers
     arrays: dict[str, np.ndarray]
 
-    @property
-    def all_numbers(self) -> dict[str, Any]:
-        """A copy of the numbers, with those that older checkpoints lack."""
-        return {**dict.fromkeys(LATER_NUMBERS, 0), "good_nats": self.numbers["best_nats"], **self.numbers}
 
+class LiveState:
+    """What the steps of a training change.
 
-def check_numbers(numbers: Mapping[str, Any]) -> None:
-    """Raise ValueError where these are not the numbers of a training's state."""
-    whole = {name for name, first in FIRST_NUMBERS.items() if isinstance(first, int)} | {"total_steps"}
-    expected = {*FIRST_NUMBERS, "total_steps", "history"}
-    if not isinstance(numbers, Mapping) or set(numbers) | set(LATER_NUMBERS) != expected:
-        raise ValueError("the training state is incomplete")
-    for name in set(numbers) - {"history"}:
-        value = numbers[name]
-        kind: Any = int if name in whole else int | float
-        none = value is None and name in ("best_nats", "good_nats")
-        if not none and (not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0)):
-            raise ValueError(f"the training state has {name} = {value!r}"[:200])
+    carried: the hidden state that the next batch starts from; () if no batch continues another
+    best: a flat host copy of the weights of the lowest validation loss; None before the first evaluation
+    good: the same of the weights that training returns to after an explosion; None before the first step
+    """
+
+    def __init__(self, model: Model, optimizer: Optimizer, carried: State) -> None:
+        self.model, self.optimizer, self.carried = model, optimizer, carried
+        self.numbers = TrainingNumbers()
+        self.best: np.ndarray | None = None
+        self.good: np.ndarray | None = None
+
+    def weights(self) -> np.ndarray:
+        """Return a flat host copy of the model's weights."""
+        return self.model.ops.numpy(self.model.parameters.values)
+
+    def set_weights(self, flat: np.ndarray) -> None:
+        """Overwrite the model's weights."""
+        self.model.parameters.values[...] = self.model.ops.array(flat)
+
+    def snapshot(self) -> TrainingState:
+        """Return a host copy of everything that `restore` needs."""
+        ops, parameters, numbers = self.model.ops, self.model.parameters, self.numbers
+        flats = {"weights": self.weights()} | {slot: ops.numpy(flat) for slot, flat in self.optimizer.memory.items()}
+        if self.best is not None:
+            flats["best"] = self.best.copy()
+        if self.good is not None and self.good is not self.best:
+            flats["good"] = self.good.copy()
+        arrays = {f"{kind}/{n}": view for kind, flat in flats.items() for n, view in parameters.named(flat).items()}
+        arrays |= {f"state/{i}": ops.numpy(leaf) for i, leaf in enumerate(leaves_of(self.carried))}
+        return TrainingState(replace(numbers, history=list(numbers.history)), arrays)
+
+    def restore(self, state: TrainingState) -> None:
+        """Return to where `state` was taken, in a training of the same model and corpus; `state` is not kept.
+
+        Raises ModelFileError if the carried hidden state has another number of sequences.
+        """
+        ops, parameters, history = self.model.ops, self.model.parameters, self.numbers.history
+        history[:] = state.numbers.history
+        vars(self.numbers).update(vars(state.numbers), history=history)
+        for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
+            for name, view in parameters.named(flat).items():
+                view[...] = ops.array(state.arrays[f"{kind}/{name}"])
+        self.best = self._stored(state, "best")
+        good = self._stored(state, "good")
+        self.good = self.best if good is None else good
+        for i, leaf in enumerate(leaves_of(self.carried)):
+            stored = state.arrays[f"state/{i}"]
+            if stored.shape != leaf.shape:
+                raise ModelFileError(
+                    f"the checkpoint carries {stored.shape[1]} sequences, this corpus makes {leaf.shape[1]}",
+                    hint=OTHER_CORPUS,
+                )
+            leaf[...] = ops.array(stored)
+
+    def _stored(self, state: TrainingState, kind: str) -> np.ndarray | None:
+        """Return the stored weights of a kind as one flat array; None if there are none."""
+        if not any(name.startswith(f"{kind}/") for name in state.arrays):
+            return None
+        flat = self.weights()
+        flat[...] = 0
+        for name, view in self.model.parameters.named(flat).items():
+            view[...] = state.arrays[f"{kind}/{name}"]
+        return flat
 
 
 def leaves_of(state: State) -> list[Any]:
-    """Give the arrays of a nested state, in order."""
+    """Return the arrays of a nested hidden state, in order."""
     return [leaf for part in state for leaf in (leaves_of(part) if isinstance(part, tuple) else [part])]
-
-
-def flat_weights(state: TrainingState, kind: str, parameters: Any, flat: np.ndarray) -> np.ndarray | None:
-    """Return `flat`, overwritten with the weights of a kind; None if the state has none of them."""
-    if not any(name.startswith(f"{kind}/") for name in state.arrays):
-        return None
-    flat[...] = 0
-    for name, view in parameters.named(flat).items():
-        view[...] = state.arrays[f"{kind}/{name}"]
-    return flat
-
-
-def named_arrays(parameters: Any, flat: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Give the arrays that lie in a flat one, by the names of the parameters."""
-    return [(name, np.ascontiguousarray(view)) for name, view in parameters.named(flat).items()]

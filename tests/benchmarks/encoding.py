@@ -30,7 +30,7 @@ MEGA = 10**6
 ENCODE = """
 import sys, time
 from charlm.text import make_splitter, read_lines
-from charlm.text.gathering import gather
+from charlm.text.learning import gather
 path, level, split = sys.argv[1:]
 begin = time.perf_counter()
 gather(read_lines([path]), make_splitter(level, split, lowercase=False))

@@ -25,7 +25,7 @@ PAIRS, STEPS = 7, 8
 
 
 def rate(step, tokens, wait):
-    """Give tokens per second over some steps."""
+    """Return tokens per second over some steps."""
     begin = time.perf_counter()
     for number in range(1, STEPS + 1):
         step(number)

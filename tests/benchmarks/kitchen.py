@@ -28,7 +28,7 @@ FLAGS = {
 
 
 def minimal_pairs(model: LanguageModel, name: str) -> list[tuple[bool, dict[str, str]]]:
-    """Tell for each row of a table whether the right sentence is the more probable one."""
+    """Return for each row of a table whether the right sentence is the more probable one."""
     with open(CORPORA / name, newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     right = api.score(model, [row["right"] for row in rows])
@@ -37,12 +37,12 @@ def minimal_pairs(model: LanguageModel, name: str) -> list[tuple[bool, dict[str,
 
 
 def share(results: list[bool]) -> float:
-    """Give the share of the true ones, in per cent."""
+    """Return the share of the true ones, in per cent."""
     return 100.0 * sum(results) / len(results)
 
 
 def measure(model: LanguageModel) -> dict[str, float]:
-    """Give the ratio of the salads and the accuracies in per cent."""
+    """Return the ratio of the salads and the accuracies in per cent."""
     pear, pair = api.score(model, [PEAR, PAIR])
     agreement = minimal_pairs(model, "kitchen_agreement.tsv")
     return {

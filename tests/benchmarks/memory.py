@@ -24,19 +24,19 @@ SMALL = ["--hidden-size", "32", "--num-layers", "1", "--epochs", "2", "--batch-s
 
 
 def children(pid: int) -> list[int]:
-    """Give the numbers of the processes that a process has started and that still run."""
+    """Return the numbers of the processes that a process has started and that still run."""
     tasks = Path(f"/proc/{pid}/task")
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 
 def private(pid: int) -> float:
-    """Give the megabytes of a process that it shares with no other."""
+    """Return the megabytes of a process that it shares with no other."""
     rows = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
     return sum(int(row[1]) for row in rows if row[0].startswith("Private_")) / 1024
 
 
 def resident(pid: int) -> float:
-    """Give the megabytes of a process and of its children."""
+    """Return the megabytes of a process and of its children."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     return kilobytes / 1024 + sum(map(resident, children(pid)))

@@ -54,7 +54,7 @@ def draw_sets(seed: int, size: int = 256) -> tuple[list[tuple[str, list[set[str]
 
 
 def all_right(language_model: LanguageModel, strings: dict[str, list[set[str]]]) -> bool:
-    """Tell whether the allowed symbols are the most probable ones at every place of every string."""
+    """Return whether the allowed symbols are the most probable ones at every place of every string."""
     model, vocabulary = language_model.model, language_model.tokenizer.vocabulary
     longest = max(map(len, strings))
     inputs = np.full((longest, len(strings)), NOTHING, np.int32)

@@ -40,7 +40,7 @@ class Worker:
         self.megabytes: float = self._answer()["megabytes"]
 
     def speed(self, seconds: float) -> float:
-        """Give its tokens per second over some time."""
+        """Return its tokens per second over some time."""
         time.sleep(SETTLING_DOWN)
         assert self._process.stdin
         self._process.stdin.write(f"{seconds}\n")
@@ -54,18 +54,18 @@ class Worker:
         return json.loads(line)
 
     def end(self) -> None:
-        """Let it go."""
+        """End it."""
         self._process.communicate()
 
 
 def asked(*arguments: object) -> Any:
-    """Give the answer of a worker that answers once."""
+    """Return the answer of a worker that answers once."""
     done = subprocess.run([*RUN, *map(str, arguments)], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def form_of(case: Case, threads: int, seconds: float, *, anew: bool) -> dict[str, Any]:
-    """Give PyTorch's fastest form of a case, and keep it for quick looks."""
+    """Return PyTorch's fastest form of a case, and keep it for quick looks."""
     kept = json.loads(FORMS.read_text()) if FORMS.exists() else {}
     key = f"{case.name}, {threads} threads"
     if anew or key not in kept:

@@ -67,7 +67,7 @@ def case_named(name: str) -> Case:
 
 
 def tokens_of(case: Case) -> list[str]:
-    """Give the vocabulary: words where tokens are embedded, else characters."""
+    """Return the vocabulary: words where tokens are embedded, else characters."""
     count = case.vocabulary - 2
     return [EOS, UNK, *([f"w{i}" for i in range(count)] if case.embedding else map(chr, range(33, 33 + count)))]
 

@@ -30,7 +30,7 @@ class Row:
 
 
 def head(machine: dict[str, Any], threads: int, pairs: int, seconds: float) -> str:
-    """Say when, where and with what was measured.
+    """Return when, where and with what was measured.
 
     machine: what `speed_worker.machine` gives
     """
@@ -43,7 +43,7 @@ def head(machine: dict[str, Any], threads: int, pairs: int, seconds: float) -> s
 
 
 def rows_head() -> list[str]:
-    """Give the first two lines of the table."""
+    """Return the first two lines of the table."""
     columns = ["case", "charlm", "PyTorch", "ratio", "wanted", "memory, MB", "PyTorch's form"]
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 
@@ -64,12 +64,12 @@ def row_line(row: Row) -> str:
 
 
 def updated(readme: str, table: str) -> str:
-    """Give the README with this table between its markers."""
+    """Return the README with this table between its markers."""
     return _MARKED.sub(lambda match: f"{match[1]}{table}{match[2]}", readme)
 
 
 def _processor() -> str:
-    """Give the processor's name."""
+    """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -32,7 +32,7 @@ _SMALL = (
 
 
 def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tuple[Step, list[str]]:
-    """Give the work of a case by charlm, and the command that it is, of a whole process.
+    """Return the work of a case by charlm, and the command that it is, of a whole process.
 
     stack: what keeps the number of threads while the work is done
     """
@@ -58,14 +58,14 @@ def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tup
 
 
 def torch_step(case: Case, form: dict[str, Any], folder: Path) -> tuple[Step, list[str]]:
-    """Give the work of a case by PyTorch, and the command that it is, of a whole process."""
+    """Return the work of a case by PyTorch, and the command that it is, of a whole process."""
     from tests.benchmarks.torch_forms import start_command, step_of
 
     return step_of(case, form), start_command(form, folder) if case.kind == "start" else []
 
 
 def megabytes(command: list[str]) -> float:
-    """Give the peak memory of a command or, without one, of this process and what those that share its work add."""
+    """Return the peak memory of a command or, without one, of this process and what those that share its work add."""
     if command:
         run = [sys.executable, "-I", "-c", _SMALL, *command]
         return int(subprocess.run(run, capture_output=True, check=True).stdout) / 1024
@@ -88,7 +88,7 @@ def serve(step: Step, command: list[str], kind: str) -> None:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Give the best float32 product in GFLOP/s, what multiplies, and the versions."""
+    """Return the best float32 product in GFLOP/s, what multiplies, and the versions."""
     from importlib.metadata import version
 
     from threadpoolctl import threadpool_info

@@ -45,7 +45,7 @@ def train(corpus: Path, model: str, flags: str) -> Path:
 
 
 def evaluate(model: Path, corpus: Path, *flags: object) -> dict[str, Any]:
-    """Give the figures of a model on a corpus, and print them."""
+    """Print the figures of a model on a corpus, and return them."""
     record: dict[str, Any] = json.loads(charlm("evaluate", model, corpus, "--format", "jsonl", *flags))
     shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in record.items()}
     print(" ", shown, flush=True)

@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def forms(case: Case, threads: int) -> list[dict[str, Any]]:
-    """Give every form of a case, the usual one first."""
+    """Return every form of a case, the usual one first."""
     onednn = (True, False) if case.cell == "lstm" else (True,)  # it has no other layers
     chosen: dict[str, tuple[Any, ...]] = {"onednn": onednn, "threads": (threads,)}
     if case.kind == "train":
@@ -37,7 +37,7 @@ def forms(case: Case, threads: int) -> list[dict[str, Any]]:
 
 
 def step_of(case: Case, form: dict[str, Any]) -> Step:
-    """Give the work of a case in a form."""
+    """Return the work of a case in a form."""
     if case.kind == "start":
         return starting(form)
     switch(form)
@@ -52,7 +52,7 @@ def start_command(form: dict[str, Any], folder: Path) -> list[str]:
 
 
 def starting(form: dict[str, Any]) -> Step:
-    """Give the run of a whole process."""
+    """Return the run of a whole process."""
     folder = tempfile.TemporaryDirectory()
     command, environment = start_command(form, Path(folder.name)), compiled_once()
 
@@ -65,7 +65,7 @@ def starting(form: dict[str, Any]) -> Step:
 
 
 def fastest_form(case: Case, threads: int, seconds: float) -> tuple[dict[str, Any], list[str]]:
-    """Give the fastest form, and a line for each: all are tried, then the better half once more, and so on.
+    """Return the fastest form, and a line for each: all are tried, then the better half once more, and so on.
 
     seconds: of each trial, whose fastest step counts: other work on the machine only ever slows a step down
     """
@@ -81,7 +81,7 @@ def fastest_form(case: Case, threads: int, seconds: float) -> tuple[dict[str, An
 
 
 def _speed(case: Case, form: dict[str, Any], seconds: float) -> float:
-    """Give the tokens per second of the fastest step."""
+    """Return the tokens per second of the fastest step."""
     step, best = step_of(case, form), 0.0
     step()
     end = time.perf_counter() + seconds

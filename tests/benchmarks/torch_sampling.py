@@ -67,7 +67,7 @@ class Sampling(torch.nn.Module):
 
 
 def sampling(case: Case, form: dict[str, Any]) -> Step:
-    """Give the drawing of one text."""
+    """Return the drawing of one text."""
     torch.manual_seed(1)
     network = Sampling(case, form)
     return lambda: len(network.draw(GENERATED))

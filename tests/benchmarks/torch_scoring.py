@@ -27,7 +27,7 @@ class Scoring:
         self.ids = {token: number for number, token in enumerate(tokens_of(case))}
 
     def score(self, lines: list[str]) -> list[float]:
-        """Give ln P(line) of each line, in order."""
+        """Return ln P(line) of each line, in order."""
         encoded = [[self.ids.get(word, 1) for word in line.split()] for line in lines]
         order = sorted(range(len(lines)), key=lambda number: -len(encoded[number]))
         scores = torch.zeros(len(lines))
@@ -41,7 +41,7 @@ class Scoring:
         return result
 
     def _batch(self, inputs: list[Tensor], targets: list[Tensor]) -> Tensor:
-        """Give ln P of lines side by side, the longest first."""
+        """Return ln P of lines side by side, the longest first."""
         lines = [torch.full_like(line, number) for number, line in enumerate(targets)]
         if self.form["batches"] == "packed":
             packed = rnn.pack_sequence(inputs)
@@ -59,7 +59,7 @@ class Scoring:
 
 
 def scoring(case: Case, form: dict[str, Any]) -> Step:
-    """Give the scoring of all lines."""
+    """Return the scoring of all lines."""
     torch.manual_seed(1)
     net, lines = Scoring(case, form), lines_of(case)
     tokens = sum(len(line.split()) + 1 for line in lines)

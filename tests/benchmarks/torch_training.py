@@ -43,7 +43,7 @@ class Training:
         return loss.detach()
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the mean loss of a token."""
+        """Return the mean loss of a token."""
         if self.form["input"] == "one_hot":
             x = F.one_hot(inputs, self.case.vocabulary).float()
         else:
@@ -54,7 +54,7 @@ class Training:
 
 
 def training(case: Case, form: dict[str, Any]) -> Step:
-    """Give a training step over a stream of equally likely tokens."""
+    """Return a training step over a stream of equally likely tokens."""
     torch.manual_seed(1)
     net = Training(case, form)
     stream = torch.randint(2, case.vocabulary, (case.batch, BATCHES * case.steps + 1)).t().contiguous()

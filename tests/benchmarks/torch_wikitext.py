@@ -36,14 +36,14 @@ class Network(torch.nn.Module):
         torch.nn.init.zeros_(self.output.bias)
 
     def loss(self, inputs: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Give the mean loss of a token, and the state after the last."""
+        """Return the mean loss of a token, and the state after the last."""
         y, state = self.layers(self.drop(self.embedding(inputs)), state)
         logits = self.output(self.drop(y))
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1)), state
 
 
 def read(folder: Path) -> tuple[int, Tensor, Tensor]:
-    """Give the number of different words, and the ids of the parts to learn from and to be judged by."""
+    """Return the number of different words, and the ids of the parts to learn from and to be judged by."""
     ids: dict[str, int] = {}
     parts = []
     for name in ("train", "valid"):

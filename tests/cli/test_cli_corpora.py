@@ -59,7 +59,7 @@ def test_a_single_class_is_refused(charlm, tmp_path, task, text, name):
         ("lm", "one line of a whole book\n", "--unit stream"),
         ("cloze", "one line of a whole book\n", "the text is one line"),
         ("tag", "the\tP\ncat\tN\nit\tP\n", "one sentence: end each sentence with a blank line"),
-        ("translate", "the cat\tle chat\n", "nothing of it can be held out"),
+        ("translate", "the cat\tle chat\n", "no part of it can be held out"),
     ],
 )
 def test_what_looks_wrong_is_warned_of_once_also_with_quiet(charlm, tmp_path, task, text, words):

@@ -1,4 +1,4 @@
-"""A training that is broken off and continued ends in the same bytes as one that never was."""
+"""A training that is interrupted and resumed ends in the same bytes as an uninterrupted one."""
 
 import os
 import shlex
@@ -25,7 +25,7 @@ def corpus(tmp_path):
 
 
 def break_off(process, number):
-    """Send a signal after the next evaluation; give the exit code and what was said."""
+    """Send a signal after the next evaluation; return the exit code and standard error."""
     said = b""
     while not (line := read_line(process.stderr)).startswith(b"step "):
         assert line, said
@@ -39,7 +39,7 @@ def break_off(process, number):
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_however_it_is_broken_off_the_bytes_are_those_of_an_unbroken_run(charlm, corpus, tmp_path, cell, unit):
-    """Ctrl-C, then SIGTERM, then kill -9, each in mid-training; and each time the very command that was printed."""
+    """Ctrl-C, then SIGTERM, then kill -9, each in mid-training; each time the printed command continues."""
     flags = [*SMALL, "--cell", cell, "--unit", unit, "--dropout", 0.2, "--max-steps", 600]
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     charlm("train", corpus, "-o", whole, *flags).succeeded()
@@ -71,7 +71,7 @@ def test_however_it_is_broken_off_the_bytes_are_those_of_an_unbroken_run(charlm,
 
 
 def broken_off(charlm, monkeypatch, *args, after):
-    """Train in this process until step `after`, and have Ctrl-C pressed there."""
+    """Train in this process up to step `after`, and press Ctrl-C there; return the printed command."""
     from charlm.training import Trainer
 
     run_of = Trainer.run
@@ -104,7 +104,7 @@ OTHER_WAYS = {
 @pytest.mark.parametrize("way", OTHER_WAYS)
 @pytest.mark.parametrize("after", [1, 8, 12])
 def test_other_ways_to_train_are_resumed_too(charlm, monkeypatch, tmp_path, way, after):
-    """Broken off after the first step of 30, at the end of an epoch of characters, and at an evaluation."""
+    """Interrupted after the first of 30 steps, at the end of an epoch of characters, and at an evaluation."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(" ".join(text_of(30)) if way == "words" else text_of(30))
     flags = (*SMALL[:-2], "--seed", 4, "--max-steps", 30, "--unit", "stream", *OTHER_WAYS[way])
@@ -137,7 +137,7 @@ def test_several_files_with_strange_names_are_resumed(charlm, monkeypatch, tmp_p
 
 
 def test_the_printed_command_computes_as_the_broken_one_did(charlm, monkeypatch, corpus, tmp_path):
-    """Another number of threads gives other roundings, and so other bytes."""
+    """Another number of threads rounds differently, and so gives other bytes."""
     flags = (*SMALL, "--max-steps", 20, "--threads", 1, "--device", "cpu")
     command = broken_off(charlm, monkeypatch, corpus, "-o", tmp_path / "m", *flags, after=5)
     assert "--threads 1" in command
@@ -190,7 +190,7 @@ def test_the_same_flags_may_be_repeated(charlm, corpus, tmp_path):
 
 @pytest.fixture
 def begun(charlm, corpus, tmp_path):
-    """A training of five steps; its files must not change any more."""
+    """A training of five steps, whose files must not change."""
     model = tmp_path / "m.safetensors"
     charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 5).succeeded()
     before = files_of(tmp_path)

@@ -1,4 +1,4 @@
-"""The same command with `--resume` goes on, whatever its flags; what contradicts the checkpoint is refused by name."""
+"""The same command with `--resume` continues, whatever its flags; a flag that contradicts the checkpoint is refused."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ RUNS = {  # the text that is learned, and the flags
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder to work in, with a text for every task."""
+    """A working directory with a text for every task."""
     monkeypatch.chdir(tmp_path)
     for kind, text in TEXTS.items():
         (tmp_path / kind).write_text(text * 8)
@@ -70,7 +70,7 @@ def test_a_command_that_began_from_another_model_resumes(charlm, monkeypatch, fo
 
 @pytest.mark.parametrize("limits", [("--minutes", 0.002), ("--epochs", 2), ("--epochs", 9, "--minutes", 0.002)])
 def test_the_same_limits_keep_the_plan(charlm, monkeypatch, folder, limits):
-    """The time is not measured again, and what is done is part of it."""
+    """The time is not measured again, and the steps that are done count."""
     flags = (*TINY, *limits, "--seed", 3)
     broken_off(charlm, monkeypatch, "lm", "-o", "n", *flags, after=2)
     monkeypatch.setattr(Trainer, "_steps_in", None)  # it would be measured
@@ -166,7 +166,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_printed_command_can_be_pasted(charlm, monkeypatch, folder, name):
-    """Into a shell, which hands on the very names: of a corpus, of a model and of a held-out file."""
+    """The shell passes on the exact names of a corpus, a model and a held-out file."""
     corpus, model, held = (folder / f"{NAMES[name]}{end}" for end in ("", "-m", "-v"))
     shutil.copy(folder / "lm", corpus)
     held.write_text("ab\n")
@@ -206,7 +206,7 @@ def test_standard_input_stays_it(charlm, monkeypatch, folder):
 
 @pytest.mark.parametrize("place", ["a pass", "the step", "an evaluation"])
 def test_memory_that_runs_out_costs_nothing_that_was_whole(charlm, monkeypatch, folder, place):
-    """What is whole is saved, and how to go on is said; in the middle of a step the checkpoint before it stays."""
+    """A whole state is saved, and the command to continue is printed; in mid-step the checkpoint before it stays."""
     flags = (*TINY, *STEPS, "--seed", 3, "--optimizer", "adam")
     charlm("train", "lm", "-o", "whole", *flags).succeeded()
     target, name, last = {
@@ -242,7 +242,7 @@ def test_where_nothing_is_done_yet_smaller_sizes_are_proposed(charlm, monkeypatc
 
 
 def test_a_worker_that_is_killed_costs_nothing(charlm, monkeypatch, folder):
-    """The bytes are those of a run in which it was not."""
+    """The bytes are those of an undisturbed run."""
     (folder / "wide").write_text("abcab\nbcab\n" * 200)
     flags = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 32, "--threads", 2, *STEPS, "--seed", 3)
     charlm("train", "wide", "-o", "whole", *flags).succeeded()
@@ -266,7 +266,7 @@ def test_a_worker_that_is_killed_costs_nothing(charlm, monkeypatch, folder):
 
 
 def test_quiet_still_says_what_repeating_and_continuing_take(charlm, monkeypatch, folder):
-    """A chosen seed, the steps that minutes became, and the command that goes on; nothing else."""
+    """A chosen seed, the steps that minutes became, and the command that continues; nothing else."""
     flags = (*TINY[:-2], "--batch-size", 1, "--threads", 1, "-q")
     assert charlm("train", "lm", "-o", "a", *flags, *STEPS, "--seed", 1).succeeded().err == ""
     (seed,) = charlm("train", "lm", "-o", "b", *flags, *STEPS).succeeded().err.splitlines()

@@ -10,8 +10,8 @@ import pytest
 from charlm import checkpoint, load
 from charlm.inference.scoring import Scorer
 from tests.cli.shell import SECONDS, read_line, run, started
+from tests.inference.test_scoring import random_model
 from tests.task_models import task_model
-from tests.test_scoring import random_model
 
 LINES = ["Ratoni", "", "sau rus", "R?a\N{SNOWMAN}", "x" * 300, " ", "Tri\tce", "back\\slash"]
 TEXT = "".join(f"{line}\n" for line in LINES).encode()

@@ -16,12 +16,6 @@ def corpus(tmp_path):
     return path
 
 
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    keep_on_disk(monkeypatch, tmp_path / "cache", block=300, group=1000)
-    return tmp_path / "cache"
-
-
 def test_a_stream_from_the_disk_makes_the_same_model(charlm, monkeypatch, corpus, tmp_path):
     flags = ("train", corpus, *SMALL, "--unit", "stream", "--max-steps", 30)
     kept, stored = tmp_path / "kept.safetensors", tmp_path / "stored.safetensors"

@@ -9,7 +9,7 @@ import pytest
 from charlm import load
 from charlm.inference.figures import figures
 from charlm.inference.scoring import Scorer
-from charlm.text.pieces import parse_piece
+from charlm.text.tokens.music_steps import parse_piece
 from tests.task_models import CLASSES, FITTING, KINDS, TASKS, TEXTS, given_the_others, ids_of, saved
 
 
@@ -39,7 +39,7 @@ def test_a_command_works_with_its_tasks_and_refuses_the_others(charlm, models, k
         return
     result = charlm(*args, stdin=text_of(kind)).failed(2)
     error, hint = result.err.splitlines()
-    assert error == f"charlm: error: {command} with a model of the task {task}"
+    assert error == f"charlm: error: charlm {command} does not work with a --task {task} model"
     assert all(f"charlm {name}" in hint for name in FITTING[task]) and hint.count("charlm ") == len(FITTING[task])
     assert result.out == b""
 

@@ -1,4 +1,4 @@
-"""`charlm train`: what it writes, what it repeats, what it refuses, and what no mistake may harm."""
+"""`charlm train`: what it writes, what it repeats, what it refuses, and what a mistake must not harm."""
 
 import gzip
 import json
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from charlm.config import CELL_NAMES
 from charlm.training.setbacks import MOST_SETBACKS
 from tests.cli.shell import files_of, run
 
@@ -98,7 +99,7 @@ def test_without_a_limit_there_are_ten_epochs(charlm, corpus, model):
 
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("unit", ["line", "stream"])
-@pytest.mark.parametrize("cell", ["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"])
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_every_cell_learns_and_is_read_again(charlm, corpus, model, cell, unit, level):
     flags = ("--cell", cell, "--unit", unit, "--level", level, "--valid-fraction", 0.2)
     charlm("train", corpus, "-o", model, *TINY, *flags).succeeded()
@@ -224,7 +225,7 @@ def test_nor_is_a_checkpoint(charlm, corpus, model, tmp_path):
     assert files_of(tmp_path) == before
 
 
-CORPORA_THAT_ARE_NONE = {
+BAD_CORPORA = {
     "empty": b"",
     "newlines": b"\n\n\n",
     "binary": b"abc\0def\n" * 20,
@@ -245,30 +246,30 @@ def test_one_character_is_a_corpus(charlm, tmp_path, model):
     assert model.exists()
 
 
-@pytest.mark.parametrize("name", [*CORPORA_THAT_ARE_NONE, "missing", "directory"])
-def test_a_corpus_that_is_none(charlm, tmp_path, model, name):
+@pytest.mark.parametrize("name", [*BAD_CORPORA, "missing", "directory"])
+def test_a_bad_corpus(charlm, tmp_path, model, name):
     path = tmp_path / name
     if name == "directory":
         path.mkdir()
     elif name != "missing":
-        path.write_bytes(CORPORA_THAT_ARE_NONE[name])
+        path.write_bytes(BAD_CORPORA[name])
     before = files_of(tmp_path)
     result = charlm("train", path, "-o", model, *TINY, "--seed", 1).failed(3)
     assert result.out == b""
     assert files_of(tmp_path) == before
 
 
-def test_a_corpus_that_is_none_among_others_is_named_with_its_line(charlm, corpus, tmp_path, model):
+def test_a_bad_corpus_among_others_is_named_with_its_line(charlm, corpus, tmp_path, model):
     wrong = tmp_path / "wrong.txt"
     wrong.write_bytes(b"one\ntwo\nth\xffree\n")
     charlm("train", corpus, wrong, "-o", model, *TINY).failed(3, str(wrong), "line 3", "0xff", "offset 10")
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "latin1"])
-def test_a_held_out_file_that_is_none(charlm, corpus, tmp_path, model, name):
+def test_a_bad_held_out_file(charlm, corpus, tmp_path, model, name):
     path = tmp_path / name
     if name != "missing":
-        path.write_bytes(CORPORA_THAT_ARE_NONE[name])
+        path.write_bytes(BAD_CORPORA[name])
     before = files_of(tmp_path)
     charlm("train", corpus, "-o", model, *TINY, "--valid", path, "--seed", 1).failed(3)
     assert files_of(tmp_path) == before

@@ -3,19 +3,8 @@
 import pytest
 
 from charlm import load
-from tests.task_models import CLASSES, FITTING, TASKS, TEXTS
+from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, TRAINING
 
-TRAINING = {  # the flags of each
-    "lm": (),
-    "conditioned": ("--condition",),
-    "cloze": ("--bidirectional",),
-    "tag": ("--task", "tag"),
-    "yes-no": ("--task", "tag"),
-    "classify": ("--task", "classify"),
-    "translate": ("--task", "translate"),
-    "music": ("--task", "music"),
-    "genre": ("--task", "music", "--condition"),
-}
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 4, "--max-steps", 3, "--seed", 1, "--valid-fraction", 0)
 LEVELS = {"tag": ("word", "whitespace"), "music": ("word", "whitespace"), "translate": ("word", "punct")}
 
@@ -101,7 +90,7 @@ def test_flags_that_do_not_fit_are_refused_before_the_corpus_is_read(charlm, tmp
         ("genre", "60 61", "genre TAB piece"),
     ],
 )
-def test_a_corpus_that_is_none_is_told_with_file_and_line(charlm, tmp_path, kind, line, words):
+def test_a_bad_corpus_is_named_with_file_and_line(charlm, tmp_path, kind, line, words):
     corpus = tmp_path / "corpus.tsv"
     first = TEXTS[kind].split("\n")[0]
     corpus.write_text(f"{first}\n{first}\n{line}\n{first}\n")

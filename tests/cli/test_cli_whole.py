@@ -96,7 +96,7 @@ def test_a_midi_file_is_whole_where_nobody_reads_the_text(charlm, models, tmp_pa
 
 def test_a_midi_file_is_whole_where_there_is_no_room_for_the_text(charlm, models, tmp_path, monkeypatch):
     def refuse(*_):
-        raise ResourceError("standard output: No space left on device", hint="make room")
+        raise ResourceError("standard output: No space left on device", hint="free disk space")
 
     args = ("generate", models.music, "--seed", 1, "-l", 20, "--midi")
     charlm(*args, tmp_path / "whole.mid").succeeded()

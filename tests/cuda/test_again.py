@@ -53,7 +53,8 @@ def test_all_that_a_layer_gives(ops, cell, variant, starts):
             y, after = layer.forward(device.array(x), given[0], ws, starts=begins)
             y = device.numpy(y)
             dx, d_before = layer.backward(device.array(dy), given[1], ws)
-            results = [*after, dx, *d_before, layer.state_grads(ws), *(layer.cell.g[name] for name in layer.shapes())]
+            grads = [layer.cell.g[name] for name in layer.shapes()]
+            results = [*after, dx, *d_before, layer.scan(ws).state_grads(), *grads]
             found.append([y, *map(device.numpy, results)])
         for one, other in zip(*found, strict=True):
             np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)

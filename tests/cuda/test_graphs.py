@@ -5,7 +5,7 @@ import pytest
 
 from charlm.config import ModelConfig
 from charlm.nn import build as build_module
-from charlm.text.batches.lanes import LineBatches
+from charlm.text.dataset import Dataset
 from charlm.training import OPTIMIZERS
 from tests.cuda import hostcupy
 from tests.cuda.twins import found, on_device, state_for, twins
@@ -32,7 +32,7 @@ def counted_steps(ops, count, **network):
     rng = np.random.default_rng(62)
     lengths = rng.integers(3, 12, 200)
     ids = rng.integers(0, 9, lengths.sum(), dtype=np.int32)
-    batches = LineBatches(ids, np.concatenate([[0], np.cumsum(lengths)]), batch_size=4, seq_length=8, seed=1)
+    batches = Dataset.of(ids, np.concatenate([[0], np.cumsum(lengths)]), "line").batches(4, 8, seed=1)
     state, each, losses = model.zero_state(4), [], []
     for number, batch in enumerate(batches.epoch(0), start=1):
         before = hostcupy.counts.copy()

@@ -7,8 +7,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from charlm.nn import stepping, unrolled
 from charlm.nn.cells import CELLS
+from charlm.nn.cells.base import sigmoid
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -81,12 +81,12 @@ def test_a_step_does_not_wait(layer_of, cell, variant):
     ws = Workspace(layer.ops, "float32")
     layer.forward(x, layer.zero_state(3), ws)
     layer.backward(dy, (), ws)
-    u, calls = ws.kept("unrolled"), 0
+    steps, calls = layer.scan(ws)._now.steps, 0
     with hostcupy.no_waiting():
-        for s in u.steps:
-            layer.cell.step(s)
-        for s in reversed(u.steps):
-            layer.cell.back(s)
+        for arrays in steps.arrays:
+            steps.run_step(arrays)
+        for arrays in reversed(steps.arrays):
+            steps.run_back(arrays)
             calls += 1
     assert calls == 4
 
@@ -111,10 +111,8 @@ def test_what_makes_a_step_wait_is_refused(ops):
 
 WAITING = {"array", "numpy", "empty", "zeros", "ones", "full", "asarray", "concatenate", "copy", "astype", "where"}
 WAITING |= {"get", "item", "tolist", "float", "int", "bool", "len", "any", "all", "sum", "max", "min", "norm", "dot"}
-MODULE_FUNCTIONS = ("sigmoid", "relevance_forward", "relevance_slopes")
-METHODS = ("step", "activate", "slopes", "step_back", "back", "linear", "linear_back", "fill_back")
-MORE_METHODS = ("update", "through_memory")
-RECORDED = (unrolled._all_steps, unrolled._all_steps_back, unrolled._lay, stepping._step)
+METHODS = ("step", "step_back")
+MORE_METHODS = ("activate", "slope", "update", "update_back", "memory", "memory_back", "relevance", "relevance_back")
 
 
 def waits(source):
@@ -150,25 +148,21 @@ def _of_arrays(node):
     return any(isinstance(part, ast.Name | ast.Attribute | ast.Call) for part in ast.walk(node))
 
 
-def step_functions(ops):
-    """Give the source of every function that is called step by step, by name; a kernel is called by its class."""
-    functions = {function.__name__: function for function in RECORDED}
+def step_functions():
+    """Return the source of every function that is called step by step, by name."""
+    from charlm.backends.cupy import cells, scan
+
+    functions = [scan._all_steps, scan._all_steps_back, scan._Steps.run_step, scan._Steps.run_back, sigmoid]
+    functions += [cells.CellKernel.__call__, cells._Variant.__call__]
     for cell, variant in KINDS:
         kind = CELLS[cell][variant]
-        for name in (*METHODS, *(name for name in MORE_METHODS if hasattr(kind, name))):
-            function = getattr(kind, name)
-            functions[function.__qualname__] = function
-        bases = [base for base in kind.__mro__ if base.__module__.startswith("charlm.nn.cells")]
-        for module in map(inspect.getmodule, bases):
-            functions |= {name: vars(module)[name] for name in MODULE_FUNCTIONS if name in vars(module)}
-    for name, kernel in ops.fused.items():
-        if name.endswith(("_step", "_step_back")):
-            functions[f"{type(kernel).__name__}.__call__"] = type(kernel).__call__
-    return {name: inspect.getsource(function) for name, function in functions.items()}
+        more = [name for name in MORE_METHODS if hasattr(kind, name)]
+        functions += [getattr(kind, name) for name in (*METHODS, *more)]
+    return {function.__qualname__: inspect.getsource(function) for function in functions}
 
 
 def test_the_code_of_a_step_makes_nothing_wait(ops):
-    found = {name: waits(source) for name, source in step_functions(ops).items()}
+    found = {name: waits(source) for name, source in step_functions().items()}
     assert len(found) > 25
     assert not {name: sentences for name, sentences in found.items() if sentences}
 

@@ -23,8 +23,9 @@ STEPS = ("--max-steps", 60)
 # `charlm` that saves after every step; what it is to do besides comes in front.
 SAVING = """
 import sys
-from charlm.cli import app, training_run
-training_run._SAVE_SECONDS = {True: 0.0, False: 0.0}
+from charlm import saving
+from charlm.cli import app
+saving.SAVE_SECONDS = {True: 0.0, False: 0.0}
 sys.exit(app.main(sys.argv[1:]))
 """
 FILLING = """
@@ -153,7 +154,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_harms_nothing(small_disk, corpus)
     assert "Traceback" not in result.err
     assert sorted(p.name for p in small_disk.iterdir()) == ["filler", "m.ckpt.safetensors", "m.safetensors"]
     opened(path)
-    assert 19 <= opened(checkpoint_path(path)).training.numbers["step"] <= 20
+    assert 19 <= opened(checkpoint_path(path)).training.numbers.step <= 20
     (small_disk / "filler").unlink()
     run("train", corpus, "-o", path, "--resume").succeeded()
 
@@ -166,7 +167,7 @@ def test_a_limit_on_the_size_of_files(tmp_path, corpus):
     flags = " ".join(map(str, TINY))
     command = f"ulimit -f 1; exec {sys.executable} -m charlm train {corpus} -o {path} --force {flags}"
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True)
-    Result(done.returncode, done.stdout, done.stderr.decode()).failed(6, "File too large", "what was there before")
+    Result(done.returncode, done.stdout, done.stderr.decode()).failed(6, "File too large", "the old file is unchanged")
     assert (path.read_bytes(), checkpoint_path(path).read_bytes()) == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
@@ -177,7 +178,7 @@ def test_a_disk_that_breaks_ends_the_run_and_harms_nothing(tmp_path, corpus):
     with charlm_saving("train", corpus, "-o", path, *TINY, *STEPS, before=BREAKING) as process:
         finished(process).failed(6, "Input/output error")
     opened(path)
-    assert 0 < opened(checkpoint_path(path)).training.numbers["step"] < 60
+    assert 0 < opened(checkpoint_path(path)).training.numbers.step < 60
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     run("train", corpus, "-o", path, "--resume").succeeded()
 
@@ -206,7 +207,7 @@ def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, f
     """The corpus is one that would be refused, had it been looked at."""
     done = run("train", "/nowhere.txt", "-o", closed / name, *flags)
     assert "Permission denied" in done.err or "Read-only file system" in done.err
-    done.failed(6, "cannot write", "can be written")
+    done.failed(6, "cannot write", "writable folder")
 
 
 @pytest.mark.thinned(3)
@@ -224,7 +225,7 @@ def test_two_trainers_on_one_output(tmp_path, corpus, flags):
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
-    done = opened(checkpoint_path(path)).training.numbers["step"]
+    done = opened(checkpoint_path(path)).training.numbers.step
     run("train", corpus, "-o", path, "--resume", "--max-steps", done + 5).succeeded()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
@@ -237,7 +238,7 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path, corpus, times):
         deadline, reads = time.monotonic() + SECONDS, 0
         while (reads < times(40, 500) or len(seen) <= 5) and time.monotonic() < deadline:
             opened(path)
-            seen.add(opened(checkpoint_path(path)).training.numbers["step"])
+            seen.add(opened(checkpoint_path(path)).training.numbers.step)
             reads += 1
         process.kill()
     assert len(seen) > 5

@@ -6,22 +6,12 @@ import numpy as np
 import pytest
 
 from charlm import api, checkpoint
+from charlm.config import CELL_NAMES
 from charlm.errors import DivergenceError, NonFiniteOutputError
 from charlm.storage.container import Container
-from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, parameter, task_model
+from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, TRAINING, parameter, task_model
 
-FLAGS = {
-    "lm": (),
-    "conditioned": ("--condition",),
-    "cloze": ("--bidirectional", "--level", "word"),
-    "cloze-char": ("--task", "cloze"),
-    "tag": ("--task", "tag"),
-    "yes-no": ("--task", "tag"),
-    "classify": ("--task", "classify"),
-    "translate": ("--task", "translate"),
-    "music": ("--task", "music"),
-    "genre": ("--task", "music", "--condition"),
-}
+FLAGS = {**TRAINING, "cloze": ("--bidirectional", "--level", "word"), "cloze-char": ("--task", "cloze")}
 INPUTS = {  # what the commands but `evaluate` read
     "cloze": "the ___ sees it.\n",
     "cloze-char": "a___c\n",
@@ -36,7 +26,7 @@ FINITE = ("prob", "log10p", "pseudo_log10p", "nats_per_token", "pseudo_nats_per_
 
 def random_flags(rng, kind):
     """Draw the flags of a training that may explode; it takes a few steps."""
-    cell = rng.choice(["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"])
+    cell = rng.choice(CELL_NAMES)
     flags = ["--cell", cell, "--hidden-size", rng.randint(2, 8), "--num-layers", rng.randint(1, 2), *FLAGS[kind]]
     if cell == "rnn":
         flags += ["--activation", rng.choice(["tanh", "relu"])]

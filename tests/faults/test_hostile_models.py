@@ -94,7 +94,7 @@ def write_text(path, text):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    run("inspect", tmp_path / "pipe").failed(4, "no regular file", str(tmp_path / "pipe"))
+    run("inspect", tmp_path / "pipe").failed(4, "not a regular file", str(tmp_path / "pipe"))
 
 
 def test_devices_and_sockets_are_not_read(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_devices_and_sockets_are_not_read(tmp_path, monkeypatch):
         listening.bind("socket")
         for path in ("/dev/zero", "/dev/null", "socket"):
             with in_little():
-                assert "no regular file" in refusal_of(Path(path))
+                assert "not a regular file" in refusal_of(Path(path))
 
 
 @pytest.mark.parametrize("length", [10**8 - 1, 10**8 + 1, 3 * 10**8, (1 << 63) - 1, (1 << 64) - 1])
@@ -214,12 +214,12 @@ def test_an_array_of_another_name_is_refused(file, name):
 @pytest.mark.parametrize("key", ["model", "version", "vocabulary", "sha256"])
 def test_a_name_that_is_there_twice_is_refused(file, key):
     write_text(file, f'{{"{key}": 1, {text_of(file)[1:]}')
-    assert f"{key!r} twice" in refusal_of(file)
+    assert f"repeated key {key!r}" in refusal_of(file)
 
 
 def test_a_field_that_is_there_twice_is_refused(file):
     write_text(file, text_of(file).replace('"hidden_size"', '"hidden_size": 1048576, "hidden_size"'))
-    assert "'hidden_size' twice" in refusal_of(file)
+    assert "repeated key 'hidden_size'" in refusal_of(file)
 
 
 @pytest.mark.parametrize("key", ["head.b_y", "__metadata__"])

@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from charlm import load
 from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
-from charlm.text.gathering import gather
+from charlm.text.ids.encoder import count_tokens
+from charlm.text.learning import gather
 from charlm.text.lines.open_text import LONGEST_LINE
 from tests.cli.shell import run
 from tests.faults.limited import run_limited
 from tests.forms import properties
+
+pytestmark = pytest.mark.usefixtures("private_cache")
 
 SPLITTERS = [
     make_splitter(level, split, lowercase, form)
@@ -38,12 +41,6 @@ LINES = NO_NEWLINE | st.lists(st.sampled_from(ODD), max_size=12).map("".join)
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 2, "--seq-length", 8, "--max-steps", 1, "--seed", 1)
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """Keep what is encoded to the folder of the test."""
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
-
-
 # ---- whatever the text
 
 
@@ -53,7 +50,7 @@ def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
     @properties(40, 400)
     @given(line=LINES)
     def check(line):
-        tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([line])))
+        tokenizer = Tokenizer(splitter, Vocabulary.build(count_tokens([line], splitter)))
         ids = tokenizer.encode(line).tolist()
         assert EOS_ID not in ids
         if splitter.level == "char":
@@ -85,7 +82,7 @@ def test_lines_in_are_lines_out_byte_for_byte(charlm, trained, tmp_path, times):
         printed = charlm("score", trained.char, stdin=content).succeeded().out.split(b"\n")
         assert [row.split(b"\t", 4)[4] for row in printed[1:-1]] == expected
         kept = gather(read_lines([str(path)], errors="keep"), SPLITTERS[0])
-        assert np.count_nonzero(kept.encoded == EOS_ID) == len(lines)
+        assert np.count_nonzero(kept.store.ids == EOS_ID) == len(lines)
 
     check()
 

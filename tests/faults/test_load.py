@@ -12,16 +12,12 @@ from charlm.inference.scoring import Scorer
 from tests.benchmarks.memory import resident
 from tests.cli.shell import CHARLM, environment
 from tests.faults.limited import run_limited
-from tests.test_scoring import random_model
+from tests.inference.test_scoring import random_model
+
+pytestmark = pytest.mark.usefixtures("private_cache")
 
 MEGABYTE = 1_000_000
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 8, "--seq-length", 16, "--max-steps", 3, "--seed", 1)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """Keep what is encoded to the folder of the test."""
-    monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "cache"))
 
 
 def line_of(number):
@@ -85,9 +81,9 @@ def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times
 
 # In the short form the parts in which a corpus is worked on are as much smaller as the corpus.
 SMALL_PARTS = """
-from charlm.text import gathering
-from charlm.text.batches import windows as stored_batches
-gathering.MOST_IN_MEMORY = stored_batches.GROUP_TOKENS = 1 << 18
+from charlm.text import learning
+from charlm.text.batches import lanes
+learning.MOST_IN_MEMORY = lanes.GROUP_TOKENS = 1 << 18
 """
 
 
@@ -107,7 +103,7 @@ def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, times, 
     args = ("train", corpus, "-o", tmp_path / "m", *flags, *TINY)
     result = run_limited(*args, allowed=allowed, before=before, seconds=600).succeeded()
     assert corpus.stat().st_size > times(allowed, result.limit)
-    tokens = re.search(r"([\d,]+) tokens to learn from", result.err)[1]
+    tokens = re.search(r"([\d,]+) tokens to train on", result.err)[1]
     assert int(tokens.replace(",", "")) > (0.95 if level == "char" else 0.1) * size
     assert "valid " in result.err and (tmp_path / "m.safetensors").exists()
 

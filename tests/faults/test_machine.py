@@ -315,7 +315,7 @@ def test_without_a_temporary_folder_all_but_the_start_is_measured(monkeypatch, n
     monkeypatch.setattr("charlm.benchmark.measurement.tempfile.TemporaryDirectory", refuse)
     measured = benchmark.measure(work(), ("generate", "start"), QUICK)
     assert next(measured).case == "generate"
-    with pytest.raises(ResourceError, match="temporary files"):
+    with pytest.raises(ResourceError, match="temporary folder"):
         next(measured)
 
 

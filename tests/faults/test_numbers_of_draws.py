@@ -13,8 +13,8 @@ from charlm.inference.generation import Sampler, next_token_probs
 from tests import forms
 from tests.cli.shell import run
 from tests.faults.test_pipes import READING, WRITING, filled_in, places  # noqa: F401
+from tests.inference.test_scoring import random_model
 from tests.task_models import KINDS, outputs, random_lines, task_model
-from tests.test_scoring import random_model
 
 MEASURED = ("evaluate", "bench")  # commands that print how fast they were
 

@@ -78,7 +78,7 @@ def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, m
         patch.setattr(training_run.TrainingRun, "_learn", learning)
         train("-o", "m").failed(6, "cannot write m.safetensors", "checkpoint is saved", "--resume")
     assert not stat.S_ISREG(Path("m.safetensors").lstat().st_mode)
-    assert load(Path("m.ckpt.safetensors"), NumpyBackend()).training.numbers["step"] == 3
+    assert load(Path("m.ckpt.safetensors"), NumpyBackend()).training.numbers.step == 3
     os.rename("m.safetensors", "away")
     train("-o", "m", "--resume").succeeded()
     assert Path("m.safetensors").is_file()
@@ -99,7 +99,7 @@ def test_a_model_file_that_could_not_be_written_is_written_by_the_resumed_run(tr
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
-        train("-o", "m", "--force", "--max-steps", 9).failed(6, os.strerror(number), "unchanged", "go on with --resume")
+        train("-o", "m", "--force", "--max-steps", 9).failed(6, os.strerror(number), "unchanged", "with --resume")
     assert Path("m.safetensors").read_bytes() == old
     train("-o", "m", "--resume", "--max-steps", 9).succeeded()
     assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()

@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 
 from charlm.config import CELL_NAMES
-from tests.training.test_resume import STEPS, assert_same, go_on, make, result
+from tests.training.test_resume import STEPS, go_on, make
+from tests.trainings import assert_same, result
 
 OPTIMIZERS, UNITS, SCHEDULES = ("adam", "rmsprop", "sgd"), ("line", "stream"), ("cosine", "plateau")
 

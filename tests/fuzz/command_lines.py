@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.language_model import COMMANDS
+from charlm.task import task_of
 from tests.fuzz import pool
 from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
@@ -184,7 +184,9 @@ class _Drawing:
         if self._is_wild():
             return str(_pick(rng, [*ODD_MODELS, NOT_FINITE, *self.kinds]))
         fitting = [
-            name for name, kind in self.kinds.items() if command == "inspect" or command in COMMANDS[_task(kind)]
+            name
+            for name, kind in self.kinds.items()
+            if command == "inspect" or command in task_of(_task(kind)).commands
         ]
         name = str(_pick(rng, fitting or list(self.kinds)))
         self.kind = self.kinds[name]

@@ -12,6 +12,7 @@ from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, ModelConfig, 
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.tokens.codec import BINARY, Codec
 from tests.fuzz import texts
 
@@ -86,7 +87,7 @@ def _codec(kind: str, text: TextConfig, rng: np.random.Generator) -> Codec:
         seen = texts.lines(rng, 12, oddness=0.15)
         if text.level == "word" and rng.random() < 0.06:
             seen += [f"w{i}" for i in range(_MANY)]
-        counts = splitter.count(line.replace("\t", " ").replace("\0", "") for line in [*seen, "ra to ni"])
+        counts = count_tokens((line.replace("\t", " ").replace("\0", "") for line in [*seen, "ra to ni"]), splitter)
         kept = sorted(token for token in counts if rng.random() < 0.85 or len(counts) > _MANY) or ["ra"]
         return Tokenizer(splitter, Vocabulary((EOS, UNK, *kept)))
 

@@ -15,10 +15,10 @@ from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
 from charlm.text import EOS_ID, NOTHING, UNK_ID
-from charlm.text.pieces import format_step
+from charlm.text.tokens.music_steps import format_step
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn
-from tests.fuzz.properties import compare, holds, ids_of, lines_for, plain_of
+from tests.fuzz.properties import compare, ids_of, lines_for, plain_of, require
 
 # ---- predict
 
@@ -33,7 +33,7 @@ def predicting(drawn: Drawn) -> None:
         return [_probs(one) for one in predictions_of(model, lines, **way)]
 
     predictions = list(predictions_of(model, lines, batch_size=1))
-    holds([one.text for one in predictions] == lines, "the texts of predictions", lines)
+    require([one.text for one in predictions] == lines, "the texts of predictions", lines)
     compare(drawn, "predict", [_probs(one) for one in predictions], found)
     check = {"tag": _tags_are_plain, "classify": _class_is_plain, "translate": _translation_is_plain}[model.task]
     for one in predictions:
@@ -53,25 +53,25 @@ def _probs(one) -> list[float]:
 
 def _tags_are_plain(drawn: Drawn, one) -> None:
     tokens = drawn.model.tokenizer.split(one.text)
-    holds(one.others["tokens"] == tokens, "the tokens of tags", one)
-    holds(len(one.prediction) == len(one.prob) == len(tokens), "one tag a token", one)
+    require(one.others["tokens"] == tokens, "the tokens of tags", one)
+    require(len(one.prediction) == len(one.prob) == len(tokens), "one tag a token", one)
     if not tokens:
         return
     ids = drawn.model.tokenizer.encode_tokens(tokens).tolist()
     log_probs = plain_of(drawn.model).tags(ids)
     at = [drawn.model.labels.index(tag) for tag in one.prediction]
     probs = np.exp(log_probs)
-    holds(drawn.close(one.prob, probs[np.arange(len(ids)), at]), "tags and the equations", one)
-    holds(drawn.close(one.prob, probs.max(axis=1)), "a tag is not the likeliest", one)
+    require(drawn.close(one.prob, probs[np.arange(len(ids)), at]), "tags and the equations", one)
+    require(drawn.close(one.prob, probs.max(axis=1)), "a tag is not the likeliest", one)
 
 
 def _class_is_plain(drawn: Drawn, one) -> None:
     probs = np.exp(plain_of(drawn.model).classes([*ids_of(drawn, one.text), EOS_ID]))
     every = one.others["probs"]
-    holds(list(every) == list(drawn.model.labels), "the classes", one)
-    holds(drawn.close(list(every.values()), probs), "classes and the equations", one, probs)
-    holds(abs(sum(every.values()) - 1.0) < 1e-5, "classes do not sum to 1", one)
-    holds(one.prob == max(every.values()) == every[one.prediction], "a class is not the likeliest", one)
+    require(list(every) == list(drawn.model.labels), "the classes", one)
+    require(drawn.close(list(every.values()), probs), "classes and the equations", one, probs)
+    require(abs(sum(every.values()) - 1.0) < 1e-5, "classes do not sum to 1", one)
+    require(one.prob == max(every.values()) == every[one.prediction], "a class is not the likeliest", one)
 
 
 def _translation_is_plain(drawn: Drawn, one) -> None:
@@ -83,11 +83,11 @@ def _translation_is_plain(drawn: Drawn, one) -> None:
     whole = ids if len(ids) == limit else [*ids, EOS_ID]
     log_probs = plain.next_token([NOTHING, *whole[:-1]], source=source)
     total = float(log_probs[np.arange(len(whole)), whole].sum())
-    holds(drawn.close(one.others["log10p"] * math.log(10.0), total), "a translation and the equations", one, total)
+    require(drawn.close(one.others["log10p"] * math.log(10.0), total), "a translation and the equations", one, total)
     log_probs[:, UNK_ID] = -math.inf
     best = log_probs.max(axis=1)
     picked = log_probs[np.arange(len(whole)), whole]
-    holds(drawn.close(picked, best), "beam 1 is not greedy", one)
+    require(drawn.close(picked, best), "beam 1 is not greedy", one)
 
 
 # ---- evaluate, of corpora with columns
@@ -100,8 +100,8 @@ def evaluating(drawn: Drawn) -> None:
     for batch_size in (1, 3, 64):
         found = figures(model, lines, batch_size=batch_size)
         per = next(found[key] for key in ("nats_per_token", "nats_per_text", "nats_per_step") if key in found)
-        holds(drawn.close(per, expected), "evaluate and the equations", lines, batch_size, per, expected)
-        holds({key: found[key] for key in counts} == counts, "evaluate's counts", found, counts)
+        require(drawn.close(per, expected), "evaluate and the equations", lines, batch_size, per, expected)
+        require({key: found[key] for key in counts} == counts, "evaluate's counts", found, counts)
 
 
 def _tagged(drawn: Drawn, count: int):
@@ -189,13 +189,13 @@ def playing(drawn: Drawn) -> None:
         piece, again = (
             PieceSampler(model, config).sample(" ".join(map(format_step, given)), label=label, seed=3) for _ in range(2)
         )
-        holds(piece == again, "the same seed, another piece", piece, again)
-        holds(len(piece.steps) == len(given) + config.length, "the length of a piece", piece)
+        require(piece == again, "the same seed, another piece", piece, again)
+        require(len(piece.steps) == len(given) + config.length, "the length of a piece", piece)
         if not piece.steps:
             continue
         z, on = plain_of(model).keys(_rows(model, piece.steps, label)), np.array([_row(model, k) for k in piece.steps])
         expected = -np.logaddexp(0.0, (1.0 - 2.0 * on) * z)[len(given) :].sum()
-        holds(drawn.close(piece.log_prob, expected), "a piece and the equations", piece, expected)
+        require(drawn.close(piece.log_prob, expected), "a piece and the equations", piece, expected)
 
 
 CORPORA: dict[str, Callable] = {"tag": _tagged, "classify": _labelled, "translate": _pairs, "music": _pieces}

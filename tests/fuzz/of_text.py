@@ -16,7 +16,7 @@ from charlm.inference.suspects import suspects
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn
-from tests.fuzz.properties import WAYS, compare, holds, ids_of, lines_for, plain_of
+from tests.fuzz.properties import WAYS, compare, ids_of, lines_for, plain_of, require
 
 # ---- score
 
@@ -31,11 +31,11 @@ def scoring(drawn: Drawn) -> None:
     if carried:
         first = list(Scorer(drawn.model, per_token=True, carry_state=True).score(lines))
         again = list(Scorer(drawn.model, carry_state=True, window=1).score(lines))
-        holds(drawn.close([s.nats for s in first], [s.nats for s in again]), "--carry-state by window", lines)
+        require(drawn.close([s.nats for s in first], [s.nats for s in again]), "--carry-state by window", lines)
     without = list(Scorer(drawn.model, batch_size=3, has_eos=False).score(lines))
     for line, score, short in zip(lines, list(Scorer(drawn.model, per_token=True).score(lines)), without, strict=True):
         shown = score.token_scores[:-1] if score.has_eos else score.token_scores
-        holds(drawn.close(short.nats, sum(t.nats for t in shown)), "--no-eos", line)
+        require(drawn.close(short.nats, sum(t.nats for t in shown)), "--no-eos", line)
     _scores_are_plain(drawn, lines, first, carried)
     _evaluation(drawn, lines, first)
 
@@ -49,21 +49,21 @@ def _figures(score: Score) -> list[float]:
 
 
 def _scores_add_up(drawn: Drawn, lines: list[str], scores: list[Score]) -> None:
-    holds(len(scores) == len(lines), "one score a line", len(lines), len(scores))
+    require(len(scores) == len(lines), "one score a line", len(lines), len(scores))
     for line, score in zip(lines, scores, strict=True):
         text = line.split("\t", 1)[1] if drawn.kind == "conditioned" else line
         ids = ids_of(drawn, text)
         each = score.token_scores
-        holds(score.text == text, "the text of a score", score.text, text)
-        holds(drawn.close(score.nats, sum(t.nats for t in each)), "tokens sum to the line", line)
-        holds(drawn.close(score.oov_nats, sum(t.nats for t in each if t.oov)), "OOVs sum to their share", line)
-        holds(score.oov == ids.count(UNK_ID) == sum(t.oov for t in each), "OOVs of a line", line, score.oov)
+        require(score.text == text, "the text of a score", score.text, text)
+        require(drawn.close(score.nats, sum(t.nats for t in each)), "tokens sum to the line", line)
+        require(drawn.close(score.oov_nats, sum(t.nats for t in each if t.oov)), "OOVs sum to their share", line)
+        require(score.oov == ids.count(UNK_ID) == sum(t.oov for t in each), "OOVs of a line", line, score.oov)
         ends = drawn.model.task != "cloze"
-        holds(score.tokens == len(ids) + ends == len(each), "tokens of a line", line, score.tokens)
-        holds([t.token_id for t in each] == ids + [EOS_ID] * ends, "ids of a line", line)
+        require(score.tokens == len(ids) + ends == len(each), "tokens of a line", line, score.tokens)
+        require([t.token_id for t in each] == ids + [EOS_ID] * ends, "ids of a line", line)
         written = [*drawn.model.tokenizer.split(text), *([EOS] if ends else [])]
-        holds([t.token for t in each] == written, "tokens as written", line)
-        holds(all(t.nats >= -drawn.tolerance for t in each), "a probability above 1", line, each)
+        require([t.token for t in each] == written, "tokens as written", line)
+        require(all(t.nats >= -drawn.tolerance for t in each), "a probability above 1", line, each)
 
 
 def _scores_are_plain(drawn: Drawn, lines: list[str], scores: list[Score], carried: bool) -> None:
@@ -74,7 +74,7 @@ def _scores_are_plain(drawn: Drawn, lines: list[str], scores: list[Score], carri
         ids = [token.token_id for score in scores for token in score.token_scores][:120]
         nats = [token.nats for score in scores for token in score.token_scores][:120]
         expected = -plain.next_token([NOTHING, *ids[:-1]])[np.arange(len(ids)), ids]
-        holds(drawn.close(nats, expected), "carried scores and the equations", lines)
+        require(drawn.close(nats, expected), "carried scores and the equations", lines)
         return
     for line, score in zip(lines, scores, strict=True):
         ids = [token.token_id for token in score.token_scores]
@@ -88,7 +88,7 @@ def _scores_are_plain(drawn: Drawn, lines: list[str], scores: list[Score], carri
                 first = vocabulary + labels.index(score.label)
             log_probs = plain.next_token([first, *ids[:-1]])
         expected = -log_probs[np.arange(len(ids)), ids]
-        holds(drawn.close([t.nats for t in score.token_scores], expected), "scores and the equations", line)
+        require(drawn.close([t.nats for t in score.token_scores], expected), "scores and the equations", line)
 
 
 def _evaluation(drawn: Drawn, lines: list[str], scores: list[Score]) -> None:
@@ -99,17 +99,17 @@ def _evaluation(drawn: Drawn, lines: list[str], scores: list[Score]) -> None:
         return
     for batch_size in (1,) if drawn.model.is_stream else (1, 3, 64):
         found = figures(drawn.model, lines, batch_size=batch_size)
-        holds((found["tokens"], found["oov"]) == (tokens, oov), "evaluate's counts and score's", found, tokens, oov)
+        require((found["tokens"], found["oov"]) == (tokens, oov), "evaluate's counts and score's", found, tokens, oov)
         per_token = found[f"{pseudo}nats_per_token"]
-        holds(drawn.close(per_token, nats / tokens), "evaluate's nats and score's", lines, per_token, nats / tokens)
+        require(drawn.close(per_token, nats / tokens), "evaluate's nats and score's", lines, per_token, nats / tokens)
         ends = drawn.kind != "cloze"
         size = sum(len(score.text.encode("utf-8", "surrogateescape")) + ends for score in scores)
         bits = nats / math.log(2.0) / max(1, size)
-        holds(drawn.close(found[f"{pseudo}bits_per_byte"], bits), "evaluate's bits a byte", found, bits)
+        require(drawn.close(found[f"{pseudo}bits_per_byte"], bits), "evaluate's bits a byte", found, bits)
         known = nats - sum(score.oov_nats for score in scores)
         if tokens > oov and known / (tokens - oov) < 500:
             of_known = math.log(found[f"{pseudo}perplexity_without_oov"])
-            holds(drawn.close(of_known, known / (tokens - oov)), "evaluate's perplexity without OOVs", found)
+            require(drawn.close(of_known, known / (tokens - oov)), "evaluate's perplexity without OOVs", found)
 
 
 # ---- generate
@@ -133,13 +133,13 @@ def generating(drawn: Drawn) -> None:
         sampler = Sampler(model, config, label=label)
         sample = sampler.sample(prompt, seed=seed)
         again = Sampler(model, config, label=label).sample(prompt, seed=seed)
-        holds(sample == again, "the same seed, another text", config, prompt, sample, again)
+        require(sample == again, "the same seed, another text", config, prompt, sample, again)
         _is_scored_alike(drawn, sample, prompt, label, config)
-        holds(len(sample.tokens) <= config.length, "more tokens than asked for", config, sample)
+        require(len(sample.tokens) <= config.length, "more tokens than asked for", config, sample)
     greedy = Sampler(model, SampleConfig(length=30, temperature=0.0), label=label).sample(prompt, seed=1)
     for narrow in ({"top_k": 1}, {"top_p": 0.0}, {"top_p": 1e-9}):
         one = Sampler(model, SampleConfig(length=30, **narrow), label=label).sample(prompt, seed=2)
-        holds(one == greedy, f"{narrow} is not greedy", one, greedy)
+        require(one == greedy, f"{narrow} is not greedy", one, greedy)
 
 
 def _is_scored_alike(drawn: Drawn, sample, prompt: str, label: str | None, config: SampleConfig) -> None:
@@ -147,13 +147,14 @@ def _is_scored_alike(drawn: Drawn, sample, prompt: str, label: str | None, confi
     vocabulary = model.tokenizer.vocabulary
     first = NOTHING if label is None else len(vocabulary) + model.labels.index(label)
     begin, ids = ids_of(drawn, prompt), [vocabulary.ids[token] for token in sample.tokens]
-    holds(config.allow_unk or UNK_ID not in ids, "<UNK> was drawn", sample)
+    require(config.allow_unk or UNK_ID not in ids, "<UNK> was drawn", sample)
     if ids:
         log_probs = plain_of(model).next_token([first, *begin, *ids[:-1]])[len(begin) :]
         expected = float(log_probs[np.arange(len(ids)), ids].sum())
-        holds(drawn.close(sample.log_prob, expected), "generate's log-probability and the equations", sample, expected)
+        what = "generate's log-probability and the equations"
+        require(drawn.close(sample.log_prob, expected), what, sample, expected)
         mass = 0.0 if config.allow_unk else float(np.exp(log_probs[:, UNK_ID]).sum())
-        holds(drawn.close(sample.unk_mass_rejected, mass), "the rejected mass of <UNK>", sample, mass)
+        require(drawn.close(sample.unk_mass_rejected, mass), "the rejected mass of <UNK>", sample, mass)
     lines = sample.text.split("\n")
     ended = bool(ids) and ids[-1] == EOS_ID
     if ended and model.is_stream:
@@ -165,9 +166,10 @@ def _is_scored_alike(drawn: Drawn, sample, prompt: str, label: str | None, confi
         t for score in scorer.score(lines if label is None else [f"{label}\t{lines[0]}"]) for t in score.token_scores
     ]
     scored = scored if ended else scored[:-1]
-    holds([t.token_id for t in scored] == begin + ids, "a drawn text has other tokens than were drawn", sample, scored)
+    tokens = [t.token_id for t in scored]
+    require(tokens == begin + ids, "a drawn text has other tokens than were drawn", sample, scored)
     nats = sum(t.nats for t in scored[len(begin) :])
-    holds(drawn.close(-sample.log_prob, nats), "generate's log-probability and score's", sample, nats)
+    require(drawn.close(-sample.log_prob, nats), "generate's log-probability and score's", sample, nats)
 
 
 # ---- fill
@@ -186,14 +188,14 @@ def filling(drawn: Drawn) -> None:
 
     first = found(1, None)
     for line, filled in zip(lines, first, strict=True):
-        holds(filled.text == line, "the text of a filled line", line, filled)
-        holds(len(filled.gaps) == line.count("___"), "gaps of a line", line, filled)
-        holds("___" in line or filled.filled == line, "a line without a gap is changed", line, filled)
+        require(filled.text == line, "the text of a filled line", line, filled)
+        require(len(filled.gaps) == line.count("___"), "gaps of a line", line, filled)
+        require("___" in line or filled.filled == line, "a line without a gap is changed", line, filled)
         for gap in filled.gaps:
             total = sum(candidate.prob for candidate in gap)
-            holds(len(gap) == min(count, vocabulary - 2), "candidates of a gap", line, count, gap)
-            holds(total <= 1.0 + 1e-6, "candidates above 1", line, total)
-            holds(count < vocabulary - 2 or abs(total - 1.0) < 1e-6, "all candidates below 1", line, total)
+            require(len(gap) == min(count, vocabulary - 2), "candidates of a gap", line, count, gap)
+            require(total <= 1.0 + 1e-6, "candidates above 1", line, total)
+            require(count < vocabulary - 2 or abs(total - 1.0) < 1e-6, "all candidates below 1", line, total)
         if len(filled.gaps) == 1:
             _is_the_models(drawn, line, filled)
     probs = [[[c.prob for c in gap] for gap in filled.gaps] for filled in first]
@@ -211,18 +213,18 @@ def suspecting(drawn: Drawn) -> None:
     first = list(suspects(drawn.model, lines, factor=factor, batch_size=1))
     scores = Scorer(drawn.model).score(lines)
     for line, score, (own, found) in zip(lines, scores, first, strict=True):
-        holds(drawn.close(own.nats, score.nats), "the score beside suspects", line)
+        require(drawn.close(own.nats, score.nats), "the score beside suspects", line)
         tokens = drawn.model.tokenizer.split(line)
         for one in found:
-            holds(tokens[one.position - 1] == one.token, "the place of a suspect", line, one)
+            require(tokens[one.position - 1] == one.token, "the place of a suspect", line, one)
             likelier = one.suggestion.prob >= factor * math.exp(-one.nats) * (1.0 - drawn.tolerance)
-            holds(likelier, "a suggestion that is less likely", line, one, factor)
+            require(likelier, "a suggestion that is less likely", line, one, factor)
     if drawn.tolerance < 1e-5:  # else rounding decides about what is at the threshold
         for batch_size, window, _ in WAYS[1:]:
             again = suspects(drawn.model, lines, factor=factor, batch_size=batch_size, window=window)
             for (_, one), (_, other) in zip(first, again, strict=True):
                 named = [[(s.position, s.token, s.suggestion.token) for s in some] for some in (one, other)]
-                holds(named[0] == named[1], f"suspects with batches of {batch_size}", lines, *named)
+                require(named[0] == named[1], f"suspects with batches of {batch_size}", lines, *named)
 
 
 def _with_gaps(line: str, count: int, rng: np.random.Generator) -> str:
@@ -250,5 +252,5 @@ def _is_the_models(drawn: Drawn, line: str, filled) -> None:
     probs /= probs.sum()
     vocabulary = drawn.model.tokenizer.vocabulary
     expected = [probs[vocabulary.ids[candidate.token]] for candidate in filled.gaps[0]]
-    holds(drawn.close([c.prob for c in filled.gaps[0]], expected), "fill and the equations", line, expected)
-    holds(drawn.close(filled.gaps[0][0].prob, probs.max()), "the best candidate is not the likeliest", line)
+    require(drawn.close([c.prob for c in filled.gaps[0]], expected), "fill and the equations", line, expected)
+    require(drawn.close(filled.gaps[0][0].prob, probs.max()), "the best candidate is not the likeliest", line)

@@ -10,7 +10,7 @@ from charlm.session import prepare
 from tests.fuzz import texts
 from tests.fuzz.models import Drawn
 from tests.fuzz.of_columns import CORPORA
-from tests.fuzz.properties import holds, lines_for
+from tests.fuzz.properties import lines_for, require
 
 
 def learning(drawn: Drawn) -> None:
@@ -40,14 +40,14 @@ def learning(drawn: Drawn) -> None:
         session.trainer.take_best()
         trained.append(session.language_model)
     weights = [one.model.parameters.values for one in trained]
-    holds(np.array_equal(*weights), "the same seed, other weights", config, network)
-    holds(bool(np.isfinite(weights[0]).all()), "weights that are not finite", config, network)
+    require(np.array_equal(*weights), "the same seed, other weights", config, network)
+    require(bool(np.isfinite(weights[0]).all()), "weights that are not finite", config, network)
     best = min(row.valid_nats for row in rows)
     if not model.is_stream:  # whose lanes begin elsewhere
         found = figures(trained[0], held_out)
         key = ("pseudo_nats_per_token", "nats_per_token", "nats_per_text", "nats_per_step")
         per = next(found[name] for name in key if name in found)
-        holds(drawn.close(per, best), "evaluate and the training's own figure", config, network, per, best)
+        require(drawn.close(per, best), "evaluate and the training's own figure", config, network, per, best)
 
 
 def corpus_of(drawn: Drawn, count: int) -> list[str]:

@@ -20,8 +20,7 @@ class Plain:
         self.p = {name: np.array(array, np.float64) for name, array in parameters.items()}
         if not config.embedding_size:
             self._unproject()
-        variant = {"rnn": config.activation, "gru": config.reset}.get(config.cell, "")
-        self.kind = (config.cell, "relevance" if config.relevance_gate else variant)
+        self.kind = (config.cell, config.variant)
 
     def _unproject(self):
         """Put the W_x of many one-hot tokens, which lies in a table of its own, back into the first layer's W."""

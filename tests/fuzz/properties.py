@@ -22,7 +22,7 @@ _LONG = 150  # pieces of a very long line
 WAYS = ((1, None, 1), (3, None, 1), (64, None, 1), (64, None, 2), (2, 1, 1))  # batch size, window, threads
 
 
-def holds(condition: bool, what: str, *values: object) -> None:
+def require(condition: bool, what: str, *values: object) -> None:
     """Raise `Failed` where a property does not hold."""
     if not condition:
         raise Failed(f"{what}: {', '.join(map(repr, values))}")
@@ -53,9 +53,9 @@ def compare(drawn: Drawn, what: str, first: list, found: Callable[..., list]) ->
     for batch_size, window, threads in WAYS[1:]:
         with drawn.model.model.ops.workers.limit(threads):
             other = found(batch_size=batch_size, window=window)
-        holds(len(first) == len(other), f"{what}: lines with batches of {batch_size}", len(first), len(other))
+        require(len(first) == len(other), f"{what}: lines with batches of {batch_size}", len(first), len(other))
         for number, (one, another) in enumerate(zip(first, other, strict=True)):
-            holds(
+            require(
                 drawn.close(one, another),
                 f"{what}: line {number} with batches of {batch_size}, window {window}, {threads} threads",
                 one,
@@ -68,9 +68,9 @@ def stored(drawn: Drawn, path: Path) -> LanguageModel:
     checkpoint.save(path, drawn.model)
     again = checkpoint.load(path, NumpyBackend()).language_model
     one, other = (lm.model.parameters.values for lm in (drawn.model, again))
-    holds(np.array_equal(one, other), "weights that were saved and loaded")
-    holds(again.model.config == drawn.model.model.config and again.text == drawn.model.text, "a saved configuration")
-    holds(again.labels == drawn.model.labels, "saved labels", again.labels)
+    require(np.array_equal(one, other), "weights that were saved and loaded")
+    require(again.model.config == drawn.model.model.config and again.text == drawn.model.text, "a saved configuration")
+    require(again.labels == drawn.model.labels, "saved labels", again.labels)
     names = [lm.tokenizer.vocabulary.tokens for lm in (drawn.model, again)]
-    holds(names[0] == names[1], "a saved vocabulary", *names)
+    require(names[0] == names[1], "a saved vocabulary", *names)
     return again

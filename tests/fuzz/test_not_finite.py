@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint
-from charlm.language_model import COMMANDS
+from charlm.task import TASKS
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from tests.cli.shell import strict_json
 from tests.fuzz.cases import PARTS, Failed, check_all, numbers
@@ -36,7 +36,7 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
         corpus, lines = corpus_of(drawn, 4), lines_for(drawn, 4)
         if drawn.kind == "cloze":  # a token with nothing on its sides, and a gap
             corpus, lines = [*corpus, "r"], [*lines, "r", "___"]
-        for command in COMMANDS[drawn.model.task]:
+        for command in TASKS[drawn.model.task].commands:
             _write(tmp_path / "text", corpus if command == "evaluate" else lines)
             arguments = [command, "m.safetensors", *(["text"] if command != "generate" else ["-l", 5, "--seed", 1])]
             if command == "generate" and drawn.model.labels:

@@ -13,11 +13,11 @@ from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests.forms import properties
 from tests.gradcheck import (
-    BAR,
     OPS,
     bind,
     each_kind,
     first_clear,
+    holds,
     layer_errors,
     leaves,
     make_recurrent,
@@ -51,11 +51,6 @@ def alone(layer, x):
     """Run one sequence [n, I] or [n] by itself from the zero state; give [n, n_out]."""
     y, _ = layer.forward(x[..., None], layer.zero_state(1), workspace())
     return y[:, :, 0].copy()
-
-
-def holds(errors):
-    assert errors
-    assert max(errors.values()) <= BAR, errors
 
 
 def two(cell, variant, n_in, **options):

@@ -7,7 +7,7 @@ from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.embedding import MultiHot
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import NO_TARGET
-from tests.gradcheck import BAR, OPS, check_task, config_of, each_kind, make_model, model_errors
+from tests.gradcheck import OPS, check_task, config_of, each_kind, holds, make_model, model_errors
 from tests.task_batches import BODIES, lay, random_sequence, random_task_batch
 
 NOISE = 0x1234_5678_9ABC_DEF1
@@ -31,11 +31,6 @@ OPTIONS = [
     ("conditioned", {"largest_one_hot": 3}),
     ("conditioned", {"embedding_size": 2, "tie_weights": True}),
 ]
-
-
-def holds(errors):
-    assert errors
-    assert max(errors.values()) <= BAR, errors
 
 
 @pytest.mark.thinned(3)

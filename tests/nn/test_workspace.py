@@ -38,46 +38,13 @@ def test_a_buffer_grows_and_does_not_shrink(ws):
     assert ws.array("x", (100,)).ctypes.data == large.ctypes.data
 
 
-def test_views_are_built_once_for_a_shape(ws):
-    built = []
-
-    def build_for(shape):
-        def build():
-            built.append(shape)
-            return {"x": ws.array("x", shape)}
-
-        return ws.views(shape, build)
-
-    first = build_for((4, 4))
-    assert build_for((4, 4)) is first
-    assert build_for((2, 2)) is not first
-    assert build_for((4, 4)) is first
-    assert built == [(4, 4), (2, 2)]
-
-
-def test_views_of_a_buffer_that_has_gone_are_built_again(ws):
-    first = ws.views((2,), lambda: ws.array("x", (2,)))
-    ws.array("x", (50,))
-    again = ws.views((2,), lambda: ws.array("x", (2,)))
-    assert not np.shares_memory(first, again)
-    ws.fill(3)
-    assert (again == 3).all()
-
-
-def test_a_build_that_grows_its_own_buffers_is_remembered(ws):
-    def build():
-        return [ws.array(name, (30,)) for name in "abc"]
-
-    ws.views((1,), lambda: [ws.array(name, (3,)) for name in "abc"])
-    assert ws.views((30,), build) is ws.views((30,), build)
-
-
-def test_views_of_many_shapes_are_forgotten_in_the_end(ws):
-    ws.array("x", (1000,))
-    for size in range(1, 200):
-        ws.views((size,), lambda size=size: ws.array("x", (size,)))
-    assert len(ws._views) < 10
-    assert ws.views((199,), list).size == 199
+def test_what_is_made_once(ws):
+    made = []
+    first = ws.once("scan", lambda: made.append(1) or object())
+    assert ws.once("scan", object) is first and made == [1]
+    assert ws.once("other", object) is not first
+    ws.free()
+    assert ws.once("scan", object) is not first
 
 
 def test_what_is_kept(ws):

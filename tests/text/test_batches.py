@@ -7,10 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charlm.text.batches.lanes import NO_TARGET, Batch, LineBatches
+from charlm.text.batches.lanes import NO_TARGET, LineBatches
 from charlm.text.batches.stream import StreamBatches
 from charlm.text.dataset import Dataset
 from charlm.text.tokens.vocabulary import NOTHING
+from tests.batches import joined, lines_of, same
 from tests.forms import properties
 
 quick = properties(15, 60)
@@ -19,38 +20,9 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 12))
 
 
 def corpus(lengths):
-    """Give ids and offsets of lines with these lengths; no id occurs twice, so that each tells where it is from."""
+    """Return ids and offsets of lines with these lengths; no id occurs twice, so that each tells where it is from."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.arange(offsets[-1], dtype=np.int32), offsets
-
-
-def lines_of(ids, offsets):
-    return [tuple(ids[start:end].tolist()) for start, end in pairwise(offsets)]
-
-
-def joined(batches):
-    """Put the batches of an epoch together again, each checked to be of one shape."""
-    starts = []
-    for batch in batches:
-        assert batch.inputs.shape == batch.targets.shape
-        assert batch.starts is None or (batch.starts.shape == batch.inputs.shape and batch.starts.any())
-        starts.append(np.zeros(batch.inputs.shape, bool) if batch.starts is None else batch.starts)
-    return Batch(
-        np.concatenate([batch.inputs for batch in batches]),
-        np.concatenate([batch.targets for batch in batches]),
-        np.concatenate(starts),
-    )
-
-
-def same(one, other):
-    """Tell whether two lists of batches are equal in everything."""
-    return len(one) == len(other) and all(
-        np.array_equal(a.inputs, b.inputs)
-        and np.array_equal(a.targets, b.targets)
-        and (a.starts is None) == (b.starts is None)
-        and (a.starts is None or np.array_equal(a.starts, b.starts))
-        for a, b in zip(one, other, strict=True)
-    )
 
 
 def lanes_as_lines(whole):
@@ -74,7 +46,7 @@ def check_lengths(batches, epoch):
     found = list(batches.epoch(epoch))
     assert batches.steps(epoch) == len(found)
     lengths = [len(batch.inputs) for batch in found]
-    assert sum(lengths) == batches.lane_length(epoch)
+    assert -(-sum(lengths) // batches.seq_length) == len(found)
     assert max(lengths) - min(lengths) <= 1
     assert min(lengths) >= 1 and max(lengths) <= batches.seq_length
     return found
@@ -92,13 +64,13 @@ def check_lengths(batches, epoch):
 @example([4, 4, 4, 4], (4, 2), 3, 2)
 def test_each_line_is_learned_whole_and_once_an_epoch(lengths, size, seed, epoch):
     ids, offsets = corpus(lengths)
-    dataset = Dataset(ids, offsets, "line")
+    dataset = Dataset.of(ids, offsets, "line")
     batch_size, seq_length = dataset.fit(*size)
     batches = dataset.batches(batch_size, seq_length, seed=seed)
     assert isinstance(batches, LineBatches)
     lanes = lanes_as_lines(joined(check_lengths(batches, epoch)))
     found = [line for lane in lanes for line in lane]
-    assert sorted(targets for _, targets in found) == sorted(lines_of(ids, offsets))
+    assert sorted(targets for _, targets in found) == sorted(lines_of(dataset))
     assert all(inputs == (NOTHING, *targets[:-1]) for inputs, targets in found)
     lane_lengths = [sum(len(targets) for _, targets in lane) for lane in lanes]
     assert len(lanes) == batch_size and min(lane_lengths) > 0
@@ -110,7 +82,7 @@ def test_each_line_is_learned_whole_and_once_an_epoch(lengths, size, seed, epoch
 @given(line_lengths, sizes)
 def test_fitting_only_shrinks_and_only_what_the_corpus_cannot_fill(lengths, size):
     ids, offsets = corpus(lengths)
-    batch_size, seq_length = Dataset(ids, offsets, "line").fit(*size)
+    batch_size, seq_length = Dataset.of(ids, offsets, "line").fit(*size)
     assert 1 <= batch_size <= size[0] and 1 <= seq_length <= size[1]
     if len(lengths) >= size[0] and ids.size >= size[0] * max(lengths):
         assert batch_size == size[0]
@@ -120,20 +92,20 @@ def test_fitting_only_shrinks_and_only_what_the_corpus_cannot_fill(lengths, size
 
 def test_a_large_corpus_is_not_shrunk_to_fit():
     ids, offsets = corpus([10] * 1000)
-    assert Dataset(ids, offsets, "line").fit(64, 64) == (64, 64)
-    assert Dataset(ids, np.array([0, ids.size]), "stream").fit(64, 64) == (64, 64)
+    assert Dataset.of(ids, offsets, "line").fit(64, 64) == (64, 64)
+    assert Dataset.of(ids, np.array([0, ids.size]), "stream").fit(64, 64) == (64, 64)
 
 
 def test_lanes_of_like_lines_are_equally_long():
     ids, offsets = corpus([6] * 40)
-    whole = LineBatches(ids, offsets, batch_size=8, seq_length=10).lanes(0)
+    whole = joined(list(Dataset.of(ids, offsets, "line").batches(8, 10).epoch(0)))
     assert (whole.targets != NO_TARGET).all()
     assert whole.targets.shape == (30, 8)
 
 
 def test_without_a_seed_the_lines_keep_their_order():
     ids, offsets = corpus([3, 1, 4, 1, 5, 9, 2, 6])
-    batches = LineBatches(ids, offsets, batch_size=2, seq_length=4)
+    batches = Dataset.of(ids, offsets, "line").batches(2, 4)
     for epoch in (0, 1):
         whole = joined(list(batches.epoch(epoch)))
         columns = [column[column != NO_TARGET] for column in whole.targets.T]
@@ -141,15 +113,15 @@ def test_without_a_seed_the_lines_keep_their_order():
 
 
 def order_of(batches, epoch):
-    """Give the lines of an epoch by the id of their first token, lane after lane."""
-    return [targets[0] for lane in lanes_as_lines(batches.lanes(epoch)) for _, targets in lane]
+    """Return the lines of an epoch by the id of their first token, lane after lane."""
+    return [targets[0] for lane in lanes_as_lines(joined(list(batches.epoch(epoch)))) for _, targets in lane]
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
     ids, offsets = corpus([2] * 30)
 
     def make(seed):
-        return LineBatches(ids, offsets, batch_size=3, seq_length=8, seed=seed)
+        return Dataset.of(ids, offsets, "line").batches(3, 8, seed=seed)
 
     used = make(5)
     orders = [order_of(used, epoch) for epoch in range(4)]
@@ -164,7 +136,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_skipping_is_dropping(unit, epoch):
     ids, offsets = corpus([7, 3, 8, 2, 9, 4, 6, 5] * 3)
-    batches = Dataset(ids, offsets, unit).batches(3, 5, seed=2, context=4 if unit == "stream" else 0)
+    batches = Dataset.of(ids, offsets, unit).batches(3, 5, seed=2, context=4 if unit == "stream" else 0)
     whole = list(batches.epoch(epoch))
     assert len(whole) > 4
     for skip in range(len(whole) + 1):
@@ -173,14 +145,14 @@ def test_skipping_is_dropping(unit, epoch):
 
 def test_a_batch_in_which_no_line_starts_says_so():
     ids, offsets = corpus([12])
-    found = list(LineBatches(ids, offsets, batch_size=1, seq_length=4).epoch())
+    found = list(Dataset.of(ids, offsets, "line").batches(1, 4).epoch())
     assert [batch.starts is None for batch in found] == [False, True, True]
     assert [batch.count for batch in found] == [4, 4, 4]
 
 
 def test_the_ragged_end_is_not_counted():
     ids, offsets = corpus([5, 2])
-    (batch,) = LineBatches(ids, offsets, batch_size=2, seq_length=9).epoch()
+    (batch,) = Dataset.of(ids, offsets, "line").batches(2, 9).epoch()
     assert batch.targets.T.tolist() == [[0, 1, 2, 3, 4], [5, 6, *[NO_TARGET] * 3]]
     assert batch.inputs.T.tolist() == [[NOTHING, 0, 1, 2, 3], [NOTHING, 5, *[NOTHING] * 3]]
     assert batch.starts.T.tolist() == [[True, *[False] * 4]] * 2
@@ -196,7 +168,7 @@ def test_the_ragged_end_is_not_counted():
 @example(7, (3, 2), 100)
 def test_a_stream_is_learned_once_in_lanes_that_follow_each_other(count, size, context):
     ids = np.arange(100, 100 + count, dtype=np.int32)
-    dataset = Dataset(ids, np.array([0, count]), "stream")
+    dataset = Dataset.of(ids, np.array([0, count]), "stream")
     batches = dataset.batches(*dataset.fit(*size), seed=3, context=context)
     assert isinstance(batches, StreamBatches)
     whole = joined(check_lengths(batches, 1))
@@ -221,8 +193,8 @@ def test_a_stream_is_learned_once_in_lanes_that_follow_each_other(count, size, c
     ("count", "batch_size", "seq_length"), [(1030, 64, 16), (5, 4, 1), (1, 8, 8), (4096, 64, 64), (4100, 64, 64)]
 )
 def test_no_lane_of_a_fitted_stream_is_idle_and_none_much_longer(count, batch_size, seq_length):
-    dataset = Dataset(np.arange(count, dtype=np.int32), np.array([0, count]), "stream")
-    lanes = dataset.batches(*dataset.fit(batch_size, seq_length)).lanes(0).targets
+    dataset = Dataset.of(np.arange(count, dtype=np.int32), np.array([0, count]), "stream")
+    lanes = joined(list(dataset.batches(*dataset.fit(batch_size, seq_length)).epoch(0))).targets
     lengths = np.count_nonzero(lanes != NO_TARGET, axis=0)
     assert lengths.sum() == count
     assert lengths.max() - lengths.min() <= 1

@@ -14,27 +14,24 @@ import numpy as np
 import pytest
 
 from charlm.errors import ResourceError
-from charlm.text import gathering as gathering_module
 from charlm.text import make_splitter, read_lines
-from charlm.text.gathering import gather
 from charlm.text.ids import cache as cache_module
 from charlm.text.ids import store_writer
-from charlm.text.ids.store import SIZES, TABLE, Store
-from tests.stored import keep_on_disk
+from charlm.text.ids.disk_store import SIZES, TABLE, DiskStore
+from charlm.text.learning import gather
+from tests.stored import encodings, entries
 
 WORDS = make_splitter("word", "punct", False)
 TEXT = "".join(f"Line {number} says: it's {chr(0x4E00 + number)}.\n\n" for number in range(60))
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
 
 
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    """An empty folder of its own; others for temporary files, and for texts."""
-    keep_on_disk(monkeypatch, tmp_path / "cache")
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    return tmp_path / "cache"
+@pytest.fixture(autouse=True)
+def folders(monkeypatch, cache):
+    """Make the cache's folder, and beside it one for temporary files."""
+    cache.mkdir(parents=True)
+    (cache.parent / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(cache.parent / "temporary"))
 
 
 @pytest.fixture
@@ -44,25 +41,13 @@ def corpus(tmp_path):
     return str(path)
 
 
-def entries(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def gathered(corpus):
     """Return what a training learns from: the ids, the tokens, the lengths of lines, and the digest of the text."""
     lines = read_lines([corpus], digest=hashlib.sha256())
     found = gather(lines, WORDS)
-    store = found.encoded
+    store = found.store
     lengths = [store.lengths(number).tolist() for number in range(store.windows)]
     return store.slice(0, store.size).tolist(), list(found.tokens), lengths, lines.digest.hexdigest()
-
-
-def encodings(monkeypatch):
-    """Return a list that gets one item for each corpus that is encoded."""
-    made = []
-    make = gathering_module.make_encoder
-    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
-    return made
 
 
 def failing(monkeypatch, where, name, number=errno.EPERM, *, when=lambda *_: True):
@@ -119,7 +104,7 @@ def test_a_place_that_fails_while_it_is_written_is_left(monkeypatch, cache, corp
     def is_broken(file, _):
         name = os.readlink(f"/proc/self/fd/{file}")
         writes.append(name)
-        return len(writes) > after and "memfd" not in name and (broken == "temporary" or "/cache/" in name)
+        return len(writes) > after and "memfd" not in name and (broken == "temporary" or str(cache) in name)
 
     failing(monkeypatch, os, "write", number, when=is_broken)
     assert gathered(corpus) == before
@@ -169,7 +154,7 @@ def test_what_a_killed_encoding_left_goes_with_the_next_one(cache, corpus):
 
 def test_a_cache_that_goes_away_while_it_is_read(cache, corpus):
     """Cut off, or on a disk that breaks: one line, and nothing is learned from what is left."""
-    store = gather(read_lines([corpus]), WORDS).encoded
+    store = gather(read_lines([corpus]), WORDS).store
     os.truncate(cache / entries(cache)[0], 100)
     with pytest.raises(ResourceError, match="cannot read the encoded corpus"):
         store.slice(0, store.size)
@@ -378,7 +363,7 @@ def test_an_entry_of_any_text_is_found_again(monkeypatch, cache, tmp_path, split
     made = encodings(monkeypatch)
     rule = make_splitter(level, split, lowercase=bool(lower))
     found = [gather(read_lines([str(path)]), rule) for _ in range(2)]
-    assert len(made) == 1 and isinstance(found[1].encoded, Store)
+    assert len(made) == 1 and isinstance(found[1].store, DiskStore)
     assert list(found[0].tokens) == list(found[1].tokens)
 
 
@@ -387,9 +372,9 @@ def test_a_folder_without_a_home_is_not_called_by_a_tilde(cache, corpus, tmp_pat
         "import sys, pwd\n"
         "def unknown(_): raise KeyError\n"
         "pwd.getpwuid = unknown\n"
-        "from charlm.text import make_splitter, read_lines, gathering\n"
-        "gathering.MOST_IN_MEMORY = 0\n"
-        "gathering.gather(read_lines([sys.argv[1]]), make_splitter('word', 'punct', False))"
+        "from charlm.text import make_splitter, read_lines, learning\n"
+        "learning.MOST_IN_MEMORY = 0\n"
+        "learning.gather(read_lines([sys.argv[1]]), make_splitter('word', 'punct', False))"
     )
     here = tmp_path / "here"
     here.mkdir()

@@ -1,7 +1,6 @@
 """A corpus as ids: what is held out, what the vocabulary has seen, and the way back to text."""
 
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,18 +11,16 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter, split_lines
 from charlm.text.dataset import Dataset, encode
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.learning import coverage_of, learn_vocabulary
+from tests.batches import lines_of
 from tests.forms import properties
 
 WORDS = TextConfig(level="word", split="whitespace")
 
 
-def lines_of(dataset):
-    return [dataset.ids[start:end].tolist() for start, end in pairwise(dataset.offsets)]
-
-
 def decode(tokenizer, dataset):
-    """Give the lines of a dataset as text; each has to end in <EOS>, and to have it there alone."""
+    """Return the lines of a dataset as text; each has to end in <EOS>, and to have it there alone."""
     texts, line = [], []
     for token_id in dataset.ids.tolist():
         if token_id == EOS_ID:
@@ -41,34 +38,34 @@ def decode(tokenizer, dataset):
 @pytest.mark.parametrize(("fraction", "seed"), [(0.1, 1), (0.1, 2), (0.5, 1), (0.9, 1), (0.001, 3)])
 def test_lines_are_held_out_whole_and_by_the_seed(fraction, seed):
     lengths = np.arange(40) % 7 + 1
-    dataset = Dataset(np.arange(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]), "line")
+    dataset = Dataset.of(np.arange(lengths.sum(), dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]), "line")
     train, valid = dataset.split(fraction, seed)
     kept, held = split_lines(40, fraction, seed)
     everything = lines_of(dataset)
     assert lines_of(train) == [everything[i] for i in kept]
     assert lines_of(valid) == [everything[i] for i in held]
-    assert (train.lines, valid.lines) == (kept.size, held.size) and held.size >= 1
+    assert (train.sequences, valid.sequences) == (kept.size, held.size) and held.size >= 1
     assert (train.unit, valid.unit) == ("line", "line")
 
 
 def test_another_seed_holds_out_other_lines():
-    dataset = Dataset(np.arange(200, dtype=np.int32), np.arange(201), "line")
+    dataset = Dataset.of(np.arange(200, dtype=np.int32), np.arange(201), "line")
     held = [tuple(dataset.split(0.2, seed)[1].ids.tolist()) for seed in (1, 1, 2)]
     assert held[0] == held[1] != held[2]
 
 
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_nothing_is_held_out_by_the_fraction_0(unit):
-    dataset = Dataset(np.arange(9, dtype=np.int32), np.array([0, 4, 9]), unit)
+    dataset = Dataset.of(np.arange(9, dtype=np.int32), np.array([0, 4, 9]), unit)
     train, valid = dataset.split(0.0, 1)
     assert train.ids.tolist() == dataset.ids.tolist()
-    assert valid.ids.size == 0 and not lines_of(valid)[1:]
+    assert valid.ids.size == valid.size == 0
 
 
 @properties(13, 50)
 @given(st.integers(1, 400), st.floats(0, 0.9), st.integers(0, 5))
 def test_of_a_stream_the_end_is_held_out(count, fraction, seed):
-    dataset = Dataset(np.arange(count, dtype=np.int32), np.array([0, count]), "stream")
+    dataset = Dataset.of(np.arange(count, dtype=np.int32), np.array([0, count]), "stream")
     train, valid = dataset.split(fraction, seed)
     assert valid.ids.size == round(count * fraction)
     assert [*train.ids.tolist(), *valid.ids.tolist()] == list(range(count))
@@ -85,7 +82,7 @@ def test_what_only_the_held_out_lines_have_is_unknown():
     assert held.size == 5
     assert tokenizer.vocabulary.tokens == (EOS, UNK, "the", *(f"w{i:02}" for i in kept))
     assert decode(tokenizer, train) == [lines[i] for i in kept]
-    assert lines_of(valid) == [[2, UNK_ID, EOS_ID]] * 5
+    assert lines_of(valid) == [(2, UNK_ID, EOS_ID)] * 5
     assert not (train.ids == UNK_ID).any()
 
 
@@ -118,7 +115,7 @@ def test_ids_go_by_frequency_in_the_training_part():
 def test_what_the_limits_cut_off_is_unknown(limits, tokens, first):
     tokenizer, train, valid = learn_vocabulary(["abcd", "abc", "ab", "a"], TextConfig(), fraction=0, seed=1, **limits)
     assert tokenizer.vocabulary.tokens == (EOS, UNK, *tokens)
-    assert lines_of(train)[0] == first
+    assert lines_of(train)[0] == tuple(first)
     assert valid.ids.size == 0
 
 
@@ -167,7 +164,7 @@ def test_words_come_back_as_they_were():
     lines = ['"No," she said, "not at 3.5%."', "", "(Why not?)", "don't"]
     tokenizer, train, _ = learn_vocabulary(lines, TextConfig(level="word"), fraction=0.0, seed=1)
     assert decode(tokenizer, train) == lines
-    assert train.lines == 4 and train.offsets[-1] == train.ids.size
+    assert train.sequences == 4 and train.size == train.ids.size
 
 
 def test_lower_case_is_one_token_with_upper_case():
@@ -209,4 +206,4 @@ def test_coverage_agrees_with_encoding():
     vocabulary = Vocabulary.build({"the": 2, "sat": 1})
     ids = encode(Tokenizer(splitter, vocabulary), lines, "line").ids
     literal = 1  # a literal <unk> is not counted as a token of the text
-    assert coverage_of(splitter.count(lines), vocabulary)["oov"] == np.count_nonzero(ids == UNK_ID) - literal
+    assert coverage_of(count_tokens(lines, splitter), vocabulary)["oov"] == np.count_nonzero(ids == UNK_ID) - literal

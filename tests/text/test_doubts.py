@@ -8,7 +8,7 @@ import pytest
 from charlm.config import TextConfig
 from charlm.text import read_lines
 from charlm.text.doubts import watched
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared" / "corpora"
@@ -20,7 +20,7 @@ READERS = [("classify", False), ("lm", True)]
 
 
 def doubts(lines, task="classify", *, conditioned=False):
-    reader = task_text(task, TEXT, conditioned=conditioned)
+    reader = corpus_reader(task, TEXT, conditioned=conditioned)
     return reader.doubts(reader.read(lines))
 
 
@@ -119,9 +119,13 @@ RECORDS = {
 LABELS = {"classify": ("bad", "good"), "tag": ("N", "V"), "translate": ()}
 
 
+def reader_of(task):
+    return corpus_reader(task, TEXT, conditioned=False)
+
+
 def warnings_of(task, lines):
     said = []
-    assert list(watched(iter(lines), task, LABELS[task], said.append)) == lines
+    assert list(watched(iter(lines), reader_of(task), LABELS[task], said.append)) == lines
     return said
 
 
@@ -142,7 +146,7 @@ def test_a_header_or_a_stray_line_does_not_hide_it():
 
 def test_it_is_said_before_the_end_of_a_long_input():
     said = []
-    lines = watched(iter(["good\ta"] * 1000), "classify", LABELS["classify"], said.append)
+    lines = watched(iter(["good\ta"] * 1000), reader_of("classify"), LABELS["classify"], said.append)
     for _ in range(102):
         next(lines)
     assert len(said) == 1

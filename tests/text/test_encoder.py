@@ -29,13 +29,18 @@ lines_of_text = st.lists(
 
 
 def expected(splitter, lines):
-    """Give the tokens line by line, by the splitter alone; None ends a line."""
+    """Return the tokens line by line, by the splitter alone; None ends a line."""
     tokens = []
     for line in lines:
         words = splitter.split(line)
         unknown = RESERVED if splitter.level == "word" else ()
         tokens += [*("<UNK>" if word in unknown else word for word in words), None]
     return tokens
+
+
+def counted(splitter, lines):
+    """Return how often each token occurs, by the splitter alone."""
+    return Counter(token for token in expected(splitter, lines) if token not in (None, "<UNK>"))
 
 
 def decoded(encoder, ids):
@@ -62,7 +67,7 @@ def test_blocks_are_split_as_their_lines_are(level, split, lowercase, lines, cut
 @given(lines=lines_of_text)
 def test_counts_are_those_of_the_splitter(level, split, lowercase, lines):
     splitter = make_splitter(level, split, lowercase)
-    assert count_tokens(lines, splitter) == dict(splitter.count(lines))
+    assert count_tokens(lines, splitter) == counted(splitter, lines)
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.text import UNK_ID, Tokenizer, Vocabulary, make_splitter, read_lines
-from charlm.text.gathering import gather
 from charlm.text.ids.encoder import count_tokens, make_encoder
-from charlm.text.tasks import task_text
+from charlm.text.learning import gather
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens import normalization
 from charlm.text.tokens.normalization import normalized
 from tests.stored import keep_on_disk
-from tests.text.test_encoder import RULES, SPECIAL, decoded, expected
+from tests.text.test_encoder import RULES, SPECIAL, counted, decoded, expected
 
 FORMS = ("nfc", "nfkc")
 SPLITTERS = [make_splitter(*rule, form) for rule in RULES for form in FORMS]
@@ -116,8 +116,8 @@ def test_bytes_that_are_no_utf8_pass():
 def test_spellings_of_a_letter_are_one_token(splitter, composed, other):
     for around in ("{}", "un {} la", "({}),", "x{}y"):
         assert splitter.split(around.format(composed)) == splitter.split(around.format(other))
-    assert dict(splitter.count([composed, other])) == {
-        token: 2 * count for token, count in splitter.count([composed]).items()
+    assert dict(count_tokens([composed, other], splitter)) == {
+        token: 2 * count for token, count in count_tokens([composed], splitter).items()
     }
 
 
@@ -138,7 +138,7 @@ def test_canonically_equivalent_lines_have_equal_tokens(splitter, text):
     tokens = splitter.split(text)
     assert all(splitter.split(one) == tokens for one in spellings(text))
     assert splitter.split(splitter.join(tokens)) == tokens
-    tokenizer = Tokenizer(splitter, Vocabulary.build(splitter.count([text])))
+    tokenizer = Tokenizer(splitter, Vocabulary.build(count_tokens([text], splitter)))
     ids = tokenizer.encode(text).tolist()
     assert all(tokenizer.encode(one).tolist() == ids for one in spellings(text))
     assert splitter.level == "word" or UNK_ID not in ids
@@ -154,7 +154,7 @@ def test_blocks_are_split_as_their_lines_are(splitter, lines, cut):
     blocks = ["".join(f"{line}\n" for line in part) for part in (lines[:cut], lines[cut:]) if part]
     ids = np.concatenate([np.empty(0, np.int64), *map(encoder, blocks)])
     assert decoded(encoder, ids) == expected(splitter, lines)
-    assert count_tokens(lines, splitter) == dict(splitter.count(lines))
+    assert count_tokens(lines, splitter) == counted(splitter, lines)
 
 
 def test_compatible_characters_are_one_token_with_nfkc_alone():
@@ -174,7 +174,7 @@ def test_a_text_that_is_one_line_is_read_alike_however_it_is_cut(splitter, monke
     path = tmp_path / "line.txt"
     path.write_text(text)
     gathered = gather(read_lines([str(path)]), splitter)
-    ids = gathered.encoded.slice(0, gathered.encoded.size)
+    ids = gathered.store.slice(0, gathered.store.size)
     assert [gathered.tokens[token_id] for token_id in ids.tolist()] == [*splitter.split(text), "<EOS>"]
 
 
@@ -201,7 +201,7 @@ def test_tags_of_either_spelling_are_learned_and_read_as_one_word(lowercase):
     text = TextConfig(level="word", split="whitespace", lowercase=lowercase)
     lines = ["Café\tN", "Cafe\u0301\tN", "là\tA", "", "la\u0300\tA", "Bâle\tN", "Bale\u0300\tN", "Thale\u0300\tN"]
     train = TrainConfig(min_count=2)
-    codec, encoded, _ = task_text("tag", text, conditioned=False).learn(lines, text, train, 0.0)
+    codec, encoded, _ = corpus_reader("tag", text, conditioned=False).learn(lines, train, 0.0)
     tokens = codec.tokenizer.vocabulary.tokens
     assert {"café", "là"} <= {token.lower() for token in tokens}
     assert "<UNK Aa-alè>" in tokens  # the shape of what is rare

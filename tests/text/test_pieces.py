@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text.batches.lanes import NO_TARGET
-from charlm.text.pieces import HIGHEST_KEY, REST, Pieces, format_step, parse_piece
+from charlm.text.dataset import Pieces
+from charlm.text.tokens.music_steps import HIGHEST_KEY, REST, format_step, parse_piece
 from tests.forms import properties
 
 quick = properties(20, 80)

@@ -8,7 +8,7 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered, read_lines
 from charlm.text.records import columns, pairs, parsed, sentences
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 
 GOOD = {
     "conditioned": b"en\tone\nde\teins\n",
@@ -23,7 +23,7 @@ LABELS = {"conditioned": ["en", "de"], "classify": ["en", "de"], "tag": ["X", "Y
 
 def reader(name):
     task = {"conditioned": "lm", "genre": "music"}.get(name, name)
-    return task_text(task, TextConfig(level="word"), conditioned=name in ("conditioned", "genre"))
+    return corpus_reader(task, TextConfig(level="word"), conditioned=name in ("conditioned", "genre"))
 
 
 def refusal_of(read):

@@ -3,7 +3,7 @@
 import pytest
 
 from charlm.config import TextConfig, TrainConfig
-from charlm.text.tasks import task_text
+from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.unknown_words import common_shapes, shapes_of
 from charlm.text.tokens.vocabulary import UNK_ID
 
@@ -37,13 +37,13 @@ def test_an_unknown_token_of_a_tagged_sentence_is_read_as_its_shape():
     lines = ["the\tD", "the\tD", "talking\tV", "baking\tV", "Rome\tN", "Bonn\tN"]
     for lowercase in (False, True):
         text = TextConfig(level="word", split="whitespace", lowercase=lowercase)
-        codec, _, _ = task_text("tag", text, conditioned=False).learn(lines, text, TrainConfig(min_count=2), 0.0)
+        codec, _, _ = corpus_reader("tag", text, conditioned=False).learn(lines, TrainConfig(min_count=2), 0.0)
         ids = codec.tokenizer.encode_tokens(["the", "walking", "cat", "Paris", "42", "<UNK>", "<EOS>"])
         names = [codec.tokenizer.vocabulary.token_of(token) for token in ids.tolist()]
         assert names == ["the", "<UNK a-ing>", "<UNK a>", "<UNK Aa>", "<UNK>", "<UNK>", "<UNK>"]
 
 
 def test_without_rare_words_there_are_no_shapes():
-    codec, _, _ = task_text("tag", TAGS, conditioned=False).learn(["a\tX", "b\tY"], TAGS, TrainConfig(), 0.0)
+    codec, _, _ = corpus_reader("tag", TAGS, conditioned=False).learn(["a\tX", "b\tY"], TrainConfig(), 0.0)
     assert codec.tokenizer.vocabulary.tokens[2:] == ("a", "b")
     assert codec.tokenizer.encode_tokens(["c"]).tolist() == [UNK_ID]

@@ -13,24 +13,18 @@ import pytest
 
 from charlm.errors import CorpusError, ResourceError
 from charlm.storage.files import cache_folder
-from charlm.text import gathering as gathering_module
-from charlm.text import make_splitter, read_lines
-from charlm.text.gathering import MOST_IN_MEMORY, Gathered, gather
+from charlm.text import learning, make_splitter, read_lines
 from charlm.text.ids.cache import lock
-from charlm.text.ids.store import FORMAT, Store
+from charlm.text.ids.disk_store import FORMAT, DiskStore
+from charlm.text.ids.store import MemoryStore
 from charlm.text.ids.store_writer import StoreWriter
-from tests.stored import keep_on_disk
+from charlm.text.learning import MOST_IN_MEMORY, Gathered, gather
+from tests.stored import encodings, entries
 
 CHARACTERS, WORDS = make_splitter("char", "punct", False), make_splitter("word", "punct", False)
 LOWER = make_splitter("word", "punct", True)
 TEXT = "".join(f"Line {number} says: it's {chr(0x4E00 + number)}.\n\n" for number in range(400))
 SIZES = {np.dtype(kind) for kind in (np.uint8, np.uint16, np.uint32)}
-
-
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    keep_on_disk(monkeypatch, tmp_path / "cache" / "inner")
-    return tmp_path / "cache" / "inner"
 
 
 @pytest.fixture
@@ -43,20 +37,8 @@ def corpus(tmp_path):
 def in_memory(monkeypatch, lines, splitter):
     """Gather lines that no cache can know."""
     with monkeypatch.context() as patch:
-        patch.setattr(gathering_module, "MOST_IN_MEMORY", MOST_IN_MEMORY)
+        patch.setattr(learning, "MOST_IN_MEMORY", MOST_IN_MEMORY)
         return gather(list(lines), splitter)
-
-
-def entries(cache):
-    return sorted(path.name for path in cache.iterdir())
-
-
-def count_encodings(monkeypatch):
-    """Have encodings counted."""
-    made = []
-    make = gathering_module.make_encoder
-    monkeypatch.setattr(gathering_module, "make_encoder", lambda splitter: made.append(splitter) or make(splitter))
-    return made
 
 
 # --- what it gives back -----------------------------------------------------------------------------------------------
@@ -66,14 +48,14 @@ def count_encodings(monkeypatch):
 def test_the_store_holds_what_memory_would(monkeypatch, cache, corpus, splitter):
     stored = gather(read_lines([corpus]), splitter)
     kept = in_memory(monkeypatch, read_lines([corpus]), splitter)
-    assert isinstance(stored.encoded, Store) and isinstance(kept.encoded, np.ndarray)
-    store, ids = stored.encoded, kept.encoded
+    assert isinstance(stored.store, DiskStore) and isinstance(kept.store, MemoryStore)
+    store, ids = stored.store, kept.store.ids
     assert list(stored.tokens) == list(kept.tokens)
     assert store.size == ids.size and store.lines == 800 and store.windows > 10
     assert np.concatenate([store.window(number) for number in range(store.windows)]).tolist() == ids.tolist()
     lengths = np.concatenate([store.lengths(number) for number in range(store.windows)])
     assert lengths.tolist() == np.diff(np.flatnonzero(ids == 0), prepend=-1).tolist()
-    assert store.counts.tolist() == np.bincount(ids, minlength=len(kept.tokens)).tolist()
+    assert store.counts(len(kept.tokens)).tolist() == np.bincount(ids, minlength=len(kept.tokens)).tolist()
     rng = np.random.default_rng(1)
     for start, stop in [(0, 0), (5, 5), (0, ids.size), *np.sort(rng.integers(0, ids.size + 1, (60, 2))).tolist()]:
         assert store.slice(start, stop).tolist() == ids[start:stop].tolist()
@@ -101,7 +83,7 @@ def test_each_window_takes_no_more_bytes_than_its_ids_need(cache):
 def test_a_line_longer_than_a_window_is_one_all_the_same(cache, tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("a\n" + "b" * 70_000 + "\nc\n")
-    store = gather(read_lines([str(path)]), CHARACTERS).encoded
+    store = gather(read_lines([str(path)]), CHARACTERS).store
     lengths = np.concatenate([store.lengths(number) for number in range(store.windows)])
     assert lengths.tolist() == [2, 70_001, 2]
 
@@ -114,7 +96,7 @@ def test_a_text_that_is_one_line_is_cut_at_spaces(cache, tmp_path):
         path.write_text(content)
         for splitter in (CHARACTERS, WORDS, LOWER):
             gathered = gather(read_lines([str(path)]), splitter)
-            store, tokens = gathered.encoded, gathered.tokens
+            store, tokens = gathered.store, gathered.tokens
             assert store.lines == lines and store.windows > 15
             spelled = [tokens[token_id] for token_id in store.slice(0, store.size).tolist()]
             read = list(read_lines([str(path)]))
@@ -129,16 +111,16 @@ def test_a_text_that_is_one_line_is_cut_at_spaces(cache, tmp_path):
 
 
 def test_a_small_corpus_touches_no_disk(monkeypatch, cache, corpus):
-    monkeypatch.setattr(gathering_module, "MOST_IN_MEMORY", len(TEXT) + 1)
-    monkeypatch.setattr(gathering_module, "StoreWriter", lambda **_: pytest.fail("written"))
-    assert isinstance(gather(read_lines([corpus]), CHARACTERS).encoded, np.ndarray)
+    monkeypatch.setattr(learning, "MOST_IN_MEMORY", len(TEXT) + 1)
+    monkeypatch.setattr(learning, "StoreWriter", lambda **_: pytest.fail("written"))
+    assert isinstance(gather(read_lines([corpus]), CHARACTERS).store, MemoryStore)
 
 
 # --- found again ------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_does_not_encode(monkeypatch, cache, corpus):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     first = gather(read_lines([corpus]), WORDS)
     (name,) = entries(cache)
     assert name.startswith(f"{os.stat(corpus).st_size}-punctuation-{FORMAT}-")
@@ -146,12 +128,12 @@ def test_a_second_run_does_not_encode(monkeypatch, cache, corpus):
     second = gather(lines, WORDS)
     assert len(made) == 1
     assert list(second.tokens) == list(first.tokens)
-    assert second.encoded.slice(0, 999).tolist() == first.encoded.slice(0, 999).tolist()
+    assert second.store.slice(0, 999).tolist() == first.store.slice(0, 999).tolist()
     assert lines.digest.hexdigest() == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
 def test_another_text_or_rule_is_another_entry(monkeypatch, cache, corpus, tmp_path):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     same_size = tmp_path / "other.txt"
     same_size.write_text(TEXT.replace("says", "sais"))
     for path, splitter in ((corpus, WORDS), (corpus, LOWER), (corpus, CHARACTERS), (str(same_size), WORDS)):
@@ -165,7 +147,7 @@ def test_another_text_or_rule_is_another_entry(monkeypatch, cache, corpus, tmp_p
 
 
 def test_a_file_of_another_name_is_found_by_its_content(monkeypatch, cache, corpus, tmp_path):
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     gather(read_lines([corpus]), WORDS)
     os.rename(corpus, tmp_path / "renamed")
     gather(read_lines([str(tmp_path / "renamed")]), WORDS)
@@ -185,8 +167,8 @@ def test_what_cannot_be_read_twice_is_not_kept(monkeypatch, cache):
     found = [gather(read_lines(["-"]), WORDS), gather(iter(TEXT.split("\n")[:-1]), WORDS)]
     assert entries(cache) == []
     for gathered in found:
-        assert isinstance(gathered.encoded, Store) and gathered.encoded.lines == 800
-        assert gathered.encoded.is_whole()
+        assert isinstance(gathered.store, DiskStore) and gathered.store.lines == 800
+        assert gathered.store.is_whole()
 
 
 def test_what_is_gathered_is_not_gathered_again(cache, corpus):
@@ -195,7 +177,7 @@ def test_what_is_gathered_is_not_gathered_again(cache, corpus):
 
 
 def test_a_store_outlives_its_file(cache, corpus):
-    store = gather(read_lines([corpus]), WORDS).encoded
+    store = gather(read_lines([corpus]), WORDS).store
     before = store.slice(0, 500).tolist()
     for name in entries(cache):
         (cache / name).unlink()
@@ -232,11 +214,11 @@ def test_a_damaged_entry_is_made_anew(monkeypatch, cache, corpus, damage):
     gather(read_lines([corpus]), WORDS)
     path = cache / entries(cache)[0]
     whole, rng = path.read_bytes(), np.random.default_rng(3)
-    made = count_encodings(monkeypatch)
+    made = encodings(monkeypatch)
     for number in range(1, 41):
         path.write_bytes(damage(whole, rng))
         found = gather(read_lines([corpus]), WORDS)
-        assert len(made) == number and found.encoded.is_whole()
+        assert len(made) == number and found.store.is_whole()
         assert path.read_bytes() == whole
         assert entries(cache) == [path.name]
 

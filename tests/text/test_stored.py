@@ -12,13 +12,14 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.session import prepare
 from charlm.text.batches.lanes import NO_TARGET
+from charlm.text.ids.disk_store import DiskStore
 from charlm.text.ids.held_out import HeldOutLines, split_lines
 from charlm.text.learning import encode_corpus, learn_vocabulary
-from charlm.text.stored import StoredLines, StoredStream
 from charlm.text.tokens.vocabulary import NOTHING
+from tests.batches import joined, lines_of, same
 from tests.forms import properties
 from tests.stored import keep_on_disk
-from tests.text.test_batches import joined, lanes_as_lines, same
+from tests.text.test_batches import lanes_as_lines
 
 RNG = np.random.default_rng(4)
 LINES = ["".join(RNG.choice(list("abcdefgh é"), RNG.integers(0, 30))) for _ in range(300)]
@@ -37,26 +38,15 @@ def both(monkeypatch, folder, text, unit, **options):
     return in_memory, learn(text, unit, **options)
 
 
-def lines_of(part):
-    """Give the lines of either kind, in their order."""
-    if isinstance(part, StoredLines):
-        windows = [part.window(number) for number in range(part.store.windows)]
-        ids, lengths = (np.concatenate(found) for found in zip(*windows, strict=True))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-    else:
-        ids, offsets = part.ids, part.offsets
-    return [tuple(ids[start:end].tolist()) for start, end in pairwise(offsets)]
-
-
 @pytest.mark.parametrize("text", LEVELS)
 @pytest.mark.parametrize("options", [{}, {"fraction": 0.0}, {"fraction": 0.8, "min_count": 3}, {"max_size": 4}])
 def test_lines_are_held_out_and_numbered_as_in_memory(monkeypatch, tmp_path, text, options):
     kept, stored = both(monkeypatch, tmp_path, text, "line", **options)
-    assert isinstance(stored[1], StoredLines)
+    assert isinstance(stored[1].store, DiskStore)
     assert stored[0].vocabulary == kept[0].vocabulary
     for mine, its in zip(stored[1:], kept[1:], strict=True):
         assert lines_of(mine) == lines_of(its)
-        assert (mine.size, mine.lines) == (its.size, its.lines)
+        assert (mine.size, mine.sequences) == (its.size, its.sequences)
         for size in ((64, 64), (3, 5), (1, 1), (2, 1000)) if its.size else ():
             assert mine.fit(*size) == its.fit(*size)
 
@@ -65,7 +55,7 @@ def test_lines_are_held_out_and_numbered_as_in_memory(monkeypatch, tmp_path, tex
 @pytest.mark.parametrize("options", [{}, {"fraction": 0.0}, {"fraction": 0.8, "min_count": 3}])
 def test_a_stream_makes_the_very_same_batches(monkeypatch, tmp_path, text, options):
     kept, stored = both(monkeypatch, tmp_path, text, "stream", **options)
-    assert isinstance(stored[1], StoredStream)
+    assert isinstance(stored[1].store, DiskStore)
     assert stored[0].vocabulary == kept[0].vocabulary
     for mine, its in zip(stored[1:], kept[1:], strict=True):
         assert mine.size == its.size
@@ -103,7 +93,7 @@ def stored(monkeypatch, tmp_path):
 def lines_in(batches, epoch):
     """Give the lines of an epoch, group by group as they are packed, each checked for what is read before it."""
     found = batches.epoch(epoch)
-    for count in batches._groups(epoch)[1]:
+    for _, count in batches._groups(epoch):
         for lane in lanes_as_lines(joined(list(islice(found, count)))):
             for inputs, targets in lane:
                 assert inputs == (NOTHING, *targets[:-1])
@@ -127,7 +117,7 @@ def test_without_a_seed_the_lines_keep_their_order(stored):
 
 
 def test_a_seed_shuffles_windows_and_lines_anew_each_epoch(monkeypatch, stored):
-    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", 1500)
+    monkeypatch.setattr("charlm.text.batches.lanes.GROUP_TOKENS", 1500)
     orders = [list(lines_in(stored.batches(1, 40, seed=seed), epoch)) for seed, epoch in [(5, 0), (5, 1), (6, 0)]]
     again = list(lines_in(stored.batches(1, 40, seed=5), 0))
     assert again == orders[0]
@@ -153,7 +143,7 @@ def test_skipping_is_dropping(stored, seed, epoch):
 
 def test_one_group_in_its_order_is_packed_as_in_memory(monkeypatch, tmp_path):
     (_, kept, _), (_, stored, _) = both(monkeypatch, tmp_path, TextConfig(), "line")
-    monkeypatch.setattr("charlm.text.batches.windows.GROUP_TOKENS", 1 << 20)
+    monkeypatch.setattr("charlm.text.batches.lanes.GROUP_TOKENS", 1 << 20)
     sizes = kept.fit(7, 11)
     whole, expected = (joined(list(part.batches(*sizes).epoch(0))) for part in (stored, kept))
     assert np.array_equal(whole.targets, expected.targets)

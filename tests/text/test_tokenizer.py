@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Splitter, Tokenizer, Vocabulary, make_splitter, read_lines
+from charlm.text.ids.encoder import count_tokens
 from charlm.text.tokens.splitter import _ASCII_TOKEN, _unicode_token
 from tests.forms import properties
 
@@ -158,7 +159,7 @@ def test_count_and_encode_lines_agree_with_split(splitter: Splitter, lines: list
     if splitter.level == "word":
         for token in ("<unk>", UNK, EOS):
             del expected[token]
-    counts = splitter.count(iter(lines))
+    counts = count_tokens(iter(lines), splitter)
     assert dict(counts) == dict(expected)
 
     vocabulary = Vocabulary.build(counts, min_count=2)
@@ -175,7 +176,7 @@ def test_count_and_encode_lines_agree_with_split(splitter: Splitter, lines: list
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS)
 def test_more_lines_than_a_block(splitter: Splitter) -> None:
     lines = [f"line {number}" for number in range(10_000)]
-    vocabulary = Vocabulary.build(splitter.count(lines))
+    vocabulary = Vocabulary.build(count_tokens(lines, splitter))
     ids, offsets = Tokenizer(splitter, vocabulary).encode_lines(lines)
     assert UNK_ID not in ids
     for number in (0, 4095, 4096, 9999):
@@ -185,7 +186,7 @@ def test_more_lines_than_a_block(splitter: Splitter) -> None:
 
 def test_characters_count_and_lowercase_see_line_ends() -> None:
     lowercase = make_splitter("char", "punct", True)
-    assert lowercase.count(["ΑΣ", "Α"]) == {"α": 2, "ς": 1}
+    assert count_tokens(["ΑΣ", "Α"], lowercase) == {"α": 2, "ς": 1}
     vocabulary = Vocabulary.build({"σ": 2, "ς": 1})
     assert Tokenizer(lowercase, vocabulary).encode_lines(["ΑΣ", "ΑΣΑ"])[0].tolist() == [1, 3, 0, 1, 2, 1, 0]
 
@@ -198,15 +199,15 @@ def test_code_points_beyond_the_table_are_unknown() -> None:
 @pytest.mark.parametrize("splitter", [WORDS, WHITESPACE])
 def test_text_cannot_spell_special_tokens(splitter: Splitter) -> None:
     # Even where a foreign vocabulary has them as ordinary tokens.
-    assert splitter.count(["a <unk> a <UNK>"]) == {"a": 2}
+    assert count_tokens(["a <unk> a <UNK>"], splitter) == {"a": 2}
     tokenizer = Tokenizer(splitter, Vocabulary((EOS, UNK, "<unk>", "a")))
     assert tokenizer.encode("a <unk> <UNK>").tolist() == [3, UNK_ID, UNK_ID]
     assert EOS_ID not in tokenizer.encode("a <EOS> a")
-    assert EOS not in splitter.count(["a <EOS> a"])
+    assert EOS not in count_tokens(["a <EOS> a"], splitter)
 
 
 def test_special_tokens_are_plain_characters_at_character_level() -> None:
-    vocabulary = Vocabulary.build(CHARACTERS.count(["<EOS><unk>"]))
+    vocabulary = Vocabulary.build(count_tokens(["<EOS><unk>"], CHARACTERS))
     ids = Tokenizer(CHARACTERS, vocabulary).encode("<EOS><unk>")
     assert len(ids) == 10
     assert ids.min() > UNK_ID

@@ -1,4 +1,4 @@
-"""Each optimizer against its formula, written in one line each, and the clipping that comes before it."""
+"""Each optimizer against its formula, and the clipping before it."""
 
 from itertools import pairwise
 
@@ -9,13 +9,13 @@ from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TrainConfig
 from charlm.nn.build import build
 from charlm.nn.parameters import Parameters
-from charlm.text.batches.lanes import LineBatches
+from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 from charlm.training.optimizers import OPTIMIZERS
 
 
 class SmallBlocks(NumpyBackend):
-    """A backend on which a vector of some dozens is many blocks, the last one short."""
+    """A backend that cuts a short vector into many blocks, the last one shorter."""
 
     block = 7
 
@@ -40,7 +40,7 @@ FORMULAS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam}
 
 
 def gradients(steps, size, seed=0):
-    """Draw gradients of very different sizes, zeros and tiny ones among them."""
+    """Draw gradients of very different sizes, with zeros and tiny ones among them."""
     rng = np.random.default_rng(seed)
     drawn = rng.standard_normal((steps, size)) * 10.0 ** rng.integers(-12, 4, (steps, size))
     drawn[:, ::5] = 0.0
@@ -122,13 +122,13 @@ def test_every_optimizer_goes_downhill(name):
 def make_trainer(**options):
     model = build(ModelConfig(8, cell="gru", hidden_size=5, num_layers=2, dtype="float64"), NumpyBackend(), seed=4)
     ids = np.random.default_rng(6).integers(2, 8, 60).astype(np.int32)
-    batches = LineBatches(ids, np.arange(0, 61, 6), batch_size=2, seq_length=10, seed=1)
+    batches = Dataset.of(ids, np.arange(0, 61, 6), "line").batches(2, 10, seed=1)
     config = TrainConfig(optimizer="sgd", learning_rate=0.5, schedule="constant", max_steps=3, **options)
     return Trainer(model, config, batches, None)
 
 
 def first_step(**options):
-    """Take one step; give the weights before, its gradient before clipping, and the weights after."""
+    """Take one step; return the weights before, its gradient before clipping, and the weights after."""
     twin, trainer = make_trainer(), make_trainer(**options)
     before = trainer.model.parameters.values.copy()
     assert np.array_equal(before, twin.model.parameters.values)

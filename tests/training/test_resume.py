@@ -1,8 +1,7 @@
-"""Stopped and taken up again, a training ends bit for bit where it would have ended: weights, memory, history."""
+"""A training that is stopped and resumed ends in the bits of an uninterrupted one: weights, memory, history."""
 
 import copy
 from itertools import chain, product, repeat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from charlm.session import prepare, resume
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 from charlm.training import trainer as trainer_module
+from tests.trainings import assert_same, result, through_file
 
 OPS = NumpyBackend()
 STEPS = 24
@@ -30,12 +30,12 @@ each_variant = pytest.mark.parametrize(("cell", "unit", "dropout", "optimizer"),
 
 
 def make(cell, unit, dropout, optimizer, **options):
-    """Make model, batches and trainer anew: nothing is shared with any other."""
+    """Return a new trainer that shares nothing with any other."""
     rng = np.random.default_rng(8)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(2, 9, 24))])
     ids = rng.integers(1, 9, offsets[-1]).astype(np.int32)
     ids[offsets[1:] - 1] = 0
-    train, valid = Dataset(ids, offsets, unit), Dataset(ids[:30], np.array([0, 12, 30]), unit)
+    train, valid = Dataset.of(ids, offsets, unit), Dataset.of(ids[:30], np.array([0, 12, 30]), unit)
     network = {"hidden_size": 5, "num_layers": 2, "embedding_size": 4}
     model = build(ModelConfig(9, cell=cell, dropout=dropout, **network), OPS, seed=2)
     base = {"max_steps": STEPS, "optimizer": optimizer, "learning_rate": 0.02, "seed": 5}
@@ -44,28 +44,14 @@ def make(cell, unit, dropout, optimizer, **options):
 
 
 def go_on(trainer, steps=STEPS):
-    """Take some steps; give what was reported of each."""
+    """Take some steps; return the report of each."""
     if not steps:
         return []
     return [progress for _, progress in zip(range(steps), trainer.run(), strict=False)]
 
 
-def result(trainer):
-    """Give everything that a training ends with, copied."""
-    state = trainer.state()
-    arrays = {name: array.copy() for name, array in state.arrays.items()}
-    return copy.deepcopy(state.numbers), arrays | {f"best of {k}": v.copy() for k, v in trainer.best_weights().items()}
-
-
-def assert_same(one, other):
-    """Bit by bit."""
-    assert one[0] == other[0]
-    assert one[1].keys() == other[1].keys()
-    assert not [name for name in one[1] if not np.array_equal(one[1][name], other[1][name])]
-
-
 def stops_of(reported, epoch):
-    """Choose steps to stop after: before, at and after an epoch's edge, and just before and after an evaluation."""
+    """Return steps to stop after: before, at and after the end of an epoch, and just before and after an evaluation."""
     within = next(p.step for p in reported if p.is_evaluation and p.step > epoch and p.step % epoch)
     before = next(p.step for p in reported if not p.is_evaluation and p.step % epoch)
     stops = [before, epoch, epoch + 1, within - 1, within, 2 * epoch]
@@ -83,7 +69,7 @@ def test_resumed_ends_where_uninterrupted_ends(times, cell, unit, dropout, optim
         first = make(cell, unit, dropout, optimizer)
         before = go_on(first, stop)
         second = make(cell, unit, dropout, optimizer)
-        second.model.parameters.values[...] = 7.0  # all is to come from the state
+        second.model.parameters.values[...] = 7.0  # everything must come from the state
         second.restore(copy.deepcopy(first.state()))
         assert second.step == stop
         assert before + go_on(second) == reported, stop
@@ -107,7 +93,7 @@ NUMBERS = ["step", "epoch", "index", "best_nats", "plateaus", "waiting", "sum_na
 
 @pytest.mark.parametrize("lost", ["state/0", "m/layer0.W", "v/head.W_y", *NUMBERS])
 def test_each_part_of_the_state_matters(lost, monkeypatch):
-    """What the tests above compare would notice the loss of any of it."""
+    """The comparison above notices the loss of any part."""
 
     def script_evaluations():
         nats = chain([3.0, 2.5, 2.6, 2.4, 2.7, 2.8, 2.9, 3.1], repeat(1.0))
@@ -123,8 +109,8 @@ def test_each_part_of_the_state_matters(lost, monkeypatch):
         assert state.arrays[lost].any()
         state.arrays[lost][...] = 0
     else:
-        assert state.numbers[lost]
-        state.numbers[lost] = 0
+        assert getattr(state.numbers, lost)
+        setattr(state.numbers, lost, 0)
     second.restore(state)
     go_on(second)
     with pytest.raises(AssertionError):
@@ -141,13 +127,6 @@ def session_of(unit, *, optimizer="adam", cell="lstm", valid=None, **options):
     base = {"seq_length": 8, "batch_size": 4, "max_steps": STEPS, "learning_rate": 0.01, "valid_fraction": 0.2}
     config = TrainConfig(**{**base, "optimizer": optimizer, "seed": 4, **options})
     return prepare(LINES, TextConfig(unit=unit), network, config, valid_lines=valid)
-
-
-def through_file(session, folder: Path):
-    """Save a training and open it again."""
-    path = folder / "m.ckpt.safetensors"
-    checkpoint.save_training(path, session.language_model, session.trainer.state(), corpus="0" * 64)
-    return checkpoint.load(path, OPS)
 
 
 @pytest.mark.thinned(4)
@@ -171,11 +150,11 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, optio
         assert stop < len(reported) < 90
     first = session_of(unit, valid=valid, **options)
     before = go_on(first.trainer, stop)
-    second = resume(through_file(first, tmp_path), LINES, valid, {})
+    second = resume(through_file(first, tmp_path / "c"), LINES, valid, {})
     assert second.language_model.history == first.language_model.history
     assert before + go_on(second.trainer, 999) == reported
     assert_same(result(second.trainer), result(whole.trainer))
-    assert second.language_model.history == whole.language_model.history == whole.trainer.history
+    assert second.language_model.history == whole.language_model.history == whole.trainer.numbers.history
     assert (second.batch_size, second.seq_length) == (whole.batch_size, whole.seq_length)
     assert np.array_equal(second.valid.ids, whole.valid.ids) and np.array_equal(second.train.ids, whole.train.ids)
     # the files that both would write
@@ -185,12 +164,12 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, optio
 
 
 def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
-    """The schedule is spread anew; with a constant one the longer run in two parts is the longer run in one."""
+    """The schedule is spread anew, so a constant one shows that the run in two parts is the run in one."""
     whole = session_of("line", max_steps=60, schedule="constant")
     go_on(whole.trainer, 999)
     first = session_of("line", max_steps=20, schedule="constant")
     assert len(go_on(first.trainer, 999)) == 20
-    second = resume(through_file(first, tmp_path), LINES, None, {"max_steps": 60})
+    second = resume(through_file(first, tmp_path / "c"), LINES, None, {"max_steps": 60})
     assert second.trainer.plan() == 60
     assert len(go_on(second.trainer, 999)) == 40
     (_, weights), (_, expected) = result(second.trainer), result(whole.trainer)
@@ -200,12 +179,12 @@ def test_a_finished_run_goes_on_with_a_later_limit(tmp_path):
 
 
 def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
-    """Of a run by the clock, which would be measured anew, above all."""
+    """Above all those of a run by the clock, which would be measured again."""
     first = session_of("line", max_steps=None, minutes=5)
-    first.trainer.total_steps = 33
+    first.trainer.numbers.total_steps = 33
     go_on(first.trainer, 7)
     for limits in ({}, {"patience": 5}):
-        second = resume(through_file(first, tmp_path), LINES, None, limits)
+        second = resume(through_file(first, tmp_path / "c"), LINES, None, limits)
         assert second.trainer.plan() == 33
         assert second.trainer.config.patience == limits.get("patience")
 
@@ -213,7 +192,7 @@ def test_without_a_new_limit_the_planned_steps_stay(tmp_path):
 def test_resuming_does_not_touch_the_checkpoint_it_came_from(tmp_path):
     first = session_of("stream")
     go_on(first.trainer, 7)
-    stored = through_file(first, tmp_path)
+    stored = through_file(first, tmp_path / "c")
     before = copy.deepcopy(stored.training)
     go_on(resume(stored, LINES, None, {}).trainer)
     assert_same((stored.training.numbers, stored.training.arrays), (before.numbers, before.arrays))

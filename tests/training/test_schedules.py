@@ -9,7 +9,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import SCHEDULES as NAMES
 from charlm.config import ModelConfig, TrainConfig
 from charlm.nn.build import build
-from charlm.text.batches.lanes import LineBatches
+from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 from charlm.training.schedules import SCHEDULES
 
@@ -37,10 +37,10 @@ def test_constant_stays():
 
 
 def learning_rates(**options):
-    """Run six steps; give the learning rate of each as the trainer reports it, and as the optimizer is handed it."""
+    """Run six steps; return the learning rate of each, as reported and as the optimizer gets it."""
     model = build(ModelConfig(5, cell="rnn", hidden_size=3, num_layers=1, dtype="float64"), NumpyBackend(), seed=1)
     ids = np.random.default_rng(1).integers(2, 5, 24).astype(np.int32)
-    batches = LineBatches(ids, np.arange(0, 25, 4), batch_size=2, seq_length=4, seed=1)
+    batches = Dataset.of(ids, np.arange(0, 25, 4), "line").batches(2, 4, seed=1)
     trainer = Trainer(model, TrainConfig(learning_rate=0.2, **options), batches, None)
     handed, step = [], trainer.optimizer.step
 

@@ -1,6 +1,4 @@
-"""Stopped and taken up again, a training of any task ends bit for bit where it would have ended."""
-
-import copy
+"""A training of any task that is stopped and resumed ends in the bits of an uninterrupted one."""
 
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ from charlm import checkpoint
 from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.session import prepare, resume
+from tests.trainings import assert_same, differing, result, through_file
 
 OPS = NumpyBackend()
 WORD = TextConfig(level="word", split="whitespace")
@@ -56,23 +55,6 @@ def go_on(session, count=STEPS):
     return [progress for _, progress in zip(range(count), session.trainer.run(), strict=False)]
 
 
-def result(session):
-    """Give everything that a training ends with, copied."""
-    state = session.trainer.state()
-    arrays = state.arrays | {f"best of {k}": v for k, v in session.trainer.best_weights().items()}
-    return copy.deepcopy(state.numbers), {name: array.copy() for name, array in arrays.items()}
-
-
-def differing(one, other):
-    assert one.keys() == other.keys()
-    return [name for name in one if not np.array_equal(one[name], other[name])]
-
-
-def through_file(session, path):
-    checkpoint.save_training(path, session.language_model, session.trainer.state(), corpus="0" * 64)
-    return checkpoint.load(path, OPS)
-
-
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
@@ -86,8 +68,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
         second = resume(through_file(first, tmp_path / "c"), CORPORA[name], None, {})
         assert second.trainer.step == stop
         assert before + go_on(second) == reported, stop
-        assert result(second)[0] == result(whole)[0]
-        assert not differing(result(second)[1], result(whole)[1])
+        assert_same(result(second.trainer), result(whole.trainer))
         assert (second.batch_size, second.seq_length) == (whole.batch_size, whole.seq_length)
         for part in ("train", "valid"):
             for field, array in vars(getattr(whole, part)).items():
@@ -99,13 +80,13 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
-    """What the test above compares depends on the shuffling, the masks and the first weights."""
+    """The comparison above depends on the shuffling, the dropout masks and the first weights."""
     results = []
     for seed in (4, 4, 5):
         session = session_of(name, seed=seed, valid_fraction=0.0)
-        first = result(session)[1]
+        first = result(session.trainer)[1]
         go_on(session, 3)
-        results.append(result(session)[1])
+        results.append(result(session.trainer)[1])
         learned = {key for key in first if key.startswith("weights/")}
         assert learned <= set(differing(first, {key: results[-1][key] for key in first}))  # each array of them
     assert not differing(*results[:2])
@@ -114,14 +95,14 @@ def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_every_task_is_learned(name):
-    """The loss of the training falls clearly below that of the first steps."""
+    """The training loss falls clearly below that of the first step."""
     session = session_of(name, max_steps=60, seed=2, valid_fraction=0.0, schedule="constant")
     reported = go_on(session, 60)
     assert reported[-1].train_nats < 0.9 * reported[0].train_nats
 
 
 def test_a_resumed_training_has_its_held_out_file(tmp_path):
-    """Read with the labels that the model knows."""
+    """It is read with the labels of the model."""
     valid = CORPORA["classify"][:6]
     network = {"task": "classify", "hidden_size": 3, "num_layers": 1}
     config = TrainConfig(max_steps=6, batch_size=3, seq_length=6)
@@ -130,4 +111,4 @@ def test_a_resumed_training_has_its_held_out_file(tmp_path):
     second = resume(through_file(sessions[1], tmp_path / "c"), CORPORA["classify"], valid, {})
     assert before + go_on(second) == reported
     assert any(progress.valid_nats is not None for progress in reported)
-    assert not differing(result(second)[1], result(sessions[0])[1])
+    assert not differing(result(second.trainer)[1], result(sessions[0].trainer)[1])

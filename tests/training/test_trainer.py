@@ -1,4 +1,4 @@
-"""The loop that learns: that it does, when it judges, what it keeps, and how it ends."""
+"""The training loop: that it learns, when it evaluates, what it keeps, and how it ends."""
 
 import copy
 import math
@@ -18,20 +18,22 @@ from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
 from charlm.training import plan as plan_module
 from charlm.training import trainer as trainer_module
+from tests.batches import joined
+from tests.trainings import assert_same, everything
 
 OPS = NumpyBackend()
 
 
 def dataset(lines, unit="line", seed=0):
-    """Draw lines of 4 tokens out of 7, each token but one decided by the one before."""
+    """Draw lines of 4 tokens out of 7; the first token of a line decides the others."""
     rng = np.random.default_rng(seed)
     first = rng.integers(1, 7, lines)
     ids = np.stack([first, first % 6 + 1, (first + 2) % 7, np.zeros_like(first)], axis=1)
-    return Dataset(ids.ravel().astype(np.int32), np.arange(lines + 1) * 4, unit)
+    return Dataset.of(ids.ravel().astype(np.int32), np.arange(lines + 1) * 4, unit)
 
 
 def make(*, lines=32, held=8, batches=4, network=None, **config):
-    """Make a trainer with `batches` steps an epoch."""
+    """Return a trainer with `batches` steps an epoch."""
     train, valid = dataset(lines), dataset(held, seed=1)
     options = TrainConfig(**{"learning_rate": 0.01, **config})
     model = build(ModelConfig(7, **{"hidden_size": 6, "num_layers": 1, **(network or {})}), OPS, seed=options.seed)
@@ -42,7 +44,7 @@ def make(*, lines=32, held=8, batches=4, network=None, **config):
 
 
 def scripted(monkeypatch, nats):
-    """Let the evaluations find these losses, one after the other."""
+    """Make the evaluations return these losses, one after the other."""
     script = iter(nats)
     monkeypatch.setattr(trainer_module, "evaluate", lambda *_: Evaluation(1, 0, next(script), 0.0))
 
@@ -52,28 +54,15 @@ def values(trainer):
 
 
 def flat_best(trainer):
-    """Give the best weights as one flat vector, in the layout of the model's."""
+    """Return the best weights as one flat vector, in the layout of the model's."""
     flat = np.zeros_like(trainer.model.parameters.values)
     for name, view in trainer.model.parameters.named(flat).items():
         view[...] = trainer.best_weights()[name]
     return flat
 
 
-def everything(trainer):
-    """Give all that a trainer is, deeply copied."""
-    state = trainer.state()
-    return copy.deepcopy(state.numbers), {name: array.copy() for name, array in state.arrays.items()}
-
-
-def assert_same(one, other):
-    """Compare what `everything` gave, bit by bit."""
-    assert one[0] == other[0]
-    assert one[1].keys() == other[1].keys()
-    assert not [name for name in one[1] if not np.array_equal(one[1][name], other[1][name])]
-
-
 def losses_of(trainer):
-    """Give a list that the loss and the number of targets of each step will be added to."""
+    """Return a list to which each step appends its loss and its number of targets."""
     losses, loss_and_grads = [], trainer.model.loss_and_grads
 
     def watched(batch, *args, **options):
@@ -111,14 +100,14 @@ def test_the_reported_loss_is_the_mean_since_the_last_evaluation():
         nats, tokens = map(sum, zip(*losses[since:], strict=True))
         assert progress.train_nats == pytest.approx(nats / tokens, rel=1e-12)
         if progress.is_evaluation:
-            assert trainer.history[-1]["train_nats"] == progress.train_nats
+            assert trainer.numbers.history[-1]["train_nats"] == progress.train_nats
             since = len(losses)
-    assert len(trainer.history) == 10
+    assert len(trainer.numbers.history) == 10
 
 
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_the_state_is_carried_from_batch_to_batch_and_starts_anew_with_each_epoch(unit):
-    """With next to no learning the losses of an epoch add up to those of its lanes in one piece."""
+    """Almost without learning, the losses of an epoch add up to that of its lanes in one piece."""
     model = build(ModelConfig(7, hidden_size=6, num_layers=2, dtype="float64"), OPS, seed=3)
     model.parameters.values[...] *= 3  # so that the state matters
     corpus = dataset(40, unit)
@@ -130,7 +119,7 @@ def test_the_state_is_carried_from_batch_to_batch_and_starts_anew_with_each_epoc
     steps = batches.steps(0)
     assert steps > 3 and len(losses) == 3 * steps
     for epoch in range(3):
-        nats, _ = model.nats(batches.lanes(epoch), model.zero_state(5), model.workspace())
+        nats, _ = model.nats(joined(list(batches.epoch(epoch))), model.zero_state(5), model.workspace())
         loss = sum(nats for nats, _ in losses[epoch * steps : epoch * steps + steps])
         assert loss == pytest.approx(nats.sum(), rel=1e-9)
 
@@ -147,7 +136,7 @@ def test_the_same_run_twice_is_bit_equal_and_another_seed_is_not():
 
 
 def test_lines_are_not_shuffled_anew_at_each_step(monkeypatch):
-    """It takes time for each line of the corpus: the work of an epoch, not of a step."""
+    """Shuffling takes time for each line of the corpus: once an epoch, not once a step."""
 
     def shuffles(batches):
         calls = []
@@ -176,7 +165,7 @@ def test_dropout_is_another_one_each_step_and_none_in_evaluations():
 
 
 def test_nothing_is_learned_from_what_is_held_out():
-    """Only the evaluations see it: other held-out lines, the same weights."""
+    """With other held-out lines the evaluations differ, and the weights are the same."""
     one, other = make(max_steps=8), make(max_steps=8)
     other.valid = dataset(8, seed=5).batches(2, 8)
     lists = [[p.valid_nats for p in trainer.run()] for trainer in (one, other)]
@@ -184,7 +173,7 @@ def test_nothing_is_learned_from_what_is_held_out():
     assert np.array_equal(values(one), values(other))
 
 
-# --- when it judges --------------------------------------------------------------------------------------------------
+# --- when it evaluates -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,19 +191,19 @@ def test_nothing_is_learned_from_what_is_held_out():
         ({"epochs": 250, "batches": 1}, [-(-5 * i // 2) for i in range(1, 101)]),  # a hundred a run
     ],
 )
-def test_it_judges_once_an_epoch_but_ten_to_a_hundred_times_a_run(limits, due):
+def test_it_evaluates_once_an_epoch_but_ten_to_a_hundred_times_a_run(limits, due):
     trainer = make(**limits)
     epoch = trainer.train.steps(0)
     progress = list(trainer.run())
     assert [p.step for p in progress] == list(range(1, due[-1] + 1))
     assert [p.step for p in progress if p.is_evaluation] == list(due)
-    assert [record["step"] for record in trainer.history] == list(due)
+    assert [record["step"] for record in trainer.numbers.history] == list(due)
     assert all((p.valid_nats is not None) == p.is_evaluation for p in progress)
     assert {p.total_steps for p in progress} == {due[-1]}
     assert [p.epoch for p in progress] == [p.step / epoch for p in progress]
 
 
-def test_the_last_step_is_judged_wherever_it_is():
+def test_the_last_step_is_evaluated_wherever_it_is():
     for max_steps in (41, 43, 47, 50, 59):
         evaluated = [p.is_evaluation for p in make(max_steps=max_steps).run()]
         assert evaluated[-1] and sum(evaluated) == round(max_steps / 4)
@@ -223,7 +212,7 @@ def test_the_last_step_is_judged_wherever_it_is():
 def test_the_history_is_of_facts_that_do_not_depend_on_the_clock():
     trainer = make(max_steps=10, schedule="cosine")
     progress = list(trainer.run())
-    assert trainer.history == [
+    assert trainer.numbers.history == [
         {
             "step": p.step,
             "epoch": p.epoch,
@@ -243,14 +232,14 @@ def test_without_held_out_text_the_last_weights_are_the_best():
     last = values(trainer)
     trainer.take_best()
     assert np.array_equal(values(trainer), last)
-    assert [record["valid_nats"] for record in trainer.history] == [None] * 6
+    assert [record["valid_nats"] for record in trainer.numbers.history] == [None] * 6
 
 
 # --- what it keeps ---------------------------------------------------------------------------------------------------
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation():
-    """At first it learns; then, at a rate that is far too high, it forgets."""
+    """At first the network learns; then, at a rate that is far too high, it forgets."""
     trainer = make(max_steps=20, batches=1, schedule="constant", optimizer="sgd", clip=0, learning_rate=1.0)
     found = []
     for progress in trainer.run():
@@ -309,7 +298,7 @@ def test_patience_ends_the_run(monkeypatch, patience, nats, steps):
 
 
 def test_plateaus_lower_the_rate(monkeypatch):
-    """After each evaluation that is not better than the best before, the rate is a quarter."""
+    """After each evaluation without a new lowest loss, the rate falls to a quarter."""
     scripted(monkeypatch, [3, 2, 2.5, 1.5, 1.5, 1.7, 1])
     trainer = make(max_steps=7, schedule="plateau", learning_rate=0.1)
     rates = [progress.learning_rate for progress in trainer.run()]
@@ -335,16 +324,17 @@ def test_a_run_may_be_broken_off_and_taken_up_again():
 def test_planning_by_the_clock_leaves_no_trace(held, started):
     trainer = make(max_steps=200, minutes=0.01, held=held, network={"dropout": 0.2})
     if started:
-        trainer.total_steps = 200
+        trainer.numbers.total_steps = 200
         for _, _ in zip(range(started), trainer.run(), strict=False):
             pass
-        trainer.total_steps = 0
+        trainer.numbers.total_steps = 0
     before, best = everything(trainer), flat_best(trainer)
     total = trainer.plan()
     assert 1 <= total <= 200 and isinstance(total, int)
-    assert trainer.plan() == total == trainer.total_steps
+    assert trainer.plan() == total == trainer.numbers.total_steps
     after = everything(trainer)
-    assert after[0].pop("total_steps") == total and before[0].pop("total_steps") == 0
+    assert (before[0].total_steps, after[0].total_steps) == (0, total)
+    before[0].total_steps = total
     assert_same(after, before)
     assert np.array_equal(flat_best(trainer), best)
 
@@ -364,7 +354,7 @@ def test_a_run_by_the_clock_is_the_run_of_so_many_steps():
 @pytest.mark.parametrize("batches", [1, 4, 16])
 @pytest.mark.parametrize(("step", "evaluation"), [(0.5, 0.5), (0.25, 2.0), (0.125, 0.0)])
 def test_minutes_become_as_many_steps_as_fit_with_their_evaluations(monkeypatch, batches, held, step, evaluation):
-    """On a clock that goes on by so much with each step and each evaluation."""
+    """The clock advances by a fixed time with each step and each evaluation."""
     clock = [1000.0]
 
     def ticking(work, seconds):
@@ -395,7 +385,7 @@ STALLS = {  # seconds that the machine stalls at some steps
 @pytest.mark.parametrize("stall", STALLS)
 @pytest.mark.parametrize("minutes", [1.0, 10.0])
 def test_a_stall_in_the_first_seconds_does_not_shorten_a_run_in_minutes(monkeypatch, stall, minutes):
-    """A step takes 10 ms; what the stalls took is gone, the rest of the time is filled."""
+    """A step takes 10 ms; the time of the stalls is lost, the rest is filled with steps."""
     clock, calls = [1000.0], [0]
     trainer = make(lines=64, batches=4, held=0, minutes=minutes)
     loss_and_grads = trainer.model.loss_and_grads
@@ -432,7 +422,7 @@ def test_a_state_does_not_change_with_the_trainer_it_was_taken_from():
 
 
 def test_going_back_is_going_back_to_all_of_it():
-    """A state from before the first evaluation knows no best weights."""
+    """A state from before the first evaluation has no best weights."""
     trainer = make(max_steps=40)
     start = everything(trainer)
     for _, _ in zip(range(13), trainer.run(), strict=False):

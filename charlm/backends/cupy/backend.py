@@ -12,8 +12,10 @@ import numpy as np
 from charlm.backends.base import Array, Backend, Number, Places, Shape
 from charlm.backends.cupy import kernels
 from charlm.backends.cupy.blas import Blas
+from charlm.backends.cupy.cells import CELLS
 from charlm.backends.cupy.graph import Recorded
 from charlm.backends.cupy.products import Products
+from charlm.backends.cupy.scan import GraphScan
 from charlm.backends.workers import Workers
 
 
@@ -25,6 +27,7 @@ class CupyBackend(Backend):
     """
 
     name = "cuda"
+    scans = dict.fromkeys(CELLS, GraphScan)
     block = 1 << 20  # larger than a launch costs, smaller than scratch memory allows
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the models of other tasks than language say of a line: tags, a class, a translation."""
+"""Predictions for each line of a text: tags, a class or a translation."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,14 +16,15 @@ def _translate(language_model: LanguageModel, lines: Iterable[str], **options: A
     return Translator(language_model, **options).predict(lines)
 
 
+# By what a model answers, `Task.answers`.
 PREDICTORS: dict[str, Callable[..., Iterator[Prediction]]] = {
-    "tag": tag,
-    "classify": classify,
-    "translate": _translate,
+    "tags": tag,
+    "classes": classify,
+    "translations": _translate,
 }
 
 
 def predict(language_model: LanguageModel, lines: Iterable[str], **options: Any) -> Iterator[Prediction]:
-    """Yield the prediction for each line, in order; raises UsageError for a model that is for something else."""
+    """Yield the prediction for each line, in order; raise UsageError for a model of another task."""
     language_model.require("predict")
-    return PREDICTORS[language_model.task](language_model, lines, **options)
+    return PREDICTORS[language_model.facts.answers](language_model, lines, **options)

@@ -1,4 +1,4 @@
-"""What all predictions have in common."""
+"""A prediction, and the probabilities of a sequence's labels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from charlm.nn.model import Model
 from charlm.nn.workspace import Workspace
 from charlm.text.dataset import Sequences
 
-STEPS = 128  # of the lanes that sequences are packed into
-_NUMBERS = 1 << 24  # probabilities at a time
+STEPS = 128  # of a batch into whose lanes sequences are packed
+_PROBABILITIES = 1 << 24  # in memory at a time
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one line.
+    """The prediction for one line.
 
-    prediction: the label, the translation, or the list of tags; prob: its probability, or that of each tag
-    others: further facts by their JSON key, such as the probabilities of all classes
+    prediction: the class, the translation, or the list of tags
+    prob: its probability, or that of each tag
+    others: further values by JSON key, such as the probabilities of all classes
     """
 
     text: str
@@ -33,12 +34,12 @@ class Prediction:
 def log_probs_at(
     model: Model, sequences: Sequences, places: Sequence[np.ndarray], ws: Workspace, *, batch_size: int
 ) -> list[np.ndarray]:
-    """Give ln P of every choice at some places of sequences that are read whole, `[choices, places]` for each.
+    """Return ln P of every label at some steps of each sequence, `[labels, places]` for each sequence.
 
-    places: of each sequence, the steps that are asked for
+    places: of each sequence, the steps in question
     """
     choices = model.config.labels or model.config.vocabulary_size
-    steps = max(1, min(STEPS, _NUMBERS // (max(2, choices) * batch_size)))
+    steps = max(1, min(STEPS, _PROBABILITIES // (max(2, choices) * batch_size)))
     results: list[np.ndarray] = [np.empty((0, 0))] * len(places)
     for batch, numbers, begins, lanes in sequences.batches(batch_size, steps).placed():
         wanted = [places[i] for i in numbers.tolist()]

@@ -1,4 +1,4 @@
-"""A class for each text."""
+"""Predicting the class of a text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from charlm.language_model import LanguageModel
 from charlm.text.dataset import joined
 from charlm.text.lines.reading import windows
 
-_WINDOW = 32  # batches of lines that are read ahead
+_WINDOW = 32  # batches of lines read ahead
 
 
 def classify(
     language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, window: int | None = None
 ) -> Iterator[Prediction]:
-    """Yield the likeliest class of each line, with the probabilities of all; window: lines read ahead at most."""
+    """Yield the likeliest class of each line, with the probabilities of all; at most `window` lines are read ahead."""
     model, labels = language_model.model, language_model.labels
     ws = model.workspace()
     for texts in windows(lines, window or _WINDOW * batch_size, size=len):

@@ -1,4 +1,4 @@
-"""A tag for each token."""
+"""Predicting a tag for each token."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from charlm.text.dataset import joined
 from charlm.text.lines.reading import numbered, windows
 from charlm.text.records import ends_sentence, is_comment, token_of
 
-_WINDOW = 32  # batches of lines that are read ahead
+_WINDOW = 32  # batches of lines read ahead
 
-Row = tuple[str, str, float] | str  # a token, its tag and the tag's probability; or a line that holds no token
+Row = tuple[str, str, float] | str  # a token, its tag and the tag's probability; or a line without a token
 
 
 def tag(
     language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, window: int | None = None
 ) -> Iterator[Prediction]:
-    """Yield the tags of each line, one for each of its tokens; window: lines read ahead at most."""
+    """Yield the tags of each line, one for each token; at most `window` lines are read ahead."""
     split = language_model.tokenizer.split
     ws = language_model.model.workspace()
     for texts in windows(lines, window or _WINDOW * batch_size, size=len):
@@ -39,16 +39,16 @@ def tag_tokens(
     batch_size: int = 64,
     ws: Workspace | None = None,
 ) -> Iterator[tuple[list[str], list[float]]]:
-    """Yield the tags of each sentence, whose tokens are apart already, and the probability of each tag.
+    """Yield the tags of each sentence, a sequence of tokens, and the probability of each tag.
 
-    ws: buffers to work in, so that several calls share them
+    ws: a workspace to share between calls
     """
     model, labels = language_model.model, language_model.labels
     encoded = [language_model.tokenizer.encode_tokens(tokens) for tokens in sentences]
     places = [np.arange(len(one)) for one in encoded]
     for log_probs in log_probs_at(model, joined(encoded), places, ws or model.workspace(), batch_size=batch_size):
         probs = np.exp(log_probs.astype(np.float64))
-        if model.config.labels == 1:  # the one unit says how probable the tag 1 is
+        if model.config.labels == 1:  # the only output is the probability of tag 1
             probs = np.concatenate([1.0 - probs, probs])
         best = probs.argmax(axis=0) if probs.size else np.empty(0, np.int64)
         yield [labels[i] for i in best.tolist()], probs[best, np.arange(best.size)].tolist()
@@ -57,12 +57,13 @@ def tag_tokens(
 def tag_columns(
     language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64, window: int | None = None
 ) -> Iterator[Row]:
-    """Yield token, tag and probability for each line that holds a token, and the text of each other line.
+    """Yield token, tag and probability for each line with a token, and the text of each other line.
 
-    lines: as in a corpus of tags; the tag after a token's tab is not read. White space alone ends a sentence and comes
-    out as the empty text, a comment comes out as it is.
+    A line of white space ends a sentence and yields an empty text. A comment is yielded unchanged.
+
+    lines: in the format of a corpus of tags; a tag after a token's tab is ignored
     window: sentences read ahead at most
-    Raises CorpusError with the place of a line that is none of these.
+    Raises CorpusError with the place of a malformed line.
     """
     ws = language_model.model.workspace()
     for group in windows(_sentences(lines), window or _WINDOW * batch_size, size=len):
@@ -75,7 +76,7 @@ def tag_columns(
 
 
 def _sentences(lines: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Yield the lines of each sentence, up to the one that ends it, each with whether it is a token."""
+    """Yield each sentence as its lines, including the one that ends it, each with whether it is a token."""
     sentence: list[tuple[str, bool]] = []
     try:
         for line, place in numbered(lines):
@@ -88,7 +89,7 @@ def _sentences(lines: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
                 sentence.append((token_of(line, place), True))
     except CorpusError:
         if sentence:
-            yield sentence  # what stands before a mistake is answered
+            yield sentence  # lines before an error are answered
         raise
     if sentence:
         yield sentence

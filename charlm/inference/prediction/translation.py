@@ -1,4 +1,4 @@
-"""Translation: the encoder reads the source, and the decoder's likeliest continuation is searched for."""
+"""Translation: the encoder reads the source, and a beam search finds a likely output of the decoder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from charlm.text import EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches.whole import groups_of_like_length, padded
 from charlm.text.lines.reading import windows
 
-_WINDOW = 8  # batches of lines that are read ahead
-_LONGEST = (2, 20)  # tokens of a translation at most: so many times those of the source, and so many more
-_LENGTH_POWER = 1.0  # of the length that a beam's log-probability is divided by: 0 favours short translations
+_WINDOW = 8  # batches of lines read ahead
+_LONGEST = (2, 20)  # a, b: a translation of a source of n tokens has at most a n + b
+_LENGTH_POWER = 1.0  # log-probabilities are divided by length ** power: 0 favours short translations
 
 
 class Translator:
-    """Finds a translation of each line: greedily, or, with a beam, keeping the best `beam` beginnings at every step.
+    """Translates lines by beam search (Sutskever et al. 2014); a beam of 1 is greedy search.
 
-    Sutskever et al. 2014. `<UNK>` is never emitted: its probability is 0, and the others make up for it. A translation
-    whose tokens have the log-probabilities l_1 ... l_n counts as sum(l) / n, so that a longer one is not worse for its
-    length alone (Wu et al. 2016, without the coverage term, as nothing is attended to).
+    `<UNK>` is masked and the rest renormalised. A translation with token log-probabilities l_1 ... l_n ranks by
+    sum(l) / n, so that length alone is no disadvantage (Wu et al. 2016, without coverage, as there is no attention).
+
+    beam: partial translations kept at each step
+    batch_size: lines side by side at a beam of 1; a larger beam reduces it
+    window: lines read ahead at most, None for eight batches
     """
 
     def __init__(
@@ -55,15 +58,19 @@ class Translator:
             yield from found
 
     def _search(self, sources: np.ndarray, starts: np.ndarray) -> list[tuple[list[int], float]]:
-        """Give the best sequence of tokens that was found for each column, and its ln P under the model."""
+        """Return the best sequence of tokens found for each source, and its ln P under the model.
+
+        sources [T, B]: padded with NOTHING
+        starts [T, B]: where a source begins
+        """
         count, K = sources.shape[1], self.beam
         state = self.model.encode(sources, starts, self._encoder_workspace)
         state = _taken(state, np.repeat(np.arange(count), K), self.model.ops)
         inputs = np.full((1, count * K), NOTHING, np.int32)
-        limits = (_LONGEST[0] * (sources != NOTHING).sum(axis=0) + _LONGEST[1])[:, None]  # each line's own
+        limits = (_LONGEST[0] * (sources != NOTHING).sum(axis=0) + _LONGEST[1])[:, None]
         most = int(limits.max())
-        path: list[tuple[np.ndarray, np.ndarray]] = []  # of each step the beam that each goes on from, and its token
-        found = np.full((count, K), -math.inf)  # sum of ln P, `<UNK>` left out, by which beams are compared
+        path: list[tuple[np.ndarray, np.ndarray]] = []  # for each step, the beam that each one continues, and its token
+        found = np.full((count, K), -math.inf)  # sum of ln P with `<UNK>` masked, by which beams rank
         found[:, 0] = 0.0
         truly = np.zeros((count, K))  # sum of ln P under the model
         lengths, ended = np.zeros((count, K), np.int64), np.zeros((count, K), bool)
@@ -73,7 +80,7 @@ class Translator:
             given_known = log_probs - np.log1p(-np.minimum(np.exp(log_probs[:, :, UNK_ID]), 1 - 1e-12))[:, :, None]
             given_known[:, :, UNK_ID] = -math.inf
             given_known[ended] = -math.inf
-            given_known[ended, EOS_ID] = 0.0  # what has ended stays as it is
+            given_known[ended, EOS_ID] = 0.0  # a finished translation does not change
             new_lengths = lengths + ~ended
             totals = found[:, :, None] + given_known
             ranks = totals / np.maximum(new_lengths, 1)[:, :, None] ** _LENGTH_POWER
@@ -96,7 +103,7 @@ class Translator:
 
 
 def _traced(path: list[tuple[np.ndarray, np.ndarray]], beam: np.ndarray) -> np.ndarray:
-    """Return the tokens `[steps, lines]` that lead to one beam of each line, traced from the last step back."""
+    """Return the tokens `[steps, lines]` of one beam of each line, traced from the last step back."""
     tokens = np.empty((len(path), beam.size), np.int32)
     lines = np.arange(beam.size)
     for step in range(len(path) - 1, -1, -1):
@@ -107,7 +114,7 @@ def _traced(path: list[tuple[np.ndarray, np.ndarray]], beam: np.ndarray) -> np.n
 
 
 def _taken(state: State, columns: np.ndarray, ops: Backend) -> State:
-    """Give a state with some of its columns, in another order or several times."""
+    """Return a copy of a state with the given columns, which may repeat."""
 
     first, each = np.zeros_like(columns), np.arange(len(columns))
 

@@ -1,9 +1,9 @@
-"""The recurrent units of the notes. A new cell is one file and one line here."""
+"""The cells of the notes. A new cell is one file, one entry here, and one in `charlm.config.CELL_VARIANTS`."""
 
 from __future__ import annotations
 
 from charlm.config import ModelConfig
-from charlm.nn.cells.base import Arrays, Cell
+from charlm.nn.cells.base import Cell
 from charlm.nn.cells.gru import GruResetAfter, GruResetBefore
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
@@ -13,7 +13,8 @@ from charlm.nn.cells.rnn import ReluRnn, Rnn
 
 __all__ = ["CELLS", "Cell", "cell_class"]
 
-CELLS: dict[str, dict[str, type[Cell]]] = {  # name -> its variants: the first is the default
+# The class of each variant of a cell, under the names of `CELL_VARIANTS`.
+CELLS: dict[str, dict[str, type[Cell]]] = {
     "rnn": {"tanh": Rnn, "relu": ReluRnn},
     "gru-simple": {"": SimpleGru},
     "gru": {"after": GruResetAfter, "before": GruResetBefore, "both": GruResetBoth},
@@ -23,10 +24,5 @@ CELLS: dict[str, dict[str, type[Cell]]] = {  # name -> its variants: the first i
 
 
 def cell_class(config: ModelConfig) -> type[Cell]:
-    """Give the class of the cell that a configuration asks for."""
-    variants = {
-        "rnn": config.activation,
-        "gru": config.reset,
-        "lstm": "relevance" if config.relevance_gate else "",
-    }
-    return CELLS[config.cell][variants.get(config.cell, "")]
+    """Return the class of the configuration's cell."""
+    return CELLS[config.cell][config.variant]

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Backend, Shape
+from charlm.backends import Array, Backend, ScanGrads, Shape
 from charlm.nn import initializers
 from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
-from charlm.nn.workspace import Workspace
 
 Arrays = Sequence[Array]
 
@@ -32,24 +30,6 @@ def sigmoid(x: Array) -> None:
     np.tanh(x, out=x)
     x += 1.0
     x *= 0.5
-
-
-@dataclass
-class ScanGrads:
-    """What a scan's way back leaves for the weight products; the arrays are the scan's until its next forward.
-
-    dz [D·H, T·B]: dL/dz of all steps, one block of H rows for each of the cell's `blocks`
-    a [H, T·B]: a<t-1> of all steps, with the same columns
-    old: the states before each step, arrays [T, H, B], in the order of `Cell.states`
-    kept: arrays [T, H, B] in the order of `Cell.kept`, as `step_back` left them
-    ws: the workspace that they lie in
-    """
-
-    dz: Array
-    a: Array
-    old: Arrays
-    kept: Arrays
-    ws: Workspace
 
 
 class Cell(ABC):
@@ -65,7 +45,7 @@ class Cell(ABC):
     gates: ClassVar[tuple[str, ...]]  # the row blocks of W and z in order: sigmoid gates first, the candidate last
     states: ClassVar[tuple[str, ...]] = ("a",)  # what goes from step to step, the output first
     kept: ClassVar[tuple[str, ...]] = ()  # arrays [H, B] that a step leaves for its way back
-    rows_a: ClassVar[tuple[str, ...]] = ()  # of each block of dz_a: the gate whose rows of W_a it goes with; (): `gates`
+    rows_a: ClassVar[tuple[str, ...]] = ()  # for each block of dz_a, the gate whose rows of W_a it goes with
 
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops

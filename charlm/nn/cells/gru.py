@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Shape
-from charlm.nn.cells.base import Arrays, ScanGrads, sigmoid
+from charlm.backends import Array, ScanGrads, Shape
+from charlm.nn.cells.base import Arrays, sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.workspace import columns_of
 
@@ -40,9 +40,7 @@ class GruResetAfter(SimpleGru):
         z[2] += x[2]
         self.update(z, old[0], new[0])
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> Array:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         """dz_ca = dz_c Gamma_r    dz_r = dz_c z_ca Gamma_r (1 - Gamma_r)."""
         gamma_r, (z_ca,) = z[1], kept
         dz_ca, dz_u, dz_r, dz_c = dz
@@ -77,9 +75,7 @@ class GruResetBefore(SimpleGru):
         z[2] += x[2]
         self.update(z, a, new[0])
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> Array:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         """With e = W_c^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r), and da gets Gamma_r e, too."""
         gamma_r, (relevant,) = z[1], kept
         dz_u, dz_r, dz_c = dz

@@ -24,9 +24,7 @@ class SimpleGru(Cell):
         sigmoid(z[:-1])
         self.update(z, old[0], new[0])
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> Array:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         return self.update_back(z, old[0], d[0], dz[0], dz[-1], tmp)
 
     def update(self, z: Array, a: Array, a_new: Array) -> None:

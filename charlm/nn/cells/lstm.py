@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Shape
-from charlm.nn import initializers
-from charlm.nn.cells.base import Arrays, Cell, ScanGrads, sigmoid
+from charlm.backends import Array
+from charlm.nn.cells.base import Arrays, Cell, sigmoid
 
 
 class Lstm(Cell):
@@ -33,9 +32,7 @@ class Lstm(Cell):
         sigmoid(z[:-1])
         self.memory(z, old[1], new, kept[0], tmp)
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> None:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         self.memory_back(z, old[1], kept[0], d, dz, tmp)
 
     def memory(self, z: Array, c: Array, new: Arrays, tanh_c: Array, tmp: Array) -> None:

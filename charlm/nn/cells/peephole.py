@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array, Shape
+from charlm.backends import Array, ScanGrads, Shape
 from charlm.nn import initializers
-from charlm.nn.cells.base import Arrays, ScanGrads, sigmoid
+from charlm.nn.cells.base import Arrays, sigmoid
 from charlm.nn.cells.lstm import Lstm
 
 
@@ -34,20 +34,18 @@ class PeepholeLstm(Lstm):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        for gate, P in zip(z[:3], self.P, strict=True):
-            np.multiply(P, old[1], out=tmp)
-            gate += tmp
+        for gate in range(3):
+            np.multiply(self.P[gate], old[1], out=tmp)
+            z[gate] += tmp
         sigmoid(z[:3])
         self.memory(z, old[1], new, kept[0], tmp)
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> None:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         """Beside the lstm's: dc<t-1> += sum over the gates of P dz."""
         self.memory_back(z, old[1], kept[0], d, dz, tmp)
-        for dz_gate, P in zip(dz[:3], self.P, strict=True):
-            np.multiply(P, dz_gate, out=tmp)
-            dc = d[1]
+        dc = d[1]
+        for gate in range(3):
+            np.multiply(self.P[gate], dz[gate], out=tmp)
             dc += tmp
 
     def weight_grads(self, back: ScanGrads) -> None:

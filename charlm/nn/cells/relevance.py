@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.backends import Array
-from charlm.nn.cells.base import Arrays, Cell, ScanGrads, sigmoid
+from charlm.backends import Array, ScanGrads
+from charlm.nn.cells.base import Arrays, Cell, sigmoid
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
 
@@ -65,9 +65,7 @@ class RelevanceLstm(Relevance, Lstm):
         self.relevance(z, kept[1])
         self.memory(z, old[1], new, kept[0], tmp)
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> None:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         self.memory_back(z, old[1], kept[0], d, dz, tmp)
         self.relevance_back(z, kept[1], dz, tmp)
 
@@ -85,9 +83,7 @@ class GruResetBoth(Relevance, SimpleGru):
         self.relevance(z, kept[0])
         self.update(z, old[0], new[0])
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> Array:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         da = self.update_back(z, old[0], d[0], dz[0], dz[-1], tmp)
         self.relevance_back(z, kept[0], dz, tmp)
         return da

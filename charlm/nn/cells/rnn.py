@@ -21,9 +21,7 @@ class Rnn(Cell):
         self.activate(z)
         new[0][...] = z[0]
 
-    def step_back(
-        self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array
-    ) -> None:
+    def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         """dz = da g'(z)."""
         self.slope(z, dz)
         dz *= d[0]

@@ -1,4 +1,4 @@
-"""Sequences of ids into batches: lanes of tokens side by side, cut into pieces of a few steps."""
+"""Mini-batches of ids, and the batches of lines: lanes of tokens side by side, cut into a few steps at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from itertools import pairwise
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from charlm.randomness import SHUFFLE, generator
 from charlm.text.tokens.vocabulary import NOTHING
 
-NO_TARGET = -1  # the target where nothing is asked: the ragged end of a lane, or context that is only read
+NO_TARGET = -1  # the target where nothing is predicted: the ragged end of a lane, or context that is only read
+GROUP_TOKENS = 1 << 22  # about as many are in memory together, where a corpus is too large for all of it
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,13 @@ class Batch:
     """T steps of B sequences side by side.
 
     inputs [T, B] int32: x<t>; of a language model the token before y<t>, `NOTHING` before the first of a sequence
-    targets [T, B] int32: y<t>, the token, tag or label to predict; `NO_TARGET` where none is
+    targets [T, B] int32: y<t>, the token, tag or label to predict; `NO_TARGET` where nothing is predicted
     starts [T, B] bool, or None: a new sequence begins here, so the state before it is zero. What follows the last
         sequence of a lane counts as one of its own
     sources [S, B] int32, source_starts [S, B]: of translation, what the encoder reads
 
-    Of music, inputs [T, N, B] uint8 say for each of N keys whether it sounds at the step before, and targets
-    [T, N, B] int8 whether it does at this one.
+    Music has one row for each of N keys: inputs [T, N, B] uint8, 1 where the key sounds at the step before, and
+    targets [T, N, B] int8, 1 where it sounds at this one.
     """
 
     inputs: np.ndarray
@@ -37,7 +39,7 @@ class Batch:
     source_starts: np.ndarray | None = None
 
     def unchanging(self) -> Batch:
-        """Have its arrays, and what is cut out of them, refuse to be written to; give the batch itself."""
+        """Make the arrays, and what is cut out of them, read-only and return self."""
         for array in vars(self).values():
             if array is not None:
                 array.flags.writeable = False
@@ -45,20 +47,20 @@ class Batch:
 
     @property
     def lanes(self) -> int:
-        """The sequences side by side, B."""
+        """The number of sequences side by side, B."""
         return int(self.inputs.shape[-1])
 
     @property
     def count(self) -> int:
         """The number of targets; of music, of steps."""
-        asked = self.targets != NO_TARGET
-        return int(np.count_nonzero(asked if asked.ndim == 2 else asked[:, 0]))
+        predicted = self.targets != NO_TARGET
+        return int(np.count_nonzero(predicted if predicted.ndim == 2 else predicted[:, 0]))
 
 
 class Batches(ABC):
     """The batches of a corpus, epoch by epoch; each epoch is a function of the seed and of its number alone.
 
-    batch_size: lanes, B; carries: whether a lane goes on in the next batch, so that the state is to be handed on
+    batch_size: lanes, B; carries: whether a lane goes on in the next batch, so that the state is carried to it
     """
 
     batch_size: int
@@ -66,117 +68,146 @@ class Batches(ABC):
 
     @abstractmethod
     def steps(self, epoch: int = 0) -> int:
-        """Give the number of batches of an epoch."""
+        """Return the number of batches of an epoch."""
 
     @abstractmethod
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, without the first `skip`; the state is to be carried from one to the next."""
+        """Yield the batches of an epoch, without the first `skip`."""
 
 
-class LaneBatches(Batches):
-    """Lanes as long as the epoch, cut into batches of at most `seq_length` steps, T.
+class EncodedLines(NamedTuple):
+    """Lines end to end.
 
-    An epoch's batches differ in length by one step at most, so that none is much shorter than the others.
+    ids [n]: the tokens, each line ended by `<EOS>`; lengths [lines] int64
+    first [lines] int32: x<1> of each line, a label or `NOTHING`, the zero vector
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+
+
+class LineSource(Protocol):
+    """Lines in windows, of which a few are read at a time.
+
+    sizes [3, windows]: the lines, the tokens and the longest line of each window
+    at_hand: whether there is one window, in memory, so that all lines may be counted and shuffled together
+    """
+
+    @property
+    def sizes(self) -> np.ndarray: ...
+
+    @property
+    def at_hand(self) -> bool: ...
+
+    def lengths(self, number: int) -> np.ndarray:
+        """Return the lengths [lines] of a window's lines, int64."""
+
+    def window(self, number: int) -> EncodedLines:
+        """Return the lines of a window."""
+
+
+class LineBatches(Batches):
+    """Lines that are sequences of their own, packed end to end: where a line begins, state and input are set to zero.
+
+    No step is padding but the ragged ends of the lanes, each of which is a run of whole lines. Lines that are not at
+    hand are packed in groups of windows. An epoch shuffles the windows, so that a group has lines from all over the
+    corpus, and the lines of each group.
+
+    lines: what to cut; seed: None keeps the order of windows and lines
     """
 
     carries = True
 
-    def __init__(self, batch_size: int, seq_length: int) -> None:
-        self.batch_size, self.seq_length = batch_size, seq_length
+    def __init__(self, lines: LineSource, *, batch_size: int, seq_length: int, seed: int | None = None) -> None:
+        self.lines, self.batch_size, self.seq_length, self.seed = lines, batch_size, seq_length, seed
 
-    @abstractmethod
-    def lane_length(self, epoch: int) -> int:
-        """Give the steps of the epoch, the length of its longest lane."""
-
-    @abstractmethod
-    def lanes(self, epoch: int) -> Batch:
-        """Give the whole epoch as one batch."""
+    @lru_cache(maxsize=2)  # noqa: B019 - those of this epoch and of the first are asked for at every step
+    def _groups(self, epoch: int) -> list[tuple[np.ndarray, int]]:
+        """Return the windows of each group, in order, and the number of its batches."""
+        if self.lines.at_hand:
+            lengths = self.lines.lengths(0)
+            ends = np.cumsum(lengths[self._order(lengths.size, epoch, 0)])
+            return [(np.zeros(1, np.int64), self._batches(int(np.diff(even_cuts(ends, self.batch_size)).max())))]
+        lines, tokens, longest = self.lines.sizes
+        order = shuffled(lines.size, self.seed, epoch)
+        order = order[lines[order] > 0]
+        ends = np.cumsum(tokens[order])
+        total = int(ends[-1])
+        middles = ends - tokens[order] // 2
+        group_of = middles * max(1, round(total / GROUP_TOKENS)) // total
+        groups = np.split(order, np.flatnonzero(np.diff(group_of)) + 1)
+        # As many as a group may need in any order of its lines: counting them does not draw that order.
+        most = [int(tokens[group].sum()) // self.batch_size + int(longest[group].max()) for group in groups]
+        return list(zip(groups, map(self._batches, most), strict=True))
 
     def steps(self, epoch: int = 0) -> int:
-        return -(-self.lane_length(epoch) // self.seq_length)
+        return sum(count for _, count in self._groups(epoch))
 
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        whole = self.lanes(epoch).unchanging()
-        count = self.steps(epoch)
-        edges = [len(whole.inputs) * index // count for index in range(count + 1)]
-        for start, end in zip(edges[skip:-1], edges[skip + 1 :], strict=True):
-            starts = None if whole.starts is None or not whole.starts[start:end].any() else whole.starts[start:end]
-            yield Batch(whole.inputs[start:end], whole.targets[start:end], starts)
+        for number, (windows, count) in enumerate(self._groups(epoch)):
+            if skip < count:
+                yield from _cut(self._packed(windows, count, epoch, number), count, skip)
+            skip = max(0, skip - count)
 
+    def _batches(self, steps: int) -> int:
+        return -(-steps // self.seq_length)
 
-class LineBatches(LaneBatches):
-    """Lines that are sequences of their own, packed end to end: where a line begins, state and input are set to zero.
+    def _order(self, count: int, epoch: int, number: int) -> np.ndarray:
+        """Return the order of the lines of a group."""
+        return shuffled(count, self.seed, epoch, *(() if self.lines.at_hand else (number,)))
 
-    No step goes to padding but the ragged ends of the lanes, each of which is a run of whole lines.
-
-    ids [N] int32, offsets [lines + 1]: as `Tokenizer.encode_lines` gives them
-    first [lines] int32: x<1> of each line, where it is conditioned on something; None: the zero vector
-    seed: shuffles the lines anew each epoch; None keeps their order
-    """
-
-    def __init__(
-        self,
-        ids: np.ndarray,
-        offsets: np.ndarray,
-        *,
-        batch_size: int,
-        seq_length: int,
-        first: np.ndarray | None = None,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, seq_length)
-        self.ids, self.offsets, self.seed = ids, offsets, seed
-        self.first = np.full(offsets.size - 1, NOTHING, np.int32) if first is None else first
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Give the lines in the order of an epoch."""
-        return shuffled(self.offsets.size - 1, self.seed, epoch)
-
-    @lru_cache(maxsize=2)  # noqa: B019 - the layouts of this epoch and of the first are asked for at every step
-    def _packed(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the order of the lines, the end of each in the packed text, and where the lanes begin and end there."""
-        order = self.order(epoch)
-        ends = np.cumsum(np.diff(self.offsets)[order])
-        return order, ends, even_cuts(ends, self.batch_size)
-
-    def lane_length(self, epoch: int) -> int:
-        return int(np.diff(self._packed(epoch)[2]).max())
-
-    def lanes(self, epoch: int) -> Batch:
-        order, ends, cuts = self._packed(epoch)
-        lengths = np.diff(self.offsets)[order]
-        begins = ends - lengths
-        packed = self.ids[np.repeat(self.offsets[order] - begins, lengths) + np.arange(ends[-1])]
-        before = np.concatenate([[NOTHING], packed[:-1]])
-        before[begins] = self.first[order]
-        is_first = np.zeros(packed.size, bool)
+    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> Batch:
+        """Return the lanes of a group, of at least `count` steps."""
+        lines = map(self.lines.window, windows.tolist())
+        ids, lengths, first = (np.concatenate(parts) for parts in zip(*lines, strict=True))
+        order = self._order(lengths.size, epoch, number)
+        ids = ids[runs((np.cumsum(lengths) - lengths)[order], lengths[order])]
+        ends = np.cumsum(lengths[order])
+        begins = ends - lengths[order]
+        before = np.concatenate([np.array([NOTHING], np.int32), ids[:-1]])
+        before[begins] = first[order]
+        is_first = np.zeros(ids.size, bool)
         is_first[begins] = True
-        return _side_by_side(before, packed, is_first, cuts[:-1], cuts[1:], cuts[:-1])
+        cuts = even_cuts(ends, self.batch_size)
+        inputs, targets, starts = blank(max(int(np.diff(cuts).max()), count), self.batch_size)
+        for lane, (start, end) in enumerate(pairwise(cuts.tolist())):
+            inputs[: end - start, lane] = before[start:end]
+            targets[: end - start, lane] = ids[start:end]
+            starts[: end - start, lane] = is_first[start:end]
+        return Batch(inputs, targets, starts).unchanging()
 
 
-def shuffled(count: int, seed: int | None, epoch: int) -> np.ndarray:
-    """Give the order of an epoch's sequences; as they are, where there is no seed."""
-    return np.arange(count) if seed is None else generator(seed, SHUFFLE, epoch).permutation(count)
+def _cut(whole: Batch, count: int, skip: int) -> Iterator[Batch]:
+    """Yield lanes in `count` batches, without the first `skip`; their lengths differ by one step at most."""
+    edges = [len(whole.inputs) * index // count for index in range(count + 1)]
+    for start, end in pairwise(edges[skip:]):
+        starts = None if whole.starts is None or not whole.starts[start:end].any() else whole.starts[start:end]
+        yield Batch(whole.inputs[start:end], whole.targets[start:end], starts)
+
+
+def blank(steps: int, lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inputs, targets and starts `[steps, lanes]` in which nothing is read or predicted and nothing begins."""
+    shape = (steps, lanes)
+    return np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool)
+
+
+def runs(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the indices of runs, one after the other: `begins[0]`, `begins[0] + 1`, ..., int64."""
+    indices = np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+    indices += np.arange(indices.size)
+    return indices
+
+
+def shuffled(count: int, seed: int | None, epoch: int, *group: int) -> np.ndarray:
+    """Return the order of an epoch's sequences, or of those of one group; without a seed they keep their order."""
+    return np.arange(count) if seed is None else generator(seed, SHUFFLE, epoch, *group).permutation(count)
 
 
 def even_cuts(ends: np.ndarray, parts: int) -> np.ndarray:
-    """Cut sequences that end at `ends` into runs of about as many tokens each; give where the runs begin and end."""
+    """Cut sequences that end at `ends` into runs of about as many tokens each; return the edges [parts + 1]."""
     ideal = ends[-1] * np.arange(1, parts) / parts
     after = np.searchsorted(ends, ideal)
     before = np.where(after > 0, ends[after - 1], 0)
     cuts = np.where(ideal - before < ends[after] - ideal, before, ends[after])
     return np.concatenate([[0], cuts, ends[-1:]])
-
-
-def _side_by_side(
-    before: np.ndarray, tokens: np.ndarray, first: np.ndarray, reads: np.ndarray, ends: np.ndarray, begins: np.ndarray
-) -> Batch:
-    """Lay runs `reads[b]:ends[b]` of a text side by side; what lies before `begins[b]` is read and not asked for."""
-    shape = (int((ends - reads).max()), reads.size)
-    batch = Batch(np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool))
-    assert batch.starts is not None
-    for lane, (read, begin, end) in enumerate(zip(reads.tolist(), begins.tolist(), ends.tolist(), strict=True)):
-        batch.inputs[: end - read, lane] = before[read:end]
-        batch.targets[begin - read : end - read, lane] = tokens[begin:end]
-        batch.starts[: end - read, lane] = first[read:end]
-    return batch

@@ -8,8 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from charlm.text.batches.lanes import NO_TARGET, Batch, LaneBatches
-from charlm.text.tokens.vocabulary import NOTHING
+from charlm.text.batches.lanes import Batch, Batches, blank
 
 _READ_AHEAD = 1 << 18  # tokens, in all lanes together
 
@@ -19,36 +18,37 @@ class Tokens(Protocol):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of tokens."""
 
     def __getitem__(self, where: slice, /) -> np.ndarray:
-        """Give the ids of a slice, int32."""
+        """Return the ids of a slice, int32."""
 
 
-class StreamBatches(LaneBatches):
+class StreamBatches(Batches):
     """One sequence cut into equal lanes side by side; from batch to batch the state is carried on.
 
+    An epoch's batches differ in length by one step at most, so that none is much shorter than the others.
+
     ids [N]: int32, read a few batches at a time
-    context: tokens before its own that each lane reads first, without being asked for them, so that a measurement
-        hardly depends on where the text is cut
+    context: tokens before its own that each lane reads first and does not predict, so that a measurement hardly
+        depends on where the text is cut
     """
 
+    carries = True
+
     def __init__(self, ids: np.ndarray | Tokens, *, batch_size: int, seq_length: int, context: int = 0) -> None:
-        super().__init__(batch_size, seq_length)
+        self.batch_size, self.seq_length = batch_size, seq_length
         self.ids: Tokens = ids
         edges = ids.size * np.arange(batch_size + 1) // batch_size
         self._begins, self._ends = edges[:-1], edges[1:]
         self._reads = np.maximum(self._begins - context, 0)
         self._length = int((self._ends - self._reads).max())
 
-    def lane_length(self, epoch: int) -> int:
-        return self._length
-
-    def lanes(self, epoch: int) -> Batch:
-        return self._rows(0, self._length)
+    def steps(self, epoch: int = 0) -> int:
+        return -(-self._length // self.seq_length)
 
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        count = self.steps(epoch)
+        count = self.steps()
         together = max(1, _READ_AHEAD // (self.batch_size * self.seq_length))
         for first in range(skip, count, together):
             edges = [self._length * index // count for index in range(first, min(first + together, count) + 1)]
@@ -58,18 +58,16 @@ class StreamBatches(LaneBatches):
                 yield Batch(rows.inputs[start:end], rows.targets[start:end], starts)
 
     def _rows(self, start: int, end: int) -> Batch:
-        """Give the steps `start:end` of all lanes; only the first of all has starts."""
-        shape = (end - start, self.batch_size)
-        rows = Batch(np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool))
-        assert rows.starts is not None
-        rows.starts[:1] = start == 0
+        """Return the steps `start:end` of all lanes; only the first of all has starts."""
+        inputs, targets, starts = blank(end - start, self.batch_size)
+        starts[:1] = start == 0
         lanes = zip(self._reads.tolist(), self._begins.tolist(), self._ends.tolist(), strict=True)
         for lane, (read, begin, stop) in enumerate(lanes):
             at, until = read + start, min(read + end, stop)
             if at < until:
                 found = self.ids[max(at - 1, 0) : until]
-                there, before = until - at, min(at, 1)
-                asked = max(begin - at, 0)
-                rows.inputs[1 - before : there, lane] = found[:-1]
-                rows.targets[asked:there, lane] = found[before + asked :]
-        return rows
+                steps, before = until - at, min(at, 1)
+                unpredicted = max(begin - at, 0)
+                inputs[1 - before : steps, lane] = found[:-1]
+                targets[unpredicted:steps, lane] = found[before + unpredicted :]
+        return Batch(inputs, targets, starts)

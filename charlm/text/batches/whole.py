@@ -1,21 +1,42 @@
-"""Whole sequences into batches: no batch cuts one, so that a network can read each from both sides."""
+"""Batches of whole sequences: no batch cuts one, so that a network can read each from both sides."""
 
 from __future__ import annotations
 
 import heapq
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, even_cuts, shuffled
+from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, blank, even_cuts, runs, shuffled
 from charlm.text.tokens.vocabulary import NOTHING
 
 MOST_TOKENS = 1 << 17  # of sequences side by side, with their padding; a longer one is alone
 _PAIRS_SORTED = 50  # batches of pairs that are drawn together and sorted by length, so that little is padding
 
 
-class WholeBatches(Batches):
+class GroupBatches(Batches):
+    """Batches of which each has some whole sequences."""
+
+    carries = False
+
+    @abstractmethod
+    def groups(self, epoch: int) -> list[np.ndarray]:
+        """Return the numbers of the sequences of each batch."""
+
+    @abstractmethod
+    def batch(self, group: np.ndarray) -> Batch:
+        """Return the batch of some sequences."""
+
+    def steps(self, epoch: int = 0) -> int:
+        return len(self.groups(epoch))
+
+    def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
+        yield from map(self.batch, self.groups(epoch)[skip:])
+
+
+class WholeBatches(GroupBatches):
     """Sequences of their own, several end to end in each lane, none of them cut.
 
     A batch holds about `batch_size * seq_length` tokens. Its lanes are filled one sequence after the other, the longest
@@ -24,8 +45,6 @@ class WholeBatches(Batches):
     ids, targets [N] int32; offsets [sequences + 1]: sequence i is `ids[offsets[i]:offsets[i + 1]]`
     seed: shuffles the sequences anew each epoch; None keeps their order
     """
-
-    carries = False
 
     def __init__(
         self,
@@ -41,27 +60,22 @@ class WholeBatches(Batches):
         self.batch_size, self.seq_length, self.seed = batch_size, seq_length, seed
 
     @lru_cache(maxsize=2)  # noqa: B019 - the groups of this epoch and of the first are asked for at every step
-    def _groups(self, epoch: int) -> list[np.ndarray]:
-        """Give the sequences of each batch."""
+    def groups(self, epoch: int) -> list[np.ndarray]:
         order = shuffled(self.offsets.size - 1, self.seed, epoch)
         ends = np.cumsum(np.diff(self.offsets)[order])
         cuts = even_cuts(ends, max(1, round(int(ends[-1]) / (self.batch_size * self.seq_length))))
-        inner = cuts[(cuts > 0) & (cuts < ends[-1])]  # a batch without tokens would have nothing to say
+        inner = cuts[(cuts > 0) & (cuts < ends[-1])]  # no batch is without tokens
         return np.split(order, np.unique(np.searchsorted(ends, inner, side="right")))
 
-    def steps(self, epoch: int = 0) -> int:
-        return len(self._groups(epoch))
-
-    def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        for group in self._groups(epoch)[skip:]:
-            yield self._packed(group)[0]
+    def batch(self, group: np.ndarray) -> Batch:
+        return self._packed(group)[0]
 
     def placed(self) -> Iterator[tuple[Batch, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield the batches of an epoch in which nothing is shuffled, each with its sequences and their places.
+        """Yield the batches of epoch 0, each with its sequences and their places.
 
-        Returns the batch, the numbers of its sequences [n], and the step and the lane [n] at which each begins.
+        Yields the batch, the numbers of its sequences [n], and the step and the lane [n] at which each begins.
         """
-        for group in self._groups(0):
+        for group in self.groups(0):
             yield self._packed(group)
 
     def _packed(self, group: np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray, np.ndarray]:
@@ -73,28 +87,25 @@ class WholeBatches(Batches):
         for i in np.argsort(-lengths, kind="stable").tolist():
             begins[i], lane_of[i] = begin, lane = filled[0]
             heapq.heapreplace(filled, (begin + int(lengths[i]), lane))
-        shape = (max(1, *(length for length, _ in filled)), lanes)
-        batch = Batch(np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool))
-        assert batch.starts is not None
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        at = (np.repeat(begins, lengths) + within, np.repeat(lane_of, lengths))
-        source = np.repeat(self.offsets[group], lengths) + within
-        batch.inputs[at], batch.targets[at] = self.ids[source], self.targets[source]
-        batch.starts[begins[lengths > 0], lane_of[lengths > 0]] = True
+        inputs, targets, starts = blank(max(1, *(length for length, _ in filled)), lanes)
+        at = (runs(begins, lengths), np.repeat(lane_of, lengths))
+        source = runs(self.offsets[group], lengths)
+        inputs[at], targets[at] = self.ids[source], self.targets[source]
+        starts[begins[lengths > 0], lane_of[lengths > 0]] = True
         for length, lane in filled:
-            batch.starts[length : length + 1, lane] = True  # what is left of the lane is no part of its last sequence
-        return batch, group, begins, lane_of
+            # What is left of the lane is not part of its last sequence.
+            starts[length : length + 1, lane] = True
+        return Batch(inputs, targets, starts), group, begins, lane_of
 
 
-class PairBatches(Batches):
-    """Pairs of sequences of different lengths, one pair a lane, those of a batch of like length.
+class PairBatches(GroupBatches):
+    """Pairs of sequences of different lengths, one pair a lane; those of a batch are of like length.
 
     The source is read whole before the target begins; the target is predicted token by token, as by a language model.
 
     sources, targets: ids [N] and offsets [pairs + 1] of each side, every sequence ended by `<EOS>`
+    seed: draws the pairs anew each epoch; None draws the same ones
     """
-
-    carries = False
 
     def __init__(
         self,
@@ -108,7 +119,7 @@ class PairBatches(Batches):
         self.batch_size, self.seed = batch_size, seed
 
     @lru_cache(maxsize=2)  # noqa: B019 - as above
-    def _groups(self, epoch: int) -> list[np.ndarray]:
+    def groups(self, epoch: int) -> list[np.ndarray]:
         count = self.sources[1].size - 1
         order = shuffled(count, self.seed, epoch)
         source, target = (np.diff(offsets) for _, offsets in (self.sources, self.targets))
@@ -120,21 +131,17 @@ class PairBatches(Batches):
                 groups += _within_bounds(group, np.maximum(source, target))
         return [groups[i] for i in shuffled(len(groups), self.seed, epoch).tolist()]
 
-    def steps(self, epoch: int = 0) -> int:
-        return len(self._groups(epoch))
-
-    def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
-        for group in self._groups(epoch)[skip:]:
-            sources, source_starts = padded(*self.sources, group, NOTHING)
-            targets, starts = padded(*self.targets, group, NO_TARGET)
-            inputs = np.full_like(targets, NOTHING)
-            inputs[1:] = np.where(targets[1:] == NO_TARGET, NOTHING, targets[:-1])
-            del starts  # the decoder begins with the encoder's state, and nothing follows the padding
-            yield Batch(inputs, targets, None, sources, source_starts)
+    def batch(self, group: np.ndarray) -> Batch:
+        sources, source_starts = padded(*self.sources, group, NOTHING)
+        targets, _ = padded(*self.targets, group, NO_TARGET)
+        inputs = np.full_like(targets, NOTHING)
+        inputs[1:] = np.where(targets[1:] == NO_TARGET, NOTHING, targets[:-1])
+        # No starts: the decoder begins with the encoder's state, and nothing follows the padding.
+        return Batch(inputs, targets, None, sources, source_starts)
 
 
 def _within_bounds(group: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Cut a batch in halves, the longer half apart, until each part keeps to `MOST_TOKENS` or is one sequence."""
+    """Cut a batch in halves by length, until each part has at most `MOST_TOKENS` tokens or one sequence."""
     if group.size == 1 or group.size * int(lengths[group].max()) <= MOST_TOKENS:
         return [group]
     group = group[np.argsort(lengths[group], kind="stable")]
@@ -142,10 +149,9 @@ def _within_bounds(group: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def groups_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Yield the numbers of the sequences to be laid side by side: of like length, and the fewer the longer they are.
+    """Yield the numbers of sequences of like length, to be placed side by side.
 
-    No group has more than `batch_size` sequences, nor, but for one sequence alone, more than `MOST_TOKENS` tokens with
-    their padding.
+    A group has at most `batch_size` sequences and, padded, at most `MOST_TOKENS` tokens; a longer sequence is alone.
     """
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -158,7 +164,7 @@ def groups_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[l
 
 
 def padded(ids: np.ndarray, offsets: np.ndarray, group: np.ndarray, padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lay sequences side by side, `[T, B]`, the shorter ones padded at their ends.
+    """Place sequences side by side, `[T, B]`, the shorter ones padded at their ends.
 
     Returns the columns, and where a sequence or its padding begins.
     """

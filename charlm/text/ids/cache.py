@@ -13,7 +13,7 @@ from pathlib import Path
 
 from charlm.errors import CharlmError
 from charlm.storage.files import cache_folder
-from charlm.text.ids.store import FORMAT, TEMPORARY, Store
+from charlm.text.ids.disk_store import FORMAT, TEMPORARY, DiskStore
 from charlm.text.lines.reading import Lines
 from charlm.text.tokens.splitter import Splitter
 
@@ -61,7 +61,7 @@ class Entry:
         assert self._lines.digest is not None
         return None if self._size is None else self._name(self._lines.digest.hexdigest())
 
-    def find(self) -> Store | None:
+    def find(self) -> DiskStore | None:
         """Open what the cache has of the lines, which then count as read, or leave them unread.
 
         An entry is not trusted: it is a regular file of this user's, names the lines, and all of it is checked.
@@ -116,7 +116,7 @@ def _is_abandoned(path: Path) -> bool:
     return True
 
 
-def _opened(path: Path) -> Store | None:
+def _opened(path: Path) -> DiskStore | None:
     """Open an entry; return None where it is missing, or not what a writer has written."""
     try:
         file = os.open(path, _FLAGS)
@@ -126,7 +126,7 @@ def _opened(path: Path) -> Store | None:
         os.close(file)
         return None
     with contextlib.suppress(*_DAMAGE):
-        store = Store(file)
+        store = DiskStore(file)
         if store.name == path.name and store.is_whole():
             return store
     return None

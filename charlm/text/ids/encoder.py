@@ -43,7 +43,7 @@ def make_encoder(splitter: Splitter) -> Encoder:
 
 
 def count_tokens(lines: Iterable[str], splitter: Splitter) -> dict[str, int]:
-    """Count as `Splitter.count` does, in blocks."""
+    """Return how often each token occurs; the lines are read once and not kept. Those of `RESERVED` are left out."""
     encoder = make_encoder(splitter)
     counts = Counts()
     for block in blocks_of(lines, words=splitter.level == "word"):

@@ -1,161 +1,58 @@
-"""A corpus in provisional ids on the disk: written window by window, read in any order and no more than is asked for.
-
-The file: of each window the ids and then the lengths of the lines that end in it, each in the smallest of three sizes
-that holds them; the table of windows; how often each token occurs; the tokens, as JSON; the name of its entry in the
-cache; four numbers that say how long the last four are; the SHA-256 of all this.
-"""
+"""A whole corpus as ids, in memory or on the disk: either store answers the same questions."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import struct
-import weakref
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.errors import ResourceError
-from charlm.text.ids.encoder import Counts
-from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK
-
-FORMAT = 3  # to be raised when what a file holds, or how text becomes ids, changes
-TEMPORARY = "charlm-"  # how the name of a file begins that is still being written
-TYPES = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
-# Of each window: where its bytes begin, its tokens; the lines that end in it, and their tokens; the indices in TYPES.
-TABLE = ("begin", "tokens", "lines", "tokens_of_lines", "width", "length_width")
-SIZES = struct.Struct("<QQQQ")
-_DIGEST_BYTES = hashlib.sha256().digest_size
-_READ_TOGETHER = 1 << 20  # bytes
+from charlm.text.ids.disk_store import DiskStore
+from charlm.text.tokens.vocabulary import EOS_ID
 
 
-class Store:
-    """An encoded corpus on the disk; it can be read as long as this object lives, even where its file is removed.
+@dataclass(frozen=True)
+class MemoryStore:
+    """A corpus in memory, as one window; `DiskStore` describes the methods.
 
-    file: an open descriptor, closed with this object; name: of its entry in the cache, "" where it is not kept
-
-    Raises ValueError or ResourceError for a file that `StoreWriter` has not written.
+    ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`, its end included
+    first [lines] int32: x<1> of each line, where that is a label; None: the zero vector
     """
 
-    def __init__(self, file: int) -> None:
-        self._file = file
-        weakref.finalize(self, os.close, file)
-        size = os.fstat(file).st_size
-        sizes_at = size - _DIGEST_BYTES - SIZES.size
-        if sizes_at < 0:
-            raise ValueError("too short")
-        parts = SIZES.unpack(self._read(sizes_at, SIZES.size))
-        self._data = at = sizes_at - sum(parts)  # bytes of all windows
-        if at < 0:
-            raise ValueError("cut off")
-        table, counts, tokens, name = (self._read(at + sum(parts[:i]), parts[i]) for i in range(len(parts)))
-        self.name = name.decode()
-        self._table = np.frombuffer(table, "<i8").reshape(-1, len(TABLE)).T
-        self.counts: np.ndarray = np.frombuffer(counts, "<i8")
-        self.tokens: Sequence[str] = json.loads(tokens)
-        self._starts, self.line_starts, self._first_tokens = (
-            np.concatenate([[0], np.cumsum(self._column(name))]) for name in ("tokens", "lines", "tokens_of_lines")
-        )
+    ids: np.ndarray
+    offsets: np.ndarray
+    first: np.ndarray | None = None
+
+    at_hand = True
+    windows = 1
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> MemoryStore:
+        """Return the store of ids in which `EOS_ID` ends each line."""
+        return cls(ids, np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64))
 
     @property
     def size(self) -> int:
-        """The number of tokens."""
-        return int(self._starts[-1])
+        return self.ids.size
 
     @property
     def lines(self) -> int:
-        """The number of lines."""
-        return int(self.line_starts[-1])
+        return self.offsets.size - 1
 
     @property
-    def windows(self) -> int:
-        """The number of windows; in window w end the lines `line_starts[w]:line_starts[w + 1]`."""
-        return self._starts.size - 1
+    def line_starts(self) -> np.ndarray:
+        return np.array([0, self.lines])
 
-    def is_whole(self) -> bool:
-        """Return whether the file holds what was written, and nothing that a writer would not write."""
-        end = os.fstat(self._file).st_size - _DIGEST_BYTES
-        digest = hashlib.sha256()
-        for at in range(0, end, _READ_TOGETHER):
-            digest.update(self._read(at, min(_READ_TOGETHER, end - at)))
-        return digest.digest() == self._read(end, _DIGEST_BYTES) and self._is_possible() and self._is_consistent()
-
-    def _is_possible(self) -> bool:
-        """Return whether the windows lie one after the other, and the tokens are different strings."""
-        table, tokens = self._table, self.tokens
-        if not table.size or table.min() < 0 or table.max() > os.fstat(self._file).st_size:
-            return False
-        begin, ids, lines, _, *widths = table
-        if max(map(np.max, widths)) >= len(TYPES):
-            return False
-        of_ids, of_lengths = (np.array([kind.itemsize for kind in TYPES])[width] for width in widths)
-        if begin[0] or (np.diff(begin, append=self._data) != ids * of_ids + lines * of_lengths).any():
-            return False
-        return (
-            isinstance(tokens, list)
-            and all(isinstance(token, str) for token in tokens)
-            and tokens[:2] == [EOS, UNK]
-            and len(set(tokens)) == len(tokens) == self.counts.size
-        )
-
-    def _is_consistent(self) -> bool:
-        """Return whether ids, counts and lengths agree: they stand in the file beside each other."""
-        counts, begun = Counts(), 0
-        for number in range(self.windows):
-            ids = self._ids(number, 0, int(self._column("tokens")[number]))
-            if ids.max(initial=0) >= len(self.tokens):
-                return False
-            counts.add(ids)
-            of_lines = np.diff(np.flatnonzero(ids == EOS_ID), prepend=-1 - begun)
-            if not np.array_equal(of_lines, self.lengths(number)):
-                return False
-            if of_lines.sum() != self._column("tokens_of_lines")[number]:
-                return False
-            begun += ids.size - int(of_lines.sum())
-        return not begun and np.array_equal(counts.of(len(self.tokens)), self.counts)
-
-    def window(self, number: int) -> np.ndarray:
-        """Give the ids [n] of the lines that end in a window."""
-        return self.slice(*self._first_tokens[number : number + 2].tolist())
-
-    def lengths(self, number: int) -> np.ndarray:
-        """Give the lengths [lines] of the lines that end in a window, their ends counted."""
-        begin, tokens, lines, _, width, length_width = self._table[:, number].tolist()
-        kind = TYPES[length_width]
-        data = self._read(begin + tokens * TYPES[width].itemsize, lines * kind.itemsize)
-        return np.frombuffer(data, kind).astype(np.int64)
+    def counts(self, known: int) -> np.ndarray:
+        return np.bincount(self.ids, minlength=known)
 
     def slice(self, start: int, stop: int) -> np.ndarray:
-        """Give the ids [stop - start] of tokens anywhere."""
-        parts = [np.empty(0, np.uint8)]
-        number = int(np.searchsorted(self._starts, start, side="right")) - 1
-        while start < stop:
-            begin, end = self._starts[number : number + 2].tolist()
-            parts.append(self._ids(number, start - begin, min(stop, end) - begin))
-            start, number = end, number + 1
-        return np.concatenate(parts)
+        return self.ids[start:stop]
 
-    def _column(self, name: str) -> np.ndarray:
-        column: np.ndarray = self._table[TABLE.index(name)]
-        return column
+    def window(self, number: int) -> np.ndarray:
+        return self.ids
 
-    def _ids(self, number: int, start: int, stop: int) -> np.ndarray:
-        kind = TYPES[int(self._column("width")[number])]
-        begin = int(self._column("begin")[number]) + start * kind.itemsize
-        return np.frombuffer(self._read(begin, (stop - start) * kind.itemsize), kind)
-
-    def _read(self, at: int, size: int) -> bytes:
-        # Not mapped into memory: pages that are, count as the process's own.
-        try:
-            data = os.pread(self._file, size, at)
-        except OSError as error:
-            raise _lost(str(error.strerror or error)) from error
-        if len(data) != size:
-            raise _lost("it was cut off")
-        return data
+    def lengths(self, number: int) -> np.ndarray:
+        return np.diff(self.offsets)
 
 
-def _lost(reason: str) -> ResourceError:
-    """Make the error of an encoded corpus that can no longer be read."""
-    return ResourceError(f"cannot read the encoded corpus: {reason}", hint="start again: the text is encoded anew")
+Store = MemoryStore | DiskStore

@@ -18,8 +18,8 @@ import numpy as np
 from charlm.errors import ResourceError
 from charlm.storage.files import cache_folder, display_name
 from charlm.text.ids.cache import lock
+from charlm.text.ids.disk_store import SIZES, TEMPORARY, TYPES, DiskStore
 from charlm.text.ids.encoder import Counts
-from charlm.text.ids.store import SIZES, TEMPORARY, TYPES, Store
 from charlm.text.tokens.vocabulary import EOS_ID
 
 _COPIED_TOGETHER = 1 << 20  # bytes
@@ -76,7 +76,7 @@ class StoreWriter:
         self._counts.add(ids)
         self._write(ids.tobytes() + lengths.tobytes())
 
-    def finish(self, tokens: Sequence[str], name: str | None) -> Store:
+    def finish(self, tokens: Sequence[str], name: str | None) -> DiskStore:
         """Write what is known at the end, and open what was written.
 
         tokens: by provisional id; name: the file's in the cache, None removes it while it can still be read
@@ -95,7 +95,7 @@ class StoreWriter:
                 self._temporary = ""
         file, self._file = self._file, -1
         self._leave()
-        return Store(file)
+        return DiskStore(file)
 
     def _write(self, data: bytes) -> None:
         self._at += len(data)

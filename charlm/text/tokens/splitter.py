@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import groupby, islice
+from itertools import groupby
 from typing import ClassVar, Literal
 
 from charlm.config import TextConfig
@@ -21,8 +20,6 @@ Split = Literal["punct", "whitespace"]
 # How word corpora spell the tokens that mean something to the model.
 UNK_SPELLINGS = ("<unk>", UNK)
 RESERVED = (*UNK_SPELLINGS, EOS)
-
-_LINES_PER_BLOCK = 4096
 
 
 class Splitter(ABC):
@@ -65,10 +62,6 @@ class Splitter(ABC):
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         """The text of the tokens of one line, one piece for each token as soon as it is known."""
 
-    @abstractmethod
-    def count(self, lines: Iterable[str]) -> dict[str, int]:
-        """How often each ordinary token occurs; the lines are read once and not kept."""
-
     def join(self, tokens: Iterable[str]) -> str:
         """The text of the tokens of one line."""
         return "".join(self.stream(tokens))
@@ -85,16 +78,6 @@ class CharacterSplitter(Splitter):
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         return iter(tokens)
 
-    def count(self, lines: Iterable[str]) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        remaining = iter(lines)
-        while block := list(islice(remaining, _LINES_PER_BLOCK)):
-            # Lower case depends on the neighbours (a final sigma), so lines stay apart by newlines.
-            text = "\n".join(block)
-            counts.update(self.spelled(text))
-        counts.pop("\n", None)
-        return counts
-
 
 class WordSplitter(Splitter):
     """What the word splitters have in common.
@@ -104,14 +87,6 @@ class WordSplitter(Splitter):
     """
 
     level = "word"
-
-    def count(self, lines: Iterable[str]) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for line in lines:
-            counts.update(self.split(line))
-        for token in RESERVED:
-            counts.pop(token, None)
-        return counts
 
 
 class WhitespaceSplitter(WordSplitter):

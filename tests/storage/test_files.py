@@ -31,7 +31,7 @@ def refusal_of(work):
 
 @pytest.fixture
 def umask():
-    """Give a function that sets the umask until the test ends."""
+    """Return a function that sets the umask until the test ends."""
     before = os.umask(0o022)
     yield os.umask
     os.umask(before)
@@ -148,7 +148,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, e
     assert str(path) in refusal.message and error.strerror in refusal.message
     assert refusal.__cause__ is error
     assert ("14 bytes" in refusal.hint) == (error is FULL)
-    assert ("what was there before is unchanged" in refusal.hint) == existed
+    assert ("the old file is unchanged" in refusal.hint) == existed
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == (["m.safetensors"] if existed else [])
     if existed:
@@ -264,8 +264,8 @@ def test_a_file_system_without_modes_or_synchronisation(tmp_path, umask, monkeyp
         (errno.EFBIG, "ulimit -f"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "disk reports an error"),
-        (errno.EACCES, "folder that can be written"),
-        (errno.EXDEV, "folder that can be written"),
+        (errno.EACCES, "writable folder"),
+        (errno.EXDEV, "writable folder"),
     ],
 )
 def test_the_hint_is_that_of_the_error(tmp_path, monkeypatch, number, hint):
@@ -338,7 +338,7 @@ def test_a_file_without_a_name_is_refused(tmp_path):
 
 
 def bad_places(folder):
-    """Give names that cannot be written, for root either."""
+    """Return names that cannot be written, for root either."""
     (folder / "file").write_bytes(b"a file")
     (folder / "folder").mkdir()
     return {

@@ -11,7 +11,7 @@ from charlm.config import SampleConfig
 from charlm.errors import ResourceError, UsageError
 from charlm.inference.music import PieceSampler, write_midi
 from charlm.text.batches.lanes import Batch
-from charlm.text.pieces import parse_piece
+from charlm.text.tokens.music_steps import parse_piece
 from tests.task_models import KEYS, outputs, task_model
 
 NUMBERS = [int(key) for key in KEYS]
@@ -22,7 +22,7 @@ def sampler(kind="music", *, length=6, temperature=1.0, lm=None):
 
 
 def sounding(lm, steps, label=None):
-    """Give P(key sounds) at each step, `[T, keys]`, given all steps before: from the loss of one key at a time."""
+    """Return P(key sounds) at each step, `[T, keys]`, given all steps before: from the loss of one key at a time."""
     keys, T = len(KEYS), len(steps)
     roll = np.array([[key in step for key in NUMBERS] for step in steps], np.uint8).reshape(T, keys)
     units = np.zeros((T, len(lm.labels)), np.uint8)
@@ -204,7 +204,7 @@ PIECES = [
 
 
 def notes_of(path):
-    """Give (key, first step, steps held) of each note, the ticks of a step, and the length of the file in steps."""
+    """Return (key, first step, steps held) of each note, the ticks of a step, and the length of the file in steps."""
     file = mido.MidiFile(path)
     (track,) = file.tracks
     now, began, notes = 0, {}, []
@@ -221,7 +221,7 @@ def notes_of(path):
 
 
 def held(steps):
-    """Give the same of steps: a key that sounds at neighbouring steps is one note."""
+    """Return the same of steps: a key that sounds at neighbouring steps is one note."""
     notes = []
     for key in {key for step in steps for key in step}:
         at = [number for number, step in enumerate(steps) if key in step]

@@ -36,7 +36,7 @@ def ids_of_target(lm, found):
 
 
 def log_probs_after(lm, source, said):
-    """Give ln P of every next token."""
+    """Return ln P of every next token."""
     return np.log(choices_at(lm, shifted([*said, NOTHING]), len(said), source=source))
 
 
@@ -98,7 +98,7 @@ def test_the_probability_is_that_of_the_tokens_under_the_model(seed, monkeypatch
 
 
 def all_sequences(most):
-    """Give every translation of at most so many tokens: ended, or cut off at the last one."""
+    """Return every translation of at most so many tokens: ended, or cut off at the last one."""
     words = range(2, V)
     for length in range(most):
         yield from ([*ids, EOS_ID] for ids in itertools.product(words, repeat=length))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from charlm.backends import NumpyBackend
-from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.config import CELL_NAMES, ModelConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.inference.evaluation import Evaluation, evaluate, evaluate_text, perplexity
+from charlm.inference.evaluation import Evaluation, evaluate, perplexity
+from charlm.inference.figures import evaluate_text
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
@@ -21,7 +22,6 @@ from charlm.text.tokens.codec import Codec
 OPS = NumpyBackend()
 VOCABULARY = 6
 LENGTHS = [5, 1, 9, 3, 1, 14, 7, 2, 6, 4]
-CELLS = ["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"]
 
 
 def random_model(cell="lstm", **options):
@@ -37,11 +37,11 @@ def random_dataset(unit, seed=4):
     offsets = np.concatenate([[0], np.cumsum(LENGTHS)]).astype(np.int64)
     ids = np.random.default_rng(seed).integers(1, VOCABULARY, offsets[-1]).astype(np.int32)
     ids[offsets[1:] - 1] = 0
-    return Dataset(ids, offsets, unit)
+    return Dataset.of(ids, offsets, unit)
 
 
 def nats_of(model, ids):
-    """Give -ln P of each token of one sequence, read on its own and in one piece."""
+    """Return -ln P of each token of one sequence, read on its own and in one piece."""
     inputs = np.array([NOTHING, *ids[:-1]], np.int32)[:, None]
     nats, _ = model.nats(Batch(inputs, ids[:, None]), model.zero_state(1), model.workspace())
     return nats[:, 0]
@@ -59,11 +59,11 @@ def table_model(bits, tokens="ab", **text):
 # --- the sum over a corpus -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 @pytest.mark.parametrize(("lanes", "steps"), [(1, 64), (3, 4), (4, 1)])
 def test_packed_lines_sum_to_each_line_alone(cell, lanes, steps):
     model, dataset = random_model(cell), random_dataset("line")
-    alone = [nats_of(model, dataset.ids[a:b]) for a, b in pairwise(dataset.offsets)]
+    alone = [nats_of(model, dataset.ids[a:b]) for a, b in pairwise(dataset.store.offsets)]
     each, unknown = np.concatenate(alone), dataset.ids == UNK_ID
     assert 0 < unknown.sum() < each.size
     figures = evaluate(model, dataset.batches(lanes, steps), model.workspace())
@@ -72,7 +72,7 @@ def test_packed_lines_sum_to_each_line_alone(cell, lanes, steps):
     assert figures.oov_nats == pytest.approx(each[unknown].sum(), abs=1e-9)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_stream_in_lanes_that_read_all_before_them_equals_one_lane(cell):
     model, dataset = random_model(cell), random_dataset("stream")
     each, unknown = nats_of(model, dataset.ids), dataset.ids == UNK_ID

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from charlm.config import CELL_NAMES
 from charlm.errors import CorpusError, UsageError
 from charlm.inference.vanishing import Decay, gradient_decay
 from charlm.text import EOS_ID, NOTHING
+from tests.gradcheck import numeric_gradient
 from tests.task_models import KINDS, ids_of, shifted, task_model
 
-CELLS = ["rnn", "gru-simple", "gru", "lstm", "lstm-peephole"]
 NETWORKS = {  # fields of the network, and how many of its layers are recurrent
     "one": ({"num_layers": 1}, 1),
     "two": ({"num_layers": 2}, 2),
@@ -18,7 +19,6 @@ NETWORKS = {  # fields of the network, and how many of its layers are recurrent
     "embedding": ({"num_layers": 2, "embedding_size": 3, "dense": (4,)}, 2),
 }
 LINES = ["abcab", "ca", "", "bbacca"]
-STEP = 1e-5
 
 
 def model_of(cell="lstm", network="two", **more):
@@ -32,28 +32,24 @@ def run(lm, inputs, state):
     return log_probs[:, 0].copy(), state
 
 
-def perturbed(state, layer, unit, by):
-    """Give the state with one number of one layer's output a changed; c, where there is one, stays."""
-    changed = [tuple(part.copy() for part in of_layer) for of_layer in state]
-    changed[layer][0][unit, 0] += by
-    return tuple(changed)
+def norm_by_differences(lm, inputs, target, state):
+    """Return |dL/da| over all recurrent layers for L = -ln P(target) after `inputs`, read from a state."""
+
+    def loss():
+        return -run(lm, inputs, state)[0][target]
+
+    return math.sqrt(sum(np.sum(numeric_gradient(loss, of_layer[0]) ** 2) for of_layer in state if of_layer))
 
 
 def by_differences(lm, ids, t, k):
-    """Give |dL<t>/da<t-k>| over all recurrent layers: run up to t-k, perturb what is there, run the rest."""
+    """Return |dL<t>/da<t-k>| over all recurrent layers: run up to t-k, change what is there, run the rest."""
     inputs, target = shifted(ids)[:t], ids[t - 1]
     _, state = run(lm, inputs[: t - k], lm.model.zero_state(1))
-    layers = [number for number, of_layer in enumerate(state) if of_layer]
-    squares = 0.0
-    for layer in layers:
-        for unit in range(state[layer][0].shape[0]):
-            losses = [-run(lm, inputs[t - k :], perturbed(state, layer, unit, by))[0][target] for by in (STEP, -STEP)]
-            squares += ((losses[0] - losses[1]) / (2 * STEP)) ** 2
-    return math.sqrt(squares)
+    return norm_by_differences(lm, inputs[t - k :], target, state)
 
 
 def at_the_top(lm, ids, t):
-    """Give |dL<t>/da<t>| by differences: what comes down to the topmost recurrent layer, through dense ones."""
+    """Return |dL<t>/da<t>| by differences: what comes down to the topmost recurrent layer, through dense ones."""
     inputs, target = np.array(shifted(ids)[:t], np.int32)[:, None], ids[t - 1]
     model, names = lm.model, list(lm.model.body.layers)
     top = f"layer{lm.model.config.num_layers - 1}"
@@ -64,23 +60,20 @@ def at_the_top(lm, ids, t):
             break
     above = names[names.index(top) + 1 :]
 
-    def loss(a):
+    last = y[-1:].copy()
+
+    def loss():
+        a = last
         for name in above:
             a, _ = model.body.layers[name].forward(a, (), model.workspace())
         return -model.head.log_probs(a, model.workspace())[target, 0]
 
-    a, squares = y[-1:].copy(), 0.0
-    for unit in range(a.shape[1]):
-        up, down = a.copy(), a.copy()
-        up[0, unit] += STEP
-        down[0, unit] -= STEP
-        squares += ((loss(up) - loss(down)) / (2 * STEP)) ** 2
-    return math.sqrt(squares)
+    return np.linalg.norm(numeric_gradient(loss, last))
 
 
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_the_norms_are_those_of_central_differences(cell, network):
     lm = model_of(cell, network)
     longest = 4
@@ -202,9 +195,4 @@ def test_a_conditioned_model_is_measured_on_labels_and_texts():
     first = len(lm.tokenizer.vocabulary) + lm.label_number("y")
     state = run(lm, [first], lm.model.zero_state(1))[1]
     assert NOTHING not in shifted(ids, first)
-    squares = 0.0
-    for layer in (number for number, of_layer in enumerate(state) if of_layer):
-        for unit in range(3):
-            losses = [-run(lm, ids[:-1], perturbed(state, layer, unit, by))[0][EOS_ID] for by in (STEP, -STEP)]
-            squares += ((losses[0] - losses[1]) / (2 * STEP)) ** 2
-    assert found.norms[3] == pytest.approx(math.sqrt(squares), rel=1e-6)
+    assert found.norms[3] == pytest.approx(norm_by_differences(lm, ids[:-1], EOS_ID, state), rel=1e-6)

@@ -44,13 +44,13 @@ def workload(case):
 
 
 def in_their_order(W, case):
-    """Give the rows of W in PyTorch's order, with its signs."""
+    """Return the rows of W in PyTorch's order, with its signs."""
     blocks = W.reshape(-1, case.hidden, W.shape[1])
     return np.concatenate([sign * blocks[at] for at, sign in zip(ORDER[case.cell], SIGNS[case.cell], strict=True)])
 
 
 def as_theirs(arrays, case):
-    """Give our arrays, values or gradients, under PyTorch's names; of its two biases, the first is ours."""
+    """Return our arrays, values or gradients, under PyTorch's names; of its two biases, the first is ours."""
     theirs = {"output.weight": arrays["head.W_y"], "output.bias": arrays["head.b_y"][:, 0]}
     for number in range(2):
         W = in_their_order(arrays[f"layer{number}.W"], case)

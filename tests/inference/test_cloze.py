@@ -54,7 +54,7 @@ def by_hand(lm, ids, gaps):
 
 
 def cut(lm, line):
-    """Give the ids of a line of words, `<UNK>` for each gap, and where the gaps are."""
+    """Return the ids of a line of words, `<UNK>` for each gap, and where the gaps are."""
     tokens = re.findall(r"___|\w+|[.,()]", line)
     ids = [UNK_ID if token == GAP else ids_of(lm, token)[0] for token in tokens]
     return ids, [at for at, token in enumerate(tokens) if token == GAP]

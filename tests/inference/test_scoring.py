@@ -17,6 +17,7 @@ from charlm.nn.build import build
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches.lanes import Batch
 from tests.fakes import language_model
+from tests.task_models import random_lines
 
 UNKNOWN = "\N{SNOWMAN}"
 
@@ -36,11 +37,6 @@ def nats_of(lm, ids, *, before=NOTHING):
     batch = Batch(inputs, np.array(ids, np.int32)[:, None])
     nats, _ = lm.model.nats(batch, lm.model.zero_state(1), lm.model.workspace())
     return nats[:, 0]
-
-
-def random_lines(alphabet, count, longest, seed=0):
-    rng = np.random.default_rng(seed)
-    return ["".join(rng.choice(list(alphabet), rng.integers(0, longest + 1))) for _ in range(count)]
 
 
 # ---- it is a probability
@@ -77,7 +73,7 @@ def test_a_line_is_the_product_of_its_next_token_probabilities():
 def test_the_tokens_add_up_to_the_line():
     lm = random_model("abc")
     for scorer in (Scorer(lm, per_token=True), Scorer(lm, per_token=True, has_eos=False)):
-        for score in scorer.score(random_lines("abc" + UNKNOWN, 50, 12)):
+        for score in scorer.score(random_lines("abc" + UNKNOWN, 50, 12, between="")):
             assert sum(token.nats for token in score.token_scores) == pytest.approx(score.nats, abs=1e-9)
             assert len(score.token_scores) == score.tokens
             assert sum(token.oov for token in score.token_scores) == score.oov
@@ -105,7 +101,7 @@ def test_without_per_token_there_are_none():
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-11)])
 def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, tolerance):
     lm = random_model("abc", layers=2, unit=unit, dtype=dtype, spread=1.0)
-    lines = random_lines("abc" + UNKNOWN, times(40, 150), 40)
+    lines = random_lines("abc" + UNKNOWN, times(40, 150), 40, between="")
     before = EOS_ID if unit == "stream" else NOTHING
     alone = [nats_of(lm, [*lm.tokenizer.encode(line), EOS_ID], before=before).sum() for line in lines]
     for batch_size in (1, 7, 64):
@@ -118,7 +114,7 @@ def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, toleranc
 def test_scoring_goes_on_where_a_long_line_fills_a_window(monkeypatch):
     monkeypatch.setattr("charlm.text.lines.reading.WINDOW_SIZE", 50)
     lm = random_model("abc")
-    lines = random_lines("abc", 40, 30)
+    lines = random_lines("abc", 40, 30, between="")
     assert [score.text for score in Scorer(lm).score(lines)] == lines
 
 

@@ -27,7 +27,7 @@ def of_known_tokens(seed=1):
 
 
 def fitness(prob, candidate, token):
-    """Give P e^(5 s), s being how like the spellings are."""
+    """Return P e^(5 s), s being how like the spellings are."""
     return prob * math.exp(5.0 * SequenceMatcher(None, candidate, token, autojunk=False).ratio())
 
 
@@ -144,7 +144,7 @@ def test_only_doubtful_tokens_are_looked_at_a_part_at_a_time(monkeypatch):
     (line,) = random_lines(WORDS, 1, 3000, seed=5)
     looked_at = []
     choices = Model._choices
-    monkeypatch.setattr(module, "_NUMBERS", 200)
+    monkeypatch.setattr(module, "_PROBABILITIES", 200)
     monkeypatch.setattr(
         Model, "_choices", lambda self, y, ws, *at: looked_at.append(len(at[0])) or choices(self, y, ws, *at)
     )

@@ -8,7 +8,7 @@ import pytest
 
 from charlm.config import SampleConfig
 from charlm.errors import CorpusError, UsageError
-from charlm.inference.evaluation import evaluate_text
+from charlm.inference.figures import evaluate_text
 from charlm.inference.generation import Sampler
 from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, UNK_ID, read_lines
@@ -24,7 +24,7 @@ def records(count=60, longest=12, seed=0):
 
 
 def of(lm, label, text):
-    """Give -ln P of each token, with `<EOS>`, by one pass of the network alone."""
+    """Return -ln P of each token, with `<EOS>`, by one pass of the network alone."""
     ids = [*ids_of(lm, text), EOS_ID]
     return nats(lm, shifted(ids, len(lm.tokenizer.vocabulary) + LABELS.index(label)), ids)
 

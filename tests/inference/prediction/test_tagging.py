@@ -16,7 +16,7 @@ MANY = ("tag", "yes-no")
 
 
 def by_hand(lm, tokens):
-    """Give the likeliest tag of each token, read alone, and its probability."""
+    """Return the likeliest tag of each token, read alone, and its probability."""
     ids = lm.tokenizer.encode_tokens(tokens).tolist()
     tags, probs = [], []
     for place in range(len(ids)):

@@ -223,7 +223,7 @@ def test_the_stale_lock_of_another_user_is_named(tmp_path, monkeypatch, opens):
 
 
 @pytest.mark.parametrize(
-    ("number", "hint"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "room"), (errno.EROFS, "folder")]
+    ("number", "hint"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "disk space"), (errno.EROFS, "folder")]
 )
 def test_what_the_machine_refuses_is_told_as_that(tmp_path, monkeypatch, number, hint):
     def refuse(*_):

@@ -10,7 +10,8 @@ from charlm.errors import CorpusError
 from charlm.inference.figures import accuracy, as_the_model_writes, bleu_and_chrf, figures, macro_f1, scores_of
 from charlm.inference.prediction import Translator, classify, tag
 from charlm.text import EOS, EOS_ID, UNK, Tokenizer, Vocabulary, make_splitter
-from charlm.text.pieces import parse_piece
+from charlm.text.tokens.music_steps import parse_piece
+from tests.inference.test_music import log_prob
 from tests.task_models import (
     TARGET,
     TEXTS,
@@ -23,7 +24,6 @@ from tests.task_models import (
     shifted,
     task_model,
 )
-from tests.test_music import log_prob
 
 PREDICTED = list("NNVVPN")
 TRUTH = list("NVVNNN")  # N: 2 of 3 found, 2 of 4 there; V: 1 of 2, 1 of 2; P: none of 1
@@ -89,7 +89,7 @@ def test_bleu_and_chrf_are_those_of_sacrebleu():
 
 
 def tagged(kind):
-    """Give the tokens and the tags of each sentence of its text."""
+    """Return the tokens and the tags of each sentence of its text."""
     return [
         tuple(zip(*(row.split("\t") for row in block.split("\n") if row), strict=True))
         for block in TEXTS[kind].split("\n\n")

@@ -1,0 +1,107 @@
+"""A training with its two files: the model file with the best weights, and the checkpoint to resume from."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from charlm.checkpoint import checkpoint_path, save, save_training
+from charlm.errors import DivergenceError, ModelFileError, ResourceError
+from charlm.session import Session
+from charlm.storage.container import Container
+from charlm.training import Progress
+
+# Seconds between saves, at evaluations and at other steps. Saving takes time, and a kill loses the steps since.
+SAVE_SECONDS = {True: 2.0, False: 60.0}
+
+
+class SavedTraining:
+    """A training that is saved on the way.
+
+    model_path: the model file; the checkpoint lies beside it
+    corpus: SHA-256 of the text, as hexadecimal digits
+    """
+
+    def __init__(self, session: Session, model_path: Path, corpus: str) -> None:
+        self._trainer, self._language_model = session.trainer, session.language_model
+        self._model_path, self._corpus = model_path, corpus
+
+    def begin(self) -> None:
+        """Write the first checkpoint of a new run, so that none of an older run can be resumed in its place."""
+        if not self._trainer.step:
+            self._save_checkpoint()
+
+    def learn(self, watch: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
+        """Train to the end, or until `is_stopped` returns true after a step; `watch` is called after each step.
+
+        Raises DivergenceError if training gives up, and MemoryError; what is worth it has been saved by then.
+        """
+        trainer, saved, is_better = self._trainer, time.perf_counter(), True
+        try:
+            for progress in trainer.run():
+                watch(progress)
+                is_better = is_better or progress.is_best
+                if time.perf_counter() - saved > SAVE_SECONDS[progress.is_evaluation]:
+                    self._save(model=is_better and trainer.verdict.is_usable(on_the_way=True))
+                    is_better, saved = False, time.perf_counter()
+                if is_stopped():
+                    break
+        except DivergenceError:
+            if trainer.verdict.has_learned():
+                self._save_model()
+            raise
+        except MemoryError as error:
+            # The arrays in the frames are memory to save with.
+            traceback.clear_frames(error.__traceback__)
+            trainer.free_buffers()
+            with contextlib.suppress(MemoryError):
+                self._save_if_whole()
+            raise
+
+    def finish(self) -> None:
+        """Write the checkpoint, and the model file if the best weights are worth one."""
+        self._save(model=self._trainer.verdict.is_usable())
+
+    def renew_model(self) -> None:
+        """Write the model file of a finished training if it is missing or outdated.
+
+        Raises DivergenceError if the best weights are useless.
+        """
+        try:
+            stored = Container(self._model_path).arrays()
+        except ModelFileError:
+            stored = {}
+        best = self._trainer.best_weights()
+        if stored.keys() != best.keys() or not all(np.array_equal(stored[name], best[name]) for name in best):
+            self._trainer.verdict.check()
+            self._save_model()
+
+    def _save_if_whole(self) -> None:
+        """Write both files, unless a step was under way; the checkpoint from before it is whole."""
+        if self._trainer.is_whole:
+            self._save_checkpoint()
+            if self._trainer.verdict.has_learned():
+                self._save_model()
+
+    def _save(self, *, model: bool) -> None:
+        """Write the model file, if asked to, and the checkpoint, even if the model file cannot be written."""
+        try:
+            if model:
+                self._save_model()
+        except ResourceError as error:
+            self._save_checkpoint()
+            hint = f"{error.hint}; the checkpoint is saved: continue with --resume"
+            raise ResourceError(error.message, hint=hint) from error
+        self._save_checkpoint()
+
+    def _save_model(self) -> None:
+        save(self._model_path, self._language_model, weights=self._trainer.best_weights())
+
+    def _save_checkpoint(self) -> None:
+        path = checkpoint_path(self._model_path)
+        save_training(path, self._language_model, self._trainer.state(), corpus=self._corpus)
