@@ -28,8 +28,8 @@ def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> L
 
     condition: whether each line begins with a label and a tab; the label is then x<1>
     options: fields of `TextConfig`, `ModelConfig` and `TrainConfig`
-    Raises UsageError for an invalid option, TypeError for an unknown one, CorpusError for an empty or malformed corpus,
-    DivergenceError if the loss becomes NaN or infinite and cannot be recovered.
+    Raises UsageError for an invalid option, TypeError for an unknown one, CorpusError for an empty or malformed corpus.
+    Raises DivergenceError if the loss becomes NaN or infinite and cannot be recovered.
     """
     kinds = (TextConfig, ModelConfig, TrainConfig)
     names = [{field.name for field in fields(kind)} - _SIZES - {"valid"} for kind in kinds]

@@ -37,9 +37,9 @@ class SavedTraining:
             self._save_checkpoint()
 
     def learn(self, watch: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
-        """Train to the end, or until `is_stopped` returns true after a step; `watch` is called after each step.
+        """Train to the end, or until `is_stopped` returns true after a step; call `watch` after each step.
 
-        Raises DivergenceError if training gives up, and MemoryError; what is worth it has been saved by then.
+        Raises DivergenceError and MemoryError after saving what is of use.
         """
         trainer, saved, is_better = self._trainer, time.perf_counter(), True
         try:
@@ -59,8 +59,12 @@ class SavedTraining:
             # The arrays in the frames are memory to save with.
             traceback.clear_frames(error.__traceback__)
             trainer.free_buffers()
-            with contextlib.suppress(MemoryError):
-                self._save_if_whole()
+            # In the middle of a step the checkpoint from before it stays.
+            if trainer.is_whole:
+                with contextlib.suppress(MemoryError):
+                    self._save_checkpoint()
+                    if trainer.verdict.has_learned():
+                        self._save_model()
             raise
 
     def finish(self) -> None:
@@ -80,13 +84,6 @@ class SavedTraining:
         if stored.keys() != best.keys() or not all(np.array_equal(stored[name], best[name]) for name in best):
             self._trainer.verdict.check()
             self._save_model()
-
-    def _save_if_whole(self) -> None:
-        """Write both files, unless a step was under way; the checkpoint from before it is whole."""
-        if self._trainer.is_whole:
-            self._save_checkpoint()
-            if self._trainer.verdict.has_learned():
-                self._save_model()
 
     def _save(self, *, model: bool) -> None:
         """Write the model file, if asked to, and the checkpoint, even if the model file cannot be written."""

@@ -86,7 +86,10 @@ def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
 
 
 def _gradients(ops: Backend, name: str, variant: str) -> Check:
-    """Compare the gradients of a small network with dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h, i = 1, 2, 3."""
+    """Compare the gradients of a small network with central differences.
+
+    dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h for i = 1, 2, 3, with f = (45, -9, 1) / 60.
+    """
     model = build(_config(name, variant, 4, hidden_size=3, num_layers=1, dtype="float64"), ops)
     batch, ws = _batch(4, 4, 2), model.workspace()
     weights = np.random.default_rng(3).normal(0, 0.8, model.parameters.values.shape)
@@ -195,10 +198,25 @@ def _move_columns(ops: Backend, dtype: str) -> np.ndarray:
     return ops.numpy(out)
 
 
-def _log_softmax_and_pick(ops: Backend, dtype: str) -> np.ndarray:
+def _log_softmax(ops: Backend, dtype: str) -> np.ndarray:
     logits = _numbers(ops, dtype, 300, 84)
     ops.log_softmax(logits)
-    return ops.pick(logits, _ids(300).ravel())
+    return ops.numpy(logits)
+
+
+def _cross_entropy(ops: Backend, dtype: str) -> np.ndarray:
+    """Return the losses above their gradients."""
+    logits = _numbers(ops, dtype, 300, 84)
+    losses = ops.numpy(ops.cross_entropy(logits, _ids(300).ravel(), scale=0.5))
+    return np.vstack([losses, ops.numpy(logits)])
+
+
+def _adam(ops: Backend, dtype: str) -> np.ndarray:
+    """Return weights and moments after a step."""
+    w, g, m, v = (_numbers(ops, dtype, 5_000) for _ in range(4))
+    np.abs(v, out=v)
+    ops.adam(w, g, m, v, learning_rate=0.01, count=3, scale=0.5)
+    return np.stack([ops.numpy(array) for array in (w, m, v)])
 
 
 def _norm(ops: Backend, dtype: str) -> np.ndarray:
@@ -226,7 +244,9 @@ _FUNCTIONS: dict[str, Callable[[Backend, str], np.ndarray]] = {
     "look-up": _lookup,
     "gradient of the look-up": _lookup_grad,
     "columns moved": _move_columns,
-    "softmax": _log_softmax_and_pick,
+    "softmax": _log_softmax,
+    "cross-entropy": _cross_entropy,
+    "Adam": _adam,
     "norm": _norm,
     "clipping": _clipping,
     "dropout": _dropout,

@@ -1,4 +1,4 @@
-"""The only place that knows a device: a `Backend` holds arrays and the operations that differ by device."""
+"""The only place that knows a device: a `Backend` has the operations that differ by device."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -10,14 +10,14 @@ from charlm.errors import ResourceError, UsageError
 
 __all__ = ["Array", "Backend", "Number", "NumpyBackend", "ScanGrads", "Shape", "get_backend"]
 
-_CUDA = "--device cuda: "  # how a message begins that says why the GPU is not to be had
+_CUDA = "--device cuda: "  # the start of a message about why the GPU cannot be used
 
 
 def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = None) -> Backend:
-    """Choose the backend of a device: `auto`, `cpu` or `cuda`; `auto` takes the GPU where it is seen to work.
+    """Return the backend of a device, `auto`, `cpu` or `cuda`; `auto` is the GPU if it works.
 
-    watch: called with the reason where `auto` takes the processor although CuPy is installed
-    Raises UsageError for another name and ResourceError where the device is not to be had, which says what it lacks.
+    watch: called with the reason if `auto` is the CPU although CuPy is installed
+    Raises UsageError for another name, and ResourceError with what is missing if the device cannot be used.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device is {device!r}", hint="choose one of: auto, cpu, cuda")
@@ -34,11 +34,12 @@ def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = N
 
 
 def _cuda() -> Backend:
-    """Open the GPU. What can be known without CuPy is looked at first, as `auto` is what every command begins with."""
+    """Return the backend of the GPU."""
+    # Every command begins with `auto`, and importing CuPy is slow: first check what can be known without it.
     if not _is_installed():
         raise ResourceError(
             f"{_CUDA}CuPy is not installed",
-            hint='pip install "cupy-cuda12x[ctk]", or cupy-cuda13x: nvidia-smi shows which CUDA the driver knows',
+            hint='pip install "cupy-cuda12x[ctk]", or cupy-cuda13x: nvidia-smi shows the CUDA version of the driver',
         )
     if not driver_version():
         raise ResourceError(
@@ -50,7 +51,7 @@ def _cuda() -> Backend:
 
 
 def _is_installed() -> bool:
-    """Return whether there is a CuPy; a folder of that name without a module in it is none."""
+    """Return whether CuPy is installed; a folder of that name without a module does not count."""
     try:
         spec = find_spec("cupy")
     except (ImportError, ValueError):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import mmap
-import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Backend, Part, Places, Shape
-from charlm.backends.pool import Pool, can_start
-from charlm.backends.process import CAN_FORK, Process
+from charlm.backends.base import Array, Backend, Places, Shape
+from charlm.backends.pool import Pool
 
-_WORTH_SHARING = 1 << 24  # operations of a product: in the time of fewer, a worker hardly wakes up
-_ADDED = 1 << 17  # elements of a product that is added to what is there, at a time
+_WORTH_SPLITTING = 1 << 24  # operations of a product: a worker needs longer to wake up than for fewer
+_ADDED = 1 << 17  # elements of a product that are added at a time: they stay in a core's cache
+_LOGITS = 1 << 17  # logits that are worked on at a time: they stay in a core's second-level cache
 _LINE = 16  # float32 numbers in a line of the cache
 _MIX = (np.uint32(0x7FEB352D), np.uint32(0x846CA68B))  # multipliers of a well-mixing 32-bit hash
 
@@ -30,8 +25,10 @@ class NumpyBackend(Backend):
     name = "cpu"
     block = 1 << 15  # five float32 vectors of this length stay in a core's second-level cache
 
+    workers: Pool
+
     def __init__(self) -> None:
-        self._pool = Pool()
+        self.workers = Pool()
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         return np.array(values, dtype=dtype, order="C")
@@ -51,21 +48,21 @@ class NumpyBackend(Backend):
         return np.frombuffer(memory, kind, size)
 
     def row_stride(self, width: int) -> int:
-        # Rows a power of two apart would fall on the same few places of the cache: an odd number of its lines spreads
-        # a column over all of them.
+        # Rows a power of two apart would share a few places of the cache. An odd number of lines spreads a column over
+        # all places.
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if not self._pool.is_in_use or a.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SHARING:
+        if not self.workers.splits_products or b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING:
             _multiply(a, b, out, add=add)
             return
-        workers, rows = self._pool.size, len(a)
-        edges = [rows * i // workers for i in range(workers + 1)]
+        count, rows = self.workers.count, len(a)
+        edges = [rows * i // count for i in range(count + 1)]
 
         def of_rows(part: slice) -> None:
             _multiply(a[part], b, out[part], add=add)
 
-        self.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
+        self.workers.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
         out[...] = 0
@@ -80,7 +77,7 @@ class NumpyBackend(Backend):
     def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
         flat = ids.ravel()
         order = np.argsort(flat, kind="stable")
-        order = order[np.searchsorted(flat[order], 0) :]  # without the -1s
+        order = order[np.searchsorted(flat[order], 0) :]  # leaves out the ids -1
         if not order.size:
             return
         rows = d_out.transpose(0, 2, 1).reshape(flat.size, -1)[order]
@@ -94,10 +91,78 @@ class NumpyBackend(Backend):
         logits -= np.maximum.reduce(logits, axis=0)
         logits -= np.log(np.add.reduce(np.exp(logits), axis=0))
 
-    def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:
-        picked = columns[rows, np.arange(rows.size)].astype(np.float64)
-        picked[rows < 0] = 0.0
-        return np.asarray(picked)
+    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+        """softmax = e / S with e = exp(logits - largest) and S = sum of e, both in blocks of rows.
+
+        Each block has a largest logit of its own, so that one pass over the logits computes e. The second pass
+        multiplies each block with exp(its largest - largest) scale / S.
+        """
+        at = np.flatnonzero(targets >= 0)
+        chosen = targets[at], at
+        logit = logits[chosen].astype(np.float64)
+        V, N = logits.shape
+        size = max(1, _LOGITS // max(1, N))
+        blocks = [slice(start, start + size) for start in range(0, V, size)]
+        largest = np.empty((len(blocks), N), logits.dtype)
+        sums = np.empty_like(largest)
+        lowest = np.finfo(logits.dtype).min  # a block of logits -inf is then 0, not NaN
+
+        def exponentials(number: int) -> None:
+            block = logits[blocks[number]]
+            block.max(axis=0, initial=lowest, out=largest[number])
+            e = np.subtract(block, largest[number], out=None if scale is None else block)
+            np.exp(e, out=e)
+            e.sum(axis=0, out=sums[number])
+
+        self.workers.each(exponentials, range(len(blocks)))
+        shift = largest.max(axis=0).astype(np.float64)
+        weights = np.exp(largest - shift)
+        total = (weights * sums).sum(axis=0)
+        losses = np.zeros(N)
+        # The two that may be large are subtracted first: their sum with ln(total) would round it away.
+        losses[at] = np.log(total[at]) - (logit - shift[at])
+        if scale is not None:
+            factors = (weights * (np.where(targets >= 0, scale, 0.0) / total)).astype(logits.dtype)
+
+            def normalize(number: int) -> None:
+                logits[blocks[number]] *= factors[number]
+
+            self.workers.each(normalize, range(len(blocks)))
+            logits[chosen] -= scale
+        return losses
+
+    def adam(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        *,
+        learning_rate: float,
+        count: int,
+        scale: float | None = None,
+    ) -> None:
+        root = math.sqrt(1.0 - 0.999**count)  # multiplied out, so that v^ needs no pass of its own
+        tiny, rate = 1e-8 * root, learning_rate * root / (1.0 - 0.9**count)
+
+        def update(part: slice) -> None:
+            gradient, first, second = g[part], m[part], v[part]
+            if scale is not None:
+                gradient *= scale
+            tmp = np.multiply(gradient, gradient)
+            tmp *= 0.001
+            second *= 0.999
+            second += tmp
+            gradient *= 0.1
+            first *= 0.9
+            first += gradient
+            np.sqrt(second, out=tmp)
+            tmp += tiny
+            np.divide(first, tmp, out=tmp)
+            tmp *= rate
+            w[part] -= tmp
+
+        self.workers.each(update, self.blocks(len(w)))
 
     def norm(self, vector: Array) -> float:
         parts = list(self.blocks(vector.size))
@@ -107,9 +172,9 @@ class NumpyBackend(Backend):
             part = vector[parts[number]]
             squares[number] = np.dot(part, part)
 
-        self.each(square, range(len(parts)))
+        self.workers.each(square, range(len(parts)))
         total = float(squares.sum())
-        if not math.isfinite(total):  # single precision ends at 1e38, which squares reach before their root does
+        if not math.isfinite(total):  # the squares overflow float32 before their root does
             return float(np.linalg.norm(vector.astype(np.float64)))
         return math.sqrt(total)
 
@@ -118,7 +183,7 @@ class NumpyBackend(Backend):
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
         batch = x.shape[-1]
-        first_lane, in_all = lanes or (0, batch)
+        first_lane, all_lanes = lanes or (0, batch)
         flat_x, flat_out = x.reshape(-1, batch), out.reshape(-1, batch)
         first, second = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32 & 0xFFFFFFFF)
         threshold = np.uint32(min(rate * 2.0**32, 2.0**32 - 1))
@@ -126,7 +191,7 @@ class NumpyBackend(Backend):
         of_lane = np.arange(first_lane, first_lane + batch, dtype=np.uint32)
 
         def mask(part: slice) -> None:
-            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(in_all) + of_lane
+            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(all_lanes) + of_lane
             bits ^= first
             for word in (second, None):
                 bits ^= bits >> np.uint32(16)
@@ -139,33 +204,7 @@ class NumpyBackend(Backend):
             np.multiply(flat_x[part], (bits >= threshold) * kept, out=flat_out[part])
 
         rows = max(1, self.block // max(1, batch))
-        self.each(mask, [slice(at, min(at + rows, len(flat_x))) for at in range(0, len(flat_x), rows)])
-
-    @property
-    def workers(self) -> int:
-        return self._pool.size
-
-    @property
-    def processes(self) -> int:
-        return self.workers if CAN_FORK else 1
-
-    def process(self, function: Callable[..., Any]) -> Process:
-        # OpenBLAS ends a process that cannot have its threads again after a fork, here and in the other process.
-        if not can_start(self._pool.size):
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return Process(function, prepare=partial(self._pool.bound, 1))
-
-    def alone(self) -> AbstractContextManager[Any]:
-        return self._pool.alone()
-
-    def sharing(self) -> AbstractContextManager[Any]:
-        return self._pool.in_use()
-
-    def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
-        self._pool.each(work, list(parts))
-
-    def threads(self, count: int | None) -> AbstractContextManager[Any]:
-        return nullcontext() if count is None else self._pool.bounded(count)
+        self.workers.each(mask, [slice(at, min(at + rows, len(flat_x))) for at in range(0, len(flat_x), rows)])
 
 
 def _multiply(a: Array, b: Array, out: Array, *, add: bool) -> None:

@@ -1,91 +1,74 @@
-"""The processor's cores, each on a piece of work of its own."""
+"""The workers of the CPU: threads for pieces of a pass, processes for shares of a batch."""
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Part
+from charlm.backends.process import CAN_FORK, Process
+from charlm.backends.workers import Part, Workers
 
-Tasks = SimpleQueue[Callable[[], None]]  # wakes a thread in a fifth of the time that an executor takes
+# A thread that waits on a queue of its own wakes up in a fifth of the time that an executor's takes.
+Tasks = SimpleQueue[Callable[[], None]]
 
 
-class Pool:
-    """As many workers as the library of matrix products has threads, which is what `--threads` bounds.
+class Pool(Workers):
+    """As many workers as BLAS has threads, the number that `--threads` limits.
 
-    NumPy lets other threads run while it computes. While the pool is in use, a product is one thread's: several
-    products with several threads each would wait for one another, and a thread of that library that has nothing to do
-    keeps a core busy with waiting for a while.
+    NumPy lets other threads run while it computes. While workers share a piece of work, BLAS has one thread: several
+    products with several threads each would wait for one another, and an idle thread of BLAS keeps a core busy for a
+    while.
     """
 
     def __init__(self) -> None:
         self._inside = threading.local()
         self._count: int | None = None
-        self._used = 0  # how many `in_use` are open
+        self._blocks = 0  # how many `single_threaded_blas` are open
         self._lock = threading.Lock()
-        self._workers: tuple[int, list[Tasks]] = (0, [])  # with the process that they belong to
+        self._threads: tuple[int, list[Tasks]] = (0, [])  # with the process that they belong to
 
     @property
-    def size(self) -> int:
-        """How many workers there are; within the work of one there are no others."""
+    def count(self) -> int:
+        """The number of workers; 1 inside a part of `each`."""
         if getattr(self._inside, "busy", False):
             return 1
         if self._count is None:
             self._count = max([1, *(library.num_threads for library in self._libraries)])
         return self._count
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Have products be one thread's inside a `with`; may be nested."""
-        if self.size == 1:
-            yield
-            return
-        self._use(1)
-        try:
-            yield
-        finally:
-            self._use(-1)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Have the calling thread do all its work by itself inside a `with`."""
-        if self.size == 1:
-            yield
-            return
-        with self.in_use():
-            self._inside.busy = True
-            try:
-                yield
-            finally:
-                self._inside.busy = False
+    @property
+    def processes(self) -> int:
+        return self.count if CAN_FORK else 1
 
     @property
-    def is_in_use(self) -> bool:
-        """Whether products are one thread's, and there are other workers to take a share of one."""
-        return self._used > 0 and self.size > 1
+    def splits_products(self) -> bool:
+        """Whether BLAS has one thread, so that several workers share a large product."""
+        return self._blocks > 0 and self.count > 1
 
-    def each(self, work: Callable[[Part], None], parts: Sequence[Part]) -> None:
-        """Call `work` for each part; the calling thread takes its share. Raises what a part has raised."""
-        helpers = min(self.size, len(parts)) - 1
+    def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        parts = list(parts)
+        helpers = min(self.count, len(parts)) - 1
         if helpers < 1:
             for part in parts:
                 work(part)
             return
-        left, told = iter(parts), np.geterr()
+        # One iterator for all threads: whoever is done takes the next part.
+        remaining, error_handling = iter(parts), np.geterr()
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def share() -> None:
             self._inside.busy = True
             try:
-                with np.errstate(**told):
-                    for part in left:  # one iterator for all: who is done takes the next part
+                with np.errstate(**error_handling):
+                    for part in remaining:
                         work(part)
             finally:
                 self._inside.busy = False
@@ -98,7 +81,7 @@ class Pool:
             else:
                 answers.put(None)
 
-        with self.in_use():
+        with self.single_threaded_blas():
             started = self._started(helpers)
             for tasks in started:
                 tasks.put(answer)
@@ -111,47 +94,74 @@ class Pool:
                 raise error
 
     @contextmanager
-    def bounded(self, count: int) -> Iterator[None]:
-        """Have `count` workers, and threads for a product, inside a `with`."""
-        before = self.size
-        self.bound(count)
+    def limit(self, count: int | None) -> Iterator[None]:
+        if count is None:
+            yield
+            return
+        before = self.count
+        self._set(count)
         try:
             yield
         finally:
-            self.bound(before)
+            self._set(before)
 
-    def bound(self, count: int) -> None:
-        """Have `count` workers, and threads for a product, from now on."""
+    @contextmanager
+    def single_threaded_blas(self) -> Iterator[None]:
+        if self.count == 1:
+            yield
+            return
+        self._open_blocks(1)
+        try:
+            yield
+        finally:
+            self._open_blocks(-1)
+
+    @contextmanager
+    def calling_thread_only(self) -> Iterator[None]:
+        if self.count == 1:
+            yield
+            return
+        with self.single_threaded_blas():
+            self._inside.busy = True
+            try:
+                yield
+            finally:
+                self._inside.busy = False
+
+    def fork(self, function: Callable[..., object]) -> Process:
+        # After a fork OpenBLAS starts its threads again, in both processes, and ends a process that gets none.
+        if not can_start(self.count):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return Process(function, prepare=partial(self._set, 1))
+
+    def _set(self, count: int) -> None:
         self._count = count
-        self._limit(count)
+        self._limit_blas(count)
 
-    def _use(self, change: int) -> None:
+    def _open_blocks(self, change: int) -> None:
         with self._lock:
-            before, self._used = self._used, self._used + change
-            if not before or not self._used:
-                self._limit(1 if self._used else self.size)
+            before, self._blocks = self._blocks, self._blocks + change
+            if not before or not self._blocks:
+                self._limit_blas(1 if self._blocks else self.count)
 
-    def _limit(self, threads: int) -> None:
+    def _limit_blas(self, threads: int) -> None:
         for library in self._libraries:
             library.set_num_threads(threads)
 
     def _started(self, count: int) -> list[Tasks]:
-        """Return the tasks of so many workers, or of fewer where the system refuses a thread.
-
-        A process that was forked off has none of its parent's.
-        """
-        process, workers = self._workers
-        if process != os.getpid():
-            workers = []
-        while len(workers) < count:
+        """Return the queues of `count` threads, or of fewer if the system refuses a thread."""
+        process, threads = self._threads
+        if process != os.getpid():  # a forked process has no threads of its parent
+            threads = []
+        while len(threads) < count:
             tasks: Tasks = SimpleQueue()
             try:
                 threading.Thread(target=_work, args=(tasks,), name="charlm", daemon=True).start()
             except RuntimeError:
                 break
-            workers.append(tasks)
-        self._workers = (os.getpid(), workers)
-        return workers[:count]
+            threads.append(tasks)
+        self._threads = (os.getpid(), threads)
+        return threads[:count]
 
     @cached_property
     def _libraries(self) -> list[Any]:
@@ -162,7 +172,7 @@ class Pool:
 
 
 def can_start(count: int) -> bool:
-    """Return whether the system lends so many more threads at once."""
+    """Return whether the system can start `count` further threads."""
     end, started = threading.Event(), []
     try:
         for _ in range(count):

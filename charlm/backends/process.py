@@ -1,7 +1,7 @@
-"""A second process beside this one, which works while this one does.
+"""A forked process that computes while this one does.
 
-Threads of Python take turns at everything but the inside of a NumPy call, and in a recurrent step these calls are so
-short that two threads are hardly faster than one. Two processes have an interpreter each.
+Python's threads run at the same time only inside NumPy calls. In a recurrent step these calls are so short that two
+threads are hardly faster than one. Two processes have an interpreter each.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-if TYPE_CHECKING:  # what starts no process does not wait for it
+if TYPE_CHECKING:  # imported late: a command that starts no process does not need it
     import socket
 
-CAN_FORK = sys.platform == "linux"  # elsewhere the libraries that NumPy multiplies with do not outlive a fork
-_WAIT = 1.0  # seconds of silence after which a process is looked at
+CAN_FORK = sys.platform == "linux"  # elsewhere the BLAS of NumPy does not survive a fork
+_WAIT = 1.0  # seconds without an answer after which the state of a process is checked
 _STOPPED = "T"  # state of a process in Linux' /proc
-_LENGTH_BYTES = 8  # before each message
+_LENGTH_BYTES = 8  # of the length before each message
 
 
 class ProcessLost(Exception):
-    """The process was killed or stopped: it does not answer any more."""
+    """The process was killed or stopped and does not answer."""
 
 
 class Process:
-    """A copy of this process, forked off, that calls `function` with what it is asked, until this object is gone.
+    """A fork of this process that answers calls of `function` for as long as this object exists.
 
-    prepare: called once in it, before anything is asked
+    It has a copy of this process's memory, and shares only the arrays of `Backend.shared` from then on. It ignores
+    SIGINT and SIGTERM and ends when this process ends. Arguments, results and errors go through a socket, so they are
+    objects that can be pickled.
+
+    prepare: called once in the new process, before the first call
 
     Raises OSError if no process can be started.
-
-    It sees of this process what there is when it is made, and afterwards only arrays of `Backend.shared`. It reads and
-    writes nothing else: no signal but a kill ends it, and it ends where this process does. What the function takes,
-    gives and raises goes through a socket, so it has to be of a kind that can be pickled.
     """
 
     def __init__(self, function: Callable[..., Any], prepare: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Process:
 
         ours, theirs = socket.socketpair()
         with warnings.catch_warnings():
-            # Of threads that might hold a lock: ours hold none while they wait for work, and OpenBLAS stops its own.
+            # Python warns of threads that may hold a lock. Ours hold none while they wait, and OpenBLAS stops its own.
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 pid = os.fork()
@@ -67,23 +67,24 @@ class Process:
         self._finalizer = weakref.finalize(self, _end, ours, pid, os.getpid())
 
     def ask(self, *arguments: Any) -> None:
-        """Have the function called with these arguments; one call at a time, each followed by `answer`.
+        """Call the function with these arguments; each call is followed by `answer`.
 
         Raises ProcessLost if the process has been killed or stopped; it is then ended, and cannot be asked again.
         """
-        with self._being_there():
+        with self._losing():
             _send(self._socket, (np.geterr(), arguments), self._check_running)
 
     def answer(self) -> Any:
-        """Wait for what the call has returned, or raise what it has raised; raises ProcessLost as `ask` does."""
-        with self._being_there():
-            fine, answer = _receive(self._socket, self._check_running)
-        if not fine:
+        """Return what the call returns, or raise what it raises; raise ProcessLost as `ask` does."""
+        with self._losing():
+            succeeded, answer = _receive(self._socket, self._check_running)
+        if not succeeded:
             raise answer
         return answer
 
     @contextlib.contextmanager
-    def _being_there(self) -> Any:
+    def _losing(self) -> Iterator[None]:
+        """Raise ProcessLost for an error of the connection."""
         try:
             yield
         except (EOFError, OSError) as error:
@@ -91,44 +92,45 @@ class Process:
             raise ProcessLost from error
 
     def _check_running(self) -> None:
-        """Raise EOFError for a process that is stopped: nobody may ever let it go on."""
-        # Where Ctrl-Z has stopped both, this one may be the first to go on: so it looks twice.
+        """Raise EOFError for a stopped process, which may never continue."""
+        # After Ctrl-Z has stopped both, this process may be the first to continue: so check twice.
         if self._is_stopped():
             time.sleep(_WAIT)
             if self._is_stopped():
-                raise EOFError("it was stopped")
+                raise EOFError("the process was stopped")
 
     def _is_stopped(self) -> bool:
         with contextlib.suppress(OSError, IndexError):
-            # The name, in parentheses, may have spaces in it.
+            # The name of the program, in parentheses, may contain spaces.
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == _STOPPED
         return False
 
 
 def _serve(function: Callable[..., Any], prepare: Callable[[], None], connection: socket.socket) -> NoReturn:
-    """Answer until there is nobody left who asks."""
+    """Answer calls until the parent closes the connection or ends."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # this process's parent finishes its step, and needs the answer
+        for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes its step, for which it needs the answer
             signal.signal(number, signal.SIG_IGN)
         prepare()
         while True:
-            told, arguments = _receive(connection)
+            error_handling, arguments = _receive(connection)
             try:
-                with np.errstate(**told):
+                with np.errstate(**error_handling):
                     answer = (True, function(*arguments))
             except Exception as error:
                 answer = (False, error)
             _send(connection, answer)
     except BaseException:
-        os._exit(1)  # nobody listens; what the parent has open or registered is not ours to close or to run
+        # Nobody listens. The parent's open files and exit handlers are not this process's to close or to run.
+        os._exit(1)
 
 
-def _nothing() -> None:
-    """Wait on."""
+def _keep_waiting() -> None:
+    """Do nothing."""
 
 
-def _send(connection: socket.socket, message: Any, waiting: Callable[[], None] = _nothing) -> None:
-    """Write a message, after its length; waiting: called whenever nobody reads for a while."""
+def _send(connection: socket.socket, message: Any, waiting: Callable[[], None] = _keep_waiting) -> None:
+    """Write the length of a message and the message; call `waiting` whenever the other side does not read."""
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     for part in (len(data).to_bytes(_LENGTH_BYTES, "big"), data):
         left = memoryview(part)
@@ -139,8 +141,8 @@ def _send(connection: socket.socket, message: Any, waiting: Callable[[], None] =
                 waiting()
 
 
-def _receive(connection: socket.socket, waiting: Callable[[], None] = _nothing) -> Any:
-    """Read a message; waiting: called whenever none comes for a while. Raises EOFError at the end."""
+def _receive(connection: socket.socket, waiting: Callable[[], None] = _keep_waiting) -> Any:
+    """Read a message; call `waiting` whenever none arrives. Raise EOFError if the connection is closed."""
     length = int.from_bytes(_read(connection, _LENGTH_BYTES, waiting), "big")
     return pickle.loads(_read(connection, length, waiting))
 
@@ -165,5 +167,5 @@ def _end(connection: socket.socket, pid: int, owner: int) -> None:
         return
     connection.close()
     with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGKILL)  # it has nothing to lose
+        os.kill(pid, signal.SIGKILL)  # it has no state to save
         os.waitpid(pid, 0)

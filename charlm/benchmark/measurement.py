@@ -86,7 +86,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
     """
     model = work.language_model.model
     peak = 0.0
-    with model.ops.threads(config.threads), contextlib.ExitStack() as folders:
+    with model.ops.workers.limit(config.threads), contextlib.ExitStack() as folders:
         for case in cases:
             has_share = case != "start"
             if has_share and not peak:
@@ -105,7 +105,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
                 batch_size=batch_size,
                 seq_length=seq_length,
                 dtype=model.config.dtype,
-                threads=model.ops.workers,
+                threads=model.ops.workers.count,
                 tokens_per_second=speed,
                 peak_share=operations_per_token(work, case) * speed / peak if has_share else None,
                 peak_gflops=peak / 1e9 if has_share else None,
@@ -164,7 +164,7 @@ def operations_per_token(work: Workload, case: str) -> float:
     They are counted on a second network of the same sizes, on one thread, so that no two threads count at once.
     """
     counting = _CountingBackend()
-    with counting.threads(1):
+    with counting.workers.limit(1):
         step, _, _ = _step_of(case, work.with_backend(counting), Path(), None)
         counting.operations = 0.0  # forget the products before the first step
         tokens = step()

@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _begin() -> None:
     """Secure the standard streams, and install the signal handlers.
 
-    The descriptor of a stream that the shell has closed would go to the first file that is opened, and messages would
-    be written into it. So the descriptor is taken by a null device that refuses to be written, or to be read.
+    If the shell has closed a stream, the first file that is opened would get its descriptor, and messages would be
+    written into that file. So a null device takes the descriptor, and refuses to be written, or to be read.
     """
     vars(signals.state).update(vars(signals.State()))
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):

@@ -20,7 +20,7 @@ def bench(
         Literal["train", "generate", "score", "start"] | None,
         typer.Argument(
             metavar="[train|generate|score|start]",
-            help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a whole process that "
+            help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a process that "
             "generates 1,000 tokens. Without an argument, all four.",
             show_default=False,
         ),

@@ -39,7 +39,7 @@ def evaluate(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     output = ui.Output()
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)
     if format == "jsonl":
         ui.write_records([record], format, output)

@@ -61,7 +61,7 @@ def fill(
     lines = lines_without = 0
     if format == "tsv":
         output.line("text\tfilled\tcandidates")
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         for one in filler.fill(input_lines(files)):
             lines += 1
             lines_without += not one.gaps

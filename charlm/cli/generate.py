@@ -68,7 +68,7 @@ def generate(
         seed = choose_seed()
         ui.needed(f"seed {seed}")
     output = ui.Output(unbuffered=unbuffered)
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         if language_model.facts.answers == "pieces":
             _refuse_of_music(top_k, top_p, stop, allow_unk, midi, num_samples)
             records = _pieces(language_model, config, text, label, seed, num_samples, midi)

@@ -65,7 +65,7 @@ def predict(
     if facts.translates:
         options["beam"] = beam
     output = ui.Output(unbuffered=unbuffered)
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         if columns:
             if format == "tsv":
                 output.line("text\tprediction\tprob")

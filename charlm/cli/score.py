@@ -83,7 +83,7 @@ def score(
     output = ui.Output(unbuffered=unbuffered)
     key, unit = _BASES[log_base]
     key = "pseudo_" + key if is_cloze else key
-    with language_model.model.ops.threads(threads):
+    with language_model.model.ops.workers.limit(threads):
         read = input_lines(files)
         scores = scorer.score(read)  # a generator: --suspect reads the lines itself
         if suspect:

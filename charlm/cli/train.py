@@ -117,7 +117,7 @@ def train(
             run.resume(device)
         else:
             run.start(dict(context.params), init_from, device)
-        with run.session.trainer.model.ops.threads(threads):
+        with run.session.trainer.model.ops.workers.limit(threads):
             code = run.train()
     if code:
         raise typer.Exit(code)

@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.backends import Array, Shape
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Read, State, Views, out_of, pieces
+from charlm.nn.layer import Layer, Noise, Read, State, Views, out_of, pieces
 from charlm.nn.workspace import Workspace
 from charlm.text.tokens.vocabulary import NOTHING
 
@@ -42,7 +42,7 @@ class Reversed(Layer):
         return self.layer.zero_state(batch)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         y, state = self.layer.forward(x[::-1], state, ws, starts=mirrored(starts), noise=noise)
         return y[::-1], state
@@ -101,7 +101,7 @@ class TwoSided(Layer):
         state: State,
         ws: Workspace,
         starts: np.ndarray | None,
-        noise: int | None,
+        noise: Noise | None,
     ) -> tuple[Array, State]:
         """Run both sides, each on its input, and stack what they give: y<t> = [a→<t>; a←<t>]."""
         T, batch = inputs[0].shape[0], inputs[0].shape[-1]
@@ -152,7 +152,7 @@ class BothWays(TwoSided):
             self.n_in = from_left.n_in + from_right.n_in
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         half = self.sides[0].n_in
         return self._forward((x[:, :half], x[:, half:]) if self.projected else (x, x), state, ws, starts, noise)
@@ -187,7 +187,7 @@ class Towers(TwoSided):
     """
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         return self._forward(_shifted(x, starts), state, ws, starts, noise)
 
@@ -224,7 +224,7 @@ class LastSteps(Layer):
         self.half = layer.sides[0].n_out
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         ws.keep("edges", _edges(x.shape[0], x.shape[2], starts))
         return self._moved(x, ws, ws.array("y", x.shape), back=False), ()

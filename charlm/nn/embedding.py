@@ -9,7 +9,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, State, Views
+from charlm.nn.layer import Layer, Noise, State, Views
 from charlm.nn.workspace import Workspace
 
 
@@ -23,7 +23,7 @@ class OneHot(Layer):
         self.n_in = self.n_out = vocabulary_size
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         steps, batch = x.shape
         columns = ws.array("x", (steps, self.n_out, batch))
@@ -44,7 +44,7 @@ class MultiHot(Layer):
         self.n_in = self.n_out = keys
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         columns = ws.array("x", x.shape)
         columns[...] = self.ops.array(x, columns.dtype)
@@ -79,7 +79,7 @@ class Embedding(Layer):
         self.table[...] = self.ops.array(initializers.normal(self.table.shape, self.rms, rng), self.table.dtype)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         steps, batch = x.shape
         columns = ws.array("x", (steps, self.n_out, batch))

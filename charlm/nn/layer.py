@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,18 @@ Views = Mapping[str, Array]
 Read = Callable[[int, int], Array]  # of the first step and the one after the last: the input of these, [steps, n, B]
 
 LONGEST_PIECE = 256  # steps of a sequence: a longer one is read in pieces where there is no way back
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The dropout of a training step.
+
+    key: of the step's masks
+    lanes: if a pass runs some lanes of a batch, the first lane and the number of lanes of the batch; else None
+    """
+
+    key: int
+    lanes: tuple[int, int] | None = None
 
 
 class Layer(ABC):
@@ -50,14 +63,14 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         """Run the sequence.
 
         x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead
         state: what the sequence before left, arrays [H, B]; not kept, not changed
         starts [T, B] bool, or None: a new sequence begins here, so the state before it is set to zero
-        noise: key of this training step's dropout; None for none
+        noise: this training step's dropout; None for none
         Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
         """
 
@@ -108,7 +121,7 @@ class Stack(Layer):
         return tuple(layer.zero_state(batch) for _, layer in self._in_order)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         after = []
         for (name, layer), before in zip(self._in_order, state, strict=True):

@@ -1,4 +1,4 @@
-"""A second network over the same weights, in a process of its own."""
+"""A second network with the same weights, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,47 +7,49 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from charlm.backends.process import Process, ProcessLost
-from charlm.nn.layer import State
-from charlm.text.batches.lanes import Batch
+from charlm.nn.lanes import Share
 
 if TYPE_CHECKING:
     from charlm.nn.model import Model
 
-_MOST_LOST = 3  # processes in the place of one; then the machine is short of something, and the work is done here
+# Lost processes after which no other is started: something on the machine keeps ending them.
+_MOST_LOST = 3
 
 
 class Twin:
-    """A network over the same values, with gradients that this process can read, worked on in a process of its own.
+    """A network with the same values, whose passes run in a forked process.
 
-    If that process is killed or stopped, or cannot be started, its work is done here: the results are the same bits.
+    If that process is killed or stopped, or cannot be started, its work is done in this process, with the same bits as
+    the result.
 
-    lost: how often that happened to it; after a few times no other process is started
+    grads: the gradients of its share, which this process can read
+    lost: how often its process was killed or stopped
     """
 
     def __init__(self, model: Model) -> None:
         self.grads, self.lost = model.parameters.grads, 0
-        self._ops = model.ops
+        self._workers = model.ops.workers
         self._process: Process | None = None
         self._may_start = True
         ws = model.workspace()
 
-        def work(method: Callable[..., Any], batch: Batch, state: State, first: int, lanes: int, *more: Any) -> Any:
-            return method(model, batch, state, ws.share(first, lanes), *more)
+        def work(method: Callable[..., Any], share: Share, *arguments: Any) -> Any:
+            return method(model, share, ws, *arguments)
 
         self._work = work
 
     @property
     def pid(self) -> int | None:
-        """The number of the process, if there is one."""
+        """The id of the process; None if there is none."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, *question: Any) -> None:
-        """Begin with a method on a share of a batch; one at a time, each followed by `answer`."""
-        self._question = question
+    def ask(self, method: Callable[..., Any], share: Share, *arguments: Any) -> None:
+        """Call a method of the network with a share of a batch; each call is followed by `answer`."""
+        self._question = question = (method, share, *arguments)
         if self._process is None and self._may_start and self.lost < _MOST_LOST:
             try:
-                self._process = self._ops.process(self._work)
-            except OSError:  # the machine has no room for another process
+                self._process = self._workers.fork(self._work)
+            except OSError:  # the system refuses another process
                 self._may_start = False
         if self._process is not None:
             with self._losing():
@@ -58,7 +60,7 @@ class Twin:
         if self._process is not None:
             with self._losing():
                 return self._process.answer()
-        with self._ops.alone():
+        with self._workers.calling_thread_only():
             return self._work(*self._question)
 
     @contextmanager

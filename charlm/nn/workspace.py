@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from charlm.backends import Array, Backend, Shape
 
 Made = TypeVar("Made")
-
-
-@dataclass
-class _Pass:
-    """What holds for every part of a pass."""
-
-    lanes: tuple[int, int] | None = None
 
 
 class Workspace:
@@ -29,7 +21,6 @@ class Workspace:
     def __init__(self, ops: Backend, dtype: str) -> None:
         self.ops = ops
         self.dtype = dtype
-        self._pass = _Pass()
         self._buffers: dict[str, Array] = {}
         self._made: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}
@@ -67,22 +58,7 @@ class Workspace:
         """Give the workspace of a part of the network."""
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
-            self._scopes[name]._pass = self._pass
         return self._scopes[name]
-
-    def share(self, first: int, lanes: int) -> Workspace:
-        """Return the workspace of a pass over lanes of a batch, from `first` on; the whole batch has `lanes`."""
-        name = "share"
-        if name not in self._scopes:
-            self._scopes[name] = Workspace(self.ops, self.dtype)
-        own = self._scopes[name]
-        own._pass.lanes = first, lanes
-        return own
-
-    @property
-    def lanes(self) -> tuple[int, int] | None:
-        """Of a pass over some of a batch's lanes: the first one, and how many the whole batch has."""
-        return self._pass.lanes
 
     @property
     def nbytes(self) -> int:

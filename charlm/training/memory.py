@@ -13,9 +13,10 @@ from charlm.training.trainer import Trainer
 def memory_needed(trainer: Trainer) -> int:
     """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    They are the weights, their gradients in each process, the optimizer's memory, the best and the good weights, the
-    copies for saving, and the buffers of a pass over the largest batch. Each lane of a batch needs the same memory, so
-    passes over one and over two lanes give the size of the buffers. The gradients are overwritten.
+    Part of it depends on the weights: themselves, their gradients in each process, the optimizer's memory, the best
+    and the good weights, and the copies for saving. The other part are the buffers of a pass over the largest batch.
+    Every lane of a batch needs the same, so passes over one and over two lanes give their size.
+    The gradients are overwritten.
     """
     model = trainer.model
     weights = int(model.parameters.values.nbytes)
@@ -43,7 +44,7 @@ def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspac
         work(lanes_of_batch(batch, slice(0, count)), ws)
         return ws.nbytes
 
-    processes = len(shares_of(batch.lanes, model.ops.processes, model.config.hidden_size))
+    processes = len(shares_of(batch.lanes, model.ops.workers.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
     return processes, processes * (one - lane) + batch.lanes * lane

@@ -45,7 +45,7 @@ def measured_steps(
 ) -> int:
     """Return how many steps fit into a time together with their evaluations and with this measurement.
 
-    step, evaluation: do one; evaluation is None if there are none
+    step, evaluation: do one; evaluation is None in a training without a validation set
     """
     begin = time.perf_counter()
     of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds))

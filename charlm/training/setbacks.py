@@ -11,7 +11,7 @@ MOST_SETBACKS = 5  # in a row, without a lower loss between them
 
 
 def keep_first(live: LiveState) -> None:
-    """Take the current weights as the good ones if there are none yet."""
+    """Take the current weights as the good ones before the first step."""
     if live.good is None:
         live.good = live.weights()
 

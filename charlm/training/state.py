@@ -139,7 +139,7 @@ class LiveState:
             leaf[...] = ops.array(stored)
 
     def _stored(self, state: TrainingState, kind: str) -> np.ndarray | None:
-        """Return the stored weights of a kind as one flat array; None if there are none."""
+        """Return the stored weights of a kind as one flat array; None if the state lacks them."""
         if not any(name.startswith(f"{kind}/") for name in state.arrays):
             return None
         flat = self.weights()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from charlm.backends import Backend, get_backend
+from charlm.backends import Backend, get_backend, numpy_backend
 from charlm.errors import CharlmError, ResourceError, UsageError
 from tests.naive import softmax
 
@@ -210,7 +210,7 @@ class TestRefused:
             lambda: ops.one_hot(ids, out=ops.zeros((1, 3, 2), "float32")),
             lambda: ops.lookup(table, ids, out=columns),
             lambda: ops.lookup_grad(columns, ids, table_grad=table),
-            lambda: ops.pick(table, ids[0]),
+            lambda: ops.cross_entropy(table, ids[0]),
         ]
         for number in (0, 1):
             places = [(np.array([0]), np.array([0])), (np.array([0]), np.array([beyond]))]
@@ -240,28 +240,88 @@ class TestLogSoftmax:
         logits = ops.empty((3, 0), dtype)
         ops.log_softmax(logits)
         assert logits.shape == (3, 0)
-        assert ops.pick(logits, np.zeros(0, int)).shape == (0,)
 
     def test_extreme_logits(self, ops, dtype):
         """No overflow, no warning, no NaN; all that is lost is what is too small to tell."""
         logits = ops.array(np.array([[1e4, -1e4, 1e4, 0.0], [-1e4, 1e4, 1e4, -1e4], [0.0, -1e4, 1e4, 1e30]], dtype))
         with np.errstate(all="raise", under="ignore"):
             ops.log_softmax(logits)
-        picked = ops.pick(logits, np.array([0, 0, 2, 2]))
+        picked = ops.numpy(logits)[[0, 0, 2, 2], range(4)]
         np.testing.assert_allclose(picked, [0, -2e4, -math.log(3), 0], rtol=1e-6)
 
-    def test_pick(self, ops, dtype, rng):
-        columns = rng.normal(0, 1, (4, 6)).astype(dtype)
-        rows = np.array([3, -1, 0, 0, -1, 2])
-        picked = ops.pick(ops.array(columns), rows)
-        assert isinstance(picked, np.ndarray) and picked.dtype == np.float64
-        expected = [columns[3, 0], 0, columns[0, 2], columns[0, 3], 0, columns[2, 5]]
-        np.testing.assert_array_equal(picked, np.array(expected, np.float64))
 
-    def test_pick_where_the_column_is_not_finite(self, ops):
-        """-inf is an honest log-probability, and nothing of it comes to where nothing is asked."""
-        columns = ops.array(np.array([[-np.inf, -np.inf], [0.0, -np.inf]], np.float32))
-        np.testing.assert_array_equal(ops.pick(columns, np.array([0, -1])), [-np.inf, 0])
+class TestCrossEntropy:
+    """The losses, and the gradient in place of the logits."""
+
+    def run(self, ops, logits, targets, scale=1.0):
+        """Return the gradient and the losses; they are the same losses without a gradient."""
+        device, targets = ops.array(logits), np.array(targets, np.int32)
+        losses = ops.cross_entropy(device, targets, scale=scale)
+        alone = ops.numpy(ops.cross_entropy(ops.array(logits), targets))
+        assert losses.dtype == np.float64 and losses.shape == targets.shape
+        np.testing.assert_array_equal(ops.numpy(losses), alone)
+        gradient = ops.numpy(device)
+        assert gradient.dtype == logits.dtype
+        return gradient, alone
+
+    @pytest.mark.parametrize("logits_at_a_time", [None, 100])
+    @pytest.mark.parametrize(("V", "N"), [(1, 3), (2, 1), (7, 5), (300, 40), (513, 9), (70, 0)])
+    def test_against_the_plain_version(self, ops, dtype, rng, monkeypatch, V, N, logits_at_a_time):
+        """Also in blocks of rows, and the last one short."""
+        if logits_at_a_time:
+            monkeypatch.setattr(numpy_backend, "_LOGITS", logits_at_a_time)
+        logits, targets = rng.normal(0, 3, (V, N)).astype(dtype), rng.integers(-1, V, N)
+        targets[:1] = V - 1
+        gradient, losses = self.run(ops, logits, targets, 0.25)
+        expected, nats = np.zeros((V, N)), np.zeros(N)
+        for n in np.flatnonzero(targets >= 0):
+            expected[:, n] = softmax(logits[:, n].astype(float))
+            nats[n] = -math.log(expected[targets[n], n])
+            expected[targets[n], n] -= 1
+        close(ops, ops.array(gradient), 0.25 * expected, dtype)
+        np.testing.assert_allclose(losses, nats, rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+        assert not gradient[:, targets < 0].any() and not losses[targets < 0].any()
+
+    def test_of_a_part_of_a_wider_matrix(self, ops, dtype, rng):
+        """What stands beside the logits stays."""
+        logits, targets = rng.normal(0, 3, (40, 6)).astype(dtype), np.array([3, -1, 0, 39, 7, 7], np.int32)
+        whole = undefined(ops, (40, 9), dtype)
+        part = whole[:, 1:7]
+        part[...] = ops.array(logits)
+        losses = ops.numpy(ops.cross_entropy(part, targets, scale=2.0))
+        gradient, expected = self.run(ops, logits, targets, 2.0)
+        np.testing.assert_array_equal(ops.numpy(part), gradient)
+        np.testing.assert_array_equal(losses, expected)
+        assert np.isnan(ops.numpy(whole)[:, [0, 7, 8]]).all()
+
+    @pytest.mark.parametrize("logits_at_a_time", [1 << 17, 1])
+    def test_extreme_logits(self, ops, dtype, monkeypatch, logits_at_a_time):
+        """No overflow, no warning, no NaN; rounding loses only what is too small."""
+        monkeypatch.setattr(numpy_backend, "_LOGITS", logits_at_a_time)
+        logits = np.array([[1e4, -1e4, 1e4, 0.0], [-1e4, 1e4, 1e4, -1e4], [0.0, -1e4, 1e4, 1e30]], dtype)
+        with np.errstate(all="raise", under="ignore"):
+            gradient, losses = self.run(ops, logits, [0, 0, 2, 2])
+        np.testing.assert_allclose(losses, [0, 2e4, math.log(3), 0], rtol=1e-6)
+        third = 1 / 3
+        expected = [[0, -1, third, 0], [0, 1, third, 0], [0, 0, third - 1, 0]]
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("size", [-1e30, -1e20, 1e9, 1e20, 1e30])
+    def test_equal_logits_are_a_choice_among_all(self, ops, dtype, size):
+        """Also where ln(sum of exponentials) is far below the rounding of a logit."""
+        gradient, losses = self.run(ops, np.full((5, 3), size, dtype), [0, 4, -1])
+        np.testing.assert_allclose(losses, [math.log(5.0), math.log(5.0), 0.0], rtol=TOLERANCE[dtype])
+        np.testing.assert_allclose(gradient[:, 0], [-0.8, 0.2, 0.2, 0.2, 0.2], rtol=10 * TOLERANCE[dtype])
+
+    @pytest.mark.parametrize("logits_at_a_time", [1 << 17, 1])
+    def test_what_is_not_finite_shows_unless_it_is_minus_infinity_beside_a_number(
+        self, ops, monkeypatch, logits_at_a_time
+    ):
+        monkeypatch.setattr(numpy_backend, "_LOGITS", logits_at_a_time)
+        logits = np.array([[np.nan, np.inf, -np.inf, -np.inf], [0.0, 0.0, 0.0, -np.inf]], np.float32)
+        with np.errstate(all="ignore"):
+            _, losses = self.run(ops, logits, [1, 1, 1, 1])
+        np.testing.assert_array_equal(losses, [np.nan, np.nan, 0.0, np.nan])
 
 
 def norm_of(ops, vector):
@@ -391,10 +451,10 @@ class TestThreads:
 
         before = count()
         assert before
-        with ops.threads(1):
+        with ops.workers.limit(1):
             assert set(count()) == {1}
         assert count() == before
-        with ops.threads(None):
+        with ops.workers.limit(None):
             assert count() == before
 
 
@@ -418,4 +478,4 @@ class TestChoice:
 
     def test_a_backend_says_what_it_is(self, ops):
         assert isinstance(ops.name, str) and ops.block >= 1
-        assert all(callable(kernel) for kernel in ops.fused.values())
+        assert ops.workers.count >= ops.workers.processes >= 1

@@ -20,7 +20,7 @@ def blas_threads():
 def pool():
     """Two workers, whatever the machine has."""
     pool = Pool()
-    with pool.bounded(2):
+    with pool.limit(2):
         yield pool
 
 
@@ -50,12 +50,12 @@ def test_within_a_part_there_is_one_worker_and_parts_follow_each_other(pool):
     order = [[], []]
 
     def inner(number):
-        assert pool.size == 1 and not pool.is_in_use
+        assert pool.count == 1 and not pool.splits_products
         pool.each(order[number].append, range(20))
 
     pool.each(inner, range(2))
     assert order == [list(range(20))] * 2
-    assert pool.size == 2
+    assert pool.count == 2
 
 
 @pytest.mark.parametrize("failing", [0, 1, 29])
@@ -67,21 +67,21 @@ def test_what_a_part_raises_comes_out_and_the_pool_goes_on(pool, failing):
 
     with pytest.raises(ValueError, match=str(failing)):
         pool.each(work, range(30))
-    assert blas_threads() == {2} and not pool.is_in_use
+    assert blas_threads() == {2} and not pool.splits_products
     done = []
     pool.each(done.append, range(30))
     assert sorted(done) == list(range(30))
 
 
-def test_while_it_is_in_use_a_product_is_one_threads(pool):
+def test_while_blas_has_one_thread_products_are_split(pool):
     assert blas_threads() == {2}
-    with pool.in_use():
-        assert pool.is_in_use and blas_threads() == {1}
-        with pool.in_use():
+    with pool.single_threaded_blas():
+        assert pool.splits_products and blas_threads() == {1}
+        with pool.single_threaded_blas():
             pool.each(lambda part: None, range(4))
             assert blas_threads() == {1}
-        assert pool.is_in_use
-    assert not pool.is_in_use and blas_threads() == {2}
+        assert pool.splits_products
+    assert not pool.splits_products and blas_threads() == {2}
 
 
 def test_floating_point_errors_are_handled_as_in_the_calling_thread(pool):
@@ -133,12 +133,12 @@ def test_a_forked_process_has_workers_of_its_own(pool):
 
 def test_a_shared_product_is_the_same_as_one_threads():
     ops, rng = NumpyBackend(), np.random.default_rng(1)
-    with ops.threads(3):
+    with ops.workers.limit(3):
         for m, k, n in ((1000, 300, 70), (3, 4000, 3000), (2, 3000, 3001)):
             a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
             for left in (a, np.ascontiguousarray(a.T).T):
                 out = np.full((m, n + 4), np.nan, np.float32)
-                with ops.sharing():
+                with ops.workers.single_threaded_blas():
                     assert 2 * m * k * n >= 1 << 24
                     ops.matmul(left, b, out=out[:, 2:-2])
                 np.testing.assert_allclose(out[:, 2:-2], a.astype(float) @ b, rtol=0, atol=2e-3)

@@ -46,7 +46,7 @@ def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tup
     work = benchmark.synthetic_workload(
         network, "word" if case.embedding else "char", config, vocabulary_size=case.vocabulary
     )
-    stack.enter_context(work.language_model.model.ops.threads(threads))
+    stack.enter_context(work.language_model.model.ops.workers.limit(threads))
     if case.kind == "train":
         return benchmark.training(work)[0], []
     if case.kind == "generate":
@@ -97,7 +97,7 @@ def machine(threads: int) -> dict[str, Any]:
     from charlm.benchmark import best_product
 
     ops = NumpyBackend()
-    with ops.threads(threads):
+    with ops.workers.limit(threads):
         best = best_product(ops, "float32", 2.0)
     blas = next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), {})
     return {

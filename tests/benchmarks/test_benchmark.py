@@ -90,14 +90,14 @@ def test_best_product_multiplies_with_as_many_threads_as_are_asked_for():
 
     class Watched(NumpyBackend):
         def matmul(self, a, b, *, out):
-            seen.append(self.workers)
+            seen.append(self.workers.count)
             super().matmul(a, b, out=out)
 
     watched = Watched()
-    with watched.threads(1):
+    with watched.workers.limit(1):
         assert benchmark.best_product(watched, "float32", 0.001) > 0
     assert set(seen) == {1}
-    assert ops.workers >= 1
+    assert ops.workers.count >= 1
 
 
 def test_synthetic_text_uses_the_whole_vocabulary_but_its_ends():

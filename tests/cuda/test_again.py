@@ -70,11 +70,11 @@ def test_lengths_that_come_by_turns_have_graphs_of_their_own(ops):
         assert max(found.values()) <= BARS["float64"], found
 
 
-def test_ids_that_may_change_are_handed_over_each_time(ops):
+def test_ids_that_may_change_are_copied_each_time(ops):
     ids = np.arange(5, dtype=np.int32)
-    first = ops.handed_over(ids[1:3])
+    first = ops.to_device(ids[1:3])
     ids[1] = 9
-    assert ops.numpy(ops.handed_over(ids[1:3])).tolist() == [9, 2] and ops.numpy(first).tolist() == [1, 2]
+    assert ops.numpy(ops.to_device(ids[1:3])).tolist() == [9, 2] and ops.numpy(first).tolist() == [1, 2]
 
 
 def test_the_copy_of_an_epoch_goes_with_it(ops):
@@ -86,8 +86,8 @@ def test_the_copy_of_an_epoch_goes_with_it(ops):
     for value in range(20):  # a new array often lies where the last one did
         ids = epoch(value)
         for start in (0, 2, 4):
-            np.testing.assert_array_equal(ops.numpy(ops.handed_over(ids[start : start + 2])), value)
-        np.testing.assert_array_equal(ops.numpy(ops.handed_over(ids[:, 1:3])), value)
+            np.testing.assert_array_equal(ops.numpy(ops.to_device(ids[start : start + 2])), value)
+        np.testing.assert_array_equal(ops.numpy(ops.to_device(ids[:, 1:3])), value)
         assert len(ops._resident) == 1
     del ids
     assert not ops._resident

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from charlm.backends.cupy.raw import SQUARES, TOTAL
+from charlm.backends.cupy.raw import ROOT, SQUARES
 from tests.cuda import compiled, hostcupy
 from tests.cuda.twins import NOISE, batch_for, differences, twins
 from tests.gradcheck import KINDS, config_of
@@ -18,8 +18,8 @@ from tests.task_batches import BODIES
 ARCHITECTURES = (70, 80, 90, 100, 120)
 FIRST_OF_13 = 75  # CUDA 13, which other packages of NVIDIA's may have brought along, knows none before
 cupy = hostcupy.cupy
-_OTHERS = {"one_hot", "lookup", "lookup_grad", "move_columns", "pick", "dropout", "adam"}
-_OTHERS |= {"softmax_8", "softmax_64", "squares", "total", "clipping"}
+_OTHERS = {"one_hot", "lookup", "lookup_grad", "move_columns", "dropout", "adam"}
+_OTHERS |= {"softmax_8", "softmax_64", "squares", "root", "clipping"}
 
 
 def nvrtc(source, architecture):
@@ -64,9 +64,8 @@ def every_source(ops):
         device.loss_and_grads(batch, device.zero_state(batch.lanes), device.workspace(), noise=NOISE)
         ops.log_softmax(ops.zeros((600, 2), dtype))
         ops.clipping(ops.norm(ops.zeros((3,), dtype)), 1.0, dtype)
-        ops.pick(ops.zeros((3, 2), dtype), np.array([0, 2]))
         w, g, m, v = (ops.zeros((9,), dtype) for _ in range(4))
-        ops.fused["adam"](w, g, m, v, learning_rate=0.1, count=1, scale=1.0)
+        ops.adam(w, g, m, v, learning_rate=0.1, count=1, scale=1.0)
     sources = {}
     for name, source in hostcupy.SOURCES.items():
         short = name.split(" ")[0].removesuffix("_float").removesuffix("_double")
@@ -102,7 +101,7 @@ def test_a_kernel_that_does_not_compile_is_seen_among_others(ops):
     right = 'extern "C" __global__ void right(float* x) { x[0] = 1; }'
     with pytest.raises(Exception, match="nothing_of_the_kind"):
         nvrtc(as_handed_over(right, wrong), 90)
-    for source in (SQUARES, TOTAL):  # those of ours that take no header of CuPy's
+    for source in (SQUARES, ROOT):  # those of ours that take no header of CuPy's
         assert nvrtc(source.replace("REAL", "float"), 90)
 
 

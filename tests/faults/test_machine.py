@@ -135,7 +135,7 @@ def no_threads(monkeypatch):
 @pytest.mark.parametrize("parts", [2, 3, 40])
 def test_work_is_done_where_no_thread_can_be_started(no_threads, parts):
     pool, done = Pool(), []
-    with pool.bounded(3):
+    with pool.limit(3):
         pool.each(done.append, range(parts))
     assert done == list(range(parts))
 
@@ -151,7 +151,7 @@ def test_work_is_done_where_only_some_threads_can_be_started(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", some)
     pool, done = Pool(), []
-    with pool.bounded(4):
+    with pool.limit(4):
         pool.each(done.append, range(100))
     assert sorted(done) == list(range(100)) and len(started) == 1
 
@@ -160,8 +160,8 @@ def test_no_process_is_forked_off_where_the_products_could_not_have_their_thread
     """OpenBLAS would end both with a signal."""
     assert not can_start(1)
     ops = NumpyBackend()
-    with ops.threads(2), pytest.raises(OSError, match=os.strerror(errno.EAGAIN)):
-        ops.process(lambda: None)
+    with ops.workers.limit(2), pytest.raises(OSError, match=os.strerror(errno.EAGAIN)):
+        ops.workers.fork(lambda: None)
 
 
 def test_threads_that_were_only_tried_are_gone():

@@ -51,7 +51,7 @@ def ids_of(drawn: Drawn, line: str) -> list[int]:
 def compare(drawn: Drawn, what: str, first: list, found: Callable[..., list]) -> None:
     """Check that each way of reading gives what one line at a time gave; a way may have no effect on some."""
     for batch_size, window, threads in WAYS[1:]:
-        with drawn.model.model.ops.threads(threads):
+        with drawn.model.model.ops.workers.limit(threads):
             other = found(batch_size=batch_size, window=window)
         require(len(first) == len(other), f"{what}: lines with batches of {batch_size}", len(first), len(other))
         for number, (one, another) in enumerate(zip(first, other, strict=True)):

@@ -52,7 +52,7 @@ def test_large_weights_are_shared_for_more_lanes_alone():
 @pytest.mark.parametrize(("cell", "variant"), [("lstm", ""), ("gru", "after")], ids=["lstm", "gru-after"])
 def test_gradients(cell, variant):
     """Of two kinds, as finite differences take their time; below, all others are held against one process alone."""
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         errors = check_deep(cell, variant)
     assert max(errors.values()) <= BAR, errors
 
@@ -60,7 +60,7 @@ def test_gradients(cell, variant):
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("body", BODIES)
 def test_gradients_of_every_body(body):
-    with OPS.threads(3):
+    with OPS.workers.limit(3):
         errors = check_task("gru", "both", body, embedding_size=0 if BODIES[body]["task"] == "music" else 2)
     assert max(errors.values()) <= BAR, errors
 
@@ -89,10 +89,10 @@ def test_the_same_with_any_number_of_workers(cell, variant, body):
     model = make_model(config_of(cell, variant, **{**small, **embedded, **BODIES.get(body, {})}))
     batch = random_task_batch(model.config, rng) if body else random_batch(6, 5, 7, rng)
     state = random_state(model.body, batch.lanes, rng)
-    with OPS.threads(1):
+    with OPS.workers.limit(1):
         alone = passes(model, batch, state)
     for workers in (2, 3):
-        with OPS.threads(workers):
+        with OPS.workers.limit(workers):
             shared, again = passes(model, batch, state), passes(model, batch, state)
         for one, other, repeated in zip(alone, shared, again, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
@@ -104,7 +104,7 @@ def test_a_lane_does_not_know_what_the_others_read():
     model = make_model(config_of("lstm", ""))
     batch = random_batch(6, 5, 6, rng)
     state = random_state(model.body, 6, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         before, after_before = model.nats(batch, state, model.workspace())
         batch.inputs[:, 4] = 5 - batch.inputs[:, 4].clip(0)
         changed, after_changed = model.nats(batch, state, model.workspace())
@@ -121,7 +121,7 @@ def test_twins_share_the_values_and_have_gradients_of_their_own():
     model = make_model(config_of("gru", "after"))
     batch = random_batch(6, 4, 4, rng)
     state = random_state(model.body, 4, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         model.loss_and_grads(batch, state, model.workspace())
         assert len(model._twins) == 1
         assert not np.shares_memory(model._twins[0].grads, model.parameters.grads)
@@ -139,7 +139,7 @@ def test_an_error_in_a_twin_is_raised_here_and_the_next_pass_is_right():
     rng = np.random.default_rng(63)
     model = make_model(config_of("rnn", "tanh"))
     batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         right, _ = model.nats(batch, state, model.workspace())
         targets = batch.targets.copy()
         batch.targets[2, 3] = 10**6  # of the second share
@@ -160,7 +160,7 @@ def test_a_process_that_is_lost_costs_nothing(monkeypatch, number):
     rng = np.random.default_rng(64)
     model = make_model(config_of("gru", "both"))
     batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         loss, _ = model.loss_and_grads(batch, state, model.workspace())
         grads = model.parameters.grads.copy()
         pids = []
@@ -182,8 +182,8 @@ def test_large_questions_come_back_and_a_lost_process_does_not_block_them(monkey
     """They are larger than what a socket holds."""
     monkeypatch.setattr(process, "_WAIT", 0.01)
     large = np.arange(1 << 20)
-    with OPS.threads(2):
-        echo = OPS.process(lambda array: array + 1)
+    with OPS.workers.limit(2):
+        echo = OPS.workers.fork(lambda array: array + 1)
         for _ in range(2):
             echo.ask(large)
             np.testing.assert_array_equal(echo.answer(), large + 1)
@@ -202,7 +202,7 @@ def test_what_is_not_finite_is_refused_whichever_process_computes_it(lane):
     batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
     batch.inputs[...] = 1
     batch.inputs[2, lane] = 3
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         model.nats(batch, state, model.workspace())
         model.parameters.value("layer0.W")[:, -1 - (config_of("lstm", "").vocabulary_size - 3)] = np.nan
         with pytest.raises(NonFiniteOutputError):
@@ -213,7 +213,7 @@ def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
     rng = np.random.default_rng(67)
     model = make_model(config_of("lstm", ""))
     batch, state = random_batch(6, 5, 4, rng), random_state(model.body, 4, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         shared, _ = model.nats(batch, state, model.workspace())
         model._twins.clear()
 
@@ -229,7 +229,7 @@ def test_where_no_process_can_be_started_the_work_is_done_here(monkeypatch):
 def test_twins_end_with_their_model():
     rng = np.random.default_rng(65)
     model = make_model(config_of("gru", "both"))
-    with OPS.threads(3):
+    with OPS.workers.limit(3):
         model.nats(random_batch(6, 5, 6, rng), model.zero_state(6), model.workspace())
     pids = [twin.pid for twin in model._twins]
     assert len(pids) == 2 and all(Path(f"/proc/{pid}").exists() for pid in pids)
@@ -242,8 +242,8 @@ def test_without_forks_one_process_does_all(monkeypatch):
     rng = np.random.default_rng(66)
     model = make_model(config_of("lstm", ""))
     batch, state = random_batch(6, 5, 6, rng), random_state(model.body, 6, rng)
-    with OPS.threads(2):
+    with OPS.workers.limit(2):
         shared, _ = model.nats(batch, state, model.workspace())
-        monkeypatch.setattr("charlm.backends.numpy_backend.CAN_FORK", False)
+        monkeypatch.setattr("charlm.backends.pool.CAN_FORK", False)
         alone, _ = model.nats(batch, state, model.workspace())
     np.testing.assert_allclose(shared, alone, rtol=0, atol=1e-12)

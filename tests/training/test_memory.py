@@ -34,7 +34,7 @@ def make(name, ops, **config):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_buffers_are_as_large_as_estimated(name):
     ops = NumpyBackend()
-    with ops.threads(1):
+    with ops.workers.limit(1):
         trainer = make(name, ops)
         estimate = memory_needed(trainer)
         list(trainer.run())
@@ -66,7 +66,7 @@ def test_one_very_long_sequence_takes_what_was_estimated(name):
         batch_size=1 if name == "stream" else 4, seq_length=320 if name == "stream" else 24, epochs=1, valid_fraction=0
     )
     ops = NumpyBackend()
-    with ops.threads(1):
+    with ops.workers.limit(1):
         trainer = prepare(lines, text, {"hidden_size": 12, "num_layers": 1, **network}, config, ops=ops).trainer
         estimate = memory_needed(trainer)
         gc.collect()
@@ -82,14 +82,14 @@ def test_one_very_long_sequence_takes_what_was_estimated(name):
 
 def test_larger_batches_take_more():
     ops = NumpyBackend()
-    with ops.threads(1):
+    with ops.workers.limit(1):
         small, large = (memory_needed(make("lstm", ops, batch_size=size)) for size in (4, 32))
     assert large > 2 * small
 
 
 def test_estimating_leaves_no_trace():
     ops = NumpyBackend()
-    with ops.threads(1):
+    with ops.workers.limit(1):
         estimated, plain = (make("gru of two layers with dropout", ops) for _ in range(2))
         memory_needed(estimated)
         of_both = [list(trainer.run()) for trainer in (estimated, plain)]

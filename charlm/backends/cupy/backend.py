@@ -1,10 +1,9 @@
-"""The backend of an NVIDIA GPU: CuPy's arrays, cuBLAS' products, and kernels of our own for the rest."""
+"""The backend of an NVIDIA GPU: the arrays of CuPy, the products of cuBLAS, and kernels of charlm."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import cupy
@@ -17,28 +16,25 @@ from charlm.backends.cupy.cells import CELLS
 from charlm.backends.cupy.graph import Recorded
 from charlm.backends.cupy.products import Products
 from charlm.backends.cupy.scan import GraphScan
+from charlm.backends.workers import Workers
 
 
 class CupyBackend(Backend):
     """CuPy arrays in the memory of one GPU.
 
-    Ids and targets come from the host, those of an epoch together, and what a caller asks for as host arrays goes back;
-    nothing else does. Work is done in the order in which it was asked for, so a caller waits only for what it reads.
+    Ids and targets are copied from the host, those of an epoch at once. Only what a caller asks for as a host array is
+    copied back. The GPU works in the order of the calls, so a caller waits only for what it reads.
     """
 
     name = "cuda"
     scans = dict.fromkeys(CELLS, GraphScan)
-    block = 1 << 20  # a kernel has no use for small pieces, and scratch memory has no use for large ones
+    block = 1 << 20  # larger than a launch costs, smaller than scratch memory allows
 
     def __init__(self) -> None:
-        self._resident: dict[int, Array] = {}  # copies of what is on the host as long as it is there, by its id
+        self.workers = Workers()
+        self._resident: dict[int, Array] = {}  # by the id of a read-only host array, its copy while that array exists
         self._blas = Blas()
         self._products = Products(self._blas)
-        self.fused = {
-            **kernels.FUSED,
-            "cross_entropy": self._cross_entropy,
-            "cross_entropy_and_grad": self._cross_entropy_and_grad,
-        }
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         if not isinstance(values, cupy.ndarray):
@@ -52,11 +48,8 @@ class CupyBackend(Backend):
         array[...] = 0
         return array
 
-    def shared(self, size: int, dtype: Any) -> Array:
-        return self.zeros((size,), dtype)
-
-    def handed_over(self, values: np.ndarray) -> Array:
-        """Copy, or cut out of what was copied: of what cannot change, a batch of an epoch, the whole goes at once."""
+    def to_device(self, values: np.ndarray) -> Array:
+        # A batch is a view of the read-only arrays of an epoch: these are copied once, as a whole.
         whole = values.base if isinstance(values.base, np.ndarray) else values
         if whole.flags.writeable or whole.dtype != values.dtype or not values.size:
             return cupy.asarray(np.ascontiguousarray(values))
@@ -91,12 +84,12 @@ class CupyBackend(Backend):
         kernels.lookup()(table, self._ids(ids, len(table)), D, batch, out)
 
     def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
-        # One thread for each number of each row that was read, which adds in the order of the steps: what it gives does
-        # not vary from run to run, as it would where threads add to a row whenever they come to it.
+        # Each element of each row that was read has one thread, which adds in the order of the steps. Threads that add
+        # to a row in any order would round differently from run to run.
         self._check(ids, len(table_grad))
         flat = ids.ravel()
         order = np.argsort(flat, kind="stable")
-        order = order[np.searchsorted(flat[order], 0) :]  # without the -1s
+        order = order[np.searchsorted(flat[order], 0) :]  # leaves out the ids -1
         if not order.size or not d_out.size:
             return
         named, first = np.unique(flat[order], return_index=True)
@@ -115,10 +108,21 @@ class CupyBackend(Backend):
     def log_softmax(self, logits: Array) -> None:
         kernels.softmax(logits if logits.ndim == 2 else logits[:, None])
 
-    def pick(self, columns: Array, rows: np.ndarray) -> np.ndarray:
-        out = self.empty(rows.shape, "float64")
-        kernels.pick()(columns, self._ids(rows, len(columns)), out)
-        return self.numpy(out)
+    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+        return kernels.cross_entropy(logits, self._ids(targets, len(logits)), scale or 0.0)
+
+    def adam(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        *,
+        learning_rate: float,
+        count: int,
+        scale: Number | None = None,
+    ) -> None:
+        kernels.adam(w, g, m, v, learning_rate=learning_rate, count=count, scale=scale)
 
     def norm(self, vector: Array) -> Number:
         return kernels.norm(vector)
@@ -132,19 +136,8 @@ class CupyBackend(Backend):
         batch = x.shape[-1]
         kernels.dropout(x, out, rate=rate, key=key, batch=batch, lanes=lanes or (0, batch))
 
-    def threads(self, count: int | None) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def _cross_entropy(self, logits: Array, targets: np.ndarray) -> np.ndarray:
-        """Give -ln P(target) of each column of `logits [V, N]`, which is overwritten; 0 where a target [N] is -1."""
-        return self.numpy(kernels.cross_entropy(logits, self._ids(targets, len(logits)), 0.0))
-
-    def _cross_entropy_and_grad(self, logits: Array, targets: np.ndarray, scale: float) -> Number:
-        """Overwrite `logits [V, N]` with dL/dlogits times `scale`; give L, the sum of -ln P(target)."""
-        return kernels.total(kernels.cross_entropy(logits, self._ids(targets, len(logits)), scale))
-
     def _ids(self, ids: np.ndarray, size: int) -> Array:
-        """Hand ids to the device; raise IndexError where one has no row, as a kernel would read beyond the table."""
+        """Return ids as an array of the device; raise IndexError for an id beyond `size`, which no kernel checks."""
         self._check(ids, size)
         return self._indices(ids)
 
@@ -153,8 +146,8 @@ class CupyBackend(Backend):
             raise IndexError(f"index {ids.max()} is out of bounds for size {size}")
 
     def _indices(self, values: np.ndarray) -> Array:
-        return self.handed_over(values if values.dtype == np.int32 else values.astype(np.int32))
+        return self.to_device(values if values.dtype == np.int32 else values.astype(np.int32))
 
     def _spread(self, values: np.ndarray, width: int) -> Array:
-        """Hand ids to the device, and give them for each of so many rows, `[n, width]`, in no more memory."""
+        """Return n ids as an array [n, width] of the device, the same id in each column, without a copy."""
         return cupy.broadcast_to(self._indices(values)[:, None], (len(values), width))

@@ -1,13 +1,11 @@
-"""Kernels of our own on the GPU, each for one pass over its arrays; CuPy compiles one when it is first used.
+"""Kernels of the GPU, each one pass over its arrays. CuPy compiles a kernel at its first call.
 
-Inside a kernel `T` is the precision of its arrays, and a scalar comes as that or as a 32-bit integer. The letters of a
-cell's step are those of `charlm.nn.cells`.
+Inside a kernel `T` is the precision of its arrays; scalars are of that type or 32-bit integers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,14 +13,14 @@ import cupy
 import numpy as np
 
 from charlm.backends.base import Array, Number
-from charlm.backends.cupy.raw import SOFTMAX, SQUARES, TOTAL
+from charlm.backends.cupy.raw import ROOT, SOFTMAX, SQUARES
 
-_THREADS = 256  # of a block that sums
-_BLOCKS = 256  # that sum a long vector: two for each processor of a large GPU
-# Threads of a block of softmax: columns, and how many share the rows of one. A large vocabulary has few columns at a
-# time, which are to be spread over all processors of a GPU.
+_THREADS = 256  # threads of a block that sums
+_BLOCKS = 256  # blocks that sum a long vector: two for each multiprocessor of a large GPU
+# Threads of a block of softmax: columns, and threads that share the rows of a column. A large vocabulary has few
+# columns at a time, so narrow blocks spread them over all multiprocessors.
 _FEW_ROWS, _MANY_ROWS = (32, 8), (8, 64)
-_MANY = 512  # rows
+_MANY = 512  # rows above which blocks are narrow
 
 
 @cache
@@ -46,7 +44,7 @@ def lookup() -> Any:
 
 @cache
 def lookup_grad() -> Any:
-    """table_grad[row] += the columns of d_out [T, D, B] in order[begin : end], added in this order.
+    """table_grad[row] += the columns of d_out [T, D, B] in order[begin : end], in this order.
 
     Arguments d_out, order, row, begin and end [n, D], D, B, table_grad.
     """
@@ -72,13 +70,6 @@ def move_columns() -> Any:
     return cupy.ElementwiseKernel(f"raw T x, {ids}, int32 rows", "raw T out", body, "move_columns", no_return=True)
 
 
-@cache
-def pick() -> Any:
-    """out[n] = columns[rows[n], n] in double precision, 0 where rows[n] is -1."""
-    body = "const ptrdiff_t at[] = {row < 0 ? 0 : row, i}; out = row < 0 ? 0.0 : (double)columns[at]"
-    return cupy.ElementwiseKernel("raw T columns, int32 row", "float64 out", body, "pick", no_return=True)
-
-
 def dropout(x: Array, out: Array, *, rate: float, key: int, batch: int, lanes: tuple[int, int]) -> None:
     """Zero elements by the hash of `NumpyBackend.dropout`, bit for bit."""
     threshold = int(min(rate * 2.0**32, 2.0**32 - 1))
@@ -102,7 +93,7 @@ def _dropout() -> Any:
 def adam(
     w: Array, g: Array, m: Array, v: Array, *, learning_rate: float, count: int, scale: Number | None = None
 ) -> None:
-    """Do what `training.optimizers.Adam` does with the whole vectors [n], g times `scale`; g is left as it is."""
+    """Take a step of `Backend.adam` on vectors [n]; g is not changed."""
     root = math.sqrt(1.0 - 0.999**count)
     _adam()(g, 1.0 if scale is None else scale, 1e-8 * root, learning_rate * root / (1.0 - 0.9**count), w, m, v)
 
@@ -118,20 +109,13 @@ def _adam() -> Any:
 
 
 def cross_entropy(logits: Array, targets: Array, scale: float) -> Array:
-    """Overwrite `logits [V, N]` with dL/dlogits = (softmax - one-hot target) scale, 0 where a target [N] is -1.
+    """Return L = -ln softmax(logits)[target] of each column, float64 [N]; 0 where a target [N] is -1.
 
-    Returns L of each column, -ln P(target), 0 where there is none; float64.
+    logits [V, N]: overwritten with scale dL/dlogits
     """
     nats = cupy.empty(targets.shape, "float64")
     _softmax(logits, targets, nats, scale)
     return nats
-
-
-def total(numbers: Array, *, root: bool = False) -> Number:
-    """Give the sum of numbers [n], float64, or its square root."""
-    out = cupy.empty((), "float64")
-    _raw(TOTAL, "total", numbers.dtype)((1,), (_THREADS,), (numbers, out, np.int64(numbers.size), np.int32(root)))
-    return out
 
 
 def softmax(logits: Array) -> None:
@@ -146,7 +130,7 @@ def _softmax(logits: Array, targets: Array, nats: Array, scale: float | None) ->
         return
     row, column = (stride // logits.itemsize for stride in logits.strides)
     if column != 1 and N > 1:
-        raise ValueError(f"the columns of the logits lie apart: {logits.strides}")
+        raise ValueError(f"the columns of the logits are not contiguous: strides {logits.strides}")
     real = logits.dtype.type
     numbers = (np.int32(V), np.int32(N), np.int64(row), real(0.0 if scale is None else scale), np.int32(scale is None))
     block = _MANY_ROWS if V > _MANY else _FEW_ROWS
@@ -162,18 +146,20 @@ def _softmax_kernel(block: tuple[int, int], dtype: Any) -> Any:
 
 
 def norm(vector: Array) -> Number:
-    """Give the root of the sum of the squares of a flat vector [n], in double precision."""
+    """Return the Euclidean norm of a flat vector [n], float64 []."""
     blocks = min(_BLOCKS, max(1, -(-vector.size // _THREADS)))
     if vector.size and vector.strides[0] != vector.itemsize:
-        raise ValueError("a vector with gaps")
+        raise ValueError(f"the vector is not contiguous: strides {vector.strides}")
     sums = cupy.empty((blocks,), "float64")
     _raw(SQUARES, "squares", vector.dtype)((blocks,), (_THREADS,), (vector, sums, np.int64(vector.size)))
-    return total(sums, root=True)
+    out = cupy.empty((), "float64")
+    _raw(ROOT, "root", sums.dtype)((1,), (_THREADS,), (sums, out, np.int64(blocks)))
+    return out
 
 
 @cache
 def clipping() -> Any:
-    """factor [] = what to multiply a vector with so that its norm [] is at most `most`."""
+    """factor [] = the factor that scales a vector of norm [] down to norm `most`, or 1."""
     body = "factor = norm > most ? most / norm : 1.0"
     return cupy.ElementwiseKernel("float64 norm, float64 most", "T factor", body, "clipping", no_return=True)
 
@@ -185,6 +171,3 @@ def _raw(source: str, name: str, dtype: Any) -> Any:
 
 def _letters(dtype: Any) -> str:
     return {"float32": "float", "float64": "double"}[str(dtype)]
-
-
-FUSED: dict[str, Callable[..., Any]] = {"adam": adam}

@@ -1,12 +1,12 @@
-"""Kernels whose threads work together, in CUDA C++; REAL stands for float or double, COLUMNS and ROWS for the
-threads of a block.
+"""Kernels whose threads work together, in CUDA C++.
 
-NVRTC knows no header of the host and no INFINITY: a largest number begins with a number that is there.
+REAL stands for float or double, COLUMNS and ROWS for the threads of a block. NVRTC includes no header of the host and
+has no INFINITY, so a maximum starts from an element.
 """
 
 SOFTMAX = r"""
-// x [V, N], rows `stride` apart: log-probabilities where `logs`, else dL/dx, and -ln P(target) for each column.
-// Threads (COLUMNS, ROWS): one for a column, and ROWS that share its rows.
+// x [V, N], rows `stride` apart, is overwritten: with log-probabilities if `logs`, else with dL/dx times `scale`, and
+// nats [N] with -ln P(target). Threads (COLUMNS, ROWS): ROWS threads share the rows of each of COLUMNS columns.
 extern "C" __global__ void softmax_ROWS_REAL(REAL* x, const int* targets, double* nats, int V, int N, long long stride,
                                              REAL scale, int logs) {
   __shared__ REAL of_thread[ROWS][COLUMNS];
@@ -36,7 +36,7 @@ extern "C" __global__ void softmax_ROWS_REAL(REAL* x, const int* targets, double
     for (int v = part; v < V; v += ROWS) p[v * stride] = p[v * stride] - largest - shift;
     return;
   }
-  if (part == 0) nats[column] = target < 0 ? 0.0 : log(double(total)) + double(largest) - double(at_target);
+  if (part == 0) nats[column] = target < 0 ? 0.0 : log(double(total)) - (double(at_target) - double(largest));
   for (int v = part; v < V; v += ROWS) {
     const REAL likely = exp(p[v * stride] - largest) / total;
     p[v * stride] = target < 0 ? REAL(0) : (v == target ? likely - REAL(1) : likely) * scale;
@@ -44,9 +44,9 @@ extern "C" __global__ void softmax_ROWS_REAL(REAL* x, const int* targets, double
 }
 """
 
-TOTAL = r"""
-// out = the sum of x [n], or its square root; one block of 256 threads.
-extern "C" __global__ void total_REAL(const REAL* x, REAL* out, long long n, int root) {
+ROOT = r"""
+// out = the square root of the sum of x [n]; one block of 256 threads.
+extern "C" __global__ void root_REAL(const REAL* x, REAL* out, long long n) {
   __shared__ REAL of_thread[256];
   REAL sum = 0;
   for (long long i = threadIdx.x; i < n; i += 256) sum += x[i];
@@ -55,12 +55,12 @@ extern "C" __global__ void total_REAL(const REAL* x, REAL* out, long long n, int
     __syncthreads();
     if (threadIdx.x < half) of_thread[threadIdx.x] += of_thread[threadIdx.x + half];
   }
-  if (threadIdx.x == 0) *out = root ? sqrt(of_thread[0]) : of_thread[0];
+  if (threadIdx.x == 0) *out = sqrt(of_thread[0]);
 }
 """
 
 SQUARES = r"""
-// sums[block] = the squares of every gridDim.x-th piece of x [n], in double precision; 256 threads a block.
+// sums[block] = the sum of the squares of every gridDim.x-th piece of x [n], in double precision; 256 threads a block.
 extern "C" __global__ void squares_REAL(const REAL* x, double* sums, long long n) {
   __shared__ double of_thread[256];
   double sum = 0;

@@ -123,7 +123,7 @@ class GraphScan:
         for place, array in zip(now.states, first, strict=True):
             place[0] = array
         if starts is not None and now.steps.keep is not None:
-            np.logical_not(self.ops.handed_over(starts), out=now.steps.keep[:-1])
+            np.logical_not(self.ops.to_device(starts), out=now.steps.keep[:-1])
         now.forward()
         return now.y, tuple(array[-1].copy() for array in (now.y, *now.states[1:]))
 

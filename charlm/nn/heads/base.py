@@ -1,4 +1,4 @@
-"""What stands on top of a body: it turns the last layer's output into a loss, and into probabilities."""
+"""The output layer: from the outputs of the body to a loss and to probabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from charlm.nn.workspace import Workspace
 class Head(ABC):
     """The output layer y^<t> = g(W_y a<t> + b_y) of the notes, and its loss.
 
-    outputs: numbers that y^ has; tied: W_y is not its own, but bound to another layer's array
+    outputs: rows of y^
+    tied: whether W_y is another layer's array
     """
 
     def __init__(self, ops: Backend, n_in: int, outputs: int, *, tied: bool = False) -> None:
@@ -24,22 +25,22 @@ class Head(ABC):
         self.n_in, self.outputs, self.tied = n_in, outputs, tied
 
     def shapes(self) -> dict[str, Shape]:
-        """Give the shape of each parameter."""
+        """Return the shape of each of the head's own parameters."""
         own = {} if self.tied else {"W_y": (self.outputs, self.n_in)}
         return {**own, "b_y": (self.outputs, 1)}
 
     def bind(self, values: Views, grads: Grads) -> None:
-        """Take the views of the parameters and of their gradients."""
+        """Use these arrays as parameters, and add to these gradients."""
         self.W_y, self.b_y, self.g = values["W_y"], values["b_y"], grads
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Write the weights that learning starts from."""
+        """Draw the initial weights of the head's own parameters."""
         if not self.tied:
             self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
         self.b_y[...] = 0
 
     def logits(self, a: Array, ws: Workspace) -> Array:
-        """Give W_y a + b_y for columns a `[n, N]`, as `[outputs, N]`, the workspace's."""
+        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
         logits = ws.columns("logits", self.outputs, a.shape[1])
         self.ops.matmul(self.W_y, a, out=logits)
         logits += self.b_y
@@ -52,19 +53,20 @@ class Head(ABC):
 
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
-        """Give the loss, summed in nats, a number of the device, and dy; add to the bound gradients.
+        """Return the summed loss in nats, a number of the device, and dL/dy times `scale`; add to the gradients.
 
-        y [T, n, B]; targets [T, B], `NO_TARGET` where none
-        scale: what the gradients are multiplied with, usually 1 / number of targets, for the mean
+        y [T, n, B]: outputs of the body
+        targets [T, B]: `NO_TARGET` where there is no target
+        scale: factor of the gradients but not of the loss; 1 / number of targets for those of the mean
         """
 
     @abstractmethod
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
-        """Give -ln P(target) of each target, float64 [T, B] on the host; 0 where there is none.
+        """Return -ln P(target) of each target, float64 [T, B] on the host; 0 where there is no target.
 
-        best [T, B]: overwritten with the likeliest choice at each step, where given
+        best [T, B]: if given, overwritten with the likeliest choice at each step
         """
 
     @abstractmethod
     def log_probs(self, y: Array, ws: Workspace) -> Array:
-        """Give ln P of every token, `[V, T·B]`, for y [T, n, B]."""
+        """Return ln P of every choice, `[outputs, T·B]`, for y [T, n, B]; the workspace's."""

@@ -1,4 +1,4 @@
-"""The notes' output of zeros and ones: is this word part of a name, does this key sound."""
+"""Independent outputs of 0 or 1: is this word part of a name, does this key sound."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Sigmoid(Head):
         """
         a = columns_of(y, ws, "a")
         z, truth = self.logits(a, ws), self._truth(targets, ws)
-        asked = truth >= 0
-        loss = self._entropies(z, truth, asked, ws).sum(dtype=np.float64)
+        has_target = truth >= 0
+        loss = self._entropies(z, truth, has_target, ws).sum(dtype=np.float64)
         z *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2
         np.tanh(z, out=z)
         z += 1.0
         z *= 0.5
         z -= truth
-        z *= asked
+        z *= has_target
         z *= scale
         self.g.add_product("W_y", z, a.T)
         self.g.add("b_y", z.sum(axis=1, keepdims=True))
@@ -44,8 +44,8 @@ class Sigmoid(Head):
         return loss, steps_of(da, targets.shape[0])
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
-        """Overwrite `best` with 0 or 1, for one unit."""
-        z, truth = self._told(self.logits(columns_of(y, ws, "a"), ws)), self._truth(targets, ws)
+        """`best` is 0 or 1, for one unit."""
+        z, truth = self._checkable(self.logits(columns_of(y, ws, "a"), ws)), self._truth(targets, ws)
         if best is not None:
             best[...] = self.ops.numpy(z > 0).reshape(best.shape)
         entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
@@ -53,33 +53,33 @@ class Sigmoid(Head):
         return result
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
-        """Give ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
-        z = self._told(self.logits(columns_of(y, ws, "a"), ws))
+        """Return ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
+        z = self._checkable(self.logits(columns_of(y, ws, "a"), ws))
         out = ws.array("entropies", z.shape)
         np.negative(z, out=out)
         _softplus(out, ws.array("tail", z.shape))
         np.negative(out, out=out)
         return out
 
-    def _told(self, z: Array) -> Array:
-        """Turn infinite logits into NaN, in place: their probabilities of 0 and 1 would hide that they overflowed."""
+    def _checkable(self, z: Array) -> Array:
+        """Turn infinite logits into NaN, in place: probabilities of 0 and 1 would hide that they overflowed."""
         z += 0.0 * z
         return z
 
     def _truth(self, targets: np.ndarray, ws: Workspace) -> Array:
-        """Give the targets as columns `[N, T·B]`."""
+        """Return the targets as columns `[N, T·B]`."""
         T, batch = targets.shape[0], targets.shape[-1]
         columns = targets.reshape(T, self.outputs, batch).transpose(1, 0, 2).reshape(self.outputs, T * batch)
         return self.ops.array(columns, ws.dtype)
 
-    def _entropies(self, z: Array, truth: Array, asked: Array, ws: Workspace) -> Array:
-        """Give -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^((1 - 2y) z)), 0 where nothing is asked."""
+    def _entropies(self, z: Array, truth: Array, has_target: Array, ws: Workspace) -> Array:
+        """Return -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^((1 - 2y) z)), 0 where there is no target."""
         out = ws.array("entropies", z.shape)
         np.multiply(truth, -2.0, out=out)
         out += 1.0
         out *= z
         _softplus(out, ws.array("tail", z.shape))
-        out *= asked
+        out *= has_target
         return out
 
 
