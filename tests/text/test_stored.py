@@ -32,7 +32,7 @@ def learn(text, unit, **options):
 
 
 def both(monkeypatch, folder, text, unit, **options):
-    """Give what is learned in memory, and from the disk."""
+    """Return what is learned in memory, and from the disk."""
     in_memory = learn(text, unit, **options)
     keep_on_disk(monkeypatch, folder)
     return in_memory, learn(text, unit, **options)
@@ -91,7 +91,7 @@ def stored(monkeypatch, tmp_path):
 
 
 def lines_in(batches, epoch):
-    """Give the lines of an epoch, group by group as they are packed, each checked for what is read before it."""
+    """Return the lines of an epoch, group by group as they are packed, each checked for what is read before it."""
     found = batches.epoch(epoch)
     for _, count in batches._groups(epoch):
         for lane in lanes_as_lines(joined(list(islice(found, count)))):
