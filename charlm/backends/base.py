@@ -1,8 +1,8 @@
 """The contract between the mathematics and a device.
 
 Letters, here and in `charlm.nn`: T time steps, B sequences side by side, I inputs, H hidden units, V tokens.
-Activations are `[T, rows, B]`: the batch is the last axis, so that one step is `W @ x[t] + b`, as the notes write it,
-and each step, and each gate's block of rows in it, is one contiguous piece of memory.
+Activations are `[T, rows, B]`. The batch is the last axis, so one step is `W @ x[t] + b`, as in the notes. Each step,
+and each gate's block of rows in it, is one contiguous piece of memory.
 
 The pointwise mathematics is written once, in NumPy ufuncs with `out=`, which other array types support as well. A
 backend contains only what differs by device.
@@ -11,7 +11,7 @@ backend contains only what differs by device.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -82,14 +82,6 @@ class Backend(ABC):
         """
         return values
 
-    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return a function that does what `work` does, with less effort from its second call on where possible.
-
-        work: does the same each time, on the same arrays. After its first call it makes no array and reads nothing
-            back from the device.
-        """
-        return work
-
     def row_stride(self, width: int) -> int:
         """Return the distance of the rows of a wide matrix, in elements, at which its columns are read fastest."""
         return width
@@ -145,10 +137,11 @@ class Backend(ABC):
         count: int,
         scale: Number | None = None,
     ) -> None:
-        """Take step `count`, from 1, of Adam, Kingma and Ba 2015, with g times `scale` as the gradient.
+        """Take step `count`, from 1, of Adam, with g times `scale` as the gradient. Source: Kingma and Ba 2015.
 
-        m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g^2; w -= lr m^ / (sqrt(v^) + 1e-8), with m^ = m / (1 - 0.9^count) and
-        v^ = v / (1 - 0.999^count).
+        m = 0.9 m + 0.1 g    v = 0.999 v + 0.001 g^2    w -= lr m^ / (sqrt(v^) + 1e-8)
+
+        with m^ = m / (1 - 0.9^count) and v^ = v / (1 - 0.999^count)
 
         w, m, v [n]: weights and moments, updated in place; g [n]: overwritten
         """

@@ -23,9 +23,8 @@ Tasks = SimpleQueue[Callable[[], None]]
 class Pool(Workers):
     """As many workers as BLAS has threads, the number that `--threads` limits.
 
-    NumPy lets other threads run while it computes. While workers share a piece of work, BLAS has one thread: several
-    products with several threads each would wait for one another, and an idle thread of BLAS keeps a core busy for a
-    while.
+    NumPy lets other threads run while it computes. While workers share a piece of work, BLAS has one thread. Several
+    products with several threads each would wait for one another, and an idle thread of BLAS keeps a core busy.
     """
 
     def __init__(self) -> None:

@@ -170,7 +170,7 @@ class Model:
 
     @np.errstate(all="ignore")
     def stepper(self) -> Stepper:
-        """Give the network fed one token at a time, from state 0."""
+        """Return the network as a reader of one token at a time, from state 0."""
         return Stepper(self.body, self.head, self.workspace())
 
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:

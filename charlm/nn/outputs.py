@@ -1,4 +1,4 @@
-"""What leaves a model is finite; this is the one place that looks."""
+"""The one check that what a model returns is finite."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _WHAT, _HINT = "the model outputs NaN or infinity", "its training diverged: trai
 
 
 def checked(outputs: np.ndarray) -> np.ndarray:
-    """Return losses or log-probabilities as they are; raise NonFiniteOutputError if they contain NaN or infinity."""
-    # NaN and infinity outlast a sum of squares, which is one quick pass. It may overflow itself: then look at each.
+    """Return losses or log-probabilities unchanged; raise NonFiniteOutputError if they contain NaN or infinity."""
+    # A sum of squares is one fast pass, and not finite if an element is not. It may also overflow: then test each.
     if not math.isfinite(np.vdot(outputs, outputs)) and not np.isfinite(outputs).all():
         raise NonFiniteOutputError(_WHAT, hint=_HINT)
     return outputs
 
 
 def total(nats: np.ndarray, before: float = 0.0) -> float:
-    """Return the sum of losses, added to that of others; raise NonFiniteOutputError if it is NaN or infinite.
+    """Return `before` plus the sum of losses; raise NonFiniteOutputError if it is NaN or infinite.
 
-    Losses that are finite may be too large to be added.
+    A sum of finite losses may overflow.
     """
     summed = before + float(nats.sum())
     if not math.isfinite(summed):

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 
 from charlm.backends import Array, Backend, Shape
 
-_ALIGNMENT = 16  # elements: parameters keep the alignment of the vector that they lie in
+_ALIGNMENT = 16  # elements; each parameter starts at a multiple of it
 
 
 class Parameters:
     """One flat vector of values, one of gradients, and named views of both.
 
-    Clipping, the optimizer, zeroing and saving are one call each on the whole; a weight that two layers share is one
-    name that both bind. The gaps between parameters hold zeros and stay zero under every optimizer.
+    Clipping, the optimizer and saving each work on the whole vector at once. The gaps between parameters contain zeros,
+    and every optimizer leaves them zero.
 
-    shapes: name -> shape, in the order of the file; values: a vector of this layout to share, in place of a new one
+    shapes: name -> shape, in the order of the file
+    values: a vector of this layout to share; a new one by default
     """
 
     def __init__(self, shapes: Mapping[str, Shape], ops: Backend, dtype: str, *, values: Array | None = None) -> None:
@@ -34,19 +35,19 @@ class Parameters:
         return flat[start : start + math.prod(shape)].reshape(shape)
 
     def value(self, name: str) -> Array:
-        """Give the view of one parameter's values."""
+        """Return the view of one parameter's values."""
         return self._view(self.values, name)
 
     def grad(self, name: str) -> Array:
-        """Give the view of one parameter's gradient, dL/dparameter."""
+        """Return the view of one parameter's gradient, dL/dparameter."""
         return self._view(self.grads, name)
 
     def named(self, flat: Array) -> dict[str, Array]:
-        """Give the named views into any flat vector of this layout, such as an optimizer's moments."""
+        """Return the named views of any flat vector of this layout, such as an optimizer's moments."""
         return {name: self._view(flat, name) for name in self.shapes}
 
     def clear_gaps(self) -> None:
-        """Set the gradients' gaps to zero, which nothing else writes to but what goes over the whole vector."""
+        """Set the gaps of the gradients to zero: an operation on the whole vector may have written NaN to them."""
         for name, start in self._starts.items():
             end = start + math.prod(self.shapes[name])
             if end % _ALIGNMENT:

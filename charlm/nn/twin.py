@@ -40,7 +40,7 @@ class Twin:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process; None if there is none."""
+        """The id of the process; None before its start and after its end."""
         return None if self._process is None else self._process.pid
 
     def ask(self, method: Callable[..., Any], share: Share, *arguments: Any) -> None:

@@ -14,8 +14,8 @@ Made = TypeVar("Made")
 class Workspace:
     """The buffers of one forward and backward pass; a second workspace is a second, independent pass.
 
-    An array's contents are undefined when it is handed out, and it is the caller's until the same name is asked for
-    again. Buffers grow and never shrink.
+    The contents of a returned array are undefined. It is the caller's until the next call with its name. Buffers grow
+    and never shrink.
     """
 
     def __init__(self, ops: Backend, dtype: str) -> None:
@@ -27,7 +27,7 @@ class Workspace:
         self._scopes: dict[str, Workspace] = {}
 
     def array(self, name: str, shape: Shape) -> Array:
-        """Give the buffer `name` as a C-contiguous array of `shape`."""
+        """Return the buffer `name` as a C-contiguous array of `shape`."""
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
@@ -35,7 +35,7 @@ class Workspace:
         return buffer[:size].reshape(shape)
 
     def columns(self, name: str, n: int, width: int) -> Array:
-        """Give the buffer `name` as `[n, width]`, each row contiguous, as far from the next as suits the device."""
+        """Return the buffer `name` as `[n, width]`: contiguous rows, at the distance that is fastest on the device."""
         rows: Array = self.array(name, (n, self.ops.row_stride(width)))[:, :width]
         return rows
 
@@ -47,15 +47,15 @@ class Workspace:
         return made
 
     def keep(self, name: str, value: Any) -> None:
-        """Remember what the forward pass was given, for the backward pass."""
+        """Keep a value of the forward pass for the backward pass."""
         self._kept[name] = value
 
     def kept(self, name: str) -> Any:
-        """Give what was remembered."""
+        """Return the value that was kept last under this name."""
         return self._kept[name]
 
     def scope(self, name: str) -> Workspace:
-        """Give the workspace of a part of the network."""
+        """Return the workspace of a part of the network."""
         if name not in self._scopes:
             self._scopes[name] = Workspace(self.ops, self.dtype)
         return self._scopes[name]
@@ -74,7 +74,7 @@ class Workspace:
             scope.free()
 
     def fill(self, value: float) -> None:
-        """Overwrite every buffer: a pass that reads what it did not write then shows."""
+        """Overwrite every buffer, which reveals a pass that reads what it has not written."""
         for buffer in self._buffers.values():
             buffer[...] = value
         for scope in self._scopes.values():
@@ -82,7 +82,7 @@ class Workspace:
 
 
 def columns_of(x: Array, ws: Workspace, name: str) -> Array:
-    """Give `x [T, n, B]` as columns `[n, T·B]`, so that one product does the work of T; a copy where it has to be."""
+    """Return `x [T, n, B]` as columns `[n, T·B]`, for one product over all steps; a copy unless a view is possible."""
     T, n, batch = x.shape
     rows = x.transpose(1, 0, 2)
     if T == 1:
@@ -96,6 +96,6 @@ def columns_of(x: Array, ws: Workspace, name: str) -> Array:
 
 
 def steps_of(columns: Array, T: int) -> Array:
-    """Look at columns `[n, T·B]` as `[T, n, B]`."""
+    """Return columns `[n, T·B]` as a view `[T, n, B]`."""
     n, width = columns.shape
     return columns.reshape(n, T, width // T).transpose(1, 0, 2)

@@ -75,7 +75,7 @@ class TestOfCupy:
         from charlm.backends.cupy import probe
 
         monkeypatch.setattr(probe, "driver_version", lambda: 11040)
-        assert "too old: it knows CUDA 11.4, CuPy needs 12.9" in refused()
+        assert "too old: it supports CUDA 11.4, CuPy needs 12.9" in refused()
 
     @pytest.mark.parametrize("visible", [None, ""])
     def test_no_device(self, monkeypatch, runtime, visible):
@@ -86,7 +86,7 @@ class TestOfCupy:
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         monkeypatch.setattr(runtime, "getDeviceCount", none)
-        with pytest.raises(ResourceError, match="no GPU to be seen") as caught:
+        with pytest.raises(ResourceError, match="the NVIDIA driver finds no GPU") as caught:
             get_backend("cuda")
         assert ("CUDA_VISIBLE_DEVICES" in caught.value.hint) == (visible is not None)
         assert type(get_backend("auto")) is NumpyBackend
@@ -98,8 +98,8 @@ class TestOfCupy:
             (ImportError("libcublas.so.12: cannot open shared object file"), "cuBLAS"),
             (RuntimeError('Failure finding "libnvrtc.so.12": No such file: libnvrtc.so.12'), "NVRTC"),
             (RuntimeError("Failed to find CUDA headers. Please install"), "NVRTC"),
-            (RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "so new a GPU"),
-            (MemoryError("Out of memory allocating 512 bytes"), "no memory left"),
+            (RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "does not support this GPU"),
+            (MemoryError("Out of memory allocating 512 bytes"), "out of memory"),
             (RuntimeError("cudaErrorECCUncorrectable: memory"), "does not work: RuntimeError: cudaErrorECC"),
             (RuntimeError(""), "does not work"),
         ],
@@ -142,14 +142,14 @@ class TestOfCupy:
 
     @without_gpu
     def test_the_library_of_products_is_not_here(self):
-        """In a process of its own, where nothing stands for cuBLAS: CuPy's own words, told in ours."""
+        """In a process of its own, without a stand-in for cuBLAS: the error of CuPy becomes one of charlm."""
         code = (
             "from charlm.backends.cupy import probe\n"
             "try: probe.checked()\n"
             "except Exception as error: print(probe.explained(error).message)"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert "cuBLAS, is missing" in run.stdout
+        assert "cuBLAS is missing" in run.stdout
 
 
 @without_gpu

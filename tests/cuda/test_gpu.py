@@ -62,7 +62,7 @@ class TestOnAGpu:
         names, model = REPOSITORY / "corpora" / "dinosaurs.txt", tmp_path / "names.safetensors"
         command = [sys.executable, "-m", "charlm", "train", str(names), "-o", str(model), "--max-steps", "2"]
         refused = ended(*command, "--device", "cuda", CUDA_VISIBLE_DEVICES="")
-        assert refused.returncode == 6 and "no GPU to be seen" in refused.stderr and not model.exists()
+        assert refused.returncode == 6 and "the NVIDIA driver finds no GPU" in refused.stderr and not model.exists()
         told = ended(*command, "--hidden-size", "8", CUDA_VISIBLE_DEVICES="")
         assert told.returncode == 0 and "on the processor, not on a GPU: there is a driver, but no GPU" in told.stderr
 

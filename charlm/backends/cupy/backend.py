@@ -63,6 +63,7 @@ class CupyBackend(Backend):
         return copy[first : first + values.size].reshape(values.shape)
 
     def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return a function that does what `work` does, as one CUDA graph from its second call on; see `Recorded`."""
         return Recorded(work, self._blas)
 
     def numpy(self, array: Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether NVIDIA's driver is there: asked of the system, as CuPy takes half a second to be imported."""
+"""Whether the NVIDIA driver is installed, without CuPy, whose import takes half a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def driver_version() -> int:
-    """Give the CUDA version that the driver knows, as 1000 major + 10 minor; 0 where there is no driver."""
+    """Return the CUDA version of the driver, as 1000 major + 10 minor; 0 if no driver is installed."""
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:

@@ -1,7 +1,7 @@
-"""Products of matrices by cuBLAS, which takes any rows that lie a fixed distance apart.
+"""Matrix products by cuBLAS, for matrices whose rows or columns are contiguous.
 
-`cupy.matmul` copies blocks of columns, time slices and results that are no whole array before it multiplies; called
-directly, cuBLAS reads and writes them where they are.
+`cupy.matmul` copies blocks of columns, time slices, and results that are part of an array. Called directly, cuBLAS
+reads and writes them in place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from charlm.backends.cupy.blas import Blas
 
 
 class _Operand(NamedTuple):
-    """A matrix as cuBLAS is told of it: where it begins, the distance of its columns, and whether they are our rows."""
+    """A matrix as cuBLAS sees it: the address, the distance of the columns, and whether these are rows of charlm."""
 
     pointer: int
     stride: int
@@ -24,26 +24,26 @@ class _Operand(NamedTuple):
 
 
 class Products:
-    """Products by a handle of cuBLAS; raises ImportError where the library is missing."""
+    """Products by a handle of cuBLAS."""
 
     def __init__(self, blas: Blas) -> None:
         self._blas = blas
-        # In the host's memory, and for as long as there are products: cuBLAS gets the addresses of 1 and 0.
+        # cuBLAS takes the addresses of 1 and 0 in the memory of the host, so this object owns them.
         self._numbers = {kind: np.array([1, 0], kind) for kind in "fd"}
         self._names = {"f": "cublasSgemm", "d": "cublasDgemm"}
 
     def multiply(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
-        """Write `a @ b` to `out`, or add it; `[m, k] @ [k, n]`, or `[m, k] @ [T, k, n]`. `out` shares no memory.
+        """Write `a @ b` to `out`, or add it to `out`; see `Backend.matmul`.
 
-        Raises TypeError for other arrays than the device's or of several precisions, and ValueError where shapes do not
-        fit or neither rows nor columns are contiguous.
+        Raises TypeError for arrays of the host or of different precisions, and ValueError if the shapes do not fit or
+        neither rows nor columns are contiguous.
         """
         for array in (a, b, out):
             if not isinstance(array, cupy.ndarray) or array.dtype != out.dtype:
-                raise TypeError(f"Unsupported type {type(array)} {getattr(array, 'dtype', '')} in a product")
+                raise TypeError(f"unsupported array in a product: {type(array)} {getattr(array, 'dtype', '')}")
         (m, k), n = a.shape, b.shape[-1]
         if b.shape[-2] != k or out.shape != (*b.shape[:-2], m, n):
-            raise ValueError(f"no product: {a.shape} @ {b.shape} -> {out.shape}")
+            raise ValueError(f"shapes do not fit: {a.shape} @ {b.shape} -> {out.shape}")
         if not out.size:
             return
         if not k:
@@ -52,13 +52,13 @@ class Products:
             return
         kind = out.dtype.char
         one = self._numbers[kind].ctypes.data
-        share = one if add else one + out.itemsize  # of what is there before
+        share = one if add else one + out.itemsize  # the factor of what `out` contained
         steps = b.ndim == 3
         left, right, to = _operand(a), _operand(b[0] if steps else b), _operand(out[0] if steps else out)
         if not to.by_rows:  # the product of the transposed matrices is the transposed product
             left, right, m, n = _transposed(right), _transposed(left), n, m
             to = _transposed(to)
-        # cuBLAS counts a matrix column by column: what it calls out is our out^T = b^T a^T.
+        # cuBLAS stores a matrix by columns, so it computes out^T = b^T a^T.
         ops = int(not right.by_rows), int(not left.by_rows)
         sizes = (*ops, n, m, k, one)
         if not steps:
@@ -66,7 +66,7 @@ class Products:
             self._blas.call(f"{self._names[kind]}_v2", *sizes, *pairs, share, to.pointer, to.stride)
             return
         if not _operand(out[0]).by_rows:
-            raise ValueError("the steps of a product are to lie row by row")
+            raise ValueError("the steps of a product are not stored by rows")
         of_b, of_out = b.strides[0] // b.itemsize, out.strides[0] // out.itemsize
         factors = right.pointer, right.stride, of_b, left.pointer, left.stride, 0
         to_steps = to.pointer, to.stride, of_out, len(b)
@@ -74,7 +74,7 @@ class Products:
 
 
 def _operand(matrix: Array) -> _Operand:
-    """Describe a matrix; the distance of rows of which there is but one is free, and cuBLAS wants it large enough."""
+    """Describe a matrix. The distance of a single row is free, and cuBLAS requires it to be at least the width."""
     rows, columns = matrix.shape
     item = matrix.itemsize
     down, along = (stride // item for stride in matrix.strides)
