@@ -90,8 +90,11 @@ class Model:
     def _loss_and_grads(self, share: Share, ws: Workspace, scale: float, noise: int | None) -> tuple[Number, State]:
         self.grads.begin()
         own = None if noise is None else Noise(noise, (share.first, share.lanes))
-        y, state = self._forward(share.batch, share.state, ws, own)
-        loss, dy = self.head.loss_and_grad(y, share.batch.targets, scale, ws.scope("head"))
+        batch, state = share.batch, share.state
+        if batch.sources is not None:
+            state = self._encoded(batch.sources, batch.source_starts, ws, own)
+        y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=own)
+        loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
         _, d_state = self.body.backward(dy, (), ws)
         if self.encoder is not None:
             self._encoder_backward(d_state, ws)
@@ -218,11 +221,6 @@ class Model:
         assert self.encoder is not None
         zero = self.encoder.zero_state(sources.shape[1])
         return self._of_decoder(self.encoder.last_state(sources, zero, ws.scope("encoder"), starts=starts))
-
-    def _forward(self, batch: Batch, state: State, ws: Workspace, noise: Noise | None) -> tuple[Array, State]:
-        if batch.sources is not None:
-            state = self._encoded(batch.sources, batch.source_starts, ws, noise)
-        return self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
 
     def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: Noise | None) -> State:
         """Return the state that the body begins with; keep what the backward pass needs."""

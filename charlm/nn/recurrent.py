@@ -61,7 +61,8 @@ class Recurrent(Layer):
         back, d_first = self.scan(ws).backward(dy, d_state)
         cell, T = self.cell, len(dy)
         H, dz = cell.hidden, back.dz[-cell.rows :]
-        cell.g.add_product("W", dz, self._x1(ws, dz.shape[1]).T, columns=slice(H, None))
+        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, dz.shape[1])
+        cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
         for blocks, rows in cell.runs:
             cell.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(H))
         if cell.other_grads is not None:
@@ -77,7 +78,7 @@ class Recurrent(Layer):
     def project(self, x: Array, ws: Workspace) -> Array:
         """Return W_x x<t> + b for all steps, [G·H, T, B], the workspace's; keep the columns [x; 1] for the way back."""
         T, batch, cell = x.shape[0], x.shape[-1], self.cell
-        x1 = self._x1(ws, T * batch)
+        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, T * batch)
         x1[-1] = 1
         zx = ws.columns("zx", cell.rows, T * batch)
         steps = zx.reshape(cell.rows, T, batch)
@@ -91,10 +92,6 @@ class Recurrent(Layer):
             columns[...] = x
         self.ops.matmul(cell.W_x1, x1, out=zx)
         return steps
-
-    def _x1(self, ws: Workspace, width: int) -> Array:
-        """Return the buffer of the columns [x; 1]; where W_x x is given, of the ones alone."""
-        return ws.columns("x1", 1 if self.projected else self.cell.n_in + 1, width)
 
     def scan(self, ws: Workspace) -> Scan:
         """Return the scan of a workspace: the device's own for this cell, or else the reference."""

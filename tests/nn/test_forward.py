@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from charlm.nn.cells import CELLS
-from charlm.nn.cells.base import sigmoid
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -196,10 +195,10 @@ class TestCorners:
         """Against the definition, and without overflow far out."""
         x = np.linspace(-30, 30, 1001)
         y = x.copy()
-        sigmoid(y)
+        OPS.sigmoid(y)
         np.testing.assert_allclose(y, 1 / (1 + np.exp(-x)), rtol=0, atol=1e-15)
         far = np.array([-1e308, -1e4, 0.0, 1e4, 1e308])
-        sigmoid(far)
+        OPS.sigmoid(far)
         np.testing.assert_array_equal(far, [0, 0, 0.5, 1, 1])
 
 

@@ -24,14 +24,6 @@ Arrays = Sequence[Array]
 OUTPUT_RMS = 1 / 3  # typical root mean square of a recurrent layer's output before training
 
 
-def sigmoid(x: Array) -> None:
-    """Compute sigma(x) = (1 + tanh(x/2)) / 2 in place; it cannot overflow."""
-    x *= 0.5
-    np.tanh(x, out=x)
-    x += 1.0
-    x *= 0.5
-
-
 class Cell(ABC):
     """One time step: four facts, `step` and `step_back`.
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, ScanGrads, Shape
-from charlm.nn.cells.base import Arrays, sigmoid
+from charlm.nn.cells.base import Arrays
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.workspace import columns_of
 
@@ -34,7 +34,7 @@ class GruResetAfter(SimpleGru):
         (z_ca,) = kept
         gates = z[:2]
         gates += x[:2]
-        sigmoid(gates)
+        self.ops.sigmoid(gates)
         np.add(z[2], self.p["b_ca"], out=z_ca)
         np.multiply(z[1], z_ca, out=z[2])
         z[2] += x[2]
@@ -68,7 +68,7 @@ class GruResetBefore(SimpleGru):
         (a,), (relevant,) = old, kept
         gates = z[:2]
         gates += x[:2]
-        sigmoid(gates)
+        self.ops.sigmoid(gates)
         np.multiply(z[1], a, out=relevant)
         self.ops.matmul(W_a[2 * self.hidden :], relevant, out=z[2])
         z[2] += x[2]

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, ScanGrads
-from charlm.nn.cells.base import Arrays, Cell, sigmoid
+from charlm.nn.cells.base import Arrays, Cell
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
 
@@ -60,7 +60,7 @@ class RelevanceLstm(Relevance, Lstm):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        sigmoid(z[:-1])
+        self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[1])
         self.memory(z, old[1], new, kept[0], tmp)
 
@@ -78,7 +78,7 @@ class GruResetBoth(Relevance, SimpleGru):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        sigmoid(z[:-1])
+        self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[0])
         self.update(z, old[0], new[0])
 

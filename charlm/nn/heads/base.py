@@ -39,13 +39,6 @@ class Head(ABC):
             self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
         self.b_y[...] = 0
 
-    def logits(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
-        logits = ws.columns("logits", self.outputs, a.shape[1])
-        self.ops.matmul(self.W_y, a, out=logits)
-        logits += self.b_y
-        return logits
-
     @property
     @abstractmethod
     def blind_nats(self) -> float:

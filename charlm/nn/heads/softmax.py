@@ -25,6 +25,13 @@ class Softmax(Head):
     def blind_nats(self) -> float:
         return math.log(self.outputs)
 
+    def _logits(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
+        logits = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=logits)
+        logits += self.b_y
+        return logits
+
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - one-hot target, a column for each step and sequence:
 
@@ -34,7 +41,7 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in self._blocks(flat.size):
-            d = self.logits(a[:, part], ws)
+            d = self._logits(a[:, part], ws)
             losses.append(self.ops.cross_entropy(d, flat[part], scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
             self.g.add("b_y", d.sum(axis=1, keepdims=True))
@@ -46,7 +53,7 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         nats, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in self._blocks(flat.size):
-            logits = self.logits(a[:, part], ws)
+            logits = self._logits(a[:, part], ws)
             if best is not None:
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
             nats[part] = self.ops.numpy(self.ops.cross_entropy(logits, flat[part]))
@@ -55,7 +62,7 @@ class Softmax(Head):
         return nats.reshape(targets.shape)
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
-        logits = self.logits(columns_of(y, ws, "a"), ws)
+        logits = self._logits(columns_of(y, ws, "a"), ws)
         self.ops.log_softmax(logits)
         return logits
 
