@@ -81,11 +81,13 @@ class Model:
         """
         scale = 1.0 / max(1, batch.count)
         losses, states = self._in_shares(Model._loss_and_grads, batch, state, ws, scale, noise)
-        self._sum_grads(len(losses))
-        return losses[0] if len(losses) == 1 else sum(losses), side_by_side(states)
+        if len(losses) == 1:
+            return losses[0], states[0]
+        for twin in self._twins[: len(losses) - 1]:
+            self.parameters.grads += twin.grads
+        return sum(losses), side_by_side(states)
 
     def _loss_and_grads(self, share: Share, ws: Workspace, scale: float, noise: int | None) -> tuple[Number, State]:
-        self.parameters.clear_gaps()
         self.grads.begin()
         own = None if noise is None else Noise(noise, (share.first, share.lanes))
         y, state = self._forward(share.batch, share.state, ws, own)
@@ -94,17 +96,6 @@ class Model:
         if self.encoder is not None:
             self._encoder_backward(d_state, ws)
         return loss, state
-
-    def _sum_grads(self, shares: int) -> None:
-        """Add the gradients of the twins to those of the model."""
-        own, others = self.parameters.grads, [twin.grads for twin in self._twins[: shares - 1]]
-
-        def of_part(part: slice) -> None:
-            for other in others:
-                own[part] += other[part]
-
-        if others:
-            self.ops.workers.each(of_part, self.ops.blocks(own.size))
 
     @np.errstate(all="ignore")  # `checked` finds what exploded weights lead to
     def nats(
@@ -135,8 +126,9 @@ class Model:
 
         Returns the result and the state after of each share.
         """
-        workers = self.ops.workers
-        own, *others = divide(batch, state, workers.processes if self._make_twin else 1, self.config.hidden_size)
+        workers, own, others = self.ops.workers, Share(batch, state, 0, batch.lanes), list[Share]()
+        if self._make_twin is not None and workers.processes > 1:
+            own, *others = divide(batch, state, workers.processes, self.config.hidden_size)
         if not others:
             with workers.single_threaded_blas():
                 result, after = method(self, own, ws, *arguments)

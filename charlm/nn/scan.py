@@ -95,7 +95,7 @@ class ReferenceScan:
         (T, H, batch), D = dy.shape, len(cell.blocks)
         n = len(cell.reached) * H  # rows of dz that W_a takes part in
         W_a_T = ws.columns("W_a_T", H, n)
-        for blocks, rows in cell.rows_of_blocks():
+        for blocks, rows in cell.runs:
             W_a_T[:, blocks] = cell.W_a[rows].T
         dz, d_a, tmp = (
             ws.array("dz", (T, D * H, batch)),

@@ -51,9 +51,8 @@ class GruResetAfter(SimpleGru):
         dz_r *= dz_ca
         return da
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add db_ca = sum over t and the batch of dz_ca, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add db_ca = sum over t and the batch of dz_ca."""
         self.g.add("b_ca", back.dz[: self.hidden].sum(axis=1, keepdims=True))
 
 
@@ -88,9 +87,8 @@ class GruResetBefore(SimpleGru):
         dz_r *= tmp
         return da
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T."""
         H = self.hidden
         relevant = columns_of(back.kept[0], back.ws, "relevant_columns")
         self.g.add_product("W", back.dz[2 * H :], relevant.T, rows=slice(2 * H, None), columns=slice(0, H))

@@ -48,9 +48,8 @@ class PeepholeLstm(Lstm):
             np.multiply(self.P[gate], dz[gate], out=tmp)
             dc += tmp
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add dP = sum over t and the batch of dz<t> c<t-1>, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add dP = sum over t and the batch of dz<t> c<t-1>."""
         T, H, batch = back.old[1].shape
         dz = back.dz[: 3 * H].reshape(3, H, T, batch)
         c = back.old[1].transpose(1, 0, 2)

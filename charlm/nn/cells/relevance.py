@@ -45,9 +45,8 @@ class Relevance(Cell):
         dz_c *= gamma_r
         inner[...] = tmp
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add the other share of db_c, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add the other share of db_c."""
         share = back.kept[-1].sum(axis=(0, 2))[:, None]
         self.g.add("W", share, rows=slice(-self.hidden, None), columns=slice(-1, None))
 
