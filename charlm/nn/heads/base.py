@@ -41,10 +41,15 @@ class Head(ABC):
 
     def logits(self, a: Array, ws: Workspace) -> Array:
         """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
-        logits = ws.columns("logits", self.outputs, a.shape[1])
-        self.ops.matmul(self.W_y, a, out=logits)
+        logits = self.products(a, ws)
         logits += self.b_y
         return logits
+
+    def products(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a of columns a `[n, N]`, [outputs, N], the workspace's."""
+        products = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=products)
+        return products
 
     @property
     @abstractmethod

@@ -34,8 +34,8 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in self._blocks(flat.size):
-            d = self.logits(a[:, part], ws)
-            losses.append(self.ops.cross_entropy(d, flat[part], scale=scale).sum())
+            d = self.products(a[:, part], ws)
+            losses.append(self.ops.cross_entropy(d, flat[part], bias=self.b_y, scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
             self.g.add("b_y", d.sum(axis=1, keepdims=True))
             self.ops.matmul(self.W_y.T, d, out=da[:, part])
@@ -46,10 +46,13 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         nats, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in self._blocks(flat.size):
-            logits = self.logits(a[:, part], ws)
-            if best is not None:
+            if best is None:
+                losses = self.ops.cross_entropy(self.products(a[:, part], ws), flat[part], bias=self.b_y)
+            else:
+                logits = self.logits(a[:, part], ws)
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
-            nats[part] = self.ops.numpy(self.ops.cross_entropy(logits, flat[part]))
+                losses = self.ops.cross_entropy(logits, flat[part])
+            nats[part] = self.ops.numpy(losses)
         if best is not None:
             best[...] = likeliest.reshape(best.shape)
         return nats.reshape(targets.shape)
