@@ -223,12 +223,23 @@ def layer_errors(layer, parameters, x, *, starts=None, noise=None, seed=0):
     return compare(loss, arrays, gradients)
 
 
+def fill_grads(model, value):
+    """Write a number to all gradients, but not to the gaps between them, which stay zero."""
+    for view in model.parameters.named(model.parameters.grads).values():
+        view[...] = value
+
+
+def one_hot_columns(ids, size):
+    """Return the one-hot columns [T, size, B] of ids [T, B]; the id -1 is the zero vector."""
+    return np.concatenate([np.eye(size), np.zeros((1, size))])[ids].transpose(0, 2, 1)
+
+
 def model_errors(model, batch, *, noise=None, seed=0):
     """Check a model's gradients of the mean loss, from a random state."""
     state = random_state(model.body, batch.lanes, np.random.default_rng(seed))
     ws, scratch = model.workspace(), model.workspace()
     parameters = model.parameters
-    parameters.grads[...] = np.nan  # they are overwritten
+    fill_grads(model, np.nan)  # they are overwritten
     model.loss_and_grads(batch, state, ws, noise=noise)
     gradients = {name: view.copy() for name, view in parameters.named(parameters.grads).items()}
 
@@ -252,6 +263,8 @@ def rectified(layer, x, state, y, starts):
         a = np.concatenate([state[0][None], y[:-1]])
         if starts is not None:
             a = a * ~starts[:, None, :]
+        if layer.one_hot:
+            x = one_hot_columns(x, layer.n_in)
         W_x_x = x if layer.projected else np.einsum("mn,tnb->tmb", W[:, H:-1], x)
         return np.einsum("mn,tnb->tmb", W[:, :H], a) + W_x_x + W[:, -1:]
     return None

@@ -1,5 +1,6 @@
 """Batches of every task, laid out by hand: which sequence lies where, what it reads and what it is asked for."""
 
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -118,4 +119,4 @@ def random_task_batch(config, rng, *, lengths=((2, 2), (3,)), missing=True):
     if missing and config.task != "classify":
         lane, first, _ = spans[-1]
         batch.targets[first, ..., lane] = NO_TARGET
-    return batch
+    return replace(batch)  # with the number of its targets

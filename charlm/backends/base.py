@@ -113,6 +113,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def sigmoid(self, x: Array) -> None:
+        """Compute sigma(x) = 1 / (1 + e^-x) in place, without overflow."""
+
+    @abstractmethod
     def log_softmax(self, logits: Array) -> None:
         """Turn `logits [V, N]`, or `[V]`, into log-probabilities, in place."""
 

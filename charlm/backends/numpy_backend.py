@@ -53,14 +53,20 @@ class NumpyBackend(Backend):
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if not self.workers.splits_products or b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING:
-            _multiply(a, b, out, add=add)
+        if b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING or not self.workers.splits_products:
+            if add:
+                _add_product(a, b, out)
+            else:
+                np.matmul(a, b, out=out)
             return
         count, rows = self.workers.count, len(a)
         edges = [rows * i // count for i in range(count + 1)]
 
         def of_rows(part: slice) -> None:
-            _multiply(a[part], b, out[part], add=add)
+            if add:
+                _add_product(a[part], b, out[part])
+            else:
+                np.matmul(a[part], b, out=out[part])
 
         self.workers.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
@@ -86,6 +92,13 @@ class NumpyBackend(Backend):
 
     def move_columns(self, x: Array, origin: Places, *, out: Array, to: Places) -> None:
         out[to[0], :, to[1]] = x[origin[0], :, origin[1]]
+
+    def sigmoid(self, x: Array) -> None:
+        """sigma(x) = (1 + tanh(x/2)) / 2."""
+        x *= 0.5
+        np.tanh(x, out=x)
+        x += 1.0
+        x *= 0.5
 
     def log_softmax(self, logits: Array) -> None:
         logits -= np.maximum.reduce(logits, axis=0)
@@ -128,11 +141,8 @@ class NumpyBackend(Backend):
         losses[at] = np.log(total[at]) - (chosen_logits - shift[at])
         if scale is not None:
             factors = (weights * (np.where(targets >= 0, scale, 0.0) / total)).astype(logits.dtype)
-
-            def normalize(number: int) -> None:
-                logits[blocks[number]] *= factors[number]
-
-            self.workers.each(normalize, range(len(blocks)))
+            for block, factor in zip(blocks, factors, strict=True):
+                logits[block] *= factor
             logits[chosen] -= scale
         return losses
 
@@ -167,18 +177,11 @@ class NumpyBackend(Backend):
             tmp *= rate
             w[part] -= tmp
 
-        self.workers.each(update, self.blocks(len(w)))
+        self.workers.each(update, [slice(start, start + self.block) for start in range(0, len(w), self.block)])
 
     def norm(self, vector: Array) -> float:
-        parts = list(self.blocks(vector.size))
-        squares = np.empty(len(parts))
-
-        def square(number: int) -> None:
-            part = vector[parts[number]]
-            squares[number] = np.dot(part, part)
-
-        self.workers.each(square, range(len(parts)))
-        total = float(squares.sum())
+        parts = (vector[start : start + self.block] for start in range(0, vector.size, self.block))
+        total = sum(float(np.dot(part, part)) for part in parts)
         if not math.isfinite(total):  # the squares overflow float32 before their root does
             return float(np.linalg.norm(vector.astype(np.float64)))
         return math.sqrt(total)
@@ -212,10 +215,7 @@ class NumpyBackend(Backend):
         self.workers.each(mask, [slice(at, min(at + rows, len(flat_x))) for at in range(0, len(flat_x), rows)])
 
 
-def _multiply(a: Array, b: Array, out: Array, *, add: bool) -> None:
-    if not add:
-        np.matmul(a, b, out=out)
-        return
+def _add_product(a: Array, b: Array, out: Array) -> None:
     # In blocks of rows, so that a product is still in the cache when it is added.
     rows = max(1, _ADDED * len(a) // max(1, out.size))
     for at in range(0, len(a), rows):

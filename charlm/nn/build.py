@@ -21,7 +21,7 @@ from charlm.nn.cells.base import OUTPUT_RMS
 from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
-from charlm.nn.embedding import Embedding, MultiHot, OneHot
+from charlm.nn.embedding import Embedding, MultiHot
 from charlm.nn.grads import Grads
 from charlm.nn.heads import HEADS, Head
 from charlm.nn.layer import Layer, Stack, Views
@@ -159,13 +159,14 @@ class _Network:
         sides = 2 if both else 1
         reads_keys = config.facts.inputs == "keys"
         projected = not config.embedding_size and tokens > LARGEST_ONE_HOT and not reads_keys
+        one_hot = not (config.embedding_size or projected or reads_keys)
         rms = OUTPUT_RMS
         layers: dict[str, Layer] = {}
 
         def with_dropout(name: str, layer: Layer) -> None:
             layers[name] = layer
             if config.dropout:
-                place = first_place + len(layers)
+                place = first_place + len(layers) + one_hot
                 layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=place)
 
         if reads_keys:
@@ -178,19 +179,18 @@ class _Network:
         elif projected:
             layers["input"] = Embedding(ops, tokens, sides * len(make_cell.gates) * H)
         else:
-            layers["input"] = OneHot(ops, tokens)
             rms = 1.0 / math.sqrt(tokens)
-        n_in = 0 if projected else layers["input"].n_out
+        n_in = 0 if projected else tokens if one_hot else layers["input"].n_out
         for index in range(config.num_layers):
             first = index == 0
             input_rms = rms if first else OUTPUT_RMS
             below_learns = not first or bool(config.embedding_size)
-            given = projected and first
+            kind = {"one_hot": one_hot and first, "projected": projected and first}
             one, *other = (
-                Recurrent(make_cell(ops, n_in, H, input_rms=input_rms), wants_dx=below_learns, projected=given)
+                Recurrent(make_cell(ops, n_in, H, input_rms=input_rms), wants_dx=below_learns, **kind)
                 for _ in range(sides)
             )
-            with_dropout(f"layer{index}", BothWays(one, other[0], projected=given) if both else one)
+            with_dropout(f"layer{index}", BothWays(one, other[0], projected=kind["projected"]) if both else one)
             n_in = sides * H
         return layers
 

@@ -13,27 +13,6 @@ from charlm.nn.layer import Layer, Noise, State, Views
 from charlm.nn.workspace import Workspace
 
 
-class OneHot(Layer):
-    """x<t> is the one-hot vector of the token, as the notes have it; ids `[T, B]` -> x `[T, V, B]`."""
-
-    pointwise: ClassVar[bool] = True
-
-    def __init__(self, ops: Backend, vocabulary_size: int) -> None:
-        self.ops = ops
-        self.n_in = self.n_out = vocabulary_size
-
-    def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
-    ) -> tuple[Array, State]:
-        steps, batch = x.shape
-        columns = ws.array("x", (steps, self.n_out, batch))
-        self.ops.one_hot(x, out=columns)
-        return columns, ()
-
-    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        return dy, ()  # nothing below learns
-
-
 class MultiHot(Layer):
     """x<t> has a 1 for each key that sounds; zeros and ones `[T, N, B]` -> x `[T, N, B]`."""
 

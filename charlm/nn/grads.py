@@ -71,10 +71,13 @@ class Grads:
         whole, written = self._wholes[original], self._written.setdefault(original, [])
         height, width = array.shape
         block = (*rows.indices(height)[:2], *columns.indices(width)[:2])
-        if any(_contains(before, block) for before in written):
-            return array[rows, columns], False
-        if any(_overlap(before, block) for before in written):
-            raise ValueError(f"{original}: rows and columns {block} overlap with {written}")
+        for before in written:
+            top, bottom = max(before[0], block[0]), min(before[1], block[1])
+            left, right = max(before[2], block[2]), min(before[3], block[3])
+            if (top, bottom, left, right) == block:
+                return array[rows, columns], False
+            if top < bottom and left < right:
+                raise ValueError(f"{original}: rows and columns {block} overlap with {before}")
         if height < len(whole):
             if block != (0, height, 0, width):
                 raise ValueError(f"{name}: the first contribution to shared weights is to all of them")
@@ -82,11 +85,3 @@ class Grads:
             block = (0, len(whole), 0, width)
         written.append(block)
         return array[rows, columns], True
-
-
-def _contains(one: _Block, other: _Block) -> bool:
-    return one[0] <= other[0] and other[1] <= one[1] and one[2] <= other[2] and other[3] <= one[3]
-
-
-def _overlap(one: _Block, other: _Block) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

@@ -49,7 +49,7 @@ def shares_of(lanes: int, workers: int, hidden_size: int) -> list[slice]:
 
 def lanes_of_batch(batch: Batch, lanes: slice) -> Batch:
     """Return some lanes of a batch."""
-    arrays: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    arrays: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch) if field.init}
     own: dict[str, Any] = {name: None if array is None else array[..., lanes] for name, array in arrays.items()}
     return Batch(**own)
 

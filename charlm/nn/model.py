@@ -81,30 +81,24 @@ class Model:
         """
         scale = 1.0 / max(1, batch.count)
         losses, states = self._in_shares(Model._loss_and_grads, batch, state, ws, scale, noise)
-        self._sum_grads(len(losses))
-        return losses[0] if len(losses) == 1 else sum(losses), side_by_side(states)
+        if len(losses) == 1:
+            return losses[0], states[0]
+        for twin in self._twins[: len(losses) - 1]:
+            self.parameters.grads += twin.grads
+        return sum(losses), side_by_side(states)
 
     def _loss_and_grads(self, share: Share, ws: Workspace, scale: float, noise: int | None) -> tuple[Number, State]:
-        self.parameters.clear_gaps()
         self.grads.begin()
         own = None if noise is None else Noise(noise, (share.first, share.lanes))
-        y, state = self._forward(share.batch, share.state, ws, own)
-        loss, dy = self.head.loss_and_grad(y, share.batch.targets, scale, ws.scope("head"))
+        batch, state = share.batch, share.state
+        if batch.sources is not None:
+            state = self._encoded(batch.sources, batch.source_starts, ws, own)
+        y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=own)
+        loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
         _, d_state = self.body.backward(dy, (), ws)
         if self.encoder is not None:
             self._encoder_backward(d_state, ws)
         return loss, state
-
-    def _sum_grads(self, shares: int) -> None:
-        """Add the gradients of the twins to those of the model."""
-        own, others = self.parameters.grads, [twin.grads for twin in self._twins[: shares - 1]]
-
-        def of_part(part: slice) -> None:
-            for other in others:
-                own[part] += other[part]
-
-        if others:
-            self.ops.workers.each(of_part, self.ops.blocks(own.size))
 
     @np.errstate(all="ignore")  # `checked` finds what exploded weights lead to
     def nats(
@@ -135,8 +129,9 @@ class Model:
 
         Returns the result and the state after of each share.
         """
-        workers = self.ops.workers
-        own, *others = divide(batch, state, workers.processes if self._make_twin else 1, self.config.hidden_size)
+        workers, own, others = self.ops.workers, Share(batch, state, 0, batch.lanes), list[Share]()
+        if self._make_twin is not None and workers.processes > 1:
+            own, *others = divide(batch, state, workers.processes, self.config.hidden_size)
         if not others:
             with workers.single_threaded_blas():
                 result, after = method(self, own, ws, *arguments)
@@ -226,11 +221,6 @@ class Model:
         assert self.encoder is not None
         zero = self.encoder.zero_state(sources.shape[1])
         return self._of_decoder(self.encoder.last_state(sources, zero, ws.scope("encoder"), starts=starts))
-
-    def _forward(self, batch: Batch, state: State, ws: Workspace, noise: Noise | None) -> tuple[Array, State]:
-        if batch.sources is not None:
-            state = self._encoded(batch.sources, batch.source_starts, ws, noise)
-        return self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
 
     def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: Noise | None) -> State:
         """Return the state that the body begins with; keep what the backward pass needs."""

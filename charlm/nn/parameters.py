@@ -46,13 +46,6 @@ class Parameters:
         """Return the named views of any flat vector of this layout, such as an optimizer's moments."""
         return {name: self._view(flat, name) for name in self.shapes}
 
-    def clear_gaps(self) -> None:
-        """Set the gaps of the gradients to zero: an operation on the whole vector may have written NaN to them."""
-        for name, start in self._starts.items():
-            end = start + math.prod(self.shapes[name])
-            if end % _ALIGNMENT:
-                self.grads[end : -(-end // _ALIGNMENT) * _ALIGNMENT] = 0
-
     @property
     def count(self) -> int:
         """The number of parameters, without the gaps."""

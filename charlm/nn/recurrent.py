@@ -20,14 +20,16 @@ class Recurrent(Layer):
     is one product, and that of x another.
 
     wants_dx: whether the layer below learns; if not, dL/dx is not computed
+    one_hot: the input is ids [T, B], which stand for one-hot columns [I]
     projected: the input is W_x x<t> already, [T, G·H, B], read from a table
     """
 
-    def __init__(self, cell: Cell, *, wants_dx: bool = True, projected: bool = False) -> None:
+    def __init__(self, cell: Cell, *, wants_dx: bool = True, one_hot: bool = False, projected: bool = False) -> None:
         self.cell, self.ops = cell, cell.ops
         self.n_in = cell.rows if projected else cell.n_in
         self.n_out = cell.hidden
-        self.wants_dx, self.projected = wants_dx, projected
+        self.wants_dx = wants_dx and not one_hot
+        self.one_hot, self.projected = one_hot, projected
 
     def shapes(self) -> dict[str, Shape]:
         return self.cell.shapes()
@@ -56,11 +58,15 @@ class Recurrent(Layer):
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dW += dz [a<t-1>; x; 1]^T and dx = W_x^T dz, each over all T·B columns."""
-        grads, d_first = self.scan(ws).backward(dy, d_state)
+        back, d_first = self.scan(ws).backward(dy, d_state)
         cell, T = self.cell, len(dy)
-        dz = grads.dz[-cell.rows :]
-        cell.g.add_product("W", dz, ws.kept("x1").T, columns=slice(cell.hidden, None))
-        cell.weight_grads(grads)
+        H, dz = cell.hidden, back.dz[-cell.rows :]
+        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, dz.shape[1])
+        cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
+        for blocks, rows in cell.runs:
+            cell.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(H))
+        if cell.other_grads is not None:
+            cell.other_grads(back)
         if self.projected:
             return steps_of(dz, T), d_first
         n_in = cell.n_in if self.wants_dx else 0
@@ -71,18 +77,20 @@ class Recurrent(Layer):
 
     def project(self, x: Array, ws: Workspace) -> Array:
         """Return W_x x<t> + b for all steps, [G·H, T, B], the workspace's; keep the columns [x; 1] for the way back."""
-        (T, n, batch), cell = x.shape, self.cell
-        n = 0 if self.projected else n
-        x1 = ws.columns("x1", n + 1, T * batch)
-        x1[:n].reshape(n, T, batch)[...] = x[:, :n].transpose(1, 0, 2)
-        x1[n] = 1
-        ws.keep("x1", x1)
+        T, batch, cell = x.shape[0], x.shape[-1], self.cell
+        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, T * batch)
+        x1[-1] = 1
         zx = ws.columns("zx", cell.rows, T * batch)
         steps = zx.reshape(cell.rows, T, batch)
         if self.projected:
             np.add(x.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
+            return steps
+        columns = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)
+        if self.one_hot:
+            self.ops.one_hot(x, out=columns)
         else:
-            self.ops.matmul(cell.W_x1, x1, out=zx)
+            columns[...] = x
+        self.ops.matmul(cell.W_x1, x1, out=zx)
         return steps
 
     def scan(self, ws: Workspace) -> Scan:

@@ -8,12 +8,11 @@ array library; every other scan is held to it by tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from charlm.backends import Array, Backend, ScanGrads
+from charlm.backends import Array, ScanGrads
 from charlm.nn.cells.base import Cell
 from charlm.nn.layer import State
 from charlm.nn.workspace import Workspace, columns_of
@@ -70,21 +69,23 @@ class ReferenceScan:
         self.kept = [ws.array(name, (T, H, batch)) for name in cell.kept]
         states = [ws.array(f"{name}_old", (T + 1, H, batch)) for name in cell.states]
         self.old = [state[:T] for state in states]
-        self.keep = _keep(starts, zx.dtype, self.ops)
+        self.starts = starts
+        if starts is not None:
+            self.keep: Array = self.ops.array(~starts, zx.dtype)
         # Where sequences start, a<t-1> is not everywhere the output of the step before.
-        y = states[0][1:] if self.keep is None else ws.array("y", (T, H, batch))
+        y = states[0][1:] if starts is None else ws.array("y", (T, H, batch))
         new, tmp = [y, *(state[1:] for state in states[1:])], ws.array("tmp", (H, batch))
         x, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(cell.reached) * H
         for state, array in zip(states, first, strict=True):
             state[0] = array
         for t in range(T):
             old = [state[t] for state in states]
-            if self.keep is not None:
+            if starts is not None:
                 if t:
                     old[0][...] = y[t - 1]
-                if (keep := self.keep[t]) is not None:
+                if starts[t].any():
                     for array in old:
-                        np.multiply(array, keep, out=array)
+                        np.multiply(array, self.keep[t], out=array)
             z = self.z[t]
             self.ops.matmul(self.W_a[:reached], old[0], out=z.reshape(G * H, batch)[:reached])
             cell.step(self.W_a, z, x[t], old, [a[t] for a in new], [a[t] for a in self.kept], tmp)
@@ -95,13 +96,10 @@ class ReferenceScan:
         (T, H, batch), D = dy.shape, len(cell.blocks)
         n = len(cell.reached) * H  # rows of dz that W_a takes part in
         W_a_T = ws.columns("W_a_T", H, n)
-        for blocks, rows in cell.rows_of_blocks():
+        for blocks, rows in cell.runs:
             W_a_T[:, blocks] = cell.W_a[rows].T
-        dz, d_a, tmp = (
-            ws.array("dz", (T, D * H, batch)),
-            ws.array("d_a", (T, H, batch)),
-            ws.array("tmp", (H, batch)),
-        )
+        dz, d_a = ws.array("dz", (T, D * H, batch)), ws.array("d_a", (T, H, batch))
+        tmp = ws.array("tmp", (H, batch))
         d = [ws.array(f"d_{name}_next", (H, batch)) for name in cell.states]
         for array, given in zip(d, d_last or (0,) * len(d), strict=True):
             array[...] = given
@@ -114,9 +112,9 @@ class ReferenceScan:
             self.ops.matmul(W_a_T, dz[t, :n], out=from_after)
             if direct is not None:
                 from_after += direct
-            if self.keep is not None and (keep := self.keep[t]) is not None:
+            if self.starts is not None and self.starts[t].any():
                 for array in (from_after, *d[1:]):
-                    np.multiply(array, keep, out=array)
+                    np.multiply(array, self.keep[t], out=array)
         self._d_a = d_a
         columns = columns_of(dz, ws, "dz_columns"), columns_of(self.old[0], ws, "a_columns")
         return ScanGrads(*columns, self.old, self.kept, ws), (d_a[0].copy(), *(array.copy() for array in d[1:]))
@@ -152,11 +150,3 @@ class _Stepping:
         self.ops.matmul(self.reached, state[0], out=self.product)
         self.cell.step(self.W_a, self.z, zx.reshape(self.z.shape), state, new, self.kept, self.tmp)
         return new
-
-
-def _keep(starts: np.ndarray | None, dtype: object, ops: Backend) -> Sequence[Array | None] | None:
-    """Return for each step the factors [B] of the states before it, 0 where a sequence starts; None where all are 1."""
-    if starts is None:
-        return None
-    factors = ops.array(~starts, dtype)
-    return [factors[t] if of_step.any() else None for t, of_step in enumerate(starts)]

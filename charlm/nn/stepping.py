@@ -90,7 +90,7 @@ class _RecurrentStep:
 
     def __init__(self, layer: Recurrent, ws: Workspace) -> None:
         cell, ops = layer.cell, layer.ops
-        self._ops, self._scan, self._projected = ops, layer.scan(ws), layer.projected
+        self._layer, self._ops, self._scan = layer, ops, layer.scan(ws)
         self._b = cell.W_x1[:, -1:]
         # A vector times contiguous rows of W_x^T is faster than W_x times a vector.
         self._W_x1 = ops.array(cell.W_x1.T).T
@@ -101,12 +101,15 @@ class _RecurrentStep:
         self._state: State = tuple(array.copy() for array in state)
 
     def project(self, x: Array) -> Array:
-        """Return W_x x + b, [G·H, 1], for x [I, 1], or for W_x x."""
-        if self._projected:
+        """Return W_x x + b, [G·H, 1], for x [I, 1], for an id [1], or for W_x x."""
+        if self._layer.projected:
             np.add(x, self._b, out=self._zx)
+            return self._zx
+        if self._layer.one_hot:
+            self._ops.one_hot(x[None], out=self._x1[None, :-1])
         else:
             self._x1[:-1] = x
-            self._ops.matmul(self._W_x1, self._x1, out=self._zx)
+        self._ops.matmul(self._W_x1, self._x1, out=self._zx)
         return self._zx
 
     def step(self, zx: Array) -> Array:

@@ -71,7 +71,7 @@ class Encoded(ABC):
 
 @dataclass(frozen=True)
 class Dataset(Encoded):
-    """A corpus, or the part of it on one side of a split, as lines or as one stream; only what is asked for is read.
+    """Lines or one stream: a whole corpus, or its part on one side of a split. Ids are read when they are used.
 
     store: the whole corpus, in memory or on the disk; unit: `line` or `stream`
     held_lines, held_tokens: the lines, or the number of tokens at the end, that the split holds out

@@ -88,8 +88,7 @@ def watched(
 ) -> Iterator[str]:
     """Yield lines to predict from; call `warn` once if they look like a corpus, with the answers in it.
 
-    This is decided after a hundred lines, or at the end: nine lines in ten are enough, as the texts of a corpus contain
-    no tabs.
+    This is decided after a hundred lines, or at the end. Nine lines in ten are enough, as texts contain no tabs.
     """
     known, seen, found = frozenset(labels), 0, 0
     for line in lines:

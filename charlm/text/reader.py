@@ -86,14 +86,9 @@ class CorpusReader(ABC):
         return False
 
 
-def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return each label once, sorted."""
-    return tuple(sorted(set(labels)))
-
-
 def labels_to_choose_from(labels: Iterable[str], name: str) -> tuple[str, ...]:
     """Return each label once, sorted; raise CorpusError if there is only one."""
-    found = sorted_labels(labels)
+    found = tuple(sorted(set(labels)))
     if len(found) == 1:
         raise CorpusError(f"{found[0]!r} is the only {name}", hint=f"give a corpus with at least two {name}s")
     return found

@@ -39,14 +39,18 @@ from charlm.text.tokens.unknown_words import common_shapes
 from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
 
 
-class Lines(CorpusReader):
-    """Lines for a language model: each one a sequence, or all of them one stream. A corpus may exceed the memory."""
+class Texts(CorpusReader):
+    """Lines without labels: a record is a line."""
 
     def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
         return list(lines)
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
         return Codec(_tokenizer_of(records, self.text, train))
+
+
+class Lines(Texts):
+    """Lines for a language model: each one a sequence, or all of them one stream. A corpus may exceed the memory."""
 
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
         return encode(codec.tokenizer, records, self.text.unit)
@@ -67,14 +71,8 @@ class Lines(CorpusReader):
         return encode_corpus(codec.tokenizer, lines, self.text.unit)
 
 
-class Cloze(CorpusReader):
+class Cloze(Texts):
     """Lines in which every token but `<EOS>` is a target."""
-
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
-        return list(lines)
-
-    def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
-        return Codec(_tokenizer_of(records, self.text, train))
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
         ids, offsets = codec.tokenizer.encode_lines(records)

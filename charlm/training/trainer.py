@@ -20,7 +20,7 @@ from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
-from charlm.training.verdict import EXPLODED, Verdict, check_step, diverged
+from charlm.training.verdict import EXPLODED, Verdict, diverged
 
 
 class Trainer:
@@ -109,19 +109,22 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> None:
         """Learn from one batch; raise DivergenceError if it explodes."""
         model, config, numbers = self.model, self.config, self.numbers
-        noise = key(config.seed, DROPOUT, self.step) if model.config.dropout else None
+        noise = key(config.seed, DROPOUT, numbers.step) if model.config.dropout else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
         loss, after = model.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.config.dtype) if config.clip else None
         self.is_whole = False
-        self.optimizer.step(self.step - numbers.restarted + 1, rate, scale)
+        self.optimizer.step(numbers.step - numbers.restarted + 1, rate, scale)
         size = model.ops.norm(model.parameters.values)
         # By now a device has all of the step to do, and float() waits for it.
         nats = float(loss)
-        check_step(self.step + 1, nats, batch.count, float(norm), float(size))
-        if self.valid is None and self.step + 1 == numbers.total_steps:
+        if not (math.isfinite(norm) and nats <= EXPLODED * batch.count):
+            raise diverged(numbers.step + 1, f"loss {nats:g}, gradient norm {float(norm):g}")
+        if not math.isfinite(size):
+            raise diverged(numbers.step + 1, f"norm of the weights {float(size):g}")
+        if self.valid is None and numbers.step + 1 == numbers.total_steps:
             # While training can still go back.
             self.verdict.check()
         if numbers.good_nats is None:

@@ -24,17 +24,6 @@ def diverged(step: int, what: str) -> DivergenceError:
     )
 
 
-def check_step(step: int, nats: float, tokens: int, norm: float, size: float) -> None:
-    """Raise DivergenceError if step number `step` has exploded.
-
-    nats: the loss summed over `tokens` targets; norm: of the gradient; size: norm of the weights after the step
-    """
-    if not (math.isfinite(norm) and nats <= EXPLODED * tokens):
-        raise diverged(step, f"loss {nats:g}, gradient norm {norm:g}")
-    if not math.isfinite(size):
-        raise diverged(step, f"norm of the weights {size:g}")
-
-
 def is_hopeless(nats: float, blind_nats: float, *, exploded: bool) -> bool:
     """Return whether a loss comes from exploded weights, not from weights that have learned little.
 

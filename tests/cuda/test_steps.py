@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from charlm.nn.cells import CELLS
-from charlm.nn.cells.base import sigmoid
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -152,7 +151,7 @@ def step_functions():
     """Return the source of every function that is called step by step, by name."""
     from charlm.backends.cupy import cells, scan
 
-    functions = [scan._all_steps, scan._all_steps_back, scan._Steps.run_step, scan._Steps.run_back, sigmoid]
+    functions = [scan._all_steps, scan._all_steps_back, scan._Steps.run_step, scan._Steps.run_back]
     functions += [cells.CellKernel.__call__, cells._Variant.__call__]
     for cell, variant in KINDS:
         kind = CELLS[cell][variant]

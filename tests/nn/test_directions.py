@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from charlm.nn.cells import CELLS
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers, mirrored
-from charlm.nn.embedding import Embedding, OneHot
+from charlm.nn.embedding import Embedding
 from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -214,7 +214,7 @@ def test_gradients_of_both_ways_on_a_look_up(cell, variant):
 @each_kind
 def test_gradients_of_towers(cell, variant):
     def make(seed):
-        sides = [Stack({"input": OneHot(OPS, 3), "layer0": two(cell, variant, 3)[0]}) for _ in range(2)]
+        sides = [Stack({"layer0": two(cell, variant, 3, one_hot=True)[0]}) for _ in range(2)]
         layer = Towers(*sides)
         return layer, bind(layer, seed)
 

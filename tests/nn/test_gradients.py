@@ -5,7 +5,7 @@ import pytest
 
 from charlm.nn.dense import Dense
 from charlm.nn.dropout import Dropout
-from charlm.nn.embedding import Embedding, OneHot
+from charlm.nn.embedding import Embedding
 from charlm.nn.heads import Softmax
 from charlm.nn.heads import softmax as softmax_module
 from charlm.nn.layer import Noise, Stack
@@ -22,6 +22,7 @@ from tests.gradcheck import (
     compare,
     config_of,
     each_kind,
+    fill_grads,
     first_clear,
     holds,
     layer_errors,
@@ -145,12 +146,23 @@ def test_embedding():
     assert dE[[0, 1, 2, 4]].all()
 
 
-def test_one_hot_has_nothing_to_learn():
-    layer, ws = OneHot(OPS, 4), Workspace(OPS, "float64")
-    assert layer.shapes() == {}
-    y, _ = layer.forward(np.array([[3, -1]]), (), ws)
-    np.testing.assert_array_equal(y, [[[0, 0], [0, 0], [0, 0], [1, 0]]])
-    layer.backward(y, (), ws)
+@each_kind
+def test_ids_are_one_hot_columns(cell, variant):
+    """The same outputs and gradients as for the columns written out; the id -1 is the zero vector."""
+    ids = np.array([[3, -1, 0], [1, 1, -1]])
+    columns = np.zeros((2, 4, 3))
+    columns[0, 3, 0] = columns[0, 0, 2] = columns[1, 1, 0] = columns[1, 1, 1] = 1
+    found = []
+    for x, one_hot in ((ids, True), (columns, False)):
+        layer, parameters = make_recurrent(cell, variant, 4, 3, seed=5, one_hot=one_hot)
+        ws = Workspace(OPS, "float64")
+        y, _ = layer.forward(x, layer.zero_state(3), ws)
+        y = y.copy()
+        dx, _ = layer.backward(np.cos(y), (), ws)
+        assert dx.shape[1] == (0 if one_hot else 4)
+        found.append((y, parameters.grads.copy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
@@ -210,7 +222,7 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient():
     model = make_model(config_of("lstm", ""))
     empty = Batch(np.zeros((3, 2), np.int32), np.full((3, 2), -1, np.int32))
     assert empty.count == 0
-    model.parameters.grads[...] = np.nan
+    fill_grads(model, np.nan)
     loss, _ = model.loss_and_grads(empty, model.zero_state(2), model.workspace())
     assert loss == 0.0
     assert not model.parameters.grads.any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.nn.grads import Grads
-from tests.gradcheck import OPS, config_of, make_model, random_batch
+from tests.gradcheck import OPS, config_of, fill_grads, make_model, random_batch
 
 
 def ones(*shape):
@@ -91,7 +91,7 @@ def test_a_pass_with_tied_weights_overwrites_all_of_them(labels):
     batch = random_batch(6, 4, 3, np.random.default_rng(1))
     found = []
     for before in (np.nan, 7.0):
-        model.parameters.grads[...] = before
+        fill_grads(model, before)
         model.loss_and_grads(batch, model.zero_state(3), model.workspace())
         found.append(model.parameters.grads.copy())
     assert np.isfinite(found[0]).all()

@@ -52,7 +52,7 @@ class Ordinal(Head):
         return self._of(columns_of(y, ws, "a"), ws)[0]
 
     def _of(self, a, ws):
-        z = self.logits(a, ws)
+        z = self.W_y @ a + self.b_y
         stops, goes_on = -np.logaddexp(0.0, -z), -np.logaddexp(0.0, z)
         stops[-1] = 0.0
         before = np.cumsum(goes_on, axis=0) - goes_on

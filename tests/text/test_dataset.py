@@ -54,6 +54,16 @@ def test_another_seed_holds_out_other_lines():
     assert held[0] == held[1] != held[2]
 
 
+def test_labels_stay_with_their_lines():
+    """x<1> of each line, in the batches of either part of a split."""
+    ids, first = np.repeat(np.arange(20), 3).astype(np.int32), np.arange(100, 120, dtype=np.int32)
+    for part in Dataset.of(ids, np.arange(0, 61, 3), "line", first).split(0.3, 1):
+        for batch in part.batches(2, 60, seed=4).epoch():
+            begins = batch.starts & (batch.targets >= 0)
+            assert begins.any()
+            assert (batch.inputs[begins] == batch.targets[begins] + 100).all()
+
+
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_nothing_is_held_out_by_the_fraction_0(unit):
     dataset = Dataset.of(np.arange(9, dtype=np.int32), np.array([0, 4, 9]), unit)

@@ -66,7 +66,7 @@ sizes = st.tuples(st.integers(1, 5), st.integers(1, 9))
 
 
 def pieces_of(lengths, labels=0):
-    """Give pieces in which no step is like another: the keys are the bits of its number, from 1 on."""
+    """Return pieces in which no step is like another: the keys are the bits of its number, from 1 on."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     numbers = np.arange(1, offsets[-1] + 1)
     roll = (numbers[:, None] >> np.arange(KEYS) & 1).astype(np.uint8)
@@ -74,7 +74,7 @@ def pieces_of(lengths, labels=0):
 
 
 def numbers_of(rows):
-    """Give the numbers of steps [..., keys]; 0 where nothing sounds."""
+    """Return the numbers of steps [..., keys]; 0 where nothing sounds."""
     return rows.astype(int) @ (1 << np.arange(rows.shape[-1]))
 
 

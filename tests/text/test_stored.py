@@ -32,7 +32,7 @@ def learn(text, unit, **options):
 
 
 def both(monkeypatch, folder, text, unit, **options):
-    """Give what is learned in memory, and from the disk."""
+    """Return what is learned in memory, and from the disk."""
     in_memory = learn(text, unit, **options)
     keep_on_disk(monkeypatch, folder)
     return in_memory, learn(text, unit, **options)
@@ -47,6 +47,7 @@ def test_lines_are_held_out_and_numbered_as_in_memory(monkeypatch, tmp_path, tex
     for mine, its in zip(stored[1:], kept[1:], strict=True):
         assert lines_of(mine) == lines_of(its)
         assert (mine.size, mine.sequences) == (its.size, its.sequences)
+        assert np.array_equal(mine.ids, its.ids) and mine.ids.dtype == its.ids.dtype == np.int32
         for size in ((64, 64), (3, 5), (1, 1), (2, 1000)) if its.size else ():
             assert mine.fit(*size) == its.fit(*size)
 
@@ -59,6 +60,7 @@ def test_a_stream_makes_the_very_same_batches(monkeypatch, tmp_path, text, optio
     assert stored[0].vocabulary == kept[0].vocabulary
     for mine, its in zip(stored[1:], kept[1:], strict=True):
         assert mine.size == its.size
+        assert np.array_equal(mine.ids, its.ids) and mine.ids.dtype == its.ids.dtype == np.int32
         if not its.size:
             continue
         for sizes, context in (((4, 6), 0), ((3, 5), 20), ((64, 64), 0), ((2, 1), 3)):
@@ -91,7 +93,7 @@ def stored(monkeypatch, tmp_path):
 
 
 def lines_in(batches, epoch):
-    """Give the lines of an epoch, group by group as they are packed, each checked for what is read before it."""
+    """Return the lines of an epoch, group by group as they are packed, each checked for what is read before it."""
     found = batches.epoch(epoch)
     for _, count in batches._groups(epoch):
         for lane in lanes_as_lines(joined(list(islice(found, count)))):

@@ -27,7 +27,7 @@ def names(codec, ids):
 
 
 def cut(one):
-    """Give what is read and asked for of each sequence."""
+    """Return what is read and asked for of each sequence."""
     edges = zip(one.offsets[:-1], one.offsets[1:], strict=True)
     return [(one.ids[a:b].tolist(), one.targets[a:b].tolist()) for a, b in edges]
 

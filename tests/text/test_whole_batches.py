@@ -21,7 +21,7 @@ FAR = 10_000  # from an id to its target
 
 
 def corpus(lengths):
-    """Give sequences of these lengths; no id occurs twice, so that each tells where it is from."""
+    """Return sequences of these lengths; no id occurs twice, so that each tells where it is from."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids = np.arange(offsets[-1], dtype=np.int32)
     return Sequences(ids, ids + FAR, offsets)
@@ -47,7 +47,7 @@ def sequences_in(batch):
 
 
 def waste(batches):
-    """Give the share of steps that are padding."""
+    """Return the share of steps that are padding."""
     read = sum(int(np.count_nonzero(batch.inputs != NOTHING)) for batch in batches)
     return 1 - read / sum(batch.inputs.size for batch in batches)
 
@@ -179,13 +179,13 @@ def test_skipping_is_dropping(epoch):
 
 
 def pairs_of(sources, targets):
-    """Give pairs of these lengths; no id occurs twice."""
+    """Return pairs of these lengths; no id occurs twice."""
     sides = [corpus(lengths) for lengths in (sources, targets)]
     return Pairs((sides[0].ids, sides[0].offsets), (sides[1].ids + FAR, sides[1].offsets))
 
 
 def pairs_in(batch):
-    """Give the pairs of a batch; check padding, starts and that the inputs are the targets of the step before."""
+    """Return the pairs of a batch; check padding, starts and that the inputs are the targets of the step before."""
     found = []
     assert batch.starts is None and batch.source_starts[0].all()
     for lane in range(batch.lanes):

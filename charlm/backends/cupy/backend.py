@@ -106,6 +106,9 @@ class CupyBackend(Backend):
         if n and rows:
             kernels.move_columns()(x, *(self._spread(ids, rows) for ids in (*origin, *to)), rows, out)
 
+    def sigmoid(self, x: Array) -> None:
+        kernels.sigmoid()(x)
+
     def log_softmax(self, logits: Array) -> None:
         kernels.softmax(logits if logits.ndim == 2 else logits[:, None])
 

@@ -70,6 +70,12 @@ def move_columns() -> Any:
     return cupy.ElementwiseKernel(f"raw T x, {ids}, int32 rows", "raw T out", body, "move_columns", no_return=True)
 
 
+@cache
+def sigmoid() -> Any:
+    """x = sigma(x) = (1 + tanh(x/2)) / 2."""
+    return cupy.ElementwiseKernel("", "T x", "x = T(0.5) * (T(1) + tanh(T(0.5) * x))", "sigmoid", no_return=True)
+
+
 def dropout(x: Array, out: Array, *, rate: float, key: int, batch: int, lanes: tuple[int, int]) -> None:
     """Zero elements by the hash of `NumpyBackend.dropout`, bit for bit."""
     threshold = int(min(rate * 2.0**32, 2.0**32 - 1))

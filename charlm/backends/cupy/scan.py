@@ -35,9 +35,7 @@ class CellFacts(Protocol):
     p: Mapping[str, Array]
     W: Array
     W_a: Array
-
-    def rows_of_blocks(self) -> list[tuple[slice, slice]]:
-        """Return for each run of blocks of dz_a the rows of W_a that it goes with."""
+    runs: list[tuple[slice, slice]]
 
 
 class Buffers(Protocol):
@@ -222,7 +220,7 @@ def _all_steps(steps: _Steps, first: list[Array]) -> None:
 
 
 def _all_steps_back(steps: _Steps, d_a: Array, d_others: list[Array], a: Array, a_columns: Array) -> None:
-    for blocks, rows in steps.cell.rows_of_blocks():
+    for blocks, rows in steps.cell.runs:
         steps.W_a_T[:, blocks] = steps.cell.W_a[rows].T
     for s in reversed(steps.arrays):
         steps.run_back(s)

@@ -8,9 +8,9 @@ what follows from z, and the way back to dL/dz, is the cell's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,18 +24,10 @@ Arrays = Sequence[Array]
 OUTPUT_RMS = 1 / 3  # typical root mean square of a recurrent layer's output before training
 
 
-def sigmoid(x: Array) -> None:
-    """Compute sigma(x) = (1 + tanh(x/2)) / 2 in place; it cannot overflow."""
-    x *= 0.5
-    np.tanh(x, out=x)
-    x += 1.0
-    x *= 0.5
-
-
 class Cell(ABC):
     """One time step: four facts, `step` and `step_back`.
 
-    A cell with parameters beside W overrides `shapes`, `initialise` and `weight_grads`, too.
+    A cell with parameters beside W also overrides `shapes` and `initialise`, and defines `other_grads`.
 
     n_in: I, the number of inputs; hidden: H, the number of units
     input_rms: root mean square of the elements of x before training, which the initial W_x depends on
@@ -47,12 +39,16 @@ class Cell(ABC):
     kept: ClassVar[tuple[str, ...]] = ()  # arrays [H, B] that a step leaves for its way back
     rows_a: ClassVar[tuple[str, ...]] = ()  # for each block of dz_a, the gate whose rows of W_a it goes with
 
+    # Of cells whose step takes more than W: adds those gradients to which the two products of dz do not contribute.
+    other_grads: ClassVar[Callable[[Any, ScanGrads], None] | None] = None
+
     def __init__(self, ops: Backend, n_in: int, hidden: int, *, input_rms: float = OUTPUT_RMS) -> None:
         self.ops = ops
         self.n_in, self.hidden, self.input_rms = n_in, hidden, input_rms
         self.rows = len(self.gates) * hidden
         self.reached = self.rows_a or self.gates
         self.blocks = (*self.reached[: self.reached.index(self.gates[0])], *self.gates)
+        self.runs = self._runs()
 
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of each parameter: W [G·H, H+I+1], and those that a cell has beside it."""
@@ -106,16 +102,11 @@ class Cell(ABC):
         Returns what goes to dL/da<t-1> beside the scan's W_a^T dz_a, an array [H, B], or None where there is nothing.
         """
 
-    def rows_of_blocks(self) -> list[tuple[slice, slice]]:
-        """Return for each run of blocks of dz_a, as rows of dz, the rows of W_a that it goes with."""
+    def _runs(self) -> list[tuple[slice, slice]]:
+        """Return, for each run of blocks of dz_a as rows of dz, the rows of W_a that it goes with."""
         H = self.hidden
         pairs = [(block, self.gates.index(gate)) for block, gate in enumerate(self.reached)]
         runs = [list(run) for _, run in groupby(pairs, key=lambda pair: pair[0] - pair[1])]
         return [
             (slice(run[0][0] * H, (run[-1][0] + 1) * H), slice(run[0][1] * H, (run[-1][1] + 1) * H)) for run in runs
         ]
-
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add dL/dW_a = sum over t of dz_a<t> a<t-1>^T, as one product over all steps, not T small ones."""
-        for blocks, rows in self.rows_of_blocks():
-            self.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(0, self.hidden))

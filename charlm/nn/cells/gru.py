@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, ScanGrads, Shape
-from charlm.nn.cells.base import Arrays, sigmoid
+from charlm.nn.cells.base import Arrays
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.workspace import columns_of
 
@@ -34,7 +34,7 @@ class GruResetAfter(SimpleGru):
         (z_ca,) = kept
         gates = z[:2]
         gates += x[:2]
-        sigmoid(gates)
+        self.ops.sigmoid(gates)
         np.add(z[2], self.p["b_ca"], out=z_ca)
         np.multiply(z[1], z_ca, out=z[2])
         z[2] += x[2]
@@ -51,9 +51,8 @@ class GruResetAfter(SimpleGru):
         dz_r *= dz_ca
         return da
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add db_ca = sum over t and the batch of dz_ca, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add db_ca = sum over t and the batch of dz_ca."""
         self.g.add("b_ca", back.dz[: self.hidden].sum(axis=1, keepdims=True))
 
 
@@ -69,7 +68,7 @@ class GruResetBefore(SimpleGru):
         (a,), (relevant,) = old, kept
         gates = z[:2]
         gates += x[:2]
-        sigmoid(gates)
+        self.ops.sigmoid(gates)
         np.multiply(z[1], a, out=relevant)
         self.ops.matmul(W_a[2 * self.hidden :], relevant, out=z[2])
         z[2] += x[2]
@@ -88,9 +87,8 @@ class GruResetBefore(SimpleGru):
         dz_r *= tmp
         return da
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T."""
         H = self.hidden
         relevant = columns_of(back.kept[0], back.ws, "relevant_columns")
         self.g.add_product("W", back.dz[2 * H :], relevant.T, rows=slice(2 * H, None), columns=slice(0, H))

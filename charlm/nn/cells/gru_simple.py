@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array
-from charlm.nn.cells.base import Arrays, Cell, sigmoid
+from charlm.nn.cells.base import Arrays, Cell
 
 
 class SimpleGru(Cell):
@@ -21,7 +21,7 @@ class SimpleGru(Cell):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        sigmoid(z[:-1])
+        self.ops.sigmoid(z[:-1])
         self.update(z, old[0], new[0])
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:

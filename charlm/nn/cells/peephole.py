@@ -8,7 +8,7 @@ import numpy as np
 
 from charlm.backends import Array, ScanGrads, Shape
 from charlm.nn import initializers
-from charlm.nn.cells.base import Arrays, sigmoid
+from charlm.nn.cells.base import Arrays
 from charlm.nn.cells.lstm import Lstm
 
 
@@ -37,7 +37,7 @@ class PeepholeLstm(Lstm):
         for gate in range(3):
             np.multiply(self.P[gate], old[1], out=tmp)
             z[gate] += tmp
-        sigmoid(z[:3])
+        self.ops.sigmoid(z[:3])
         self.memory(z, old[1], new, kept[0], tmp)
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
@@ -48,9 +48,8 @@ class PeepholeLstm(Lstm):
             np.multiply(self.P[gate], dz[gate], out=tmp)
             dc += tmp
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add dP = sum over t and the batch of dz<t> c<t-1>, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add dP = sum over t and the batch of dz<t> c<t-1>."""
         T, H, batch = back.old[1].shape
         dz = back.dz[: 3 * H].reshape(3, H, T, batch)
         c = back.old[1].transpose(1, 0, 2)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, ScanGrads
-from charlm.nn.cells.base import Arrays, Cell, sigmoid
+from charlm.nn.cells.base import Arrays, Cell
 from charlm.nn.cells.gru_simple import SimpleGru
 from charlm.nn.cells.lstm import Lstm
 
@@ -45,9 +45,8 @@ class Relevance(Cell):
         dz_c *= gamma_r
         inner[...] = tmp
 
-    def weight_grads(self, back: ScanGrads) -> None:
-        """Add the other share of db_c, too."""
-        super().weight_grads(back)
+    def other_grads(self, back: ScanGrads) -> None:
+        """Add the other share of db_c."""
         share = back.kept[-1].sum(axis=(0, 2))[:, None]
         self.g.add("W", share, rows=slice(-self.hidden, None), columns=slice(-1, None))
 
@@ -61,7 +60,7 @@ class RelevanceLstm(Relevance, Lstm):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        sigmoid(z[:-1])
+        self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[1])
         self.memory(z, old[1], new, kept[0], tmp)
 
@@ -79,7 +78,7 @@ class GruResetBoth(Relevance, SimpleGru):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        sigmoid(z[:-1])
+        self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[0])
         self.update(z, old[0], new[0])
 

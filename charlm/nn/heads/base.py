@@ -39,18 +39,6 @@ class Head(ABC):
             self.W_y[...] = self.ops.array(initializers.glorot(self.W_y.shape, rng), self.W_y.dtype)
         self.b_y[...] = 0
 
-    def logits(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
-        logits = self.products(a, ws)
-        logits += self.b_y
-        return logits
-
-    def products(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a of columns a `[n, N]`, [outputs, N], the workspace's."""
-        products = ws.columns("logits", self.outputs, a.shape[1])
-        self.ops.matmul(self.W_y, a, out=products)
-        return products
-
     @property
     @abstractmethod
     def blind_nats(self) -> float:

@@ -21,19 +21,23 @@ class Sigmoid(Head):
     def blind_nats(self) -> float:
         return self.outputs * math.log(2.0)
 
+    def _logits(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
+        logits = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=logits)
+        logits += self.b_y
+        return logits
+
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - y where there is a target, a column for each step and sequence, as for the softmax:
 
         dW_y += d a^T    db_y += sum of d    da = W_y^T d
         """
         a = columns_of(y, ws, "a")
-        z, truth = self.logits(a, ws), self._truth(targets, ws)
+        z, truth = self._logits(a, ws), self._truth(targets, ws)
         has_target = truth >= 0
         loss = self._entropies(z, truth, has_target, ws).sum(dtype=np.float64)
-        z *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2
-        np.tanh(z, out=z)
-        z += 1.0
-        z *= 0.5
+        self.ops.sigmoid(z)
         z -= truth
         z *= has_target
         z *= scale
@@ -45,7 +49,7 @@ class Sigmoid(Head):
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
         """`best` is 0 or 1, for one unit."""
-        z, truth = self._checkable(self.logits(columns_of(y, ws, "a"), ws)), self._truth(targets, ws)
+        z, truth = self._checkable(self._logits(columns_of(y, ws, "a"), ws)), self._truth(targets, ws)
         if best is not None:
             best[...] = self.ops.numpy(z > 0).reshape(best.shape)
         entropies = self.ops.numpy(self._entropies(z, truth, truth >= 0, ws))
@@ -54,7 +58,7 @@ class Sigmoid(Head):
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
         """Return ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
-        z = self._checkable(self.logits(columns_of(y, ws, "a"), ws))
+        z = self._checkable(self._logits(columns_of(y, ws, "a"), ws))
         out = ws.array("entropies", z.shape)
         np.negative(z, out=out)
         _softplus(out, ws.array("tail", z.shape))

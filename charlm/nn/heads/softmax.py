@@ -25,6 +25,18 @@ class Softmax(Head):
     def blind_nats(self) -> float:
         return math.log(self.outputs)
 
+    def _products(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a, the logits without b_y, of columns a `[n, N]`, [outputs, N]; the workspace's."""
+        products = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=products)
+        return products
+
+    def _logits(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N]; the workspace's."""
+        logits = self._products(a, ws)
+        logits += self.b_y
+        return logits
+
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
         """With d = y^ - one-hot target, a column for each step and sequence:
 
@@ -34,7 +46,7 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in self._blocks(flat.size):
-            d = self.products(a[:, part], ws)
+            d = self._products(a[:, part], ws)
             losses.append(self.ops.cross_entropy(d, flat[part], bias=self.b_y, scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
             self.g.add("b_y", d.sum(axis=1, keepdims=True))
@@ -47,9 +59,9 @@ class Softmax(Head):
         nats, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in self._blocks(flat.size):
             if best is None:
-                losses = self.ops.cross_entropy(self.products(a[:, part], ws), flat[part], bias=self.b_y)
+                losses = self.ops.cross_entropy(self._products(a[:, part], ws), flat[part], bias=self.b_y)
             else:
-                logits = self.logits(a[:, part], ws)
+                logits = self._logits(a[:, part], ws)
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
                 losses = self.ops.cross_entropy(logits, flat[part])
             nats[part] = self.ops.numpy(losses)
@@ -58,7 +70,7 @@ class Softmax(Head):
         return nats.reshape(targets.shape)
 
     def log_probs(self, y: Array, ws: Workspace) -> Array:
-        logits = self.logits(columns_of(y, ws, "a"), ws)
+        logits = self._logits(columns_of(y, ws, "a"), ws)
         self.ops.log_softmax(logits)
         return logits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar, NamedTuple, Protocol
@@ -27,6 +27,7 @@ class Batch:
     starts [T, B]: bool, or None; a new sequence begins here, so the state before it is zero. What follows the last
         sequence of a lane counts as one of its own
     sources [S, B] int32, source_starts [S, B]: of translation, what the encoder reads
+    lanes: B; count: the number of targets; of music, of steps
 
     Music has a row for each of N keys. Its inputs are [T, N, B] uint8, 1 where the key sounds at the step before. Its
     targets are [T, N, B] int8, 1 where the key sounds at this step.
@@ -37,24 +38,20 @@ class Batch:
     starts: np.ndarray | None = None
     sources: np.ndarray | None = None
     source_starts: np.ndarray | None = None
+    lanes: int = field(init=False)
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        predicted = self.targets != NO_TARGET
+        object.__setattr__(self, "lanes", int(self.inputs.shape[-1]))
+        object.__setattr__(self, "count", int(np.count_nonzero(predicted if predicted.ndim == 2 else predicted[:, 0])))
 
     def unchanging(self) -> Batch:
         """Make the arrays, and what is cut out of them, read-only and return self."""
         for array in vars(self).values():
-            if array is not None:
+            if isinstance(array, np.ndarray):
                 array.flags.writeable = False
         return self
-
-    @property
-    def lanes(self) -> int:
-        """The number of sequences side by side, B."""
-        return int(self.inputs.shape[-1])
-
-    @property
-    def count(self) -> int:
-        """The number of targets; of music, of steps."""
-        predicted = self.targets != NO_TARGET
-        return int(np.count_nonzero(predicted if predicted.ndim == 2 else predicted[:, 0]))
 
 
 class Batches(ABC):

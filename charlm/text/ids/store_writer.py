@@ -29,8 +29,8 @@ _SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memor
 class StoreWriter:
     """The file of a store while it is written; at the end of the `with` block it is removed, unless it was finished.
 
-    It is a file of the cache folder, which is created. If that cannot be written, or is full, the writer copies the
-    file to the folder for temporary files and continues there, and at last in memory.
+    It is a file of the cache folder, which is created. If that cannot be written, or is full, the writer continues in
+    the folder for temporary files, and at last in memory.
 
     keep: whether the file may get a name in the cache; otherwise it has no name, and disappears when it is closed
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import chain
+from itertools import repeat
 from typing import BinaryIO, Literal
 
 import numpy as np
 
-from charlm.text.lines.digests import Digest
+from charlm.errors import CorpusError
 from charlm.text.lines.open_text import (
     LONGEST_LINE,
     binary,
@@ -47,83 +47,37 @@ class Block:
         """Return the lines as text; raise CorpusError, which names the place, for what `read_lines` refuses."""
         if errors == "keep":
             return self.data.decode("utf-8", "surrogateescape")
-        if b"\0" not in self.data:
-            try:
-                return self.data.decode()
-            except UnicodeDecodeError:
-                pass
-        one_by_one = _decoded(io.BytesIO(self._raw), self._path, errors, None, self._number, self._offset)
-        # This raises and names the line.
-        return "".join(f"{line}\n" for line in one_by_one)
-
-
-def file_lines(file: io.BufferedReader | BinaryIO, path: str, errors: Errors, digest: Digest | None) -> Iterator[str]:
-    """Yield the lines of an open file, each as soon as it has arrived, as `read_lines` does."""
-    check = partial(check_unchanged, file, snapshot_of(file), path)
-    number, offset = 1, 0
-    arriving = _raw_lines(file, path)
-    for first in arriving:
-        begin = without_mark(first, path)
-        # A file that contains the byte order mark alone has no line.
-        if begin:
-            lines = chain([begin], arriving)
-            number, offset = yield from _decoded(lines, path, errors, digest, 1, len(first) - len(begin), check)
-    check(number, offset)
-
-
-def _raw_lines(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[bytes]:
-    with read_errors(path):
-        # Binary files split at b"\n" alone, and return a line without waiting for a full buffer.
-        yield from iter(partial(file.readline, LONGEST_LINE + 1), b"")
-
-
-def _decoded(
-    arriving: Iterable[bytes],
-    path: str,
-    errors: Errors,
-    digest: Digest | None,
-    number: int,
-    offset: int,
-    check: Callable[[int, int], None] = lambda number, offset: None,
-) -> Generator[str, None, tuple[int, int]]:
-    """Yield lines as text; return the number and the offset of the line that would follow them.
-
-    number, offset: of the first line
-    check: called with the number and offset of a line without an end, before it is yielded
-    """
-    strict = errors == "strict"
-    handler = "strict" if strict else "surrogateescape"
-    for data in arriving:
-        line = data
-        if data[-1:] == b"\n":
-            line = data[:-2] if data[-2:] == b"\r\n" else data[:-1]
-        elif len(data) > LONGEST_LINE:
-            raise too_long(path, number, offset)
-        else:
-            check(number, offset)
+        if b"\0" in self.data:
+            raise self._error()
         try:
-            text = line.decode("utf-8", handler)
-        except UnicodeDecodeError as error:
-            # No other encoding would make this line text, so the zero byte is the error to report.
+            return self.data.decode()
+        except UnicodeDecodeError:
+            raise self._error() from None
+
+    def _error(self) -> CorpusError:
+        """Return the error that names the first line that is not text."""
+        offset = self._offset
+        for number, line in enumerate(self._raw.split(b"\n"), start=self._number):
+            # A line with a zero byte is not text in any encoding.
             if b"\0" in line:
-                raise binary(line, path, number, offset) from None
-            raise not_utf8(error, path, number, offset) from None
-        if strict and "\0" in text:
-            raise binary(line, path, number, offset)
-        number += 1
-        offset += len(data)
-        if digest is not None:
-            digest.update(line + b"\n")
-        yield text
-    return number, offset
+                return binary(line, self._path, number, offset)
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return not_utf8(error, self._path, number, offset)
+            offset += len(line) + 1
+        raise AssertionError("all lines are text")
 
 
-def file_blocks(path: str) -> Iterator[Block]:
-    """Yield the lines of a file in blocks; raise CorpusError if it cannot be read."""
+def file_blocks(path: str, *, by_line: bool = False) -> Iterator[Block]:
+    """Yield the lines of a file in blocks; raise CorpusError if it cannot be read.
+
+    by_line: whether each line is a block, which is yielded as soon as it has arrived
+    """
     with open_text(path) as file:
         number, offset = 1, 0
         check = partial(check_unchanged, file, snapshot_of(file), path)
-        for arrived, is_cut in _cut(file, path):
+        for arrived, is_cut in _lines(file, path) if by_line else _cut(file, path):
             raw = without_mark(arrived, path) if offset == 0 else arrived
             offset += len(arrived) - len(raw)
             if len(raw) > LONGEST_LINE and raw.find(b"\n", 0, LONGEST_LINE + 1) < 0:
@@ -133,9 +87,16 @@ def file_blocks(path: str) -> Iterator[Block]:
                     check(number, offset)
                 block = Block(raw, path, number, offset, is_cut=is_cut)
                 yield block
-                number += int(np.count_nonzero(np.frombuffer(block.data, np.uint8) == ord("\n")))  # faster than count()
+                # For a block this is faster than bytes.count().
+                number += 1 if by_line else int(np.count_nonzero(np.frombuffer(block.data, np.uint8) == ord("\n")))
                 offset += len(raw)
         check(number, offset)
+
+
+def _lines(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[tuple[bytes, bool]]:
+    with read_errors(path):
+        # Binary files split at b"\n" alone, and return a line without waiting for a full buffer.
+        yield from zip(iter(partial(file.readline, LONGEST_LINE + 1), b""), repeat(False))
 
 
 def _cut(file: io.BufferedReader | BinaryIO, path: str) -> Iterator[tuple[bytes, bool]]:

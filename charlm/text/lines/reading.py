@@ -10,8 +10,8 @@ from typing import TypeVar
 from charlm.errors import CharlmError
 from charlm.storage.files import display_name
 from charlm.text.lines.digests import Digest
-from charlm.text.lines.lines_of_bytes import BLOCK_BYTES, Errors, file_blocks, file_lines
-from charlm.text.lines.open_text import open_text, size_of
+from charlm.text.lines.lines_of_bytes import BLOCK_BYTES, Block, Errors, file_blocks
+from charlm.text.lines.open_text import size_of
 
 Item = TypeVar("Item")
 
@@ -73,20 +73,24 @@ class Lines(Iterator[str]):
 
     def _located(self) -> Generator[tuple[str, str, int], None, None]:
         for path in self.paths:
-            with open_text(path) as file:
-                for number, line in enumerate(file_lines(file, path, self.errors, self.digest), start=1):
-                    if self._watch is not None:
-                        self._watch(line)
-                    yield line, path, number
+            for number, block in enumerate(file_blocks(path, by_line=True), start=1):
+                line = self._decoded(block)[:-1]
+                if self._watch is not None:
+                    self._watch(line)
+                yield line, path, number
+
+    def _decoded(self, block: Block) -> str:
+        text = block.decoded(self.errors)
+        if self.digest is not None:
+            self.digest.update(block.data)
+        return text
 
     def _gathered(self) -> Iterator[str]:
         pending: list[str] = []
         size = 0
         for path in self.paths:
             for block in file_blocks(path):
-                pending.append(block.decoded(self.errors))
-                if self.digest is not None:
-                    self.digest.update(block.data)
+                pending.append(self._decoded(block))
                 size += len(block.data)
                 # Small files are joined; the blocks of large files stay as they are.
                 if size > BLOCK_BYTES // 2:

@@ -17,8 +17,8 @@ def find_gaps(text: str, level: Level) -> list[tuple[int, int]]:
     """Return the start and the end of each gap of a line, in order.
 
     At word level a run of three or more underscores is one gap, unless a letter, a digit or a combining mark touches
-    it. At character level each `___` of a run of up to `MOST_SIDE_BY_SIDE` of them is a gap, which is one character;
-    a run of any other length is text.
+    it. At character level each `___` is a gap of one character. A run of more than `MOST_SIDE_BY_SIDE` of them, or of a
+    length that is not a multiple of three, is text.
     """
     gaps: list[tuple[int, int]] = []
     for run in _UNDERSCORES.finditer(text):
