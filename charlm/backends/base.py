@@ -121,12 +121,15 @@ class Backend(ABC):
         """Turn `logits [V, N]`, or `[V]`, into log-probabilities, in place."""
 
     @abstractmethod
-    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+    def cross_entropy(
+        self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
+    ) -> Array:
         """Return L = -ln softmax(logits)[target] of each column, float64 [N], of the device; 0 without a target.
 
         logits [V, N]: overwritten with scale dL/dlogits = scale (softmax(logits) - one-hot target), 0 without a target;
             without a scale, its contents are undefined afterwards
         targets [N]: ids of the host; -1 where a column has no target
+        bias [V, 1]: if given, added to the logits first
         """
 
     @abstractmethod

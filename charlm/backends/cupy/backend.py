@@ -112,7 +112,11 @@ class CupyBackend(Backend):
     def log_softmax(self, logits: Array) -> None:
         kernels.softmax(logits if logits.ndim == 2 else logits[:, None])
 
-    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+    def cross_entropy(
+        self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
+    ) -> Array:
+        if bias is not None:
+            logits += bias
         return kernels.cross_entropy(logits, self._ids(targets, len(logits)), scale or 0.0)
 
     def adam(
