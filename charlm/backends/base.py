@@ -90,7 +90,8 @@ class Backend(ABC):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         """Write `a @ b` to `out`, or add it to `out`.
 
-        a [m, k]; b [k, n], or [T, k, n] for T steps; out [m, n] or [T, m, n], which shares no memory with a and b
+        a [m, k]; b [k, n], or [T, k, n] for T steps
+        out [m, n] or [T, m, n]: shares no memory with a and b
         """
 
     @abstractmethod

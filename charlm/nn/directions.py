@@ -20,7 +20,7 @@ SIDES = ("from_left", "from_right")
 
 
 def mirrored(starts: np.ndarray | None) -> np.ndarray | None:
-    """Give the starts in lanes turned around: where sequences ended. The first step of a lane is a start."""
+    """Return the starts in lanes turned around: where sequences ended. The first step of a lane is a start."""
     return None if starts is None else np.roll(starts, -1, axis=0)[::-1]
 
 
@@ -100,7 +100,7 @@ class TwoSided(Layer):
         )
 
     def _backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[tuple[Array, Array], State]:
-        """Go back through both sides; give the gradient of the input of each."""
+        """Go back through both sides; return the gradient of the input of each."""
         parts = (dy[:, : self.half], dy[:, self.half :])
         both = [
             layer.backward(part, d_side, ws.scope(side))
@@ -112,8 +112,8 @@ class TwoSided(Layer):
 class BothWays(TwoSided):
     """y<t> = [a→<t>; a←<t>]: a recurrent layer in each direction over the same x, as in the notes.
 
-    Stacked, each layer reads both directions of the one below, so that every output sees the whole sequence, also the
-    token that it stands at: for tags and classes that is the aim, and for predicting that token it would be a leak.
+    Stacked, each layer reads both directions of the one below, so every output sees the whole sequence, its own token
+    included. Tags and classes need that. A prediction of that token must not see it: see `Towers`.
     """
 
     def _inputs(self, x: Array, starts: np.ndarray | None) -> tuple[Array, Array]:
@@ -130,9 +130,9 @@ class BothWays(TwoSided):
 class Towers(TwoSided):
     """y<t> = [a→<t-1>; a←<t+1>]: two deep networks over the tokens, joined only on top, so that y<t> never saw token t.
 
-    The left one has read the tokens before t, the right one those after it: ids `[T, B]`, shifted by one step to either
-    side, with the zero vector where a sequence begins or ends. If the layers read both directions of those below, as
-    `BothWays` does, token t would come back to y<t> by way of its neighbours.
+    The left one has read the tokens before t, the right one those after it. Their inputs are the ids `[T, B]` shifted
+    by one step to either side, with the zero vector where a sequence begins or ends. If layers read both directions of
+    those below, as in `BothWays`, token t would come back to y<t> through its neighbours.
     """
 
     def _inputs(self, x: Array, starts: np.ndarray | None) -> tuple[Array, Array]:
@@ -152,7 +152,7 @@ class Towers(TwoSided):
 class LastSteps(Layer):
     """Many to one: at the last step of each sequence, y = [a→ of that step; a← of the first], the two last states.
 
-    At the other steps y<t> = [a→<t>; 0], which nobody asks for.
+    At the other steps y<t> = [a→<t>; 0], which is not used.
     """
 
     def __init__(self, layer: TwoSided) -> None:
@@ -185,7 +185,7 @@ class LastSteps(Layer):
 
 
 def _edges(T: int, batch: int, starts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the first step, the last step and the lane of each sequence."""
+    """Return the first step, the last step and the lane of each sequence."""
     begins = np.zeros((T, batch), bool) if starts is None else starts.copy()
     begins[0] = True
     lane, first = np.nonzero(begins.T)

@@ -72,7 +72,7 @@ class Layer(ABC):
 
         x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead
         state: the state after the sequence before, arrays [H, B]; not kept, not changed
-        starts [T, B] bool, or None: a new sequence begins here, so the state before it is set to zero
+        starts [T, B]: bool or None; a new sequence begins here, so the state before it is set to zero
         noise: this training step's dropout; None for none
         Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
         """

@@ -16,9 +16,9 @@ from charlm.nn.workspace import Workspace, steps_of
 class Recurrent(Layer):
     """y<t> = a<t>, with a<t> (and c<t>) = cell(a<t-1>, x<t>), from t = 1 to T; the weights are the same at every step.
 
-    Forward, W_x x<t> + b is one product for all steps, as it waits for nothing; then the scan goes step by step.
-    Backward, the scan goes back from t = T to 1 and leaves dL/dz of all steps; from these the gradient of the weights
-    is one product, and that of x another.
+    Forward, W_x x<t> + b is one product for all steps, as it waits for nothing. Then the scan goes step by step.
+    Backward, the scan goes from t = T to 1 and leaves dL/dz of all steps. The gradient of the weights is then one
+    product over all steps, and the gradient of x another.
 
     wants_dx: whether the layer below learns; if not, dL/dx is not computed
     one_hot: the input is ids [T, B], which stand for one-hot columns [I]

@@ -62,7 +62,7 @@ class CupyBackend(Backend):
         first = (values.ctypes.data - whole.ctypes.data) // whole.itemsize
         return copy[first : first + values.size].reshape(values.shape)
 
-    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+    def replayable(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return a function that does what `work` does, as one CUDA graph from its second call on; see `Recorded`."""
         return Recorded(work, self._blas)
 
