@@ -145,20 +145,10 @@ class Dataset(Encoded):
         counts = found.of(known)
         return counts if smaller.held == self.held else self.store.counts(known) - counts
 
-    def renumbered(self, numbers: np.ndarray) -> Dataset:
-        """Return the same tokens with an id for each id of the store."""
-        return replace(self, numbers=numbers)
-
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
         if self.unit == "line":
             return LineBatches(self, batch_size=batch_size, seq_length=seq_length, seed=seed)
-        return StreamBatches(self, batch_size=batch_size, seq_length=seq_length, context=context)
-
-    def __getitem__(self, where: slice) -> np.ndarray:
-        """Return the ids of a slice of the stream, int32."""
-        start, stop, _ = where.indices(self.size)
-        begin, _ = self._run()
-        return self._numbered(self.store.slice(begin + start, begin + stop))
+        return StreamBatches(self.size, self._slice, batch_size=batch_size, seq_length=seq_length, context=context)
 
     def lengths(self, number: int) -> np.ndarray:
         """Return the lengths of those lines that end in a window of the store, int64."""
@@ -169,6 +159,11 @@ class Dataset(Encoded):
         """Return those lines that end in a window of the store."""
         ids, lengths, first = self._lines(number)
         return EncodedLines(self._numbered(ids), lengths, first)
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        """Return the ids of a slice of the stream, int32."""
+        begin, _ = self._run()
+        return self._numbered(self.store.slice(begin + start, begin + stop))
 
     def _run(self) -> tuple[int, int]:
         """Return where the part begins and ends in the stream."""
@@ -234,7 +229,7 @@ class Pieces(Encoded):
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PieceBatches:
         first = None if self.labels is None else (self.size + self.labels).astype(np.int32)
         numbers = Dataset.of(np.arange(self.size, dtype=np.int32), self.offsets, "line", first)
-        return PieceBatches(numbers.batches(batch_size, seq_length, seed=seed), self.roll, self.num_labels)
+        return PieceBatches(numbers, self.roll, self.num_labels, batch_size, seq_length, seed)
 
 
 @dataclass(frozen=True)
@@ -257,9 +252,7 @@ class Sequences(Encoded):
         return self.offsets.size - 1
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:
-        return WholeBatches(
-            self.ids, self.targets, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed
-        )
+        return WholeBatches(self.ids, self.targets, self.offsets, batch_size, seq_length, seed)
 
 
 def joined(sequences: Sequence[np.ndarray]) -> Sequences:
@@ -287,7 +280,7 @@ class Pairs(Encoded):
         return self.targets[1].size - 1
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PairBatches:
-        return PairBatches(self.sources, self.targets, batch_size=batch_size, seed=seed)
+        return PairBatches(self.sources, self.targets, batch_size, seed)
 
 
 def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
