@@ -25,7 +25,6 @@ from charlm.text.batches.whole import PairBatches, WholeBatches
 from charlm.text.ids.encoder import Counts
 from charlm.text.ids.held_out import HeldOutLines
 from charlm.text.ids.store import MemoryStore, Store
-from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import NOTHING
 
 _COUNTED_TOGETHER = 1 << 20  # tokens of a stream
@@ -255,11 +254,15 @@ class Sequences(Encoded):
         return WholeBatches(self.ids, self.targets, self.offsets, batch_size, seq_length, seed)
 
 
+def offsets_of(lengths: Iterable[int]) -> np.ndarray:
+    """Return the offsets of sequences of these lengths, laid end to end: `[sequences + 1]`, int64."""
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
+
+
 def joined(sequences: Sequence[np.ndarray]) -> Sequences:
     """Put sequences of ids end to end; each token is its own target."""
-    offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
     ids = np.concatenate([np.empty(0, np.int32), *sequences])
-    return Sequences(ids, ids, offsets)
+    return Sequences(ids, ids, offsets_of(map(len, sequences)))
 
 
 @dataclass(frozen=True)
@@ -281,8 +284,3 @@ class Pairs(Encoded):
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PairBatches:
         return PairBatches(self.sources, self.targets, batch_size, seed)
-
-
-def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
-    """Encode lines with a vocabulary that is there already."""
-    return Dataset.of(*tokenizer.encode_lines(list(lines)), unit)

@@ -52,7 +52,7 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
     """
     if isinstance(lines, Gathered):
         return lines
-    entry = Entry(lines, splitter) if isinstance(lines, Lines) else None
+    entry = Entry(lines, splitter) if isinstance(lines, Lines) and lines.size is not None else None
     found = entry.find() if entry else None
     if found:
         return Gathered(found.tokens, found)
@@ -69,7 +69,7 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
 
 def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> Gathered:
     evict()
-    with StoreWriter(keep=entry is not None and entry.is_kept) as writer:
+    with StoreWriter(keep=entry is not None) as writer:
         for ids in encoded:
             writer.add(ids)
         store = writer.finish(encoder.tokens, entry.name if entry else None)

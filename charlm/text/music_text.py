@@ -10,10 +10,10 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.text.dataset import Pieces
+from charlm.text.dataset import Pieces, offsets_of
 from charlm.text.doubts import doubts_about_labels
 from charlm.text.lines.reading import numbered
-from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import check_label, columns, parsed
 from charlm.text.tokens.codec import SPECIAL, Codec
 from charlm.text.tokens.music_steps import PIANO, parse_piece

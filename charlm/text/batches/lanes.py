@@ -17,6 +17,8 @@ from charlm.text.tokens.vocabulary import NOTHING
 NO_TARGET = -1  # the target where nothing is predicted: the ragged end of a lane, or context that is only read
 GROUP_TOKENS = 1 << 22  # about as many are in memory together, where a corpus is too large for all of it
 
+Lanes = tuple[np.ndarray, np.ndarray, np.ndarray]  # inputs, targets and starts, [T, B]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -150,7 +152,7 @@ class LineBatches(Batches):
         """Return the order of the lines of a group."""
         return shuffled(count, self.seed, epoch, *(() if self.lines.at_hand else (number,)))
 
-    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> tuple[np.ndarray, ...]:
+    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> Lanes:
         """Return inputs, targets and starts of a group's lanes, of at least `count` steps."""
         lines = map(self.lines.window, windows.tolist())
         ids, lengths, first = (np.concatenate(parts) for parts in zip(*lines, strict=True))
@@ -181,7 +183,7 @@ def cut(inputs: np.ndarray, targets: np.ndarray, starts: np.ndarray, edges: Sequ
         yield Batch(inputs, targets, starts if starts.any() else None)
 
 
-def blank(steps: int, lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def blank(steps: int, lanes: int) -> Lanes:
     """Return inputs, targets and starts `[steps, lanes]` in which nothing is read or predicted and nothing begins."""
     shape = (steps, lanes)
     return np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from charlm.text.batches.lanes import Batch, Batches, blank, cut
+from charlm.text.batches.lanes import Batch, Batches, Lanes, blank, cut
 
 _READ_AHEAD = 1 << 18  # tokens, in all lanes together
 
@@ -42,7 +42,7 @@ class StreamBatches(Batches):
             edges = [self._length * index // count for index in range(first, min(first + together, count) + 1)]
             yield from cut(*self._rows(edges[0], edges[-1]), [edge - edges[0] for edge in edges])
 
-    def _rows(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _rows(self, start: int, end: int) -> Lanes:
         """Return inputs, targets and starts of the steps `start:end` of all lanes; only the first of all has starts."""
         inputs, targets, starts = blank(end - start, self.batch_size)
         starts[:1] = start == 0
