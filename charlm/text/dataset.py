@@ -117,7 +117,7 @@ class Dataset(Encoded):
     @property
     def ids(self) -> np.ndarray:
         """All ids in their order [size] int32, read into memory."""
-        return self._numbered(np.concatenate([np.empty(0, np.uint8), *self._parts()]))
+        return np.concatenate([np.empty(0, np.int32), *self._parts()])
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Hold out a part of the store: lines drawn by the seed (lists are often sorted), of a stream its end.
@@ -133,16 +133,12 @@ class Dataset(Encoded):
 
     def counts(self, known: int) -> np.ndarray:
         """Return how often each id of the store below `known` occurs, int64; no others occur."""
-        if self.unit == "line":
-            count, held_count = self.store.lines, self.held_lines.held_count if self.held_lines else 0
-        else:
-            count, held_count = self.store.size, self.held_tokens
-        smaller = replace(self, held=2 * held_count <= count)
+        # The held-out part is usually the smaller one.
         found = Counts()
-        for ids in smaller._parts():
+        for ids in replace(self, held=True, numbers=None)._parts():
             found.add(ids)
-        counts = found.of(known)
-        return counts if smaller.held == self.held else self.store.counts(known) - counts
+        held = found.of(known)
+        return held if self.held else self.store.counts(known) - held
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
         if self.unit == "line":
@@ -156,11 +152,17 @@ class Dataset(Encoded):
 
     def window(self, number: int) -> EncodedLines:
         """Return those lines that end in a window of the store."""
-        ids, lengths, first = self._lines(number)
+        chosen = self._chosen(number)
+        if not chosen.any():
+            return EncodedLines(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
+        ids, lengths = self.store.window(number), self.store.lengths(number)
+        if not chosen.all():
+            ids, lengths = ids[np.repeat(chosen, lengths)], lengths[chosen]
+        first = np.full(lengths.size, NOTHING, np.int32) if self.store.first is None else self.store.first[chosen]
         return EncodedLines(self._numbered(ids), lengths, first)
 
     def _slice(self, start: int, stop: int) -> np.ndarray:
-        """Return the ids of a slice of the stream, int32."""
+        """Return the ids of a slice of the stream."""
         begin, _ = self._run()
         return self._numbered(self.store.slice(begin + start, begin + stop))
 
@@ -176,28 +178,16 @@ class Dataset(Encoded):
         chosen: np.ndarray = held == self.held
         return chosen
 
-    def _lines(self, number: int) -> EncodedLines:
-        """Return the lines of a window with the ids of the store."""
-        chosen = self._chosen(number)
-        if not chosen.any():
-            return EncodedLines(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
-        ids, lengths = self.store.window(number), self.store.lengths(number)
-        if not chosen.all():
-            ids, lengths = ids[np.repeat(chosen, lengths)], lengths[chosen]
-        none = np.full(lengths.size, NOTHING, np.int32)
-        return EncodedLines(ids, lengths, none if self.store.first is None else self.store.first[chosen])
-
     def _parts(self) -> Iterator[np.ndarray]:
-        """Yield all ids of the store that are in this part, some at a time."""
+        """Yield all ids, some at a time."""
         if self.unit == "line":
-            yield from (self._lines(number).ids for number in range(self.store.windows))
+            yield from (self.window(number).ids for number in range(self.store.windows))
         else:
-            start, stop = self._run()
-            for at in range(start, stop, _COUNTED_TOGETHER):
-                yield self.store.slice(at, min(at + _COUNTED_TOGETHER, stop))
+            for at in range(0, self.size, _COUNTED_TOGETHER):
+                yield self._slice(at, min(at + _COUNTED_TOGETHER, self.size))
 
     def _numbered(self, ids: np.ndarray) -> np.ndarray:
-        return ids.astype(np.int32, copy=False) if self.numbers is None else self.numbers.take(ids)
+        return ids if self.numbers is None else self.numbers.take(ids)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class StreamBatches(Batches):
 
     An epoch's batches differ in length by one step at most, so that none is much shorter than the others.
 
-    size: tokens; read(start, stop): returns the ids of some tokens, int32; it is called for a few batches at a time
+    size: tokens; read(start, stop): returns the ids of some tokens; it is called for a few batches at a time
     context: tokens before its own that each lane reads first and does not predict, so that a measurement hardly
         depends on where the text is cut
     """

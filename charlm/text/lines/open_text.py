@@ -74,9 +74,8 @@ def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
             start = file.read(LOOKED_AT)
             file.seek(-len(start), os.SEEK_CUR)
     if kind := kind_of(start):
-        argument = _argument(path)
-        hint = kind.hint.format(input=argument, file=argument or " FILE")
-        raise CorpusError(f"{kind.name}, {display_name(path)}", hint=hint)
+        (name, hint), argument = kind, _argument(path)
+        raise CorpusError(f"{name}, {display_name(path)}", hint=hint.format(input=argument, file=argument or " FILE"))
     return bool(start)
 
 
