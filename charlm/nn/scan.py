@@ -26,7 +26,7 @@ class Scan(Protocol):
 
         zx [G·H, T, B]: W_x x<t> + b for all steps; the scan may overwrite it
         first: the states before the first step, arrays [H, B] in the order of `Cell.states`; copied
-        starts [T, B] bool, or None: a new sequence begins here, so the states before it are set to zero
+        starts [T, B]: bool or None; a new sequence begins here, so the states before it are set to zero.
         Returns y [T, H, B] = a<t>, which is the scan's until its next forward, and copies of the last states.
         """
 

@@ -102,8 +102,10 @@ class _RecurrentStep:
 
     def project(self, x: Array) -> Array:
         """Return W_x x + b, [G·H, 1], for x [I, 1], for an id [1], or for W_x x."""
-        if self._layer.projected:
-            np.add(x, self._b, out=self._zx)
+        if self._layer.columns is not None:
+            table = self._layer.columns.table[:, self._layer.own]
+            self._layer.ops.lookup(table, x[None], out=self._zx[None])
+            self._zx += self._b
             return self._zx
         if self._layer.one_hot:
             self._ops.one_hot(x[None], out=self._x1[None, :-1])
