@@ -107,11 +107,11 @@ class ReferenceScan:
         for t in reversed(range(T)):
             np.add(from_after, dy[t], out=d[0])
             old, kept = [a[t] for a in self.old], [a[t] for a in self.kept]
-            direct = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
+            beside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
             from_after = d_a[t]
             self.ops.matmul(W_a_T, dz[t, :n], out=from_after)
-            if direct is not None:
-                from_after += direct
+            if beside is not None:
+                from_after += beside
             if self.starts is not None and self.starts[t].any():
                 for array in (from_after, *d[1:]):
                     np.multiply(array, self.keep[t], out=array)

@@ -1,4 +1,4 @@
-"""A cell that is added in one file: its class with four facts and two methods, and its entries in the two registries."""
+"""A cell that is added in one file: four facts, two methods, and its entries in the two registries."""
 
 import numpy as np
 import pytest
