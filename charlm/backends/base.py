@@ -1,8 +1,8 @@
 """The contract between the mathematics and a device.
 
 Letters, here and in `charlm.nn`: T time steps, B sequences side by side, I inputs, H hidden units, V tokens.
-Activations are `[T, rows, B]`. The batch is the last axis, so one step is `W @ x[t] + b`, as in the notes. Each step,
-and each gate's block of rows in it, is one contiguous piece of memory.
+Activations are `[T, rows, B]`, of any strides. The batch is the last axis, so one step is `W @ x[t] + b`, as in the
+notes.
 
 The pointwise mathematics is written once, in NumPy ufuncs with `out=`, which other array types support as well. A
 backend contains only what differs by device.
@@ -27,13 +27,13 @@ Places = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class ScanGrads:
-    """What the way back of a scan leaves for the products over all steps; the arrays are the scan's.
+    """What the way back of a scan leaves for the products over all steps; the scan's until its next pass.
 
-    dz [D·H, T·B]: dL/dz of all steps, one block of H rows for each of the cell's `blocks`
+    dz [D·H, T·B]: dL/dz of all steps, a block of H rows for each of `Cell.blocks`
     a [H, T·B]: a<t-1> of all steps, with the same columns
     old: the states before each step, arrays [T, H, B], in the order of `Cell.states`
     kept: arrays [T, H, B] in the order of `Cell.kept`, as `step_back` left them
-    ws: the workspace that they lie in
+    ws: the workspace that they lie in, with room for what a cell computes from them
     """
 
     dz: Array
@@ -44,7 +44,7 @@ class ScanGrads:
 
 
 class Backend(ABC):
-    """The arithmetic that differs by device. `workers` shares it among the cores of the host."""
+    """The arithmetic that differs by device. `workers` divides it among the cores of the host."""
 
     name: ClassVar[str]
     block: ClassVar[int]  # elements of a long vector that pointwise work takes at a time
@@ -104,7 +104,7 @@ class Backend(ABC):
 
     @abstractmethod
     def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
-        """Add `d_out[t, :, b]`, [T, D, B], to row `ids[t, b]` of `table_grad [V, D]`."""
+        """Add `d_out[t, :, b]`, [T, D, B], to row `ids[t, b]` of `table_grad [V, D]`; the id -1 has none."""
 
     @abstractmethod
     def move_columns(self, x: Array, origin: Places, *, out: Array, to: Places) -> None:
@@ -156,7 +156,7 @@ class Backend(ABC):
 
     @abstractmethod
     def norm(self, vector: Array) -> Number:
-        """Return the Euclidean norm of a flat vector, summed in float64."""
+        """Return the Euclidean norm of a flat vector; it is finite even where a square overflows float32."""
 
     @abstractmethod
     def clipping(self, norm: Number, most: float, dtype: Any) -> Number | None:

@@ -112,11 +112,11 @@ class NumpyBackend(Backend):
         Each block has a largest logit of its own, so that one pass over the logits computes e. The second pass
         multiplies each block with exp(its largest - largest) scale / S.
         """
-        at = np.flatnonzero(targets >= 0)
-        chosen = targets[at], at
+        columns = np.flatnonzero(targets >= 0)
+        chosen = targets[columns], columns
         V, N = logits.shape
         bias = np.zeros((V, 1), logits.dtype) if bias is None else bias
-        chosen_logits = (logits[chosen] + bias[targets[at], 0]).astype(np.float64)
+        chosen_logits = (logits[chosen] + bias[targets[columns], 0]).astype(np.float64)
         size = max(1, _LOGITS // max(1, N))
         blocks = [slice(start, start + size) for start in range(0, V, size)]
         largest = np.empty((len(blocks), N), logits.dtype)
@@ -137,8 +137,8 @@ class NumpyBackend(Backend):
         weights = np.exp(largest - shift)
         total = (weights * sums).sum(axis=0)
         losses = np.zeros(N)
-        # The two that may be large are subtracted first: their sum with ln(total) would round it away.
-        losses[at] = np.log(total[at]) - (chosen_logits - shift[at])
+        # Both logits may be large: if ln(total) were added to one of them, its digits would be rounded away.
+        losses[columns] = np.log(total[columns]) - (chosen_logits - shift[columns])
         if scale is not None:
             factors = (weights * (np.where(targets >= 0, scale, 0.0) / total)).astype(logits.dtype)
             for block, factor in zip(blocks, factors, strict=True):
@@ -177,10 +177,10 @@ class NumpyBackend(Backend):
             tmp *= rate
             w[part] -= tmp
 
-        self.workers.each(update, [slice(start, start + self.block) for start in range(0, len(w), self.block)])
+        self.workers.each(update, self.blocks(len(w)))
 
     def norm(self, vector: Array) -> float:
-        parts = (vector[start : start + self.block] for start in range(0, vector.size, self.block))
+        parts = (vector[part] for part in self.blocks(vector.size))
         total = sum(float(np.dot(part, part)) for part in parts)
         if not math.isfinite(total):  # the squares overflow float32 before their root does
             return float(np.linalg.norm(vector.astype(np.float64)))

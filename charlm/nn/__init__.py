@@ -8,7 +8,8 @@ The notes are the lecture notes "Recurrent neural networks" of a course, in the 
 | V, D | tokens of the vocabulary, size of an embedding |
 | I, H, G | inputs and hidden units of a cell, its number of gate blocks |
 | x<t>, a<t>, c<t> | input, output and memory at step t: `x[t]`, matrices `[rows, B]` with the batch as the last axis |
-| W = [W_a, W_x, b] | the weights of all gates `[G·H, H+I+1]`, stacked as in the notes: z = W [a<t-1>; x<t>; 1] |
+| a, c, x; a', c' | in the equations of one step: a<t-1>, c<t-1>, x<t>; a<t>, c<t> |
+| W = [W_a, W_x, b] | the weights of all gates `[G·H, H+I+1]`: z = W [a<t-1>; x<t>; 1]; the notes' W_aa, W_ax, b_a |
 | z, Gamma | pre-activation, gate value |
 | d... | dL/d...; losses are in nats |
 

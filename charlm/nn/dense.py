@@ -45,17 +45,18 @@ class Dense(Layer):
         return steps_of(y, T), ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        """dz = dy g'(z);  dW += dz x^T, db += sum of dz, dx = W^T dz, each over all T·B columns."""
+        """dz = dy dg/dz;  dW += dz x^T, db += sum of dz, dx = W^T dz, each over all T·B columns."""
         T, _, batch = dy.shape
-        x, y = ws.kept("x"), ws.columns("y_columns", self.n_out, T * batch)
+        # dz overwrites y.
+        x, dz = ws.kept("x"), ws.columns("y_columns", self.n_out, T * batch)
         if self.activation == "tanh":
-            np.multiply(y, y, out=y)
-            np.subtract(1.0, y, out=y)
+            np.multiply(dz, dz, out=dz)
+            np.subtract(1.0, dz, out=dz)
         else:
-            np.sign(y, out=y)
-        y *= columns_of(dy, ws, "dy")
-        self.g.add_product("W", y, x.T)
-        self.g.add("b", y.sum(axis=1, keepdims=True))
+            np.sign(dz, out=dz)
+        dz *= columns_of(dy, ws, "dy")
+        self.g.add_product("W", dz, x.T)
+        self.g.add("b", dz.sum(axis=1, keepdims=True))
         dx = ws.columns("dx_columns", self.n_in, T * batch)
-        self.ops.matmul(self.p["W"].T, y, out=dx)
+        self.ops.matmul(self.p["W"].T, dz, out=dx)
         return steps_of(dx, T), ()

@@ -20,7 +20,7 @@ SIDES = ("from_left", "from_right")
 
 
 def mirrored(starts: np.ndarray | None) -> np.ndarray | None:
-    """Return the starts in lanes turned around: where sequences ended. The first step of a lane is a start."""
+    """Return the starts of lanes turned around: a sequence begins where it ended. The first step keeps its value."""
     return None if starts is None else np.roll(starts, -1, axis=0)[::-1]
 
 
@@ -53,7 +53,7 @@ class Reversed(Layer):
         return self.layer.read(x[::-1], state, ws, out[::-1], starts=mirrored(starts))
 
     def last_state(self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None) -> State:
-        """Return the state after the whole sequence, of which no more than a piece is kept."""
+        """Return the state after the whole sequence, which is read in pieces; there is no way back."""
         turned, begins = x[::-1], mirrored(starts)
         for first, end in pieces(x.shape[0]):
             part = None if begins is None else begins[first:end]
@@ -85,26 +85,26 @@ class TwoSided(Layer):
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         y = ws.array("y", (x.shape[0], self.n_out, x.shape[-1]))
-        rows = (y[:, : self.half], y[:, self.half :])
+        halves = (y[:, : self.half], y[:, self.half :])
         after = []
-        for side, own, given, out in zip(SIDES, self._inputs(x, starts), state, rows, strict=True):
-            out[...], one = self.parts[side].forward(own, given, ws.scope(side), starts=starts, noise=noise)
-            after.append(one)
+        for side, side_x, before, half in zip(SIDES, self._inputs(x, starts), state, halves, strict=True):
+            half[...], side_state = self.parts[side].forward(side_x, before, ws.scope(side), starts=starts, noise=noise)
+            after.append(side_state)
         return y, tuple(after)
 
     def read(self, x: Array, state: State, ws: Workspace, out: Array, *, starts: np.ndarray | None = None) -> State:
-        rows = (out[:, : self.half], out[:, self.half :])
+        halves = (out[:, : self.half], out[:, self.half :])
         return tuple(
-            self.parts[side].read(own, given, ws.scope(side), part, starts=starts)
-            for side, own, given, part in zip(SIDES, self._inputs(x, starts), state, rows, strict=True)
+            self.parts[side].read(side_x, before, ws.scope(side), half, starts=starts)
+            for side, side_x, before, half in zip(SIDES, self._inputs(x, starts), state, halves, strict=True)
         )
 
     def _backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[tuple[Array, Array], State]:
-        """Go back through both sides; return the gradient of the input of each."""
-        parts = (dy[:, : self.half], dy[:, self.half :])
+        """Go back through both sides; return the gradients of their inputs and of their first states."""
+        halves = (dy[:, : self.half], dy[:, self.half :])
         both = [
-            layer.backward(part, d_side, ws.scope(side))
-            for side, layer, part, d_side in zip(SIDES, self.sides, parts, d_state or ((), ()), strict=True)
+            layer.backward(half, d_side, ws.scope(side))
+            for side, layer, half, d_side in zip(SIDES, self.sides, halves, d_state or ((), ()), strict=True)
         ]
         return (both[0][0], both[1][0]), (both[0][1], both[1][1])
 
@@ -120,7 +120,7 @@ class BothWays(TwoSided):
         return x, x
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        """dx is the sum of the gradients of both directions, as both have read x."""
+        """dx is the sum of the gradients of both directions, as both read x."""
         (left, right), d_before = self._backward(dy, d_state, ws)
         dx = ws.array("dx", left.shape)
         np.add(left, right, out=dx)

@@ -23,9 +23,9 @@ class MultiHot(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
-        columns = ws.array("x", x.shape)
-        columns[...] = self.ops.array(x, columns.dtype)
-        return columns, ()
+        y = ws.array("x", x.shape)
+        y[...] = self.ops.array(x, y.dtype)
+        return y, ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         return dy, ()  # nothing below learns
@@ -34,7 +34,7 @@ class MultiHot(Layer):
 class Embedding(Layer):
     """x<t> = E[token]: the product of a matrix with a one-hot vector is a look-up; ids `[T, B]` -> x `[T, D, B]`.
 
-    rms: root mean square of the numbers that learning begins with
+    rms: root mean square of the elements of E before training
     """
 
     def __init__(self, ops: Backend, vocabulary_size: int, size: int, *, rms: float = 1.0) -> None:
@@ -53,11 +53,11 @@ class Embedding(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
-        steps, batch = x.shape
-        columns = ws.array("x", (steps, self.n_out, batch))
-        self.ops.lookup(self.table, x, out=columns)
+        T, batch = x.shape
+        y = ws.array("x", (T, self.n_out, batch))
+        self.ops.lookup(self.table, x, out=y)
         ws.keep("ids", x)
-        return columns, ()
+        return y, ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """Add dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
@@ -68,8 +68,8 @@ class Embedding(Layer):
 class InputColumns(Embedding):
     """W_x of one-hot tokens of a large vocabulary, by token: row v of E is the column of W_x for token v.
 
-    It passes on ids; the recurrent layer above reads W_x x<t> = E[token]. In a layer of two directions, the columns of
-    the second one follow those of the first.
+    It passes on ids; the recurrent layer above reads W_x x<t> = E[token] and adds dE. In a layer of two directions, a
+    row has the column of the first one and then that of the second.
     """
 
     passes_on: ClassVar[bool] = True

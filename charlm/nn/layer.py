@@ -23,7 +23,7 @@ LONGEST_PIECE = 256  # steps; without a way back, a longer sequence is read in p
 class Noise:
     """The dropout of a training step.
 
-    key: of the step's masks
+    key: the key of the step's masks
     lanes: if a pass runs some lanes of a batch, the first lane and the number of lanes of the batch; else None
     """
 
@@ -35,7 +35,7 @@ class Layer(ABC):
     """A layer of the network, from `x [T, n_in, B]` to `y [T, n_out, B]`.
 
     A layer keeps no state between calls: the state is an argument and a result, and what `backward` needs lies in the
-    workspace. `forward` and `backward` alternate on one workspace.
+    workspace. A `backward` belongs to the last `forward` on the same workspace.
 
     parts: the layers that it consists of; their names begin the names of their parameters
     """
@@ -44,10 +44,10 @@ class Layer(ABC):
     n_out: int
     ops: Backend
     parts: Mapping[str, Layer] = {}
-    passes_on: ClassVar[bool] = False  # whether y is x itself where nothing is learned
+    passes_on: ClassVar[bool] = False  # whether y is x itself outside training
 
     def shapes(self) -> dict[str, Shape]:
-        """Return the shape of each parameter."""
+        """Return the shape of each parameter by its name."""
         return {f"{name}.{key}": shape for name, part in self.parts.items() for key, shape in part.shapes().items()}
 
     def bind(self, values: Views, grads: Grads) -> None:
@@ -70,11 +70,11 @@ class Layer(ABC):
     ) -> tuple[Array, State]:
         """Run the sequence.
 
-        x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead
-        state: the state after the sequence before, arrays [H, B]; not kept, not changed
+        x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead; may be kept for the way back
+        state: the state before the first step, arrays [H, B]; copied
         starts [T, B]: bool or None; a new sequence begins here, so the state before it is set to zero
-        noise: this training step's dropout; None for none
-        Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
+        noise: this training step's dropout, or None.
+        Returns y [T, n_out, B], which is the workspace's until its next forward or backward, and a new state.
         """
 
     def read(self, x: Array, state: State, ws: Workspace, out: Array, *, starts: np.ndarray | None = None) -> State:
@@ -89,11 +89,11 @@ class Layer(ABC):
 
     @abstractmethod
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        """Run backwards, once for each forward.
+        """Run backwards, at most once for each forward.
 
         dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
         Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
-        of the state that forward took.
+        of the state that forward took. Where no layer below learns, dx is undefined.
         """
 
 
@@ -110,8 +110,8 @@ class Stack(Layer):
     ) -> tuple[Array, State]:
         after = []
         for (name, layer), before in zip(self.layers.items(), state, strict=True):
-            x, one = layer.forward(x, before, ws.scope(name), starts=starts, noise=noise)
-            after.append(one)
+            x, layer_state = layer.forward(x, before, ws.scope(name), starts=starts, noise=noise)
+            after.append(layer_state)
         return x, tuple(after)
 
     def outputs(
@@ -139,11 +139,11 @@ class Stack(Layer):
         return state
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        upper = d_state or ((),) * len(self.layers)
+        d_after = d_state or ((),) * len(self.layers)
         d_before = []
-        for (name, layer), after in zip(reversed(self.layers.items()), reversed(upper), strict=True):
-            dy, one = layer.backward(dy, after, ws.scope(name))
-            d_before.append(one)
+        for (name, layer), d_layer in zip(reversed(self.layers.items()), reversed(d_after), strict=True):
+            dy, d_layer_state = layer.backward(dy, d_layer, ws.scope(name))
+            d_before.append(d_layer_state)
         return dy, tuple(reversed(d_before))
 
 

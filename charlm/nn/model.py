@@ -38,7 +38,8 @@ class Model:
     The lanes of a batch are independent too. Several processes share a wide batch, each with some of its lanes and,
     in training, with gradients of its own, which are then summed.
 
-    Losses and log-probabilities are finite; where they would not be, NonFiniteOutputError is raised.
+    Losses of targets and log-probabilities are finite; where they would not be, NonFiniteOutputError is raised. What
+    `loss_and_grads` computes may be NaN or infinite.
 
     twin: makes the same network with the same values and gradients of its own
     """

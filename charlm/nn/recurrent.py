@@ -14,16 +14,16 @@ from charlm.nn.workspace import Workspace, steps_of
 
 
 class Recurrent(Layer):
-    """y<t> = a<t>, with a<t> (and c<t>) = cell(a<t-1>, x<t>), from t = 1 to T; the weights are the same at every step.
+    """y<t> = a<t>, with (a<t>, c<t>) = cell(a<t-1>, c<t-1>, x<t>), t = 1 to T; the weights are the same at every step.
 
     Forward, W_x x<t> + b is one product for all steps, as it waits for nothing. Then the scan goes step by step.
     Backward, the scan goes from t = T to 1 and leaves dL/dz of all steps. The gradient of the weights is then one
     product over all steps, and the gradient of x another.
 
-    wants_dx: whether the layer below learns; if not, dL/dx is not computed
+    wants_dx: whether a layer below learns; if not, dL/dx is not computed
     one_hot: the input is ids [T, B], which stand for one-hot columns [I]
-    columns: the input is ids, W_x lies by token in this layer below, and I = 0
-    side: the direction of this layer, 0 or 1; of each row of `columns`, the part that belongs to it
+    columns: the layer below, if it holds W_x, by token; the input is ids, and I = 0
+    side: the direction of this layer, 0 or 1, which its part of each row of `columns` depends on
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Recurrent(Layer):
         """dW += dz [a<t-1>; x; 1]^T and dx = W_x^T dz, each over all T·B columns."""
         back, d_first = self.scan(ws).backward(dy, d_state)
         cell, T = self.cell, len(dy)
-        H, dz = cell.hidden, back.dz[-cell.rows :]
+        H, dz = cell.hidden, back.dz[-cell.rows :]  # dz_x; the runs of rows below make up dz_a
         x1 = ws.columns("x1", cell.n_in + 1, dz.shape[1])
         cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
         for blocks, rows in cell.runs:
@@ -92,11 +92,11 @@ class Recurrent(Layer):
             self.ops.lookup(self.columns.table[:, self.own], x, out=found)
             np.add(found.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
             return steps
-        columns = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)
+        x_of_step = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)
         if self.one_hot:
-            self.ops.one_hot(x, out=columns)
+            self.ops.one_hot(x, out=x_of_step)
         else:
-            columns[...] = x
+            x_of_step[...] = x
         self.ops.matmul(cell.W_x1, x1, out=zx)
         return steps
 

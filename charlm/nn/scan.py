@@ -3,7 +3,7 @@
 A recurrent layer is *project, scan, weight products*. The projection W_x x + b and the gradients of the weights are
 single large products over all steps. Only the scan, a<t> from a<t-1> and back, goes step by step, and only the scan
 differs by device: `Backend.scans` names a device's own by the name of the cell. `ReferenceScan` runs any cell on any
-array library; every other scan is held to it by tests.
+array library; tests hold every other scan to it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from charlm.nn.workspace import Workspace, columns_of
 
 
 class Scan(Protocol):
-    """A cell over a whole sequence. It is made of a cell and of the workspace that its arrays lie in."""
+    """A cell over a whole sequence. It is made from a cell and from the workspace that its arrays lie in."""
 
     def forward(self, zx: Array, first: State, starts: np.ndarray | None) -> tuple[Array, State]:
         """Go through all steps.
 
-        zx [G·H, T, B]: W_x x<t> + b for all steps; the scan may overwrite it
+        zx [G·H, T, B]: W_x x<t> + b for all steps; not changed
         first: the states before the first step, arrays [H, B] in the order of `Cell.states`; copied
         starts [T, B]: bool or None; a new sequence begins here, so the states before it are set to zero.
         Returns y [T, H, B] = a<t>, which is the scan's until its next forward, and copies of the last states.
@@ -34,26 +34,26 @@ class Scan(Protocol):
         """Go back through all steps of the last forward, once.
 
         dy [T, H, B]: dL/dy; d_last: dL/d(the last states), () for zeros. Neither is changed.
-        Returns what the weight products need, and dL/d(the first states).
+        Returns what the weight products need, the scan's until its next pass, and dL/d(the first states), copies.
         """
 
     def step(self, zx: Array, state: State) -> State:
-        """Go one step on, for sampling; there is no way back. The weights are those of the scan's first step.
+        """Go one step on in one sequence, for sampling; there is no way back. W_a is that of the scan's first step.
 
-        zx [G, H, B]: W_x x<t> + b
-        state: the states before the step, arrays [H, B]; not changed
+        zx [G, H, 1]: W_x x<t> + b; not changed
+        state: the states before the step, arrays [H, 1]; not changed
         Returns the states after it, which are the scan's until the step after next.
         """
 
     def state_grads(self) -> Array:
-        """Return dL/da<t-1> of all steps, [T, H, B], as the last backward found them; they are the scan's."""
+        """Return dL/da<t-1> of all steps, [T, H, B], as the last backward computed them; they are the scan's."""
 
 
 class ReferenceScan:
     """Any cell on any array library with ufuncs: the loop that the equations describe.
 
     Going back, dL/da<t> is the sum of dL/dy<t>, from above, and of what comes back from step t+1. The cell turns it
-    into dz<t>, and W_a^T dz<t> is what goes on to step t-1.
+    into dz<t>, and W_a^T dz<t> goes on to step t-1, plus what the cell returns: its part outside that product.
     """
 
     def __init__(self, cell: Cell, ws: Workspace) -> None:
@@ -71,11 +71,11 @@ class ReferenceScan:
         self.old = [state[:T] for state in states]
         self.starts = starts
         if starts is not None:
-            self.keep: Array = self.ops.array(~starts, zx.dtype)
+            self.continues: Array = self.ops.array(~starts, zx.dtype)  # 0 where a sequence starts, else 1
         # Where sequences start, a<t-1> is not everywhere the output of the step before.
         y = states[0][1:] if starts is None else ws.array("y", (T, H, batch))
-        new, tmp = [y, *(state[1:] for state in states[1:])], ws.array("tmp", (H, batch))
-        x, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(cell.reached) * H
+        after, tmp = [y, *(state[1:] for state in states[1:])], ws.array("tmp", (H, batch))
+        zx_of_step, reached = zx.reshape(G, H, T, batch).transpose(2, 0, 1, 3), len(cell.reached) * H
         for state, array in zip(states, first, strict=True):
             state[0] = array
         for t in range(T):
@@ -85,17 +85,17 @@ class ReferenceScan:
                     old[0][...] = y[t - 1]
                 if starts[t].any():
                     for array in old:
-                        np.multiply(array, self.keep[t], out=array)
-            z = self.z[t]
+                        np.multiply(array, self.continues[t], out=array)
+            z, new, kept = self.z[t], [array[t] for array in after], [array[t] for array in self.kept]
             self.ops.matmul(self.W_a[:reached], old[0], out=z.reshape(G * H, batch)[:reached])
-            cell.step(self.W_a, z, x[t], old, [a[t] for a in new], [a[t] for a in self.kept], tmp)
-        return y, tuple(array[T - 1].copy() for array in new)
+            cell.step(self.W_a, z, zx_of_step[t], old, new, kept, tmp)
+        return y, tuple(array[T - 1].copy() for array in after)
 
     def backward(self, dy: Array, d_last: State) -> tuple[ScanGrads, State]:
         cell, ws = self.cell, self.ws
         (T, H, batch), D = dy.shape, len(cell.blocks)
-        n = len(cell.reached) * H  # rows of dz that W_a takes part in
-        W_a_T = ws.columns("W_a_T", H, n)
+        reached = len(cell.reached) * H  # the rows of dz_a
+        W_a_T = ws.columns("W_a_T", H, reached)
         for blocks, rows in cell.runs:
             W_a_T[:, blocks] = cell.W_a[rows].T
         dz, d_a = ws.array("dz", (T, D * H, batch)), ws.array("d_a", (T, H, batch))
@@ -106,15 +106,15 @@ class ReferenceScan:
         from_after = d[0]
         for t in reversed(range(T)):
             np.add(from_after, dy[t], out=d[0])
-            old, kept = [a[t] for a in self.old], [a[t] for a in self.kept]
-            beside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
+            old, kept = [array[t] for array in self.old], [array[t] for array in self.kept]
+            d_outside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
             from_after = d_a[t]
-            self.ops.matmul(W_a_T, dz[t, :n], out=from_after)
-            if beside is not None:
-                from_after += beside
+            self.ops.matmul(W_a_T, dz[t, :reached], out=from_after)
+            if d_outside is not None:
+                from_after += d_outside
             if self.starts is not None and self.starts[t].any():
                 for array in (from_after, *d[1:]):
-                    np.multiply(array, self.keep[t], out=array)
+                    np.multiply(array, self.continues[t], out=array)
         self._d_a = d_a
         columns = columns_of(dz, ws, "dz_columns"), columns_of(self.old[0], ws, "a_columns")
         return ScanGrads(*columns, self.old, self.kept, ws), (d_a[0].copy(), *(array.copy() for array in d[1:]))
@@ -126,19 +126,19 @@ class ReferenceScan:
         if self._places is None:
             self._places = self._make_places()
         new = self._places[state is self._places[0]]
-        self.ops.matmul(self._W_reached, state[0], out=self._product)
-        self.cell.step(self._W_a, self._z, zx, state, new, self._kept, self._tmp)
+        self.ops.matmul(self._step_W_reached, state[0], out=self._step_product)
+        self.cell.step(self._step_W_a, self._step_z, zx, state, new, self._step_kept, self._step_tmp)
         return new
 
     def _make_places(self) -> tuple[State, State]:
         """Make the arrays of a single step; return the two places that the states go back and forth between."""
         cell, ws, H, G = self.cell, self.ws, self.cell.hidden, len(self.cell.gates)
         # A vector times contiguous rows of W_a^T is faster than W_a times a vector.
-        self._W_a = self.ops.array(cell.W_a.T).T
-        self._W_reached = self._W_a[: len(cell.reached) * H]
-        self._z = ws.array("z", (G, H, 1))
-        self._product = self._z.reshape(G * H, 1)[: len(self._W_reached)]
-        self._kept = [ws.array(name, (H, 1)) for name in cell.kept]
-        self._tmp = ws.array("tmp", (H, 1))
+        self._step_W_a = self.ops.array(cell.W_a.T).T
+        self._step_W_reached = self._step_W_a[: len(cell.reached) * H]
+        self._step_z = ws.array("z", (G, H, 1))
+        self._step_product = self._step_z.reshape(G * H, 1)[: len(self._step_W_reached)]
+        self._step_kept = [ws.array(name, (H, 1)) for name in cell.kept]
+        self._step_tmp = ws.array("tmp", (H, 1))
         now, after = (tuple(ws.array(f"{name}_{when}", (H, 1)) for name in cell.states) for when in ("now", "after"))
         return now, after

@@ -1,4 +1,4 @@
-"""One token after the other, for sampling; every array is made once, and a step allocates next to nothing."""
+"""One token after the other, for sampling; arrays are made once, so that a step allocates next to nothing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,15 @@ _REMEMBERED = 1 << 22  # elements of W_x x + b, over all tokens for which it is 
 
 
 class Stepper:
-    """A stack that reads from left to right and its softmax, fed one token at a time, with the weights of now.
+    """A stack that reads from left to right and its softmax, fed one token at a time.
 
     What lies below the first recurrent layer depends on the token alone, so W_x x + b of a token is computed once.
-    Two steppers do not share anything.
+    The weights, some of which are copied, must not change. Two steppers share no array that they write to.
     """
 
     def __init__(self, body: Stack, head: Head, ws: Workspace) -> None:
         self.ops = body.ops
-        steps: list[_RecurrentStep | _PointwiseStep] = [
-            _RecurrentStep(layer, ws.scope(name))
-            if isinstance(layer, Recurrent)
-            else _PointwiseStep(layer, ws.scope(name))
-            for name, layer in body.layers.items()
-        ]
+        steps = [_step_of(layer, ws.scope(name)) for name, layer in body.layers.items()]
         below = next(number for number, step in enumerate(steps) if isinstance(step, _RecurrentStep))
         self._below, self._first, self._above = steps[:below], steps[below], steps[below + 1 :]
         self._of_tokens: dict[int, Array] = {}
@@ -37,7 +32,7 @@ class Stepper:
         self.load(body.zero_state(1))
 
     def load(self, state: State) -> None:
-        """Go on from a state of one sequence; it is copied."""
+        """Go on from a state of one sequence, arrays [H, 1]; it is copied."""
         for step, part in zip([*self._below, self._first, *self._above], state, strict=True):
             step.load(part)
 
@@ -103,7 +98,7 @@ class _RecurrentStep:
         self._state: State = tuple(array.copy() for array in state)
 
     def project(self, x: Array) -> Array:
-        """Return W_x x + b, [G, H, 1], for x [I, 1], or for an id [1]."""
+        """Return W_x x + b, [G, H, 1], for x [I, 1], or for an id [1]; overwritten by the next call."""
         if self._layer.columns is not None:
             table = self._layer.columns.table[:, self._layer.own]
             self._layer.ops.lookup(table, x[None], out=self._zx[None])

@@ -26,10 +26,10 @@ def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_
         dtype=target.config.dtype,
     )
     if same != target.config:
-        mine, its = same.to_dict(), target.config.to_dict()
-        name = next(key for key in its if mine[key] != its[key])
+        theirs_of, ours_of = same.to_dict(), target.config.to_dict()
+        name = next(key for key in ours_of if theirs_of[key] != ours_of[key])
         raise UsageError(
-            f"--init-from: its {name.replace('_', ' ')} is {mine[name]}, not {its[name]}",
+            f"--init-from: its {name.replace('_', ' ')} is {theirs_of[name]}, not {ours_of[name]}",
             hint="use the flags of the model to start from: charlm inspect MODEL prints them",
         )
     ids = {token: i for i, token in enumerate(source_tokens)}

@@ -14,8 +14,8 @@ Made = TypeVar("Made")
 class Workspace:
     """The buffers of one forward and backward pass; a second workspace is a second, independent pass.
 
-    The contents of a returned array are undefined. It is the caller's until the next call with its name. Buffers grow
-    and never shrink.
+    The contents of a new buffer are undefined. A call with the same name and shape returns the same memory, so backward
+    finds what forward wrote; a larger shape makes a new buffer. Buffers grow and never shrink.
     """
 
     def __init__(self, ops: Backend, dtype: str) -> None:

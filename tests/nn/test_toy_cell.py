@@ -1,4 +1,4 @@
-"""A cell that is added in one file: four facts, two methods, and its entries in the two registries."""
+"""A cell that is added in one file: its facts, two methods, and its entries in the two registries."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ class Leaky(Cell):
     states = ("a", "s")
     kept = ("inner",)  # the product that the gate multiplies
 
-    def step(self, W_a, z, x, old, new, kept, tmp):
-        z += x
+    def step(self, W_a, z, zx, old, new, kept, tmp):
+        z += zx
         self.ops.sigmoid(z[:1])
         kept[0][...] = z[1]
         z[1] *= z[0]

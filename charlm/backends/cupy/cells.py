@@ -1,7 +1,7 @@
-"""The equations of the recurrent cells as CUDA kernels: what stands beside the product is one kernel a step.
+"""The equations of the recurrent cells as CUDA kernels: apart from its products, a step is one kernel, or two.
 
-The letters are those of `charlm.nn.cells`. A kernel `step` goes on from z = W_a a<t-1>. A kernel `step_back` computes
-dz from both parts of dL/da<t>: `back` came back in time, `above` comes from the layer above.
+The letters are those of `charlm.nn.cells`. A kernel `step` goes on from z = W_a a<t-1>. A kernel `back` computes dz
+from both parts of dL/da<t>: `back` came back in time, `above` comes from the layer above.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ template <typename R> __device__ R sigma(R x) { return R(0.5) * (R(1) + tanh(R(0
 class CellKernel:
     """A pointwise function of arrays of a step, [H, B], and of parameters, [H, 1], all by their names.
 
-    Where sequences may start, the array `keep` [B] is 0 where one starts at the next step, and else 1. The state that
+    Where sequences may start, the array `continues` [B] is 0 where one starts at the next step, else 1. The state that
     goes on is multiplied with it: `a_next` is a<t> times it, and c<t> is overwritten.
 
     reads, writes: names of the arrays; those that are read and written are among the latter
@@ -31,20 +31,20 @@ class CellKernel:
     def __init__(self, name: str, reads: str, writes: str, body: str) -> None:
         self.name, self.writes = name, frozenset(writes.split())
         self._plain = _Variant(name, reads, writes, body)
-        self._cut = self._plain
+        self._starting = self._plain
         if "a_new" in self.writes:
-            memory = "c_new *= keep;" if "c_new" in self.writes else ""
-            body = f"{body} a_next = a_new * keep; {memory}"
-            self._cut = _Variant(f"{name}_cut", f"{reads} keep", f"{writes} a_next", body)
+            memory = "c_new *= continues;" if "c_new" in self.writes else ""
+            body = f"{body} a_next = a_new * continues; {memory}"
+            self._starting = _Variant(f"{name}_starting", f"{reads} continues", f"{writes} a_next", body)
 
     @property
     def names(self) -> set[str]:
         """The names of the CUDA kernels."""
-        return {self._plain.kernel.name, self._cut.kernel.name}
+        return {self._plain.kernel.name, self._starting.kernel.name}
 
     def __call__(self, arrays: Mapping[str, Array]) -> None:
-        """Run on the arrays of a step; `keep` is among them where sequences may start."""
-        (self._cut if "keep" in arrays else self._plain)(arrays)
+        """Run on the arrays of a step; `continues` is among them where sequences may start."""
+        (self._starting if "continues" in arrays else self._plain)(arrays)
 
 
 class BackKernel(CellKernel):
@@ -53,9 +53,9 @@ class BackKernel(CellKernel):
     def __init__(self, name: str, reads: str, writes: str, body: str) -> None:
         reads = f"{reads} back above"
         super().__init__(name, reads, writes, f"const T da = back + above; {body}")
-        memory = "dc *= keep;" if "dc" in self.writes else ""
-        body = f"{memory} const T da = back * keep + above; {body}"
-        self._cut = _Variant(f"{name}_cut", f"{reads} keep", writes, body)
+        memory = "dc *= continues;" if "dc" in self.writes else ""
+        body = f"{memory} const T da = back * continues + above; {body}"
+        self._starting = _Variant(f"{name}_starting", f"{reads} continues", writes, body)
 
 
 class _Variant:
@@ -117,9 +117,9 @@ d_a = da * (T(1) - z_u);"""
 _RELEVANT = "inner = z_c - b_c; z_c = inner * gamma_r + b_c;"
 _RELEVANT_BACK = """
 dz_c = e * z_r;
-const T beside = e * (T(1) - z_r);
-dz_r = beside * inner * z_r;
-inner = beside;"""
+const T share = e * (T(1) - z_r);
+dz_r = share * inner * z_r;
+inner = share;"""
 
 CELLS: Mapping[str, CellKernels] = {
     "rnn-tanh": CellKernels(
@@ -165,9 +165,9 @@ CELLS: Mapping[str, CellKernels] = {
         ),
         merge=CellKernel(
             "gru_before_merge_step_back",
-            "z_r relevant e",
+            "z_r relevant d_relevant",
             "dz_r d_a",
-            "dz_r = relevant * (T(1) - z_r) * e; d_a += z_r * e;",
+            "dz_r = relevant * (T(1) - z_r) * d_relevant; d_a += z_r * d_relevant;",
         ),
     ),
     "gru-both": CellKernels(

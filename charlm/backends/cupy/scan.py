@@ -12,13 +12,13 @@ import numpy as np
 from charlm.backends.base import Array, ScanGrads
 from charlm.backends.cupy.cells import CELLS, CellKernels
 
-_GRAPHS_KEPT = 8  # shapes: batches of an epoch differ by a step, and lines to score by more
+_GRAPHS_KEPT = 8  # shapes: the batches of an epoch differ by a step, and those of lines to score by more
 
 State = tuple[Array, ...]
 
 
 class CellFacts(Protocol):
-    """What a scan reads of `charlm.nn.cells.Cell`."""
+    """What a scan uses of `charlm.nn.cells.Cell`."""
 
     name: Any
     gates: Any
@@ -36,7 +36,7 @@ class CellFacts(Protocol):
 
 
 class Buffers(Protocol):
-    """What a scan asks of a workspace."""
+    """What a scan uses of a workspace."""
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a named buffer."""
@@ -47,12 +47,12 @@ class Buffers(Protocol):
 
 @dataclass
 class _Steps:
-    """What the kernels of all steps take, always in the same places.
+    """What the kernels of all steps take, always at the same addresses.
 
-    arrays: of each step, by the names that the kernels have for them
-    n: rows of z that W_a a<t-1> is written to, and of dz that W_a^T is multiplied with
-    W_a [G·H, H], W_a_T [H, n]: copies of the recurrent weights, in the order of the rows of z and of dz
-    keep [T+1, B]: 0 where a sequence starts at the step, else 1; its last row is 1; None where none starts
+    arrays: of each step, by the names of the kernels' arguments
+    n: rows of z that W_a a<t-1> is written to, and of dz_a, which W_a^T is multiplied with
+    W_a [G·H, H], W_a_T [H, n]: copies of the recurrent weights, in the order of the rows of z and of dz_a
+    continues [T+1, B]: 0 where a sequence starts at the step, else 1; its last row is 1; None where none starts
     """
 
     cell: CellFacts
@@ -61,7 +61,7 @@ class _Steps:
     n: int
     W_a: Array
     W_a_T: Array
-    keep: Array | None = None
+    continues: Array | None = None
 
     def run_step(self, s: Mapping[str, Array]) -> None:
         """Compute the states after a step."""
@@ -77,14 +77,19 @@ class _Steps:
         matmul, n = self.cell.ops.matmul, self.n
         self.kernels.back(s)
         if self.kernels.merge is not None:
-            matmul(self.W_a[n:].T, s["dz_c"], out=s["e"])
+            matmul(self.W_a[n:].T, s["dz_c"], out=s["d_relevant"])
             self.kernels.merge(s)
-        matmul(self.W_a_T, s["dz_all"][:n], out=s["d_a"], add="d_a" in self.kernels.back.writes)
+        matmul(self.W_a_T, s["dz"][:n], out=s["d_a"], add="d_a" in self.kernels.back.writes)
 
 
 @dataclass
 class _Pass:
-    """The arrays of a pass over T steps, and its two graphs."""
+    """The arrays of a pass over T steps, and its two graphs.
+
+    states: the states before each step and after the last, arrays [T+1, H, B]
+    y, dy, d_a [T, H, B]: a<t>, dL/dy<t>, dL/da<t-1>; d_last: dL/d(the last states), arrays [H, B], overwritten
+    dz [D·H, T, B], a_columns [H, T·B], kept [T, H, B]: as in `ScanGrads`
+    """
 
     steps: _Steps
     states: list[Array]
@@ -100,9 +105,9 @@ class _Pass:
 
 
 class GraphScan:
-    """A cell's scan for which `cells.CELLS` has kernels. Its arguments are those of `charlm.nn.scan.Scan`.
+    """The scan of a cell for which `cells.CELLS` has kernels. Its arguments are those of `charlm.nn.scan.Scan`.
 
-    A graph holds the addresses of its arrays, so there is one for each shape of a pass.
+    A graph holds the addresses of its arrays, so there is one for each shape of a pass and each place of zx.
     """
 
     def __init__(self, cell: CellFacts, ws: Buffers) -> None:
@@ -114,11 +119,11 @@ class GraphScan:
         self._stepping: _Stepping | None = None
 
     def forward(self, zx: Array, first: State, starts: np.ndarray | None) -> tuple[Array, State]:
-        now = self._now = self._pass_of(zx, cut=starts is not None)
+        now = self._now = self._pass_of(zx, with_starts=starts is not None)
         for place, array in zip(now.states, first, strict=True):
             place[0] = array
-        if starts is not None and now.steps.keep is not None:
-            np.logical_not(self.ops.to_device(starts), out=now.steps.keep[:-1])
+        if starts is not None and now.steps.continues is not None:
+            np.logical_not(self.ops.to_device(starts), out=now.steps.continues[:-1])
         now.forward()
         return now.y, tuple(array[-1].copy() for array in (now.y, *now.states[1:]))
 
@@ -140,42 +145,42 @@ class GraphScan:
             self._stepping = _Stepping(self.cell, self.ws)
         return self._stepping.step(zx, state)
 
-    def _pass_of(self, zx: Array, *, cut: bool) -> _Pass:
-        """Return the pass of a shape; its graphs read zx from where it is now."""
+    def _pass_of(self, zx: Array, *, with_starts: bool) -> _Pass:
+        """Return the pass for zx, whose graphs are for its shape and its address."""
         _, T, batch = zx.shape
-        key = T, batch, int(cut), zx.data.ptr
+        key = T, batch, with_starts, zx.data.ptr
         if key not in self._passes:
             if T * batch > self._largest:  # the buffers grow, and the graphs of before would keep the smaller ones
                 self._passes.clear()
                 self._largest = T * batch
             while len(self._passes) >= _GRAPHS_KEPT:
                 self._passes.pop(next(iter(self._passes)))
-            self._passes[key] = _make_pass(self.cell, self.kernels, self.ws, zx, cut=cut)
+            self._passes[key] = _make_pass(self.cell, self.kernels, self.ws, zx, with_starts=with_starts)
         return self._passes[key]
 
 
-def _make_pass(cell: CellFacts, kernels: CellKernels, ws: Buffers, zx: Array, *, cut: bool) -> _Pass:
+def _make_pass(cell: CellFacts, kernels: CellKernels, ws: Buffers, zx: Array, *, with_starts: bool) -> _Pass:
     _, T, batch = zx.shape
     H, n = cell.hidden, len(cell.reached) * cell.hidden
     states = [ws.array(f"{name}_old", (T + 1, H, batch)) for name in cell.states]
     d_last = [ws.array(f"d_{name}_last", (H, batch)) for name in cell.states]
     d_a, dy = (ws.array(name, (T, H, batch)) for name in ("d_a", "dy"))
     dz = ws.columns("dz", len(cell.blocks) * H, T * batch).reshape(-1, T, batch)
-    keep = ws.array("keep", (T + 1, batch)) if cut else None
-    y = ws.array("y", (T, H, batch)) if cut else states[0][1:]
+    continues = ws.array("continues", (T + 1, batch)) if with_starts else None
+    y = ws.array("y", (T, H, batch)) if with_starts else states[0][1:]
     z, kept = ws.array("z", (T, cell.rows, batch)), [ws.array(name, (T, H, batch)) for name in cell.kept]
     arrays = []
     for t in range(T):
         s = _arrays_of_step(cell, [state[t] for state in states], [y[t], *(state[t + 1] for state in states[1:])])
-        s |= {"z": z[t], "zx": zx[:, t], "dz": dz[:, t], "dz_all": dz[:, t], "d_a": d_a[t], "above": dy[t]}
+        s |= {"z": z[t], "zx": zx[:, t], "dz": dz[:, t], "d_a": d_a[t], "above": dy[t]}
         s |= dict(zip(cell.kept, (array[t] for array in kept), strict=True))
         # The way back begins with d_last[0], which is scratch from then on.
-        s |= {"back": d_a[t + 1] if t + 1 < T else d_last[0], "e": d_last[0], "dc": d_last[-1]}
-        if keep is not None:
-            s |= {"keep": keep[t + 1], "a_next": states[0][t + 1]}
+        s |= {"back": d_a[t + 1] if t + 1 < T else d_last[0], "d_relevant": d_last[0], "dc": d_last[-1]}
+        if continues is not None:
+            s |= {"continues": continues[t + 1], "a_next": states[0][t + 1]}
         arrays.append(s | _blocks(cell, s))
     # cuBLAS is faster with a transposed row-major matrix.
-    steps = _Steps(cell, kernels, arrays, n, ws.columns("W_a", cell.rows, H), ws.array("W_a_T", (n, H)).T, keep)
+    steps = _Steps(cell, kernels, arrays, n, ws.columns("W_a", cell.rows, H), ws.array("W_a_T", (n, H)).T, continues)
     made = _Pass(steps, states, y, dy, d_a, d_last, dz, ws.columns("a_columns", H, T * batch), kept)
     made.forward = cell.ops.replayable(partial(_all_steps, steps, [state[0] for state in states]))
     made.backward = cell.ops.replayable(partial(_all_steps_back, steps, d_a, d_last[1:], states[0][:T], made.a_columns))
@@ -208,10 +213,10 @@ def _blocks(cell: CellFacts, s: Mapping[str, Array]) -> dict[str, Array]:
 
 def _all_steps(steps: _Steps, first: list[Array]) -> None:
     steps.W_a[...] = steps.cell.W_a
-    if steps.keep is not None:
-        steps.keep[-1] = 1
+    if steps.continues is not None:
+        steps.continues[-1] = 1
         for state in first:
-            np.multiply(state, steps.keep[0], out=state)
+            np.multiply(state, steps.continues[0], out=state)
     for s in steps.arrays:
         steps.run_step(s)
 
@@ -221,10 +226,10 @@ def _all_steps_back(steps: _Steps, d_a: Array, d_others: list[Array], a: Array, 
         steps.W_a_T[:, blocks] = steps.cell.W_a[rows].T
     for s in reversed(steps.arrays):
         steps.run_back(s)
-    if steps.keep is not None:
-        np.multiply(d_a, steps.keep[:-1, None], out=d_a)
+    if steps.continues is not None:
+        np.multiply(d_a, steps.continues[:-1, None], out=d_a)
         for d in d_others:
-            np.multiply(d, steps.keep[0], out=d)
+            np.multiply(d, steps.continues[0], out=d)
     T, H, batch = a.shape
     a_columns.reshape(H, T, batch)[...] = a.transpose(1, 0, 2)
 

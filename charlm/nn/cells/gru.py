@@ -16,10 +16,10 @@ from charlm.nn.workspace import columns_of
 
 
 class GruResetAfter(SimpleGru):
-    """c~ = tanh(Gamma_r (W_c c + b_ca) + W_cx x + b_cx), Gamma_r = sigma(W_r [c, x] + b_r); the rest as `SimpleGru`.
+    """c~ = tanh(Gamma_r z_ca + W_cx x + b_cx), z_ca = W_ca c + b_ca, Gamma_r = sigma(W_r [c, x] + b_r).
 
-    Source: the form of PyTorch, cuDNN and ONNX, with two biases. With z_ca = W_c c + b_ca, which x does not reach, and
-    z_c, which c does not reach through a product, the way back has four blocks: ca, u, r and c.
+    The rest as `SimpleGru`. Source: the form of PyTorch, cuDNN and ONNX, with two biases. dz_ca goes with c, and dz_c,
+    the gradient of the argument of tanh, with x. So the way back has four blocks: ca, u, r and c.
     """
 
     name: ClassVar[str] = "gru-after"
@@ -30,14 +30,14 @@ class GruResetAfter(SimpleGru):
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "b_ca": (self.hidden, 1)}
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         (z_ca,) = kept
         gates = z[:2]
-        gates += x[:2]
+        gates += zx[:2]
         self.ops.sigmoid(gates)
         np.add(z[2], self.p["b_ca"], out=z_ca)
         np.multiply(z[1], z_ca, out=z[2])
-        z[2] += x[2]
+        z[2] += zx[2]
         self.update(z, old[0], new[0])
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
@@ -57,25 +57,25 @@ class GruResetAfter(SimpleGru):
 
 
 class GruResetBefore(SimpleGru):
-    """c~ = tanh(W_c [Gamma_r c, x] + b_c): Cho et al. 2014 and Chung et al. 2014."""
+    """c~ = tanh(W_c [Gamma_r c, x] + b_c), W_c = [W_ca, W_cx]. Source: Cho et al. 2014 and Chung et al. 2014."""
 
     name: ClassVar[str] = "gru-before"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
-    rows_a: ClassVar[tuple[str, ...]] = ("u", "r")  # W_c's product is with Gamma_r c
+    rows_a: ClassVar[tuple[str, ...]] = ("u", "r")  # W_ca's product is with Gamma_r c
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         (a,), (relevant,) = old, kept
         gates = z[:2]
-        gates += x[:2]
+        gates += zx[:2]
         self.ops.sigmoid(gates)
         np.multiply(z[1], a, out=relevant)
         self.ops.matmul(W_a[2 * self.hidden :], relevant, out=z[2])
-        z[2] += x[2]
+        z[2] += zx[2]
         self.update(z, a, new[0])
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
-        """With e = W_c^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r), and da gets Gamma_r e, too."""
+        """With e = W_ca^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r)    da += Gamma_r e."""
         gamma_r, (relevant,) = z[1], kept
         dz_u, dz_r, dz_c = dz[0], dz[1], dz[2]
         da = self.update_back(z, old[0], d[0], dz_u, dz_c, tmp)
@@ -88,7 +88,7 @@ class GruResetBefore(SimpleGru):
         return da
 
     def other_grads(self, back: ScanGrads) -> None:
-        """Add dW_c = sum over t of dz_c<t> (Gamma_r c<t-1>)^T."""
+        """Add dW_ca = sum over t and the batch of dz_c<t> (Gamma_r c<t-1>)^T."""
         H = self.hidden
         relevant = columns_of(back.kept[0], back.ws, "relevant_columns")
         self.g.add_product("W", back.dz[2 * H :], relevant.T, rows=slice(2 * H, None), columns=slice(0, H))

@@ -19,8 +19,8 @@ class SimpleGru(Cell):
     name: ClassVar[str] = "gru-simple"
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += zx
         self.ops.sigmoid(z[:-1])
         self.update(z, old[0], new[0])
 
@@ -29,24 +29,24 @@ class SimpleGru(Cell):
 
     def update(self, z: Array, a: Array, a_new: Array) -> None:
         """Compute a' = Gamma_u c~ + (1 - Gamma_u) a; z[-1] holds the argument of tanh on entry and c~ on exit."""
-        gamma_u, c = z[0], z[-1]
-        np.tanh(c, out=c)
-        np.subtract(c, a, out=a_new)
+        gamma_u, candidate = z[0], z[-1]
+        np.tanh(candidate, out=candidate)
+        np.subtract(candidate, a, out=a_new)
         a_new *= gamma_u
         a_new += a
 
     def update_back(self, z: Array, a: Array, da: Array, dz_u: Array, dz_c: Array, tmp: Array) -> Array:
-        """Go back through `update`; overwrites dz_u, dz_c and tmp; returns da, what does not go through the product.
+        """Go back through `update`; overwrite dz_u, dz_c, tmp, and da' with da, the part of it outside the product.
 
         dz_u = da' (c~ - a) Gamma_u (1 - Gamma_u)    dz_c = da' Gamma_u (1 - c~^2)    da = da' (1 - Gamma_u)
         """
-        gamma_u, c = z[0], z[-1]
-        np.multiply(c, c, out=dz_c)
+        gamma_u, candidate = z[0], z[-1]
+        np.multiply(candidate, candidate, out=dz_c)
         np.subtract(1.0, dz_c, out=dz_c)
         dz_c *= gamma_u
         dz_c *= da
         np.subtract(1.0, gamma_u, out=tmp)
-        np.subtract(c, a, out=dz_u)
+        np.subtract(candidate, a, out=dz_u)
         dz_u *= gamma_u
         dz_u *= tmp
         dz_u *= da

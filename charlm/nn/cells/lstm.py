@@ -27,8 +27,8 @@ class Lstm(Cell):
         super().initialise(rng)
         self.W[self.hidden : 2 * self.hidden, -1] = 1
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += zx
         gates = z[:-1]
         gates *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2, so one call of tanh serves gates and candidate
         np.tanh(z, out=z)
@@ -50,15 +50,15 @@ class Lstm(Cell):
         np.multiply(gamma_o, tanh_c, out=a_new)
 
     def memory_back(self, z: Array, c: Array, tanh_c: Array, d: Arrays, dz: Array, tmp: Array) -> None:
-        """Go back through `memory`, with sigma' = Gamma (1 - Gamma) and tanh' = 1 - tanh^2.
+        """Go back through `memory`; dL/dz = dL/dGamma Gamma (1 - Gamma) for a sigmoid gate.
 
-        dc' += da' Gamma_o (1 - tanh^2(c'))
-        dz_u = dc' c~ sigma'    dz_f = dc' c sigma'    dz_o = da' tanh(c') sigma'    dz_c = dc' Gamma_u (1 - c~^2)
-        dc = dc' Gamma_f
+        dc' += da' Gamma_o (1 - tanh^2(c'))    dc = dc' Gamma_f    dz_c = dc' Gamma_u (1 - c~^2).
+        dz_u = dc' c~ Gamma_u (1 - Gamma_u)    dz_f = dc' c Gamma_f (1 - Gamma_f).
+        dz_o = da' tanh(c') Gamma_o (1 - Gamma_o).
         """
         gamma_u, gamma_f, gamma_o, candidate = z[0], z[1], z[2], z[-1]
         dz_u, dz_f, dz_o, dz_c = dz[0], dz[1], dz[2], dz[-1]
-        da, dc = d
+        da, dc = d  # dL/da', and dL/dc', which becomes dL/dc
         np.multiply(tanh_c, tanh_c, out=tmp)
         np.subtract(1.0, tmp, out=tmp)
         tmp *= gamma_o

@@ -13,9 +13,9 @@ from charlm.nn.cells.lstm import Lstm
 
 
 class PeepholeLstm(Lstm):
-    """Gamma = sigma(W [a, x] + P c<t-1> + b) with a diagonal P for each gate; the rest as `Lstm`.
+    """Gamma = sigma(W [a, x] + P c + b) with a diagonal P for each gate; the rest as `Lstm`.
 
-    Source: the notes; Gers et al. 2002, whose output gate sees c<t> instead.
+    Source: the notes; Gers et al. 2002, whose output gate sees c' instead.
     """
 
     name: ClassVar[str] = "lstm-peephole"
@@ -32,14 +32,14 @@ class PeepholeLstm(Lstm):
         """The diagonals, [3, H, 1]."""
         return self.p["P"].reshape(3, self.hidden, 1)
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         for gate in range(3):
             np.multiply(self.P[gate], old[1], out=tmp)
             z[gate] += tmp
-        super().step(W_a, z, x, old, new, kept, tmp)
+        super().step(W_a, z, zx, old, new, kept, tmp)
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
-        """Beside the lstm's: dc<t-1> += sum over the gates of P dz."""
+        """As `Lstm`, and dc += sum over the gates of P dz."""
         super().step_back(W_a, z, old, kept, d, dz, tmp)
         dc = d[1]
         for gate in range(3):

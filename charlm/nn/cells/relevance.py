@@ -26,7 +26,7 @@ class Relevance(Cell):
 
     def relevance(self, z: Array, inner: Array) -> None:
         """Turn z_c into the argument of tanh; overwrite inner with z_c - b_c."""
-        gamma_r, z_c = z[-2:]
+        gamma_r, z_c = z[-2], z[-1]
         np.subtract(z_c, self.b_c, out=inner)
         np.multiply(gamma_r, inner, out=z_c)
         z_c += self.b_c
@@ -37,7 +37,7 @@ class Relevance(Cell):
         dz_c = e Gamma_r    dz_r = e (z_c - b_c) Gamma_r (1 - Gamma_r)    db_c = sum of e. The product of the weights
         gives b_c its share of dz_c; the other share, e (1 - Gamma_r), overwrites inner.
         """
-        gamma_r, (dz_r, dz_c) = z[-2], dz[-2:]
+        gamma_r, dz_r, dz_c = z[-2], dz[-2], dz[-1]
         np.subtract(1.0, gamma_r, out=tmp)
         tmp *= dz_c
         np.multiply(tmp, inner, out=dz_r)
@@ -58,8 +58,8 @@ class RelevanceLstm(Relevance, Lstm):
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c", "inner")
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += zx
         self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[1])
         np.tanh(z[-1], out=z[-1])
@@ -77,8 +77,8 @@ class GruResetBoth(Relevance, SimpleGru):
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("inner",)
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += zx
         self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[0])
         self.update(z, old[0], new[0])

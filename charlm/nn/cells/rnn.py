@@ -16,13 +16,13 @@ class Rnn(Cell):
     name: ClassVar[str] = "rnn-tanh"
     gates: ClassVar[tuple[str, ...]] = ("a",)
 
-    def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
+    def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
+        z += zx
         self.activate(z)
         new[0][...] = z[0]
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
-        """dz = da g'(z)."""
+        """dz = da' dg/dz."""
         self.slope(z, dz)
         dz *= d[0]
 
@@ -30,9 +30,9 @@ class Rnn(Cell):
         """Compute tanh(z) in place."""
         np.tanh(z, out=z)
 
-    def slope(self, a: Array, out: Array) -> None:
-        """tanh'(z) = 1 - a^2."""
-        np.multiply(a, a, out=out)
+    def slope(self, a_new: Array, out: Array) -> None:
+        """Write d tanh(z) / dz = 1 - a'^2 to `out`."""
+        np.multiply(a_new, a_new, out=out)
         np.subtract(1.0, out, out=out)
 
 
@@ -45,6 +45,6 @@ class ReluRnn(Rnn):
         """Compute max(0, z) in place."""
         np.maximum(z, 0.0, out=z)
 
-    def slope(self, a: Array, out: Array) -> None:
-        """ReLU'(z) = 1 where a > 0, else 0."""
-        np.sign(a, out=out)
+    def slope(self, a_new: Array, out: Array) -> None:
+        """Write d ReLU(z) / dz to `out`: 1 where a' > 0, else 0."""
+        np.sign(a_new, out=out)

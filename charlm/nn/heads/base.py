@@ -46,7 +46,7 @@ class Head(ABC):
 
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:
-        """Return the summed loss in nats, a number of the device, and dL/dy times `scale`; add to the gradients.
+        """Return the loss summed over the targets, in nats, and `scale` dL/dy, the workspace's; add to the gradients.
 
         y [T, n, B]: outputs of the body
         targets [T, B]: `NO_TARGET` where there is no target

@@ -22,7 +22,7 @@ class Sigmoid(Head):
         return self.outputs * math.log(2.0)
 
     def _logits(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
+        """Return W_y a + b_y, [N, T·B], of columns a `[n, T·B]`; the workspace's."""
         logits = ws.columns("logits", self.outputs, a.shape[1])
         self.ops.matmul(self.W_y, a, out=logits)
         logits += self.b_y
@@ -38,13 +38,13 @@ class Sigmoid(Head):
         has_target = truth >= 0
         loss = self._entropies(z, truth, has_target, ws).sum(dtype=np.float64)
         self.ops.sigmoid(z)
-        z -= truth
-        z *= has_target
-        z *= scale
-        self.g.add_product("W_y", z, a.T)
-        self.g.add("b_y", z.sum(axis=1, keepdims=True))
+        d = np.subtract(z, truth, out=z)
+        d *= has_target
+        d *= scale
+        self.g.add_product("W_y", d, a.T)
+        self.g.add("b_y", d.sum(axis=1, keepdims=True))
         da = ws.columns("da", *a.shape)
-        self.ops.matmul(self.W_y.T, z, out=da)
+        self.ops.matmul(self.W_y.T, d, out=da)
         return loss, steps_of(da, targets.shape[0])
 
     def nats(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
@@ -66,7 +66,7 @@ class Sigmoid(Head):
         return out
 
     def _checkable(self, z: Array) -> Array:
-        """Turn infinite logits into NaN, in place: probabilities of 0 and 1 would hide that they overflowed."""
+        """Turn infinite logits into NaN, in place: a probability of 0 or 1 would hide the overflow."""
         z += 0.0 * z
         return z
 
