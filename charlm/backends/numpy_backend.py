@@ -177,10 +177,10 @@ class NumpyBackend(Backend):
             tmp *= rate
             w[part] -= tmp
 
-        self.workers.each(update, self.blocks(len(w)))
+        self.workers.each(update, [slice(start, start + self.block) for start in range(0, len(w), self.block)])
 
     def norm(self, vector: Array) -> float:
-        parts = (vector[part] for part in self.blocks(vector.size))
+        parts = (vector[start : start + self.block] for start in range(0, vector.size, self.block))
         total = sum(float(np.dot(part, part)) for part in parts)
         if not math.isfinite(total):  # the squares overflow float32 before their root does
             return float(np.linalg.norm(vector.astype(np.float64)))

@@ -40,7 +40,7 @@ class Recurrent(Layer):
         self.n_out = cell.hidden
         self.one_hot, self.columns = one_hot, columns
         self.wants_dx = wants_dx and not one_hot and columns is None
-        self.own = slice(side * cell.rows, (side + 1) * cell.rows)
+        self.own_columns = slice(side * cell.rows, (side + 1) * cell.rows)
 
     def shapes(self) -> dict[str, Shape]:
         return self.cell.shapes()
@@ -71,7 +71,7 @@ class Recurrent(Layer):
         if cell.other_grads is not None:
             cell.other_grads(back)
         if self.columns is not None:
-            grad = self.columns.g.zeroed("E")[:, self.own]
+            grad = self.columns.g.zeroed("E")[:, self.own_columns]
             self.ops.lookup_grad(steps_of(dz, T), ws.kept("ids"), table_grad=grad)
         n_in = cell.n_in if self.wants_dx else 0
         dx = ws.columns("dx", n_in, dz.shape[1])
@@ -89,7 +89,7 @@ class Recurrent(Layer):
         if self.columns is not None:
             ws.keep("ids", x)
             found = ws.array("found", (T, cell.rows, batch))
-            self.ops.lookup(self.columns.table[:, self.own], x, out=found)
+            self.ops.lookup(self.columns.table[:, self.own_columns], x, out=found)
             np.add(found.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
             return steps
         x_of_step = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)

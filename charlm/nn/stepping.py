@@ -100,7 +100,7 @@ class _RecurrentStep:
     def project(self, x: Array) -> Array:
         """Return W_x x + b, [G, H, 1], for x [I, 1], or for an id [1]; overwritten by the next call."""
         if self._layer.columns is not None:
-            table = self._layer.columns.table[:, self._layer.own]
+            table = self._layer.columns.table[:, self._layer.own_columns]
             self._layer.ops.lookup(table, x[None], out=self._zx[None])
             self._zx += self._b
             return self._gates
