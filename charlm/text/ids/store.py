@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from charlm.text.ids.disk_store import DiskStore
@@ -13,20 +15,23 @@ class MemoryStore:
 
     ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`, its end included
     first [lines] int32: x<1> of each line, where that is a label; None: the zero vector
+    tokens: by id, of a corpus that was gathered
     """
 
     at_hand = True
     windows = 1
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray | None = None) -> None:
-        self.ids, self.offsets, self.first = ids, offsets, first
+    def __init__(
+        self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray | None = None, tokens: Sequence[str] = ()
+    ) -> None:
+        self.ids, self.offsets, self.first, self.tokens = ids, offsets, first, tokens
         self.size, self.lines = ids.size, offsets.size - 1
         self.line_starts = np.array([0, self.lines])
 
     @classmethod
-    def of(cls, ids: np.ndarray) -> MemoryStore:
+    def of(cls, ids: np.ndarray, tokens: Sequence[str]) -> MemoryStore:
         """Return the store of ids in which `EOS_ID` ends each line."""
-        return cls(ids, np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64))
+        return cls(ids, np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64), tokens=tokens)
 
     def counts(self, known: int) -> np.ndarray:
         return np.bincount(self.ids, minlength=known)
