@@ -13,9 +13,8 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.ids.cache import Entry, evict
-from charlm.text.ids.disk_store import DiskStore
 from charlm.text.ids.encoder import Encoder, make_encoder
-from charlm.text.ids.store import MemoryStore, Store
+from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
 from charlm.text.tokens.splitter import Splitter, splitter_of

@@ -17,7 +17,7 @@ from charlm.errors import ResourceError
 from charlm.text import make_splitter, read_lines
 from charlm.text.ids import cache as cache_module
 from charlm.text.ids import store_writer
-from charlm.text.ids.disk_store import SIZES, TABLE, DiskStore
+from charlm.text.ids.store import SIZES, TABLE, DiskStore
 from charlm.text.learning import gather
 from tests.stored import encodings, entries
 

@@ -15,8 +15,7 @@ from charlm.errors import CorpusError, ResourceError
 from charlm.storage.files import cache_folder
 from charlm.text import learning, make_splitter, read_lines
 from charlm.text.ids.cache import lock
-from charlm.text.ids.disk_store import FORMAT, DiskStore
-from charlm.text.ids.store import MemoryStore
+from charlm.text.ids.store import FORMAT, DiskStore, MemoryStore
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.learning import MOST_IN_MEMORY, gather
 from tests.stored import encodings, entries

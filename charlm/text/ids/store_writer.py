@@ -18,8 +18,8 @@ import numpy as np
 from charlm.errors import ResourceError
 from charlm.storage.files import cache_folder, display_name
 from charlm.text.ids.cache import lock
-from charlm.text.ids.disk_store import SIZES, TEMPORARY, DiskStore, window_of
 from charlm.text.ids.encoder import Counts
+from charlm.text.ids.store import SIZES, TEMPORARY, DiskStore, window_of
 
 _COPIED_TOGETHER = 1 << 20  # bytes
 _SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memory
