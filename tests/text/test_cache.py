@@ -17,7 +17,7 @@ from charlm.errors import ResourceError
 from charlm.text import make_splitter, read_lines
 from charlm.text.ids import cache as cache_module
 from charlm.text.ids import store_writer
-from charlm.text.ids.store import SIZES, TABLE, DiskStore
+from charlm.text.ids.store import SIZES, DiskStore, Row
 from charlm.text.learning import gather
 from tests.stored import encodings, entries
 
@@ -192,8 +192,8 @@ def table(name, value, row=1):
     """Return the function that changes one number of the table of windows."""
 
     def of(parts):
-        numbers = np.frombuffer(parts[1], "<i8").reshape(-1, len(TABLE)).copy()
-        at = TABLE.index(name)
+        numbers = np.frombuffer(parts[1], "<i8").reshape(-1, len(Row._fields)).copy()
+        at = Row._fields.index(name)
         numbers[row, at] = value(numbers[row, at])
         parts[1] = numbers.tobytes()
 

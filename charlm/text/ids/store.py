@@ -5,7 +5,7 @@ On the disk it is written window by window, and read in any order, only what is 
 | part of the file | content |
 |---|---|
 | windows | of each the ids, then the lengths of the lines that end in it, each in the smallest of three types |
-| table | a row of `TABLE` for each window, int64 |
+| table | a `Row` for each window, int64 |
 | counts | how often each token occurs, int64 |
 | tokens | by provisional id, as JSON |
 | name | of its entry in the cache |
@@ -21,6 +21,7 @@ import os
 import struct
 import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,11 +32,20 @@ from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK
 FORMAT = 3  # to be raised when the parts of a file change, or how text becomes ids
 TEMPORARY = "charlm-"  # the prefix of files that are still being written
 TYPES = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
-# Of each window: the offset of its bytes, its tokens; the lines that end in it, and their tokens; two indices in TYPES.
-TABLE = ("begin", "tokens", "lines", "tokens_of_lines", "width", "length_width")
 SIZES = struct.Struct("<QQQQ")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _READ_TOGETHER = 1 << 20  # bytes
+
+
+class Row(NamedTuple):
+    """A window in the table: the offset of its bytes, its tokens, the lines that end in it; two indices in `TYPES`."""
+
+    begin: int
+    tokens: int
+    lines: int
+    tokens_of_lines: int
+    width: int
+    length_width: int
 
 
 class DiskStore:
@@ -64,7 +74,7 @@ class DiskStore:
             raise ValueError("cut off")
         table, counts, tokens, name = (self._read(at + sum(parts[:i]), parts[i]) for i in range(len(parts)))
         self.name = name.decode()
-        self._table = np.frombuffer(table, "<i8").reshape(-1, len(TABLE)).T
+        self._table = np.frombuffer(table, "<i8").reshape(-1, len(Row._fields)).T
         self._counts: np.ndarray = np.frombuffer(counts, "<i8")
         self.tokens: Sequence[str] = json.loads(tokens)
         # Of tokens, lines, and tokens of lines: how many are before each window.
@@ -98,13 +108,13 @@ class DiskStore:
     def _is_consistent(self) -> bool:
         """Return whether the ids in the file lead to the same table, lengths and counts."""
         counts, at, begun = Counts(), 0, 0
-        for number, row in enumerate(self._table.T.tolist()):
-            found, ids, lengths = window_of(self._ids(number, 0, row[1]), at, begun)
+        for number, row in enumerate(map(Row._make, self._table.T.tolist())):
+            found, ids, lengths = window_of(self._ids(number, 0, row.tokens), at, begun)
             if found != row or ids.max() >= len(self.tokens) or not np.array_equal(lengths, self.lengths(number)):
                 return False
             counts.add(ids)
             at += ids.nbytes + lengths.nbytes
-            begun += row[1] - row[3]
+            begun += row.tokens - row.tokens_of_lines
         return at == self._data and not begun and np.array_equal(counts.of(len(self.tokens)), self._counts)
 
     def counts(self, known: int) -> np.ndarray:
@@ -117,9 +127,9 @@ class DiskStore:
 
     def lengths(self, number: int) -> np.ndarray:
         """Return the lengths [lines] of the lines that end in a window, their ends included, int64."""
-        begin, tokens, lines, _, width, length_width = self._table[:, number].tolist()
-        kind = TYPES[length_width]
-        data = self._read(begin + tokens * TYPES[width].itemsize, lines * kind.itemsize)
+        row = Row(*self._table[:, number].tolist())
+        kind = TYPES[row.length_width]
+        data = self._read(row.begin + row.tokens * TYPES[row.width].itemsize, row.lines * kind.itemsize)
         return np.frombuffer(data, kind).astype(np.int64)
 
     def slice(self, start: int, stop: int) -> np.ndarray:
@@ -133,9 +143,9 @@ class DiskStore:
         return np.concatenate(parts)
 
     def _ids(self, number: int, start: int, stop: int) -> np.ndarray:
-        begin, *_, width, _ = self._table[:, number].tolist()
-        kind = TYPES[width]
-        return np.frombuffer(self._read(begin + start * kind.itemsize, (stop - start) * kind.itemsize), kind)
+        row = Row(*self._table[:, number].tolist())
+        kind = TYPES[row.width]
+        return np.frombuffer(self._read(row.begin + start * kind.itemsize, (stop - start) * kind.itemsize), kind)
 
     def _read(self, at: int, size: int) -> bytes:
         # Not mapped: mapped pages count as the process's own memory.
@@ -187,15 +197,15 @@ class MemoryStore:
 Store = MemoryStore | DiskStore
 
 
-def window_of(ids: np.ndarray, at: int, begun: int) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Return the row of `TABLE` of a window, its ids and the lengths of its lines, both in the smallest type.
+def window_of(ids: np.ndarray, at: int, begun: int) -> tuple[Row, np.ndarray, np.ndarray]:
+    """Return the row of a window, its ids and the lengths of its lines, both in the smallest type.
 
     ids [n]: provisional; at: the offset of its bytes; begun: the tokens that its first line has in earlier windows
     """
     of_lines = np.diff(np.flatnonzero(ids == EOS_ID), prepend=-1 - begun)
     ids, lengths = _compact(ids), _compact(of_lines)
     widths = (TYPES.index(ids.dtype), TYPES.index(lengths.dtype))
-    return [at, ids.size, lengths.size, int(of_lines.sum()), *widths], ids, lengths
+    return Row(at, ids.size, lengths.size, int(of_lines.sum()), *widths), ids, lengths
 
 
 def _compact(numbers: np.ndarray) -> np.ndarray:
