@@ -25,7 +25,7 @@ from charlm.config import ModelConfig, cell_fields
 from charlm.nn import build as build_module
 from charlm.nn.cells import CELLS
 from charlm.nn.dense import Dense
-from charlm.nn.embedding import Embedding
+from charlm.nn.embedding import InputColumns
 from charlm.nn.grads import Grads
 from charlm.nn.layer import Stack
 from charlm.nn.parameters import Parameters
@@ -265,7 +265,11 @@ def rectified(layer, x, state, y, starts):
             a = a * ~starts[:, None, :]
         if layer.one_hot:
             x = one_hot_columns(x, layer.n_in)
-        W_x_x = x if layer.projected else np.einsum("mn,tnb->tmb", W[:, H:-1], x)
+        if layer.columns is None:
+            W_x_x = np.einsum("mn,tnb->tmb", W[:, H:-1], x)
+        else:
+            E = layer.columns.table[:, layer.own]
+            W_x_x = np.concatenate([E, 0 * E[:1]])[x].transpose(0, 2, 1)
         return np.einsum("mn,tnb->tmb", W[:, :H], a) + W_x_x + W[:, -1:]
     return None
 
@@ -334,8 +338,9 @@ def check_projected(cell, variant):
     ids, starts = rng.integers(-1, 4, (5, 2)), random_starts(5, 2, rng)
 
     def make(seed):
-        layer = Recurrent(CELLS[cell][variant](OPS, 0, 3), wants_dx=False, projected=True)
-        stack = Stack({"input": Embedding(OPS, 4, layer.n_in), "layer": layer})
+        kind = CELLS[cell][variant]
+        columns = InputColumns(OPS, 4, 3 * len(kind.gates))
+        stack = Stack({"input": columns, "layer": Recurrent(kind(OPS, 0, 3), columns=columns)})
         return stack, bind(stack, seed)
 
     stack, parameters = first_clear(make, ids, starts=starts)

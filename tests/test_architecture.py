@@ -96,9 +96,69 @@ def broken_rules(source, path):
     return sentences
 
 
+def circles(sources):
+    """Return the groups of modules that import each other, directly or by way of others.
+
+    sources: the text of each file, by its path relative to the package. Imports in functions and for types count.
+    """
+    modules = {path: module_of(path) for path in sources}
+    known = set(modules.values())
+    reached = {
+        modules[path]: {_nearest(name, known) for _, name in imports(source, path)} - {modules[path], None}
+        for path, source in sources.items()
+    }
+    for between in known:
+        for module in known:
+            if between in reached[module]:
+                reached[module] |= reached[between]
+    groups = {frozenset(other for other in known if other in reached[m] and m in reached[other]) for m in known}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def module_of(path):
+    """Return the full name of the module in a file, by its path relative to the package."""
+    parts = ["charlm", *path.removesuffix(".py").split("/")]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _nearest(name, known):
+    """Return the module that a full name is of or in, None if it is not one of the package's."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
 @each_file
 def test_a_file_keeps_the_rules(path):
     assert broken_rules(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix()) == []
+
+
+def test_no_imports_make_a_circle():
+    sources = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
+    found = circles(sources)
+    assert not found, found
+
+
+@pytest.mark.parametrize(
+    ("sources", "groups"),
+    [
+        ({"a.py": "import charlm.b", "b.py": "from charlm import c", "c.py": ""}, []),
+        ({"a.py": "import charlm.b", "b.py": "def f():\n    from charlm.a import x"}, [["charlm.a", "charlm.b"]]),
+        ({"a.py": "import charlm.b", "b.py": "if TYPE_CHECKING:\n    from .a import X"}, [["charlm.a", "charlm.b"]]),
+        (
+            {"n/a.py": "from .b import x", "n/b.py": "from charlm.n import c", "n/c.py": "import charlm.n.a"},
+            [["charlm.n.a", "charlm.n.b", "charlm.n.c"]],
+        ),
+        (
+            {"n/__init__.py": "from charlm.n.a import x", "n/a.py": "from charlm.n import x"},
+            [["charlm.n", "charlm.n.a"]],
+        ),
+        ({"n/__init__.py": "from charlm.n.a import x", "n/a.py": "from charlm.n.b import x", "n/b.py": ""}, []),
+        ({"a.py": "import numpy\nfrom charlm.a import x"}, []),
+    ],
+)
+def test_a_circle_is_seen(sources, groups):
+    assert circles(sources) == groups
 
 
 def test_there_is_something_to_read():

@@ -90,7 +90,8 @@ class Backend(ABC):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         """Write `a @ b` to `out`, or add it to `out`.
 
-        a [m, k]; b [k, n], or [T, k, n] for T steps; out [m, n] or [T, m, n], which shares no memory with a and b
+        a [m, k]; b [k, n], or [T, k, n] for T steps
+        out [m, n] or [T, m, n]: shares no memory with a and b
         """
 
     @abstractmethod
@@ -121,12 +122,15 @@ class Backend(ABC):
         """Turn `logits [V, N]`, or `[V]`, into log-probabilities, in place."""
 
     @abstractmethod
-    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+    def cross_entropy(
+        self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
+    ) -> Array:
         """Return L = -ln softmax(logits)[target] of each column, float64 [N], of the device; 0 without a target.
 
         logits [V, N]: overwritten with scale dL/dlogits = scale (softmax(logits) - one-hot target), 0 without a target;
             without a scale, its contents are undefined afterwards
         targets [N]: ids of the host; -1 where a column has no target
+        bias [V, 1]: if given, added to the logits first
         """
 
     @abstractmethod

@@ -53,7 +53,7 @@ class NumpyBackend(Backend):
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING or not self.workers.splits_products:
+        if not self.workers.splits_products or b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING:
             if add:
                 _add_product(a, b, out)
             else:
@@ -104,7 +104,9 @@ class NumpyBackend(Backend):
         logits -= np.maximum.reduce(logits, axis=0)
         logits -= np.log(np.add.reduce(np.exp(logits), axis=0))
 
-    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+    def cross_entropy(
+        self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
+    ) -> Array:
         """softmax = e / S with e = exp(logits - largest) and S = sum of e, both in blocks of rows.
 
         Each block has a largest logit of its own, so that one pass over the logits computes e. The second pass
@@ -112,8 +114,9 @@ class NumpyBackend(Backend):
         """
         at = np.flatnonzero(targets >= 0)
         chosen = targets[at], at
-        logit = logits[chosen].astype(np.float64)
         V, N = logits.shape
+        bias = np.zeros((V, 1), logits.dtype) if bias is None else bias
+        chosen_logits = (logits[chosen] + bias[targets[at], 0]).astype(np.float64)
         size = max(1, _LOGITS // max(1, N))
         blocks = [slice(start, start + size) for start in range(0, V, size)]
         largest = np.empty((len(blocks), N), logits.dtype)
@@ -121,9 +124,11 @@ class NumpyBackend(Backend):
         lowest = np.finfo(logits.dtype).min  # a block of logits -inf is then 0, not NaN
 
         def exponentials(number: int) -> None:
-            block = logits[blocks[number]]
-            block.max(axis=0, initial=lowest, out=largest[number])
-            e = np.subtract(block, largest[number], out=None if scale is None else block)
+            rows = blocks[number]
+            # Without a gradient, scratch that stays in the cache: the logits are then not written to memory again.
+            e = np.add(logits[rows], bias[rows], out=None if scale is None else logits[rows])
+            e.max(axis=0, initial=lowest, out=largest[number])
+            e -= largest[number]
             np.exp(e, out=e)
             e.sum(axis=0, out=sums[number])
 
@@ -133,7 +138,7 @@ class NumpyBackend(Backend):
         total = (weights * sums).sum(axis=0)
         losses = np.zeros(N)
         # The two that may be large are subtracted first: their sum with ln(total) would round it away.
-        losses[at] = np.log(total[at]) - (logit - shift[at])
+        losses[at] = np.log(total[at]) - (chosen_logits - shift[at])
         if scale is not None:
             factors = (weights * (np.where(targets >= 0, scale, 0.0) / total)).astype(logits.dtype)
             for block, factor in zip(blocks, factors, strict=True):

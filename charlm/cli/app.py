@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from charlm.cli import signals, ui
+from charlm.cli import signals, standard_input, ui
 from charlm.errors import CharlmError, ResourceError
 
 if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
@@ -103,6 +103,7 @@ def _begin() -> None:
                 os.open(os.devnull, mode)  # takes the smallest free descriptor
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
+    standard_input.install()
     signals.at_signals(signals.take_signal)
     atexit.register(signals.ignore_them)
 

@@ -64,9 +64,7 @@ def take_signal(number: int, _frame: Any) -> None:
         return
     is_first, state.received = not state.received, number
     if state.raises:
-        # Where the exception cannot be caught, Python would print it.
-        sys.unraisablehook = lambda _: None
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        _raise()
     if not is_first:
         _end()
     signal.signal(signal.SIGALRM, _end)
@@ -75,15 +73,23 @@ def take_signal(number: int, _frame: Any) -> None:
 
 
 def end_if_due() -> None:
-    """End the process if a signal was received and no undisturbed work is left."""
-    if not state.received or state.undisturbed or state.raises:
+    """End the process, or raise, if a signal was received and no undisturbed work is left."""
+    if not state.received or state.undisturbed:
         return
+    if state.raises:
+        _raise()
     # A second call must not write the lines again.
     state.undisturbed += 1
     if state.output is not None:
         with contextlib.suppress(ClosedPipe, ResourceError):
             state.output.finish_lines()
     _end()
+
+
+def _raise() -> NoReturn:
+    # Where the exception cannot be caught, Python would print it.
+    sys.unraisablehook = lambda _: None
+    raise KeyboardInterrupt if state.received == signal.SIGINT else SystemExit(128 + state.received)
 
 
 def _end(*_: Any) -> NoReturn:

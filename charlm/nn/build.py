@@ -21,10 +21,10 @@ from charlm.nn.cells.base import OUTPUT_RMS
 from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout
-from charlm.nn.embedding import Embedding, MultiHot
+from charlm.nn.embedding import Embedding, InputColumns, MultiHot
 from charlm.nn.grads import Grads
 from charlm.nn.heads import HEADS, Head
-from charlm.nn.layer import Layer, Stack, Views
+from charlm.nn.layer import Layer, Stack, views_of
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
@@ -109,7 +109,7 @@ class _Network:
         grads = Grads(parameters.named(parameters.grads), self.ops, aliases=aliases)
         values |= {name: values[original][:rows] for name, (original, rows) in aliases.items()}
         for prefix, part in self.parts.items():
-            part.bind(_with_prefix(values, prefix), grads.of(prefix))
+            part.bind(views_of(values, prefix), grads.of(prefix))
         return grads
 
     def _aliases(self) -> dict[str, tuple[str, int]]:
@@ -162,6 +162,7 @@ class _Network:
         one_hot = not (config.embedding_size or projected or reads_keys)
         rms = OUTPUT_RMS
         layers: dict[str, Layer] = {}
+        columns: InputColumns | None = None
 
         def with_dropout(name: str, layer: Layer) -> None:
             layers[name] = layer
@@ -177,7 +178,7 @@ class _Network:
             rms = EMBEDDING_RMS
             with_dropout("input", Embedding(ops, tokens, config.embedding_size, rms=rms))
         elif projected:
-            layers["input"] = Embedding(ops, tokens, sides * len(make_cell.gates) * H)
+            layers["input"] = columns = InputColumns(ops, tokens, sides * len(make_cell.gates) * H)
         else:
             rms = 1.0 / math.sqrt(tokens)
         n_in = 0 if projected else tokens if one_hot else layers["input"].n_out
@@ -185,15 +186,16 @@ class _Network:
             first = index == 0
             input_rms = rms if first else OUTPUT_RMS
             below_learns = not first or bool(config.embedding_size)
-            kind = {"one_hot": one_hot and first, "projected": projected and first}
             one, *other = (
-                Recurrent(make_cell(ops, n_in, H, input_rms=input_rms), wants_dx=below_learns, **kind)
-                for _ in range(sides)
+                Recurrent(
+                    make_cell(ops, n_in, H, input_rms=input_rms),
+                    wants_dx=below_learns,
+                    one_hot=one_hot and first,
+                    columns=columns if first else None,
+                    side=side,
+                )
+                for side in range(sides)
             )
-            with_dropout(f"layer{index}", BothWays(one, other[0], projected=kind["projected"]) if both else one)
+            with_dropout(f"layer{index}", BothWays(one, other[0]) if both else one)
             n_in = sides * H
         return layers
-
-
-def _with_prefix(views: Views, prefix: str) -> Views:
-    return {name.removeprefix(prefix): view for name, view in views.items() if name.startswith(prefix)}

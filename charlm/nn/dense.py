@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from charlm.backends import Array, Backend, Shape
@@ -15,8 +13,6 @@ from charlm.nn.workspace import Workspace, columns_of, steps_of
 
 class Dense(Layer):
     """y<t> = g(W x<t> + b), g = tanh or ReLU, at each step alone."""
-
-    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, n_in: int, n_out: int, activation: str) -> None:
         self.ops = ops

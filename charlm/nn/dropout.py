@@ -18,7 +18,7 @@ class Dropout(Layer):
     place: which of the network's dropouts this is, so that no two share a mask
     """
 
-    pointwise: ClassVar[bool] = True
+    passes_on: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, size: int, rate: float, place: int) -> None:
         self.ops = ops

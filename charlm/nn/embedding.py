@@ -16,8 +16,6 @@ from charlm.nn.workspace import Workspace
 class MultiHot(Layer):
     """x<t> has a 1 for each key that sounds; zeros and ones `[T, N, B]` -> x `[T, N, B]`."""
 
-    pointwise: ClassVar[bool] = True
-
     def __init__(self, ops: Backend, keys: int) -> None:
         self.ops = ops
         self.n_in = self.n_out = keys
@@ -36,13 +34,8 @@ class MultiHot(Layer):
 class Embedding(Layer):
     """x<t> = E[token]: the product of a matrix with a one-hot vector is a look-up; ids `[T, B]` -> x `[T, D, B]`.
 
-    With D = 4H (for the lstm) its rows are the columns of the first layer's W_x, and the look-up is W_x x<t>: that is
-    how one-hot tokens of a large vocabulary are fed.
-
     rms: root mean square of the numbers that learning begins with
     """
-
-    pointwise: ClassVar[bool] = True
 
     def __init__(self, ops: Backend, vocabulary_size: int, size: int, *, rms: float = 1.0) -> None:
         self.ops = ops
@@ -69,4 +62,22 @@ class Embedding(Layer):
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """Add dE: row v is the sum of dL/dx<t> over all t at which the token v was read."""
         self.ops.lookup_grad(dy, ws.kept("ids"), table_grad=self.g.zeroed("E"))
+        return dy, ()
+
+
+class InputColumns(Embedding):
+    """W_x of one-hot tokens of a large vocabulary, by token: row v of E is the column of W_x for token v.
+
+    It passes on ids; the recurrent layer above reads W_x x<t> = E[token]. In a layer of two directions, the columns of
+    the second one follow those of the first.
+    """
+
+    passes_on: ClassVar[bool] = True
+
+    def forward(
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+    ) -> tuple[Array, State]:
+        return x, ()
+
+    def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         return dy, ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,11 +13,10 @@ from charlm.backends import Array, Backend, Shape
 from charlm.nn.grads import Grads
 from charlm.nn.workspace import Workspace
 
-State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () where a layer remembers nothing
+State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () for a layer without memory
 Views = Mapping[str, Array]
-Read = Callable[[int, int], Array]  # of the first step and the one after the last: the input of these, [steps, n, B]
 
-LONGEST_PIECE = 256  # steps of a sequence: a longer one is read in pieces where there is no way back
+LONGEST_PIECE = 256  # steps; without a way back, a longer sequence is read in pieces
 
 
 @dataclass(frozen=True)
@@ -35,31 +34,35 @@ class Noise:
 class Layer(ABC):
     """A layer of the network, from `x [T, n_in, B]` to `y [T, n_out, B]`.
 
-    A layer holds no state between calls: what it remembers goes in and comes out, and what its backward pass needs
-    lies in the workspace. `forward` and `backward` alternate on one workspace.
+    A layer keeps no state between calls: the state is an argument and a result, and what `backward` needs lies in the
+    workspace. `forward` and `backward` alternate on one workspace.
+
+    parts: the layers that it consists of; their names begin the names of their parameters
     """
 
     n_in: int
     n_out: int
     ops: Backend
-    pointwise: ClassVar[bool] = False  # whether y<t> depends on x<t> alone
+    parts: Mapping[str, Layer] = {}
+    passes_on: ClassVar[bool] = False  # whether y is x itself where nothing is learned
 
     def shapes(self) -> dict[str, Shape]:
-        """Give the shape of each parameter; none by default."""
-        return {}
+        """Return the shape of each parameter."""
+        return {f"{name}.{key}": shape for name, part in self.parts.items() for key, shape in part.shapes().items()}
 
     def bind(self, values: Views, grads: Grads) -> None:
-        """Take the views of the parameters and of their gradients."""
-        del values, grads
+        """Use these arrays as parameters, and add to these gradients."""
+        for name, part in self.parts.items():
+            part.bind(views_of(values, f"{name}."), grads.of(f"{name}."))
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Write the weights that learning starts from into the bound parameters."""
-        del rng
+        """Draw the initial parameters."""
+        for part in self.parts.values():
+            part.initialise(rng)
 
     def zero_state(self, batch: int) -> State:
-        """Give a<0> = 0 for `batch` sequences."""
-        del batch
-        return ()
+        """Return a<0> = 0 for `batch` sequences."""
+        return tuple(part.zero_state(batch) for part in self.parts.values())
 
     @abstractmethod
     def forward(
@@ -68,26 +71,25 @@ class Layer(ABC):
         """Run the sequence.
 
         x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead
-        state: what the sequence before left, arrays [H, B]; not kept, not changed
-        starts [T, B] bool, or None: a new sequence begins here, so the state before it is set to zero
+        state: the state after the sequence before, arrays [H, B]; not kept, not changed
+        starts [T, B]: bool or None; a new sequence begins here, so the state before it is set to zero
         noise: this training step's dropout; None for none
         Returns y [T, n_out, B], which is the workspace's until the next forward, and a new state.
         """
 
-    def outputs_into(
-        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
-    ) -> State:
-        """Run the sequence for its outputs alone; there is no way back from here.
+    def read(self, x: Array, state: State, ws: Workspace, out: Array, *, starts: np.ndarray | None = None) -> State:
+        """Run the sequence in pieces, for its outputs alone; there is no way back.
 
-        out [T, n_out, B]: overwritten with y; read: gives the input of some steps, as often as it is asked for
-        Returns a new state. The others are as in `forward`.
+        out [T, n_out, B]: overwritten with y. Returns a new state. The others are as in `forward`.
         """
-        out[...], state = self.forward(read(0, len(out)), state, ws, starts=starts)
+        for first, end in pieces(len(out)):
+            part = None if starts is None else starts[first:end]
+            out[first:end], state = self.forward(x[first:end], state, ws, starts=part)
         return state
 
     @abstractmethod
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        """Run it backwards, once for each forward.
+        """Run backwards, once for each forward.
 
         dy [T, n_out, B]: dL/dy; d_state: dL/d(the state that forward returned), () for zero. Neither is changed.
         Adds dL/dparameter to the bound gradients. Returns dx [T, n_in, B], which is the workspace's, and the gradient
@@ -99,32 +101,15 @@ class Stack(Layer):
     """Layers on top of each other; its state is the tuple of theirs."""
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
-        self.layers = dict(layers)
-        self._in_order: Sequence[tuple[str, Layer]] = list(self.layers.items())
-        self.ops = self._in_order[0][1].ops
-        self.n_in = self._in_order[0][1].n_in
-        self.n_out = self._in_order[-1][1].n_out
-
-    def shapes(self) -> dict[str, Shape]:
-        return {f"{name}.{key}": shape for name, layer in self._in_order for key, shape in layer.shapes().items()}
-
-    def bind(self, values: Views, grads: Grads) -> None:
-        for name, layer in self._in_order:
-            own = layer.shapes()
-            layer.bind({k: values[f"{name}.{k}"] for k in own}, grads.of(f"{name}."))
-
-    def initialise(self, rng: np.random.Generator) -> None:
-        for _, layer in self._in_order:
-            layer.initialise(rng)
-
-    def zero_state(self, batch: int) -> State:
-        return tuple(layer.zero_state(batch) for _, layer in self._in_order)
+        self.parts = self.layers = dict(layers)
+        *_, last = layers.values()
+        self.ops, self.n_in, self.n_out = last.ops, next(iter(layers.values())).n_in, last.n_out
 
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         after = []
-        for (name, layer), before in zip(self._in_order, state, strict=True):
+        for (name, layer), before in zip(self.layers.items(), state, strict=True):
             x, one = layer.forward(x, before, ws.scope(name), starts=starts, noise=noise)
             after.append(one)
         return x, tuple(after)
@@ -132,58 +117,41 @@ class Stack(Layer):
     def outputs(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None
     ) -> tuple[Array, State]:
-        """Run the sequence for its outputs alone, as `forward` but for a way back.
+        """Run the sequence for its outputs alone: as `forward`, but there is no way back.
 
-        A long sequence goes through each layer in pieces. What is kept of it are the outputs of two layers with a
-        memory, the one at hand and the one below it; other layers are computed again when they are read.
+        A long sequence goes through each layer in pieces. The outputs of two layers are kept whole: those of the
+        current one, and those of the one below it.
         """
         T, batch = x.shape[0], x.shape[-1]
         if T <= LONGEST_PIECE:
             return self.forward(x, state, ws, starts=starts)
-        read = out_of(x)
-        after: list[State] = []
-        wholes = 0
-        out: Array | None = None
-        for (name, layer), before in zip(self._in_order, state, strict=True):
-            if layer.pointwise:
-                read, out = _read_through(layer, read, ws.scope(name)), None
-                after.append(())
+        after, number = list(state), 0
+        for at, (name, layer) in enumerate(self.layers.items()):
+            if layer.passes_on:
                 continue
-            out = ws.array(f"outputs{wholes % 2}", (T, layer.n_out, batch))
-            after.append(layer.outputs_into(out, read, before, ws.scope(name), starts=starts))
-            read = out_of(out)
-            wholes += 1
-        if out is None:
-            out = ws.array(f"outputs{wholes % 2}", (T, self.n_out, batch))
-            for first, end in pieces(T):
-                out[first:end] = read(first, end)
-        return out, tuple(after)
+            out = ws.array(f"outputs{number % 2}", (T, layer.n_out, batch))
+            after[at] = layer.read(x, state[at], ws.scope(name), out, starts=starts)
+            x, number = out, number + 1
+        return x, tuple(after)
 
-    def outputs_into(
-        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
-    ) -> State:
-        out[...], state = self.outputs(read(0, len(out)), state, ws, starts=starts)
+    def read(self, x: Array, state: State, ws: Workspace, out: Array, *, starts: np.ndarray | None = None) -> State:
+        out[...], state = self.outputs(x, state, ws, starts=starts)
         return state
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        upper = d_state or ((),) * len(self._in_order)
+        upper = d_state or ((),) * len(self.layers)
         d_before = []
-        for (name, layer), after in zip(reversed(self._in_order), reversed(upper), strict=True):
+        for (name, layer), after in zip(reversed(self.layers.items()), reversed(upper), strict=True):
             dy, one = layer.backward(dy, after, ws.scope(name))
             d_before.append(one)
         return dy, tuple(reversed(d_before))
 
 
+def views_of(views: Views, prefix: str) -> Views:
+    """Return the views whose names begin with `prefix`, under their names without it."""
+    return {name.removeprefix(prefix): view for name, view in views.items() if name.startswith(prefix)}
+
+
 def pieces(T: int) -> Iterator[tuple[int, int]]:
     """Yield the first step of each piece of a sequence and the one after its last."""
     return ((first, min(first + LONGEST_PIECE, T)) for first in range(0, T, LONGEST_PIECE))
-
-
-def out_of(array: Array) -> Read:
-    """Return what reads steps out of an array."""
-    return lambda first, end: array[first:end]
-
-
-def _read_through(layer: Layer, read: Read, ws: Workspace) -> Read:
-    """Return what reads the outputs of a layer without a memory, which are computed when they are read."""
-    return lambda first, end: layer.forward(read(first, end), (), ws)[0]

@@ -76,7 +76,7 @@ class Model:
 
         Overwrites the gradients with those of the mean loss over the batch's targets.
 
-        noise: key of this step's dropout; None for none
+        noise: key of this step's dropout; None for none.
         Returns the loss summed over the targets, in nats, a number of the device, and the state after the last step.
         """
         scale = 1.0 / max(1, batch.count)

@@ -6,8 +6,9 @@ import numpy as np
 
 from charlm.backends import Array, Shape
 from charlm.nn.cells import Cell
+from charlm.nn.embedding import InputColumns
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Noise, Read, State, Views, pieces
+from charlm.nn.layer import Layer, Noise, State, Views
 from charlm.nn.scan import ReferenceScan, Scan
 from charlm.nn.workspace import Workspace, steps_of
 
@@ -15,21 +16,31 @@ from charlm.nn.workspace import Workspace, steps_of
 class Recurrent(Layer):
     """y<t> = a<t>, with a<t> (and c<t>) = cell(a<t-1>, x<t>), from t = 1 to T; the weights are the same at every step.
 
-    Forward, W_x x<t> + b is one product for all steps, as it waits for nothing; then the scan goes step by step.
-    Backward, the scan goes back from t = T to 1 and leaves dL/dz of all steps; from these the gradient of the weights
-    is one product, and that of x another.
+    Forward, W_x x<t> + b is one product for all steps, as it waits for nothing. Then the scan goes step by step.
+    Backward, the scan goes from t = T to 1 and leaves dL/dz of all steps. The gradient of the weights is then one
+    product over all steps, and the gradient of x another.
 
     wants_dx: whether the layer below learns; if not, dL/dx is not computed
     one_hot: the input is ids [T, B], which stand for one-hot columns [I]
-    projected: the input is W_x x<t> already, [T, G·H, B], read from a table
+    columns: the input is ids, W_x lies by token in this layer below, and I = 0
+    side: the direction of this layer, 0 or 1; of each row of `columns`, the part that belongs to it
     """
 
-    def __init__(self, cell: Cell, *, wants_dx: bool = True, one_hot: bool = False, projected: bool = False) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        wants_dx: bool = True,
+        one_hot: bool = False,
+        columns: InputColumns | None = None,
+        side: int = 0,
+    ) -> None:
         self.cell, self.ops = cell, cell.ops
-        self.n_in = cell.rows if projected else cell.n_in
+        self.n_in = cell.n_in if columns is None else columns.n_in
         self.n_out = cell.hidden
-        self.wants_dx = wants_dx and not one_hot
-        self.one_hot, self.projected = one_hot, projected
+        self.one_hot, self.columns = one_hot, columns
+        self.wants_dx = wants_dx and not one_hot and columns is None
+        self.own = slice(side * cell.rows, (side + 1) * cell.rows)
 
     def shapes(self) -> dict[str, Shape]:
         return self.cell.shapes()
@@ -48,27 +59,20 @@ class Recurrent(Layer):
     ) -> tuple[Array, State]:
         return self.scan(ws).forward(self.project(x, ws), state, starts)
 
-    def outputs_into(
-        self, out: Array, read: Read, state: State, ws: Workspace, *, starts: np.ndarray | None = None
-    ) -> State:
-        for first, end in pieces(len(out)):
-            part = None if starts is None else starts[first:end]
-            out[first:end], state = self.forward(read(first, end), state, ws, starts=part)
-        return state
-
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dW += dz [a<t-1>; x; 1]^T and dx = W_x^T dz, each over all T·B columns."""
         back, d_first = self.scan(ws).backward(dy, d_state)
         cell, T = self.cell, len(dy)
         H, dz = cell.hidden, back.dz[-cell.rows :]
-        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, dz.shape[1])
+        x1 = ws.columns("x1", cell.n_in + 1, dz.shape[1])
         cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
         for blocks, rows in cell.runs:
             cell.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(H))
         if cell.other_grads is not None:
             cell.other_grads(back)
-        if self.projected:
-            return steps_of(dz, T), d_first
+        if self.columns is not None:
+            grad = self.columns.g.zeroed("E")[:, self.own]
+            self.ops.lookup_grad(steps_of(dz, T), ws.kept("ids"), table_grad=grad)
         n_in = cell.n_in if self.wants_dx else 0
         dx = ws.columns("dx", n_in, dz.shape[1])
         if n_in:
@@ -78,12 +82,15 @@ class Recurrent(Layer):
     def project(self, x: Array, ws: Workspace) -> Array:
         """Return W_x x<t> + b for all steps, [G·H, T, B], the workspace's; keep the columns [x; 1] for the way back."""
         T, batch, cell = x.shape[0], x.shape[-1], self.cell
-        x1 = ws.columns("x1", 1 if self.projected else cell.n_in + 1, T * batch)
+        x1 = ws.columns("x1", cell.n_in + 1, T * batch)
         x1[-1] = 1
         zx = ws.columns("zx", cell.rows, T * batch)
         steps = zx.reshape(cell.rows, T, batch)
-        if self.projected:
-            np.add(x.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
+        if self.columns is not None:
+            ws.keep("ids", x)
+            found = ws.array("found", (T, cell.rows, batch))
+            self.ops.lookup(self.columns.table[:, self.own], x, out=found)
+            np.add(found.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
             return steps
         columns = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)
         if self.one_hot:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from charlm.backends import Backend
 from charlm.backends.process import Process, ProcessLost
 from charlm.nn.lanes import Share
-
-if TYPE_CHECKING:
-    from charlm.nn.model import Model
+from charlm.nn.parameters import Parameters
+from charlm.nn.workspace import Workspace
 
 # Lost processes after which no other is started: something on the machine keeps ending them.
 _MOST_LOST = 3
+
+
+class Network(Protocol):
+    """What a twin needs of `nn.model.Model`."""
+
+    ops: Backend
+    parameters: Parameters
+
+    def workspace(self) -> Workspace:
+        """Return a workspace for one pass at a time."""
 
 
 class Twin:
@@ -26,7 +36,7 @@ class Twin:
     lost: how often its process was killed or stopped
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Network) -> None:
         self.grads, self.lost = model.parameters.grads, 0
         self._workers = model.ops.workers
         self._process: Process | None = None

@@ -13,8 +13,8 @@ from charlm.training.trainer import Trainer
 def memory_needed(trainer: Trainer) -> int:
     """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    Part of it depends on the weights: themselves, their gradients in each process, the optimizer's memory, the best
-    and the good weights, and the copies for saving. The other part are the buffers of a pass over the largest batch.
+    Part of it depends on the weights: gradients in each process, the optimizer's memory, and copies of the weights.
+    The other part are the buffers of a pass over the largest batch.
     Every lane of a batch needs the same, so passes over one and over two lanes give their size.
     The gradients are overwritten.
     """

@@ -58,8 +58,8 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Learn until the planned steps are done or patience runs out; the run may be broken off at any yield.
 
-        Raises DivergenceError after `MOST_SETBACKS` explosions without a lower loss, and if the result is useless; the
-        model then has the good weights, and the best ones are kept.
+        Raises DivergenceError after `MOST_SETBACKS` explosions without a lower loss, and if the result is useless.
+        The model then has the good weights, and the best ones are kept.
         """
         self.plan()
         self.is_whole = True

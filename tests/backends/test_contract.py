@@ -282,6 +282,16 @@ class TestCrossEntropy:
         np.testing.assert_allclose(losses, nats, rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
         assert not gradient[:, targets < 0].any() and not losses[targets < 0].any()
 
+    def test_a_bias_is_added_first(self, ops, dtype, rng, monkeypatch):
+        monkeypatch.setattr(numpy_backend, "_LOGITS", 30)
+        logits, bias = rng.normal(0, 3, (40, 6)).astype(dtype), rng.normal(0, 3, (40, 1)).astype(dtype)
+        targets = np.array([3, -1, 0, 39, 7, 7], np.int32)
+        expected, losses = self.run(ops, logits + bias, targets, 0.5)
+        device = ops.array(logits)
+        found = ops.numpy(ops.cross_entropy(device, targets, bias=ops.array(bias), scale=0.5))
+        np.testing.assert_array_equal(found, losses)
+        np.testing.assert_array_equal(ops.numpy(device), expected)
+
     def test_of_a_part_of_a_wider_matrix(self, ops, dtype, rng):
         """What stands beside the logits stays."""
         logits, targets = rng.normal(0, 3, (40, 6)).astype(dtype), np.array([3, -1, 0, 39, 7, 7], np.int32)

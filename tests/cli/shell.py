@@ -12,8 +12,9 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +101,15 @@ def bash(command: str, *, cwd: Path | None = None, stdin: bytes = b"", **env: st
 
 
 @contextmanager
-def started(*args: object, cwd: Path | None = None, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `charlm ARGS` with pipes to talk to; it does not outlive the block."""
+def started(
+    *args: object, program: Sequence[str] = CHARLM, cwd: Path | None = None, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `charlm ARGS` with pipes to talk to.
+
+    It is killed at the end of the block, or after SECONDS: then a test that reads its output does not wait for ever.
+    """
     process = subprocess.Popen(
-        [*CHARLM, *map(str, args)],
+        [*program, *map(str, args)],
         cwd=cwd,
         env=environment(**env),
         stdin=subprocess.PIPE,
@@ -111,9 +117,13 @@ def started(*args: object, cwd: Path | None = None, **env: str) -> Iterator[subp
         stderr=subprocess.PIPE,
         bufsize=0,
     )
+    hangs = threading.Timer(SECONDS, process.kill)
+    hangs.daemon = True
+    hangs.start()
     try:
         yield process
     finally:
+        hangs.cancel()
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):

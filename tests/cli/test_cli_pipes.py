@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 
-from tests.cli.shell import SECONDS, bash, on_terminal, run, started, wait_for_more
+from tests.cli.shell import SECONDS, bash, files_of, on_terminal, run, started, wait_for_more
 
 WITH_OUTPUT = {
     "generate": "generate {0.char} --seed 1",
@@ -99,6 +100,70 @@ def test_a_signal_while_it_waits_ends_it_quietly(trained, number, code):
         process.send_signal(number)
         assert process.wait(SECONDS) == code
         assert process.stderr.read() == b""
+
+
+# Python handles a signal between two bytecodes. This one arrives when the main thread waits already, and does not
+# interrupt the system call, as a signal would that arrives just before it.
+JUST_BEFORE_THE_READ = """
+import _thread, fcntl, sys, termios, threading, time
+
+def send():
+    state = f"/proc/self/task/{threading.main_thread().native_id}/stat"
+    waits = 0
+    while waits < 20:
+        time.sleep(0.01)
+        sleeps = open(state).read().rpartition(")")[2].split()[0] == "S"
+        waits = waits + 1 if sleeps and begun.is_set() else 0
+    _thread.interrupt_main(NUMBER)
+
+begun = threading.Event()
+threading.Thread(target=send, daemon=True).start()
+"""
+
+# A destructor swallows the exception that the handler raises.
+IN_A_DESTRUCTOR = """
+import signal
+
+class Begun:
+    def set(self):
+        try:
+            Last()
+        except BaseException:
+            print("not swallowed")
+
+class Last:
+    def __del__(self):
+        signal.raise_signal(NUMBER)
+
+begun = Begun()
+"""
+
+# `begun` is set when the first bytes have been read.
+READING = """
+from charlm.text.lines import open_text
+
+def kind_of(start, plain=open_text.kind_of):
+    begun.set()
+    return plain(start)
+
+open_text.kind_of = kind_of
+from charlm.cli.app import main
+raise SystemExit(main())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc shows what a thread does")
+@pytest.mark.parametrize("when", [JUST_BEFORE_THE_READ, IN_A_DESTRUCTOR])
+@pytest.mark.parametrize("command", ["score", "train"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_no_signal_is_lost_before_a_read(trained, tmp_path, when, command, number, code):
+    script = when.replace("NUMBER", str(int(number))) + READING
+    arguments = (trained.char,) if command == "score" else ("-", "-o", tmp_path / "m", "--seed", 1)
+    with started(command, *arguments, program=(sys.executable, "-c", script)) as process:
+        process.stdin.write(b"Ra\n")
+        assert process.wait(SECONDS) == code
+        assert b"Traceback" not in process.stderr.read()
+    assert files_of(tmp_path) == {}
 
 
 @pytest.mark.thinned(3)

@@ -70,7 +70,7 @@ def test_what_is_recorded_makes_and_moves_nothing(ops):
     def makes():
         x[...] = x * 2.0
 
-    recorded = ops.recorded(makes)
+    recorded = ops.replayable(makes)
     recorded()
     with pytest.raises(AssertionError, match="allocations within a step"):
         recorded()
@@ -84,7 +84,7 @@ def test_a_recording_that_is_broken_off_leaves_nothing_behind(ops):
         if stop:
             raise KeyboardInterrupt
 
-    recorded = ops.recorded(adds)
+    recorded = ops.replayable(adds)
     recorded()
     stop.append(1)
     with pytest.raises(KeyboardInterrupt):

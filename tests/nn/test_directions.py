@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from charlm.nn.cells import CELLS
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers, mirrored
-from charlm.nn.embedding import Embedding
+from charlm.nn.embedding import Embedding, InputColumns
 from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -202,10 +202,10 @@ def test_gradients_of_both_ways_on_a_look_up(cell, variant):
     """The rows of one table are W_x x<t> of both sides, one beside the other."""
 
     def make(seed):
-        one, other = two(cell, variant, 0, wants_dx=False, projected=True)
-        both = BothWays(one, other, projected=True)
-        assert both.n_in == 2 * one.n_in
-        stack = Stack({"input": Embedding(OPS, 3, both.n_in), "layer0": both})
+        kind = CELLS[cell][variant]
+        columns = InputColumns(OPS, 3, 2 * len(kind.gates) * H)
+        sides = [Recurrent(kind(OPS, 0, H), columns=columns, side=side) for side in (0, 1)]
+        stack = Stack({"input": columns, "layer0": BothWays(*sides)})
         return stack, bind(stack, seed)
 
     check(make, np.random.default_rng(12).integers(-1, 3, (4, 2)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from charlm.nn.cells import CELLS
+from charlm.nn.embedding import InputColumns
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
@@ -64,23 +65,26 @@ def test_as_the_plain_version(cell, variant, T, I, H, B, with_starts):
 
 
 @each_kind
-def test_a_projected_input_is_the_product_made_outside(cell, variant):
-    """W_x x<t> made by a look-up gives what the layer itself makes of x."""
+def test_columns_by_token_are_the_product_with_one_hot_columns(cell, variant):
+    """W_x x<t> read from a table gives what the layer itself makes of the columns, on both sides."""
     rng = np.random.default_rng(20)
     layer, parameters = make_recurrent(cell, variant, 3, 4)
-    projected = Recurrent(CELLS[cell][variant](OPS, 0, 4), projected=True)
     W = parameters.value("W")
     values = parameters.named(parameters.values) | {"W": np.delete(W, [4, 5, 6], axis=1)}
-    projected.bind(values, Grads({name: np.zeros_like(value) for name, value in values.items()}, OPS))
-    assert (projected.n_in, projected.n_out) == (len(W), 4)
-    x, state, starts = rng.standard_normal((5, 3, 2)), state_of(layer, 2, rng), random_starts(5, 2, rng)
-    zx = np.einsum("mi,tib->tmb", W[:, 4:7], x)
-    y, last = forward(layer, x, state, starts)
-    given = zx.copy()
-    projected_y, projected_last = forward(projected, zx, state, starts)
-    np.testing.assert_array_equal(zx, given)
-    for one, other in zip((y, *last), (projected_y, *projected_last), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)
+    grads = {name: np.zeros_like(value) for name, value in values.items()}
+    ids, state, starts = rng.integers(-1, 3, (5, 2)), state_of(layer, 2, rng), random_starts(5, 2, rng)
+    y, last = forward(layer, one_hot_columns(ids, 3), state, starts)
+    for side in (0, 1):
+        table = InputColumns(OPS, 3, 2 * len(W))
+        E = np.full((3, 2 * len(W)), np.nan)
+        E[:, side * len(W) : (side + 1) * len(W)] = W[:, 4:7].T
+        table.bind({"E": E}, Grads({"E": np.zeros_like(E)}, OPS))
+        reading = Recurrent(CELLS[cell][variant](OPS, 0, 4), columns=table, side=side)
+        reading.bind(values, Grads(grads, OPS))
+        assert (reading.n_in, reading.n_out) == (3, 4)
+        found_y, found_last = forward(reading, ids, state, starts)
+        for one, other in zip((y, *last), (found_y, *found_last), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("largest_one_hot", [3, 512], ids=["look-up", "one-hot"])

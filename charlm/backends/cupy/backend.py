@@ -62,7 +62,7 @@ class CupyBackend(Backend):
         first = (values.ctypes.data - whole.ctypes.data) // whole.itemsize
         return copy[first : first + values.size].reshape(values.shape)
 
-    def recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+    def replayable(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return a function that does what `work` does, as one CUDA graph from its second call on; see `Recorded`."""
         return Recorded(work, self._blas)
 
@@ -112,7 +112,11 @@ class CupyBackend(Backend):
     def log_softmax(self, logits: Array) -> None:
         kernels.softmax(logits if logits.ndim == 2 else logits[:, None])
 
-    def cross_entropy(self, logits: Array, targets: np.ndarray, *, scale: float | None = None) -> Array:
+    def cross_entropy(
+        self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
+    ) -> Array:
+        if bias is not None:
+            logits += bias
         return kernels.cross_entropy(logits, self._ids(targets, len(logits)), scale or 0.0)
 
     def adam(

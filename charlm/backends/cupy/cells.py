@@ -1,7 +1,7 @@
 """The equations of the recurrent cells as CUDA kernels: what stands beside the product is one kernel a step.
 
-The letters are those of `charlm.nn.cells`. A kernel `step` goes on from z = W_a a<t-1>, and `step_back` gives dz at
-once from both parts of dL/da<t>: `back`, what came back in time, and `above`, what comes from the layer above.
+The letters are those of `charlm.nn.cells`. A kernel `step` goes on from z = W_a a<t-1>. A kernel `step_back` computes
+dz from both parts of dL/da<t>: `back` came back in time, `above` comes from the layer above.
 """
 
 from __future__ import annotations

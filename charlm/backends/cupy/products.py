@@ -35,8 +35,8 @@ class Products:
     def multiply(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
         """Write `a @ b` to `out`, or add it to `out`; see `Backend.matmul`.
 
-        Raises TypeError for arrays of the host or of different precisions, and ValueError if the shapes do not fit or
-        neither rows nor columns are contiguous.
+        Raises TypeError for arrays of the host or of different precisions. Raises ValueError if the shapes do not fit
+        or neither rows nor columns are contiguous.
         """
         for array in (a, b, out):
             if not isinstance(array, cupy.ndarray) or array.dtype != out.dtype:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from charlm.backends.base import Array, ScanGrads
 from charlm.backends.cupy.cells import CELLS, CellKernels
-
-if TYPE_CHECKING:
-    from charlm.backends.cupy.backend import CupyBackend
 
 _GRAPHS_KEPT = 8  # shapes: batches of an epoch differ by a step, and lines to score by more
 
@@ -110,7 +107,7 @@ class GraphScan:
 
     def __init__(self, cell: CellFacts, ws: Buffers) -> None:
         self.cell, self.ws = cell, ws
-        self.ops: CupyBackend = cell.ops
+        self.ops = cell.ops
         self.kernels = CELLS[cell.name]
         self._passes: dict[tuple[int, ...], _Pass] = {}
         self._largest = 0
@@ -180,8 +177,8 @@ def _make_pass(cell: CellFacts, kernels: CellKernels, ws: Buffers, zx: Array, *,
     # cuBLAS is faster with a transposed row-major matrix.
     steps = _Steps(cell, kernels, arrays, n, ws.columns("W_a", cell.rows, H), ws.array("W_a_T", (n, H)).T, keep)
     made = _Pass(steps, states, y, dy, d_a, d_last, dz, ws.columns("a_columns", H, T * batch), kept)
-    made.forward = cell.ops.recorded(partial(_all_steps, steps, [state[0] for state in states]))
-    made.backward = cell.ops.recorded(partial(_all_steps_back, steps, d_a, d_last[1:], states[0][:T], made.a_columns))
+    made.forward = cell.ops.replayable(partial(_all_steps, steps, [state[0] for state in states]))
+    made.backward = cell.ops.replayable(partial(_all_steps_back, steps, d_a, d_last[1:], states[0][:T], made.a_columns))
     return made
 
 
@@ -248,11 +245,11 @@ class _Stepping:
         for old, new in ((self._now, self._after), (self._after, self._now)):
             s = _arrays_of_step(cell, list(old), list(new)) | kept | {"z": z, "zx": self._zx}
             s |= _blocks(cell, s)
-            runs.append(cell.ops.recorded(partial(_Steps(cell, CELLS[cell.name], [s], n, W_a, W_a).run_step, s)))
+            runs.append(cell.ops.replayable(partial(_Steps(cell, CELLS[cell.name], [s], n, W_a, W_a).run_step, s)))
         self._run_now, self._run_after = runs
 
     def step(self, zx: Array, state: State) -> State:
-        self._zx[...] = zx
+        self._zx[...] = zx.reshape(self._zx.shape)
         if state is self._after:
             self._run_after()
             return self._now

@@ -1,8 +1,8 @@
 """What a cell is: the equations of one time step, forward and backward.
 
-All cells share the stacked form of the notes: `W = [W_a | W_x | b]` has a block of H rows for each gate, and
-`W [a<t-1>; x<t>; 1]` is the pre-activation z of all gates. The products are the scan's business (`nn/scan.py`);
-what follows from z, and the way back to dL/dz, is the cell's.
+All cells share the stacked form of the notes. `W = [W_a | W_x | b]` has a block of H rows for each gate, so
+`W [a<t-1>; x<t>; 1]` is the pre-activation z of all gates. The scan computes the products (`nn/scan.py`). The cell
+computes what follows from z, and the way back to dL/dz.
 """
 
 from __future__ import annotations

@@ -25,10 +25,15 @@ class Softmax(Head):
     def blind_nats(self) -> float:
         return math.log(self.outputs)
 
+    def _products(self, a: Array, ws: Workspace) -> Array:
+        """Return W_y a, the logits without b_y, of columns a `[n, N]`, [outputs, N]; the workspace's."""
+        products = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=products)
+        return products
+
     def _logits(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N], the workspace's."""
-        logits = ws.columns("logits", self.outputs, a.shape[1])
-        self.ops.matmul(self.W_y, a, out=logits)
+        """Return W_y a + b_y of columns a `[n, N]`, [outputs, N]; the workspace's."""
+        logits = self._products(a, ws)
         logits += self.b_y
         return logits
 
@@ -41,8 +46,8 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in self._blocks(flat.size):
-            d = self._logits(a[:, part], ws)
-            losses.append(self.ops.cross_entropy(d, flat[part], scale=scale).sum())
+            d = self._products(a[:, part], ws)
+            losses.append(self.ops.cross_entropy(d, flat[part], bias=self.b_y, scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
             self.g.add("b_y", d.sum(axis=1, keepdims=True))
             self.ops.matmul(self.W_y.T, d, out=da[:, part])
@@ -53,10 +58,13 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         nats, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in self._blocks(flat.size):
-            logits = self._logits(a[:, part], ws)
-            if best is not None:
+            if best is None:
+                losses = self.ops.cross_entropy(self._products(a[:, part], ws), flat[part], bias=self.b_y)
+            else:
+                logits = self._logits(a[:, part], ws)
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))
-            nats[part] = self.ops.numpy(self.ops.cross_entropy(logits, flat[part]))
+                losses = self.ops.cross_entropy(logits, flat[part])
+            nats[part] = self.ops.numpy(losses)
         if best is not None:
             best[...] = likeliest.reshape(best.shape)
         return nats.reshape(targets.shape)
