@@ -53,7 +53,7 @@ class NumpyBackend(Backend):
         return width if width < _LINE * _LINE else (-(-width // _LINE) | 1) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING or not self.workers.splits_products:
+        if not self.workers.splits_products or b.ndim != 2 or 2 * a.size * b.shape[-1] < _WORTH_SPLITTING:
             if add:
                 _add_product(a, b, out)
             else:

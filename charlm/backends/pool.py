@@ -31,6 +31,7 @@ class Pool(Workers):
         self._inside = threading.local()
         self._count: int | None = None
         self._blocks = 0  # how many `single_threaded_blas` are open
+        self.splits_products = False  # whether BLAS has one thread, so that the workers share a large product
         self._lock = threading.Lock()
         self._threads: tuple[int, list[Tasks]] = (0, [])  # with the process that they belong to
 
@@ -46,11 +47,6 @@ class Pool(Workers):
     @property
     def processes(self) -> int:
         return self.count if CAN_FORK else 1
-
-    @property
-    def splits_products(self) -> bool:
-        """Whether BLAS has one thread, so that several workers share a large product."""
-        return self._blocks > 0 and self.count > 1
 
     def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
         parts = list(parts)
@@ -140,6 +136,7 @@ class Pool(Workers):
     def _open_blocks(self, change: int) -> None:
         with self._lock:
             before, self._blocks = self._blocks, self._blocks + change
+            self.splits_products = self._blocks > 0
             if not before or not self._blocks:
                 self._limit_blas(1 if self._blocks else self.count)
 

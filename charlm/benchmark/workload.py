@@ -24,7 +24,7 @@ from charlm.nn.build import build
 from charlm.session import assemble
 from charlm.storage.files import hint_for
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
-from charlm.text.dataset import Dataset, encode
+from charlm.text.dataset import Dataset
 from charlm.text.ids.encoder import count_tokens
 from charlm.text.tokens.codec import Codec
 
@@ -111,7 +111,7 @@ def text_workload(
         )
     language_model = _language_model(network, text, config, vocabulary, ops)
     chosen = list(itertools.islice(itertools.cycle(fitting), _GROUPS * config.batch_size))
-    return Workload(language_model, encode(language_model.tokenizer, lines, text.unit).ids, chosen)
+    return Workload(language_model, language_model.tokenizer.encode_lines(lines)[0], chosen)
 
 
 def training(work: Workload) -> tuple[Step, int, int]:

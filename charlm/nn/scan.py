@@ -40,7 +40,7 @@ class Scan(Protocol):
     def step(self, zx: Array, state: State) -> State:
         """Go one step on, for sampling; there is no way back. The weights are those of the scan's first step.
 
-        zx [G·H, B]: W_x x<t> + b
+        zx [G, H, B]: W_x x<t> + b
         state: the states before the step, arrays [H, B]; not changed
         Returns the states after it, which are the scan's until the step after next.
         """
@@ -58,7 +58,7 @@ class ReferenceScan:
 
     def __init__(self, cell: Cell, ws: Workspace) -> None:
         self.cell, self.ops, self.ws = cell, cell.ops, ws
-        self._stepping: _Stepping | None = None
+        self._places: tuple[State, State] | None = None
 
     def forward(self, zx: Array, first: State, starts: np.ndarray | None) -> tuple[Array, State]:
         cell, ws = self.cell, self.ws
@@ -107,11 +107,11 @@ class ReferenceScan:
         for t in reversed(range(T)):
             np.add(from_after, dy[t], out=d[0])
             old, kept = [a[t] for a in self.old], [a[t] for a in self.kept]
-            direct = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
+            beside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
             from_after = d_a[t]
             self.ops.matmul(W_a_T, dz[t, :n], out=from_after)
-            if direct is not None:
-                from_after += direct
+            if beside is not None:
+                from_after += beside
             if self.starts is not None and self.starts[t].any():
                 for array in (from_after, *d[1:]):
                     np.multiply(array, self.keep[t], out=array)
@@ -123,30 +123,22 @@ class ReferenceScan:
         return self._d_a
 
     def step(self, zx: Array, state: State) -> State:
-        if self._stepping is None:
-            self._stepping = _Stepping(self.cell, self.ws)
-        return self._stepping.step(zx, state)
-
-
-class _Stepping:
-    """The arrays of one step after the other for one sequence, so that a step allocates next to nothing."""
-
-    def __init__(self, cell: Cell, ws: Workspace) -> None:
-        self.cell, self.ops = cell, cell.ops
-        H, G = cell.hidden, len(cell.gates)
-        # A vector times contiguous rows of W_a^T is faster than W_a times a vector.
-        self.W_a = cell.ops.array(cell.W_a.T).T
-        self.reached = self.W_a[: len(cell.reached) * H]
-        self.z = ws.array("z", (G, H, 1))
-        self.product = self.z.reshape(G * H, 1)[: len(self.reached)]
-        self.kept = [ws.array(name, (H, 1)) for name in cell.kept]
-        self.tmp = ws.array("tmp", (H, 1))
-        self.now, self.after = (
-            tuple(ws.array(f"{name}_{when}", (H, 1)) for name in cell.states) for when in ("now", "after")
-        )
-
-    def step(self, zx: Array, state: State) -> State:
-        new = self.now if state is self.after else self.after
-        self.ops.matmul(self.reached, state[0], out=self.product)
-        self.cell.step(self.W_a, self.z, zx.reshape(self.z.shape), state, new, self.kept, self.tmp)
+        if self._places is None:
+            self._places = self._make_places()
+        new = self._places[state is self._places[0]]
+        self.ops.matmul(self._W_reached, state[0], out=self._product)
+        self.cell.step(self._W_a, self._z, zx, state, new, self._kept, self._tmp)
         return new
+
+    def _make_places(self) -> tuple[State, State]:
+        """Make the arrays of a single step; return the two places that the states go back and forth between."""
+        cell, ws, H, G = self.cell, self.ws, self.cell.hidden, len(self.cell.gates)
+        # A vector times contiguous rows of W_a^T is faster than W_a times a vector.
+        self._W_a = self.ops.array(cell.W_a.T).T
+        self._W_reached = self._W_a[: len(cell.reached) * H]
+        self._z = ws.array("z", (G, H, 1))
+        self._product = self._z.reshape(G * H, 1)[: len(self._W_reached)]
+        self._kept = [ws.array(name, (H, 1)) for name in cell.kept]
+        self._tmp = ws.array("tmp", (H, 1))
+        now, after = (tuple(ws.array(f"{name}_{when}", (H, 1)) for name in cell.states) for when in ("now", "after"))
+        return now, after

@@ -95,24 +95,26 @@ class _RecurrentStep:
         # A vector times contiguous rows of W_x^T is faster than W_x times a vector.
         self._W_x1 = ops.array(cell.W_x1.T).T
         self._x1 = ops.array(np.ones((cell.n_in + 1, 1)), ws.dtype)
+        self._x = self._x1[:-1]
         self._zx = ws.array("zx_step", (cell.rows, 1))
+        self._gates = self._zx.reshape(len(cell.gates), cell.hidden, 1)
 
     def load(self, state: State) -> None:
         self._state: State = tuple(array.copy() for array in state)
 
     def project(self, x: Array) -> Array:
-        """Return W_x x + b, [G·H, 1], for x [I, 1], for an id [1], or for W_x x."""
+        """Return W_x x + b, [G, H, 1], for x [I, 1], or for an id [1]."""
         if self._layer.columns is not None:
             table = self._layer.columns.table[:, self._layer.own]
             self._layer.ops.lookup(table, x[None], out=self._zx[None])
             self._zx += self._b
-            return self._zx
+            return self._gates
         if self._layer.one_hot:
-            self._ops.one_hot(x[None], out=self._x1[None, :-1])
+            self._ops.one_hot(x[None], out=self._x[None])
         else:
-            self._x1[:-1] = x
+            self._x[...] = x
         self._ops.matmul(self._W_x1, self._x1, out=self._zx)
-        return self._zx
+        return self._gates
 
     def step(self, zx: Array) -> Array:
         """Return a<t> [H, 1], the scan's until the step after next."""

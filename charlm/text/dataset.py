@@ -25,7 +25,6 @@ from charlm.text.batches.whole import PairBatches, WholeBatches
 from charlm.text.ids.encoder import Counts
 from charlm.text.ids.held_out import HeldOutLines
 from charlm.text.ids.store import MemoryStore, Store
-from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import NOTHING
 
 _COUNTED_TOGETHER = 1 << 20  # tokens of a stream
@@ -118,7 +117,7 @@ class Dataset(Encoded):
     @property
     def ids(self) -> np.ndarray:
         """All ids in their order [size] int32, read into memory."""
-        return self._numbered(np.concatenate([np.empty(0, np.uint8), *self._parts()]))
+        return np.concatenate([np.empty(0, np.int32), *self._parts()])
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Hold out a part of the store: lines drawn by the seed (lists are often sorted), of a stream its end.
@@ -134,31 +133,17 @@ class Dataset(Encoded):
 
     def counts(self, known: int) -> np.ndarray:
         """Return how often each id of the store below `known` occurs, int64; no others occur."""
-        if self.unit == "line":
-            count, held_count = self.store.lines, self.held_lines.held_count if self.held_lines else 0
-        else:
-            count, held_count = self.store.size, self.held_tokens
-        smaller = replace(self, held=2 * held_count <= count)
+        # The held-out part is usually the smaller one.
         found = Counts()
-        for ids in smaller._parts():
+        for ids in replace(self, held=True, numbers=None)._parts():
             found.add(ids)
-        counts = found.of(known)
-        return counts if smaller.held == self.held else self.store.counts(known) - counts
-
-    def renumbered(self, numbers: np.ndarray) -> Dataset:
-        """Return the same tokens with an id for each id of the store."""
-        return replace(self, numbers=numbers)
+        held = found.of(known)
+        return held if self.held else self.store.counts(known) - held
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
         if self.unit == "line":
             return LineBatches(self, batch_size=batch_size, seq_length=seq_length, seed=seed)
-        return StreamBatches(self, batch_size=batch_size, seq_length=seq_length, context=context)
-
-    def __getitem__(self, where: slice) -> np.ndarray:
-        """Return the ids of a slice of the stream, int32."""
-        start, stop, _ = where.indices(self.size)
-        begin, _ = self._run()
-        return self._numbered(self.store.slice(begin + start, begin + stop))
+        return StreamBatches(self.size, self._slice, batch_size=batch_size, seq_length=seq_length, context=context)
 
     def lengths(self, number: int) -> np.ndarray:
         """Return the lengths of those lines that end in a window of the store, int64."""
@@ -167,8 +152,19 @@ class Dataset(Encoded):
 
     def window(self, number: int) -> EncodedLines:
         """Return those lines that end in a window of the store."""
-        ids, lengths, first = self._lines(number)
+        chosen = self._chosen(number)
+        if not chosen.any():
+            return EncodedLines(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
+        ids, lengths = self.store.window(number), self.store.lengths(number)
+        if not chosen.all():
+            ids, lengths = ids[np.repeat(chosen, lengths)], lengths[chosen]
+        first = np.full(lengths.size, NOTHING, np.int32) if self.store.first is None else self.store.first[chosen]
         return EncodedLines(self._numbered(ids), lengths, first)
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        """Return the ids of a slice of the stream."""
+        begin, _ = self._run()
+        return self._numbered(self.store.slice(begin + start, begin + stop))
 
     def _run(self) -> tuple[int, int]:
         """Return where the part begins and ends in the stream."""
@@ -182,28 +178,16 @@ class Dataset(Encoded):
         chosen: np.ndarray = held == self.held
         return chosen
 
-    def _lines(self, number: int) -> EncodedLines:
-        """Return the lines of a window with the ids of the store."""
-        chosen = self._chosen(number)
-        if not chosen.any():
-            return EncodedLines(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
-        ids, lengths = self.store.window(number), self.store.lengths(number)
-        if not chosen.all():
-            ids, lengths = ids[np.repeat(chosen, lengths)], lengths[chosen]
-        none = np.full(lengths.size, NOTHING, np.int32)
-        return EncodedLines(ids, lengths, none if self.store.first is None else self.store.first[chosen])
-
     def _parts(self) -> Iterator[np.ndarray]:
-        """Yield all ids of the store that are in this part, some at a time."""
+        """Yield all ids, some at a time."""
         if self.unit == "line":
-            yield from (self._lines(number).ids for number in range(self.store.windows))
+            yield from (self.window(number).ids for number in range(self.store.windows))
         else:
-            start, stop = self._run()
-            for at in range(start, stop, _COUNTED_TOGETHER):
-                yield self.store.slice(at, min(at + _COUNTED_TOGETHER, stop))
+            for at in range(0, self.size, _COUNTED_TOGETHER):
+                yield self._slice(at, min(at + _COUNTED_TOGETHER, self.size))
 
     def _numbered(self, ids: np.ndarray) -> np.ndarray:
-        return ids.astype(np.int32, copy=False) if self.numbers is None else self.numbers.take(ids)
+        return ids if self.numbers is None else self.numbers.take(ids)
 
 
 @dataclass(frozen=True)
@@ -234,7 +218,7 @@ class Pieces(Encoded):
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PieceBatches:
         first = None if self.labels is None else (self.size + self.labels).astype(np.int32)
         numbers = Dataset.of(np.arange(self.size, dtype=np.int32), self.offsets, "line", first)
-        return PieceBatches(numbers.batches(batch_size, seq_length, seed=seed), self.roll, self.num_labels)
+        return PieceBatches(numbers, self.roll, self.num_labels, batch_size, seq_length, seed)
 
 
 @dataclass(frozen=True)
@@ -257,16 +241,18 @@ class Sequences(Encoded):
         return self.offsets.size - 1
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:
-        return WholeBatches(
-            self.ids, self.targets, self.offsets, batch_size=batch_size, seq_length=seq_length, seed=seed
-        )
+        return WholeBatches(self.ids, self.targets, self.offsets, batch_size, seq_length, seed)
+
+
+def offsets_of(lengths: Iterable[int]) -> np.ndarray:
+    """Return the offsets of sequences of these lengths, laid end to end: `[sequences + 1]`, int64."""
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
 
 
 def joined(sequences: Sequence[np.ndarray]) -> Sequences:
     """Put sequences of ids end to end; each token is its own target."""
-    offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
     ids = np.concatenate([np.empty(0, np.int32), *sequences])
-    return Sequences(ids, ids, offsets)
+    return Sequences(ids, ids, offsets_of(map(len, sequences)))
 
 
 @dataclass(frozen=True)
@@ -287,9 +273,4 @@ class Pairs(Encoded):
         return self.targets[1].size - 1
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> PairBatches:
-        return PairBatches(self.sources, self.targets, batch_size=batch_size, seed=seed)
-
-
-def encode(tokenizer: Tokenizer, lines: Iterable[str], unit: str) -> Dataset:
-    """Encode lines with a vocabulary that is there already."""
-    return Dataset.of(*tokenizer.encode_lines(list(lines)), unit)
+        return PairBatches(self.sources, self.targets, batch_size, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
@@ -52,7 +52,7 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
     """
     if isinstance(lines, Gathered):
         return lines
-    entry = Entry(lines, splitter) if isinstance(lines, Lines) else None
+    entry = Entry(lines, splitter) if isinstance(lines, Lines) and lines.size is not None else None
     found = entry.find() if entry else None
     if found:
         return Gathered(found.tokens, found)
@@ -69,7 +69,7 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
 
 def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> Gathered:
     evict()
-    with StoreWriter(keep=entry is not None and entry.is_kept) as writer:
+    with StoreWriter(keep=entry is not None) as writer:
         for ids in encoded:
             writer.add(ids)
         store = writer.finish(encoder.tokens, entry.name if entry else None)
@@ -110,13 +110,13 @@ def learn_vocabulary(
             hint="give --vocab-size or --min-count, or --level char if no spaces separate the words",
         )
     numbers = corpus.ids_of(vocabulary)
-    return Tokenizer(splitter, vocabulary), train.renumbered(numbers), valid.renumbered(numbers)
+    return Tokenizer(splitter, vocabulary), replace(train, numbers=numbers), replace(valid, numbers=numbers)
 
 
 def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Gathered, unit: str) -> Dataset:
     """Encode a corpus with a given vocabulary; raises what `gather` raises."""
     corpus = gather(lines, tokenizer.splitter)
-    return Dataset(corpus.store, unit).renumbered(corpus.ids_of(tokenizer.vocabulary))
+    return Dataset(corpus.store, unit, numbers=corpus.ids_of(tokenizer.vocabulary))
 
 
 def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:

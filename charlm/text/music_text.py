@@ -10,13 +10,13 @@ import numpy as np
 
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
-from charlm.text.dataset import Pieces
+from charlm.text.dataset import Pieces, offsets_of
 from charlm.text.doubts import doubts_about_labels
 from charlm.text.lines.reading import numbered
-from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
-from charlm.text.records import check_label, columns, parsed
+from charlm.text.reader import CorpusReader, labels_to_choose_from
+from charlm.text.records import check_label, columns
 from charlm.text.tokens.codec import SPECIAL, Codec
-from charlm.text.tokens.music_steps import PIANO, parse_piece
+from charlm.text.tokens.music_steps import PIANO, parse_steps
 from charlm.text.tokens.splitter import splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS, UNK, Vocabulary
@@ -43,7 +43,10 @@ class Music(CorpusReader):
             genre, piece = columns(line, "genre TAB piece", place) if self.conditioned else ("", line)
             if self.conditioned:
                 check_label(genre, known, "genre", place)
-            steps = parsed(piece, parse_piece, place)
+            try:
+                steps = list(parse_steps(piece))
+            except ValueError as error:
+                raise CorpusError(f"{error}, {place}", hint="see the README on what this task reads") from error
             if not steps:
                 raise CorpusError(f"a piece without steps, {place}", hint="leave the line out")
             records.append(MusicRecord(genre, steps, place))

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Encoded
@@ -92,11 +90,6 @@ def labels_to_choose_from(labels: Iterable[str], name: str) -> tuple[str, ...]:
     if len(found) == 1:
         raise CorpusError(f"{found[0]!r} is the only {name}", hint=f"give a corpus with at least two {name}s")
     return found
-
-
-def offsets_of(lengths: Iterable[int]) -> np.ndarray:
-    """Return the offsets of sequences of these lengths, laid end to end: `[sequences + 1]`, int64."""
-    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))]).astype(np.int64)
 
 
 def _split(records: list[Any], fraction: float, seed: int) -> tuple[list[Any], list[Any]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator
-from typing import Any
+from collections.abc import Container, Iterable, Iterator
 
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered
@@ -98,11 +97,3 @@ def token_of(line: str, place: str) -> str:
     if not fields[0]:
         raise CorpusError(f"the token is empty, {place}", hint="give a token, or a blank line to end the sentence")
     return fields[0]
-
-
-def parsed(text: str, parse: Callable[[str], Any], place: str) -> Any:
-    """Return `parse(text)`; a ValueError that it raises becomes a CorpusError with the place."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CorpusError(f"{error}, {place}", hint="see the README on what this task reads") from error

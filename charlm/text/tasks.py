@@ -25,12 +25,12 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.task import task_of
 from charlm.text.batches.lanes import NO_TARGET
-from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, encode
+from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, offsets_of
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.ids.encoder import count_tokens
 from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
-from charlm.text.reader import CorpusReader, labels_to_choose_from, offsets_of
+from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.splitter import RESERVED, splitter_of
@@ -53,7 +53,7 @@ class Lines(Texts):
     """Lines for a language model: each one a sequence, or all of them one stream. A corpus may exceed the memory."""
 
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
-        return encode(codec.tokenizer, records, self.text.unit)
+        return Dataset.of(*codec.tokenizer.encode_lines(records), self.text.unit)
 
     def gather(self, lines: Iterable[str]) -> Gathered:
         return gather(lines, splitter_of(self.text))

@@ -50,7 +50,7 @@ def test_within_a_part_there_is_one_worker_and_parts_follow_each_other(pool):
     order = [[], []]
 
     def inner(number):
-        assert pool.count == 1 and not pool.splits_products
+        assert pool.count == 1
         pool.each(order[number].append, range(20))
 
     pool.each(inner, range(2))

@@ -9,7 +9,7 @@ import pytest
 from charlm import load
 from charlm.inference.figures import figures
 from charlm.inference.scoring import Scorer
-from charlm.text.tokens.music_steps import parse_piece
+from charlm.text.tokens.music_steps import parse_steps
 from tests.task_models import CLASSES, FITTING, KINDS, TASKS, TEXTS, given_the_others, ids_of, saved
 
 
@@ -209,7 +209,7 @@ def test_a_piece_is_printed_recorded_and_written_as_midi(charlm, models, tmp_pat
     midi = tmp_path / "x.mid"
     args = ("generate", models.genre, "--class", "jig", "-l", 12, "--seed", 3, "-p", "60 62,64")
     (line,) = charlm(*args).succeeded().lines
-    steps = parse_piece(line)
+    steps = list(parse_steps(line))
     assert len(steps) == 14 and steps[:2] == [(60,), (62, 64)]
     (record,) = charlm(*args, "--format", "jsonl", "--midi", midi).succeeded().records
     assert (record["text"], record["tokens"], record["seed"], record["label"]) == (line, line.split(), 3, "jig")

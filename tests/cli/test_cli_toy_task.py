@@ -9,8 +9,8 @@ import charlm as library
 from charlm.errors import ModelFileError, UsageError
 from charlm.inference.figures import figures
 from charlm.task import TASKS, Task
-from charlm.text.dataset import Sequences
-from charlm.text.reader import CorpusReader, offsets_of
+from charlm.text.dataset import Sequences, offsets_of
+from charlm.text.reader import CorpusReader
 from charlm.text.tasks import READERS
 from charlm.text.tokens.codec import Codec
 from charlm.text.tokens.splitter import splitter_of

@@ -23,7 +23,7 @@ def learner(ops, *, cell="lstm", hidden=H, vocabulary=V, embedding=0, steps=T, l
     model = build(ModelConfig(vocabulary, cell=cell, dropout=0.1, **sizes), ops, seed=1)
     optimizer, ws = OPTIMIZERS["adam"](model.parameters, ops), model.workspace()
     ids = np.random.default_rng(1).integers(0, vocabulary, (steps + 1, lanes), dtype=np.int32)
-    batch, state = Batch(ids[:-1], ids[1:]).unchanging(), model.zero_state(lanes)
+    batch, state = Batch(ids[:-1], ids[1:]), model.zero_state(lanes)
 
     def learn(number):
         loss, _ = model.loss_and_grads(batch, state, ws, noise=number)

@@ -16,7 +16,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import NOTHING, UNK_ID, Tokenizer, Vocabulary, make_splitter
 from charlm.text.batches.lanes import Batch
-from charlm.text.dataset import Dataset, encode
+from charlm.text.dataset import Dataset
 from charlm.text.tokens.codec import Codec
 
 OPS = NumpyBackend()
@@ -156,7 +156,7 @@ def test_the_unit_of_the_model_decides_how_the_text_is_read():
     tokenizer = Tokenizer(make_splitter("char", "punct", lowercase=False), Vocabulary.build(dict.fromkeys("abcd", 1)))
     by_line = LanguageModel(random_model(), Codec(tokenizer), TextConfig(), TrainConfig())
     as_stream = dataclasses.replace(by_line, text=TextConfig(unit="stream"))
-    ids = encode(tokenizer, lines, "stream").ids
+    ids = tokenizer.encode_lines(lines)[0]
     nats = nats_of(as_stream.model, ids).sum()
     assert evaluate_text(as_stream, lines)["nats_per_token"] == pytest.approx(nats / ids.size, rel=1e-12)
     assert abs(evaluate_text(by_line, lines)["nats_per_token"] - nats / ids.size) > 1e-3

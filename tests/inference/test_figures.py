@@ -10,7 +10,7 @@ from charlm.errors import CorpusError
 from charlm.inference.figures import accuracy, as_the_model_writes, bleu_and_chrf, figures, macro_f1, scores_of
 from charlm.inference.prediction import Translator, classify, tag
 from charlm.text import EOS, EOS_ID, UNK, Tokenizer, Vocabulary, make_splitter
-from charlm.text.tokens.music_steps import parse_piece
+from charlm.text.tokens.music_steps import parse_steps
 from tests.inference.test_music import log_prob
 from tests.task_models import (
     TARGET,
@@ -200,7 +200,7 @@ def test_the_figures_of_music(kind):
     loss = steps = 0
     for line in lines_of(kind):
         genre, piece = line.split("\t") if kind == "genre" else (None, line)
-        parsed = parse_piece(piece)
+        parsed = list(parse_steps(piece))
         loss -= log_prob(lm, parsed, genre)
         steps += len(parsed)
     assert found == {"pieces": 2, "steps": steps, "nats_per_step": pytest.approx(loss / steps, rel=1e-9)}

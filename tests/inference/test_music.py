@@ -11,7 +11,7 @@ from charlm.config import SampleConfig
 from charlm.errors import ResourceError, UsageError
 from charlm.inference.music import PieceSampler, write_midi
 from charlm.text.batches.lanes import Batch
-from charlm.text.tokens.music_steps import parse_piece
+from charlm.text.tokens.music_steps import parse_steps
 from tests.task_models import KEYS, outputs, task_model
 
 NUMBERS = [int(key) for key in KEYS]
@@ -127,12 +127,12 @@ def test_the_log_probability_is_the_models_own(kind, label, temperature):
 @pytest.mark.parametrize("prompt", ["60 - 62,64", "-", "64,60"])
 def test_a_prompt_comes_first_and_is_read(prompt):
     lm = task_model("music")
-    given = [tuple(sorted(step)) for step in parse_piece(prompt)]
+    given = [tuple(sorted(step)) for step in parse_steps(prompt)]
     piece = sampler(lm=lm).sample(prompt, seed=1)
     assert [tuple(sorted(step)) for step in piece.steps[: len(given)]] == given
     assert len(piece.steps) == len(given) + 6
     assert piece.log_prob == pytest.approx(log_prob(lm, piece.steps, begin=len(given)), rel=1e-8)
-    assert parse_piece(piece.text) == [tuple(sorted(step)) for step in piece.steps]
+    assert list(parse_steps(piece.text)) == [tuple(sorted(step)) for step in piece.steps]
 
 
 def test_the_genre_is_heard():

@@ -93,7 +93,8 @@ def test_steps_one_by_one_give_what_the_sequence_gives(name, cell, variant, dtyp
     before = [ops.numpy(array) for array in first]
     y, last = layer.forward(x, first, Workspace(ops, dtype))
     ws = Workspace(ops, dtype)
-    zx = [layer.project(x[t : t + 1], ws)[:, 0].copy() for t in range(T)]
+    shape = (len(layer.cell.gates), HIDDEN, 1)
+    zx = [layer.project(x[t : t + 1], ws)[:, 0].copy().reshape(shape) for t in range(T)]
     for _ in range(2):
         state = first
         for t in range(T):

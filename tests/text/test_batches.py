@@ -201,5 +201,5 @@ def test_no_lane_of_a_fitted_stream_is_idle_and_none_much_longer(count, batch_si
 
 
 def test_every_epoch_of_a_stream_is_the_same():
-    batches = StreamBatches(np.arange(50, dtype=np.int32), batch_size=3, seq_length=6)
+    batches = StreamBatches(50, np.arange, batch_size=3, seq_length=6)
     assert same(list(batches.epoch(0)), list(batches.epoch(5)))

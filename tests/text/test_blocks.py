@@ -9,7 +9,7 @@ import pytest
 
 from charlm.errors import CorpusError
 from charlm.text import read_lines
-from charlm.text.lines.digests import HeldOutDigest
+from charlm.text.lines.reading import HeldOutDigest
 
 MARK = b"\xef\xbb\xbf"
 GOOD = "".join(f"line {number} of some, é\r\n" for number in range(200)).encode()

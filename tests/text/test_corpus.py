@@ -1,5 +1,6 @@
 """Reading lines: what ends one, what is refused and how it is said, and that pipes are not waited for."""
 
+import gc
 import gzip
 import hashlib
 import io
@@ -180,7 +181,8 @@ def test_reading_on_is_not_needed_to_close_the_file(tmp_path: Path) -> None:
         before = len(os.listdir("/dev/fd"))
         lines = read_lines([str(tmp_path / name)])
         assert next(lines) == "a"
-        lines.close()
+        del lines
+        gc.collect()
         assert len(os.listdir("/dev/fd")) == before
 
 

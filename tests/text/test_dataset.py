@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text import EOS, EOS_ID, UNK, UNK_ID, Tokenizer, Vocabulary, make_splitter, split_lines
-from charlm.text.dataset import Dataset, encode
+from charlm.text.dataset import Dataset
 from charlm.text.ids.encoder import count_tokens
-from charlm.text.learning import coverage_of, learn_vocabulary
+from charlm.text.learning import coverage_of, encode_corpus, learn_vocabulary
 from tests.batches import lines_of
 from tests.forms import properties
 
@@ -165,7 +165,7 @@ def test_characters_come_back_as_they_were(lines, unit):
         lines = [*lines, "a"]
     tokenizer, train, valid = learn_vocabulary(lines, TextConfig(unit=unit), fraction=0.0, seed=1)
     assert decode(tokenizer, train) == lines
-    again = encode(tokenizer, iter(lines), unit)
+    again = encode_corpus(tokenizer, iter(lines), unit)
     assert again.ids.tolist() == train.ids.tolist() and again.unit == unit
     assert valid.ids.size == 0
 
@@ -180,7 +180,7 @@ def test_words_come_back_as_they_were():
 def test_lower_case_is_one_token_with_upper_case():
     tokenizer, train, _ = learn_vocabulary(["Aa"], TextConfig(lowercase=True), fraction=0.0, seed=1)
     assert train.ids.tolist() == [2, 2, EOS_ID]
-    assert encode(tokenizer, ["aAb"], "line").ids.tolist() == [2, 2, UNK_ID, EOS_ID]
+    assert encode_corpus(tokenizer, ["aAb"], "line").ids.tolist() == [2, 2, UNK_ID, EOS_ID]
 
 
 def test_the_text_cannot_spell_a_special_token():
@@ -214,6 +214,6 @@ def test_coverage_agrees_with_encoding():
     lines = ["the cat sat", "a dog sat <unk>", "", "THE"]
     splitter = make_splitter("word", "whitespace", lowercase=False)
     vocabulary = Vocabulary.build({"the": 2, "sat": 1})
-    ids = encode(Tokenizer(splitter, vocabulary), lines, "line").ids
+    ids = encode_corpus(Tokenizer(splitter, vocabulary), lines, "line").ids
     literal = 1  # a literal <unk> is not counted as a token of the text
     assert coverage_of(count_tokens(lines, splitter), vocabulary)["oov"] == np.count_nonzero(ids == UNK_ID) - literal

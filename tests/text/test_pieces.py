@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Pieces
-from charlm.text.tokens.music_steps import HIGHEST_KEY, REST, format_step, parse_piece
+from charlm.text.tokens.music_steps import HIGHEST_KEY, REST, format_step, parse_steps
 from tests.forms import properties
 
 quick = properties(20, 80)
@@ -23,23 +23,23 @@ KEYS = 14
 @quick
 @given(st.lists(chords, max_size=20), st.sampled_from([" ", "  ", "\t "]))
 def test_what_is_written_is_read(steps, space):
-    assert parse_piece(space.join(map(format_step, steps))) == [tuple(sorted(step)) for step in steps]
+    assert list(parse_steps(space.join(map(format_step, steps)))) == [tuple(sorted(step)) for step in steps]
 
 
 @quick
 @given(st.lists(st.lists(st.integers(0, HIGHEST_KEY), max_size=6), max_size=9))
 def test_what_is_read_is_written_in_order(steps):
     text = " ".join(",".join(map(str, step)) or REST for step in steps)
-    parsed = parse_piece(text)
+    parsed = list(parse_steps(text))
     assert parsed == [tuple(step) for step in steps]
     written = " ".join(map(format_step, parsed))
-    assert parse_piece(written) == [tuple(sorted(step)) for step in steps]
-    assert " ".join(map(format_step, parse_piece(written))) == written
+    assert list(parse_steps(written)) == [tuple(sorted(step)) for step in steps]
+    assert " ".join(map(format_step, parse_steps(written))) == written
 
 
 def test_a_piece():
-    assert parse_piece(" 60,64,67 -  072 ") == [(60, 64, 67), (), (72,)]
-    assert parse_piece("") == parse_piece("  ") == []
+    assert list(parse_steps(" 60,64,67 -  072 ")) == [(60, 64, 67), (), (72,)]
+    assert list(parse_steps("")) == list(parse_steps("  ")) == []
     assert [format_step(step) for step in ((67, 60), (), (5,))] == ["60,67", "-", "5"]
 
 
@@ -49,13 +49,13 @@ def test_a_piece():
 )
 def test_what_is_no_step_is_named(step):
     with pytest.raises(ValueError, match=r"^step 3 is ") as refusal:
-        parse_piece(f"60 - {step} 62")
+        list(parse_steps(f"60 - {step} 62"))
     assert repr(step) in str(refusal.value) and "127" in str(refusal.value)
 
 
 def test_a_long_mistake_is_told_in_short():
     with pytest.raises(ValueError, match="step 1") as refusal:
-        parse_piece("x" * 1000)
+        list(parse_steps("x" * 1000))
     assert len(str(refusal.value)) < 120
 
 

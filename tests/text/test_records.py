@@ -7,7 +7,7 @@ import pytest
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered, read_lines
-from charlm.text.records import columns, pairs, parsed, sentences
+from charlm.text.records import columns, pairs, sentences
 from charlm.text.tasks import corpus_reader
 
 GOOD = {
@@ -146,11 +146,6 @@ def test_lines_of_a_file_have_places_and_others_their_numbers(tmp_path):
     paths = [str(tmp_path / name) for name in "ab"]
     assert list(numbered(read_lines(paths))) == [(n, f"{path} line {n}") for path in paths for n in "12"]
     assert list(numbered(["x", "y"])) == [("x", "line 1"), ("y", "line 2")]
-
-
-def test_a_value_error_gets_its_place():
-    assert parsed("12", int, "line 7") == 12
-    assert refusal_of(lambda: parsed("x", int, "f.txt line 7")).endswith("f.txt line 7")
 
 
 def test_a_name_that_would_break_the_line_is_shown_harmless(tmp_path):

@@ -249,7 +249,7 @@ class _Stepping:
         self._run_now, self._run_after = runs
 
     def step(self, zx: Array, state: State) -> State:
-        self._zx[...] = zx
+        self._zx[...] = zx.reshape(self._zx.shape)
         if state is self._after:
             self._run_after()
             return self._now

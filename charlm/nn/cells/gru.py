@@ -43,7 +43,7 @@ class GruResetAfter(SimpleGru):
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         """dz_ca = dz_c Gamma_r    dz_r = dz_c z_ca Gamma_r (1 - Gamma_r)."""
         gamma_r, (z_ca,) = z[1], kept
-        dz_ca, dz_u, dz_r, dz_c = dz
+        dz_ca, dz_u, dz_r, dz_c = dz[0], dz[1], dz[2], dz[3]
         da = self.update_back(z, old[0], d[0], dz_u, dz_c, tmp)
         np.multiply(dz_c, gamma_r, out=dz_ca)
         np.subtract(1.0, gamma_r, out=dz_r)
@@ -77,7 +77,7 @@ class GruResetBefore(SimpleGru):
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> Array:
         """With e = W_c^T dz_c = dL/d(Gamma_r c): dz_r = e c Gamma_r (1 - Gamma_r), and da gets Gamma_r e, too."""
         gamma_r, (relevant,) = z[1], kept
-        dz_u, dz_r, dz_c = dz
+        dz_u, dz_r, dz_c = dz[0], dz[1], dz[2]
         da = self.update_back(z, old[0], d[0], dz_u, dz_c, tmp)
         self.ops.matmul(W_a[2 * self.hidden :].T, dz_c, out=tmp)
         np.multiply(gamma_r, tmp, out=dz_r)

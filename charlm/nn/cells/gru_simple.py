@@ -36,7 +36,7 @@ class SimpleGru(Cell):
         a_new += a
 
     def update_back(self, z: Array, a: Array, da: Array, dz_u: Array, dz_c: Array, tmp: Array) -> Array:
-        """Go back through `update`; overwrites dz_u, dz_c and tmp, and returns the direct share of dL/da in da.
+        """Go back through `update`; overwrites dz_u, dz_c and tmp; returns da, what does not go through the product.
 
         dz_u = da' (c~ - a) Gamma_u (1 - Gamma_u)    dz_c = da' Gamma_u (1 - c~^2)    da = da' (1 - Gamma_u)
         """
@@ -48,8 +48,7 @@ class SimpleGru(Cell):
         np.subtract(1.0, gamma_u, out=tmp)
         np.subtract(c, a, out=dz_u)
         dz_u *= gamma_u
-        da_direct = da
         dz_u *= tmp
         dz_u *= da
-        da_direct *= tmp
-        return da_direct
+        np.multiply(da, tmp, out=da)
+        return da

@@ -29,17 +29,20 @@ class Lstm(Cell):
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += x
-        self.ops.sigmoid(z[:-1])
+        gates = z[:-1]
+        gates *= 0.5  # sigma(z) = (1 + tanh(z/2)) / 2, so one call of tanh serves gates and candidate
+        np.tanh(z, out=z)
+        gates += 1.0
+        gates *= 0.5
         self.memory(z, old[1], new, kept[0], tmp)
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         self.memory_back(z, old[1], kept[0], d, dz, tmp)
 
     def memory(self, z: Array, c: Array, new: Arrays, tanh_c: Array, tmp: Array) -> None:
-        """Compute c' = Gamma_u c~ + Gamma_f c and a' = Gamma_o tanh(c'); z[-1]: the argument of tanh, c~ on exit."""
-        (gamma_u, gamma_f, gamma_o), candidate = z[:3], z[-1]
+        """Compute c' = Gamma_u c~ + Gamma_f c and a' = Gamma_o tanh(c') from the gate values z."""
+        gamma_u, gamma_f, gamma_o, candidate = z[0], z[1], z[2], z[-1]
         a_new, c_new = new
-        np.tanh(candidate, out=candidate)
         np.multiply(gamma_u, candidate, out=c_new)
         np.multiply(gamma_f, c, out=tmp)
         c_new += tmp
@@ -53,16 +56,17 @@ class Lstm(Cell):
         dz_u = dc' c~ sigma'    dz_f = dc' c sigma'    dz_o = da' tanh(c') sigma'    dz_c = dc' Gamma_u (1 - c~^2)
         dc = dc' Gamma_f
         """
-        (gamma_u, gamma_f, gamma_o), candidate = z[:3], z[-1]
-        (dz_u, dz_f, dz_o), dz_c = dz[:3], dz[-1]
+        gamma_u, gamma_f, gamma_o, candidate = z[0], z[1], z[2], z[-1]
+        dz_u, dz_f, dz_o, dz_c = dz[0], dz[1], dz[2], dz[-1]
         da, dc = d
         np.multiply(tanh_c, tanh_c, out=tmp)
         np.subtract(1.0, tmp, out=tmp)
         tmp *= gamma_o
         tmp *= da
         dc += tmp
-        np.subtract(1.0, z[:3], out=dz[:3])
-        dz[:3] *= z[:3]
+        gates, dz_gates = z[:3], dz[:3]
+        np.subtract(1.0, gates, out=dz_gates)
+        dz_gates *= gates
         dz_u *= candidate
         dz_u *= dc
         dz_f *= c

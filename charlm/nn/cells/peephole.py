@@ -33,16 +33,14 @@ class PeepholeLstm(Lstm):
         return self.p["P"].reshape(3, self.hidden, 1)
 
     def step(self, W_a: Array, z: Array, x: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
-        z += x
         for gate in range(3):
             np.multiply(self.P[gate], old[1], out=tmp)
             z[gate] += tmp
-        self.ops.sigmoid(z[:3])
-        self.memory(z, old[1], new, kept[0], tmp)
+        super().step(W_a, z, x, old, new, kept, tmp)
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:
         """Beside the lstm's: dc<t-1> += sum over the gates of P dz."""
-        self.memory_back(z, old[1], kept[0], d, dz, tmp)
+        super().step_back(W_a, z, old, kept, d, dz, tmp)
         dc = d[1]
         for gate in range(3):
             np.multiply(self.P[gate], dz[gate], out=tmp)

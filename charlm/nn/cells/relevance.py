@@ -62,6 +62,7 @@ class RelevanceLstm(Relevance, Lstm):
         z += x
         self.ops.sigmoid(z[:-1])
         self.relevance(z, kept[1])
+        np.tanh(z[-1], out=z[-1])
         self.memory(z, old[1], new, kept[0], tmp)
 
     def step_back(self, W_a: Array, z: Array, old: Arrays, kept: Arrays, d: Arrays, dz: Array, tmp: Array) -> None:

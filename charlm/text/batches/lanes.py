@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -16,6 +16,8 @@ from charlm.text.tokens.vocabulary import NOTHING
 
 NO_TARGET = -1  # the target where nothing is predicted: the ragged end of a lane, or context that is only read
 GROUP_TOKENS = 1 << 22  # about as many are in memory together, where a corpus is too large for all of it
+
+Lanes = tuple[np.ndarray, np.ndarray, np.ndarray]  # inputs, targets and starts, [T, B]
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,6 @@ class Batch:
         predicted = self.targets != NO_TARGET
         object.__setattr__(self, "lanes", int(self.inputs.shape[-1]))
         object.__setattr__(self, "count", int(np.count_nonzero(predicted if predicted.ndim == 2 else predicted[:, 0])))
-
-    def unchanging(self) -> Batch:
-        """Make the arrays, and what is cut out of them, read-only and return self."""
-        for array in vars(self).values():
-            if isinstance(array, np.ndarray):
-                array.flags.writeable = False
-        return self
 
 
 class Batches(ABC):
@@ -144,7 +139,10 @@ class LineBatches(Batches):
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
         for number, (windows, count) in enumerate(self._groups(epoch)):
             if skip < count:
-                yield from _cut(self._packed(windows, count, epoch, number), count, skip)
+                packed = self._packed(windows, count, epoch, number)
+                yield from cut(*packed, [len(packed[0]) * index // count for index in range(skip, count + 1)])
+                # One group at a time is in memory.
+                del packed
             skip = max(0, skip - count)
 
     def _batches(self, steps: int) -> int:
@@ -154,8 +152,8 @@ class LineBatches(Batches):
         """Return the order of the lines of a group."""
         return shuffled(count, self.seed, epoch, *(() if self.lines.at_hand else (number,)))
 
-    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> Batch:
-        """Return the lanes of a group, of at least `count` steps."""
+    def _packed(self, windows: np.ndarray, count: int, epoch: int, number: int) -> Lanes:
+        """Return inputs, targets and starts of a group's lanes, of at least `count` steps."""
         lines = map(self.lines.window, windows.tolist())
         ids, lengths, first = (np.concatenate(parts) for parts in zip(*lines, strict=True))
         order = self._order(lengths.size, epoch, number)
@@ -172,18 +170,20 @@ class LineBatches(Batches):
             inputs[: end - start, lane] = before[start:end]
             targets[: end - start, lane] = ids[start:end]
             starts[: end - start, lane] = is_first[start:end]
-        return Batch(inputs, targets, starts).unchanging()
+        return inputs, targets, starts
 
 
-def _cut(whole: Batch, count: int, skip: int) -> Iterator[Batch]:
-    """Yield lanes in `count` batches, without the first `skip`; their lengths differ by one step at most."""
-    edges = [len(whole.inputs) * index // count for index in range(count + 1)]
-    for start, end in pairwise(edges[skip:]):
-        starts = None if whole.starts is None or not whole.starts[start:end].any() else whole.starts[start:end]
-        yield Batch(whole.inputs[start:end], whole.targets[start:end], starts)
+def cut(inputs: np.ndarray, targets: np.ndarray, starts: np.ndarray, edges: Sequence[int]) -> Iterator[Batch]:
+    """Yield the batches of lanes `[T, B]` that lie between the edges; the arrays become read-only."""
+    arrays = (inputs, targets, starts)
+    for array in arrays:
+        array.flags.writeable = False
+    for start, end in pairwise(edges):
+        inputs, targets, starts = (array[start:end] for array in arrays)
+        yield Batch(inputs, targets, starts if starts.any() else None)
 
 
-def blank(steps: int, lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def blank(steps: int, lanes: int) -> Lanes:
     """Return inputs, targets and starts `[steps, lanes]` in which nothing is read or predicted and nothing begins."""
     shape = (steps, lanes)
     return np.full(shape, NOTHING, np.int32), np.full(shape, NO_TARGET, np.int32), np.zeros(shape, bool)

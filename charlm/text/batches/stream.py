@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from charlm.text.batches.lanes import Batch, Batches, blank
+from charlm.text.batches.lanes import Batch, Batches, Lanes, blank, cut
 
 _READ_AHEAD = 1 << 18  # tokens, in all lanes together
-
-
-class Tokens(Protocol):
-    """Ids one after the other, in memory or not."""
-
-    @property
-    def size(self) -> int:
-        """The number of tokens."""
-
-    def __getitem__(self, where: slice, /) -> np.ndarray:
-        """Return the ids of a slice, int32."""
 
 
 class StreamBatches(Batches):
@@ -29,17 +16,18 @@ class StreamBatches(Batches):
 
     An epoch's batches differ in length by one step at most, so that none is much shorter than the others.
 
-    ids [N]: int32, read a few batches at a time
+    size: tokens; read(start, stop): returns the ids of some tokens; it is called for a few batches at a time
     context: tokens before its own that each lane reads first and does not predict, so that a measurement hardly
         depends on where the text is cut
     """
 
     carries = True
 
-    def __init__(self, ids: np.ndarray | Tokens, *, batch_size: int, seq_length: int, context: int = 0) -> None:
-        self.batch_size, self.seq_length = batch_size, seq_length
-        self.ids: Tokens = ids
-        edges = ids.size * np.arange(batch_size + 1) // batch_size
+    def __init__(
+        self, size: int, read: Callable[[int, int], np.ndarray], *, batch_size: int, seq_length: int, context: int = 0
+    ) -> None:
+        self.batch_size, self.seq_length, self._read = batch_size, seq_length, read
+        edges = size * np.arange(batch_size + 1) // batch_size
         self._begins, self._ends = edges[:-1], edges[1:]
         self._reads = np.maximum(self._begins - context, 0)
         self._length = int((self._ends - self._reads).max())
@@ -52,22 +40,19 @@ class StreamBatches(Batches):
         together = max(1, _READ_AHEAD // (self.batch_size * self.seq_length))
         for first in range(skip, count, together):
             edges = [self._length * index // count for index in range(first, min(first + together, count) + 1)]
-            rows = self._rows(edges[0], edges[-1]).unchanging()
-            for start, end in pairwise(edge - edges[0] for edge in edges):
-                starts = None if first or start or rows.starts is None else rows.starts[:end]
-                yield Batch(rows.inputs[start:end], rows.targets[start:end], starts)
+            yield from cut(*self._rows(edges[0], edges[-1]), [edge - edges[0] for edge in edges])
 
-    def _rows(self, start: int, end: int) -> Batch:
-        """Return the steps `start:end` of all lanes; only the first of all has starts."""
+    def _rows(self, start: int, end: int) -> Lanes:
+        """Return inputs, targets and starts of the steps `start:end` of all lanes; only the first of all has starts."""
         inputs, targets, starts = blank(end - start, self.batch_size)
         starts[:1] = start == 0
         lanes = zip(self._reads.tolist(), self._begins.tolist(), self._ends.tolist(), strict=True)
         for lane, (read, begin, stop) in enumerate(lanes):
             at, until = read + start, min(read + end, stop)
             if at < until:
-                found = self.ids[max(at - 1, 0) : until]
+                found = self._read(max(at - 1, 0), until)
                 steps, before = until - at, min(at, 1)
                 unpredicted = max(begin - at, 0)
                 inputs[1 - before : steps, lane] = found[:-1]
                 targets[unpredicted:steps, lane] = found[before + unpredicted :]
-        return Batch(inputs, targets, starts)
+        return inputs, targets, starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +37,7 @@ class GroupBatches(Batches):
         yield from map(self.batch, self.groups(epoch)[skip:])
 
 
+@dataclass(eq=False)
 class WholeBatches(GroupBatches):
     """Sequences of their own, several end to end in each lane, none of them cut.
 
@@ -46,18 +48,12 @@ class WholeBatches(GroupBatches):
     seed: shuffles the sequences anew each epoch; None keeps their order
     """
 
-    def __init__(
-        self,
-        ids: np.ndarray,
-        targets: np.ndarray,
-        offsets: np.ndarray,
-        *,
-        batch_size: int,
-        seq_length: int,
-        seed: int | None = None,
-    ) -> None:
-        self.ids, self.targets, self.offsets = ids, targets, offsets
-        self.batch_size, self.seq_length, self.seed = batch_size, seq_length, seed
+    ids: np.ndarray
+    targets: np.ndarray
+    offsets: np.ndarray
+    batch_size: int
+    seq_length: int
+    seed: int | None = None
 
     @lru_cache(maxsize=2)  # noqa: B019 - the groups of this epoch and of the first are asked for at every step
     def groups(self, epoch: int) -> list[np.ndarray]:
@@ -98,6 +94,7 @@ class WholeBatches(GroupBatches):
         return Batch(inputs, targets, starts), group, begins, lane_of
 
 
+@dataclass(eq=False)
 class PairBatches(GroupBatches):
     """Pairs of sequences of different lengths, one pair a lane; those of a batch are of like length.
 
@@ -107,16 +104,10 @@ class PairBatches(GroupBatches):
     seed: draws the pairs anew each epoch; None draws the same ones
     """
 
-    def __init__(
-        self,
-        sources: tuple[np.ndarray, np.ndarray],
-        targets: tuple[np.ndarray, np.ndarray],
-        *,
-        batch_size: int,
-        seed: int | None = None,
-    ) -> None:
-        self.sources, self.targets = sources, targets
-        self.batch_size, self.seed = batch_size, seed
+    sources: tuple[np.ndarray, np.ndarray]
+    targets: tuple[np.ndarray, np.ndarray]
+    batch_size: int
+    seed: int | None = None
 
     @lru_cache(maxsize=2)  # noqa: B019 - as above
     def groups(self, epoch: int) -> list[np.ndarray]:

@@ -37,29 +37,24 @@ class Entry:
     """The place in the cache of a corpus that a splitter splits.
 
     A name begins with the size of the files: only if an entry has this size are the files hashed. It ends with a digest
-    of their text and of the user, so that users can share a folder. Files that cannot be read twice have no entry.
+    of their text and of the user, so that users can share a folder.
+
+    lines: of files that can be read twice
     """
 
     def __init__(self, lines: Lines, splitter: Splitter) -> None:
-        self.folder = cache_folder()
         self._lines = lines
         if lines.digest is None:
             lines.digest = hashlib.sha256()
         self._before = lines.digest.hexdigest()
-        self._size = lines.size
         # Letters and their lower case depend on the Unicode tables of this Python.
-        self._begin = f"{self._size}-{splitter.rule}-{FORMAT}-{unicodedata.unidata_version}-"
+        self._begin = f"{lines.size}-{splitter.rule}-{FORMAT}-{unicodedata.unidata_version}-"
 
     @property
-    def is_kept(self) -> bool:
-        """Whether the lines can be read twice, so that a later run may find them."""
-        return self._size is not None
-
-    @property
-    def name(self) -> str | None:
-        """The name of the file once all lines are read; None if they cannot be read twice."""
+    def name(self) -> str:
+        """The name of the file once all lines are read."""
         assert self._lines.digest is not None
-        return None if self._size is None else self._name(self._lines.digest.hexdigest())
+        return self._name(self._lines.digest.hexdigest())
 
     def find(self) -> DiskStore | None:
         """Return the store of the lines if the cache has it; the lines then count as read.
@@ -67,19 +62,20 @@ class Entry:
         An entry is not trusted: it must be a regular file of this user, have the right name, and pass all checks.
         Raises CorpusError for a file of the corpus that cannot be read.
         """
-        if self.folder is None or self._size is None:
-            return None
-        if not any(path.name.startswith(self._begin) for path in _entries(self.folder)):
+        of_this_size = [path for path in _entries() if path.name.startswith(self._begin)]
+        if not of_this_size:
             return None
         digest = self._lines.hash_all()
-        path = self.folder / self._name(digest.hexdigest())
-        store = _opened(path)
-        if store is not None:
-            # The folder may be read-only.
-            with contextlib.suppress(OSError):
-                os.utime(path)
-            self._lines.digest = digest
-        return store
+        path = of_this_size[0].with_name(self._name(digest.hexdigest()))
+        with contextlib.suppress(*_DAMAGE):
+            store = DiskStore(_open_own(path))
+            if store.name == path.name and store.is_whole():
+                self._lines.digest = digest
+                # The folder may be read-only.
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+                return store
+        return None
 
     def _name(self, after: str) -> str:
         # The text lies between the two digests: after another text it is another entry.
@@ -88,8 +84,7 @@ class Entry:
 
 def evict() -> None:
     """Remove entries that were not used for thirty days, and unfinished files that nobody writes any more."""
-    folder = cache_folder()
-    for path in [] if folder is None else _entries(folder):
+    for path in _entries():
         with contextlib.suppress(OSError):
             is_old = time.time() - path.lstat().st_mtime > _KEPT[path.suffix]
             if is_old or (path.suffix == ".tmp" and _is_abandoned(path)):
@@ -107,40 +102,25 @@ def _is_abandoned(path: Path) -> bool:
     """Return whether nobody writes a temporary file any more; raise OSError if that cannot be known."""
     if fcntl is None:
         return False
-    file = os.open(path, _FLAGS)
-    try:
-        if not _is_own(file):
-            return False
+    with os.fdopen(_open_own(path), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.close(file)
     return True
 
 
-def _opened(path: Path) -> DiskStore | None:
-    """Return an entry; None if it is missing or damaged."""
-    try:
-        file = os.open(path, _FLAGS)
-    except OSError:
-        return None
-    if not _is_own(file):
-        os.close(file)
-        return None
-    with contextlib.suppress(*_DAMAGE):
-        store = DiskStore(file)
-        if store.name == path.name and store.is_whole():
-            return store
-    return None
-
-
-def _is_own(file: int) -> bool:
-    """Return whether an open file is a regular file of this user that nobody else may write."""
+def _open_own(path: Path) -> int:
+    """Open a regular file of this user that nobody else may write; raise OSError if it is not one."""
+    file = os.open(path, _FLAGS)
     found = os.fstat(file)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == _USER and not found.st_mode & 0o022
+    if stat.S_ISREG(found.st_mode) and found.st_uid == _USER and not found.st_mode & 0o022:
+        return file
+    os.close(file)
+    raise PermissionError("not a file of this user alone")
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries() -> list[Path]:
+    """Return the files of the cache."""
+    folder = cache_folder()
     try:
-        return [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+        return [] if folder is None else [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
     except OSError:
         return []

@@ -41,6 +41,7 @@ class DiskStore:
 
     file: an open descriptor, closed with this object
     name: of its entry in the cache, "" without one; tokens: by provisional id
+    size, lines, windows: the numbers of tokens, lines and windows
     line_starts [windows + 1]: in window w end the lines `line_starts[w]:line_starts[w + 1]`
     Raises ValueError or ResourceError for a file that `StoreWriter` has not written.
     """
@@ -64,24 +65,11 @@ class DiskStore:
         self._table = np.frombuffer(table, "<i8").reshape(-1, len(TABLE)).T
         self._counts: np.ndarray = np.frombuffer(counts, "<i8")
         self.tokens: Sequence[str] = json.loads(tokens)
+        # Of tokens, lines, and tokens of lines: how many are before each window.
         self._starts, self.line_starts, self._first_tokens = (
-            np.concatenate([[0], np.cumsum(self._column(name))]) for name in ("tokens", "lines", "tokens_of_lines")
+            np.concatenate([[0], np.cumsum(column)]) for column in self._table[1:4]
         )
-
-    @property
-    def size(self) -> int:
-        """The number of tokens."""
-        return int(self._starts[-1])
-
-    @property
-    def lines(self) -> int:
-        """The number of lines."""
-        return int(self.line_starts[-1])
-
-    @property
-    def windows(self) -> int:
-        """The number of windows."""
-        return self._starts.size - 1
+        self.size, self.lines, self.windows = int(self._starts[-1]), int(self.line_starts[-1]), self._starts.size - 1
 
     def is_whole(self) -> bool:
         """Return whether the file is as it was written, by `StoreWriter` and not by anything else."""
@@ -92,38 +80,30 @@ class DiskStore:
         return digest.digest() == self._read(end, _DIGEST_BYTES) and self._is_possible() and self._is_consistent()
 
     def _is_possible(self) -> bool:
-        """Return whether the windows follow each other, and the tokens are different strings."""
+        """Return whether the table allows the windows to be read, and the tokens are different strings."""
         table, tokens = self._table, self.tokens
-        if not table.size or table.min() < 0 or table.max() > os.fstat(self._file).st_size:
-            return False
-        begin, ids, lines, _, *widths = table
-        if max(map(np.max, widths)) >= len(TYPES):
-            return False
-        of_ids, of_lengths = (np.array([kind.itemsize for kind in TYPES])[width] for width in widths)
-        if begin[0] or (np.diff(begin, append=self._data) != ids * of_ids + lines * of_lengths).any():
-            return False
         return (
-            isinstance(tokens, list)
+            table.size > 0
+            and table.min() >= 0
+            and table.max() <= self._data
+            and table[4:].max() < len(TYPES)
+            and isinstance(tokens, list)
             and all(isinstance(token, str) for token in tokens)
             and tokens[:2] == [EOS, UNK]
-            and len(set(tokens)) == len(tokens) == self._counts.size
+            and len(set(tokens)) == len(tokens)
         )
 
     def _is_consistent(self) -> bool:
-        """Return whether the ids, counts and lengths in the file agree."""
-        counts, begun = Counts(), 0
-        for number in range(self.windows):
-            ids = self._ids(number, 0, int(self._column("tokens")[number]))
-            if ids.max(initial=0) >= len(self.tokens):
+        """Return whether the ids in the file lead to the same table, lengths and counts."""
+        counts, at, begun = Counts(), 0, 0
+        for number, row in enumerate(self._table.T.tolist()):
+            found, ids, lengths = window_of(self._ids(number, 0, row[1]), at, begun)
+            if found != row or ids.max() >= len(self.tokens) or not np.array_equal(lengths, self.lengths(number)):
                 return False
             counts.add(ids)
-            of_lines = np.diff(np.flatnonzero(ids == EOS_ID), prepend=-1 - begun)
-            if not np.array_equal(of_lines, self.lengths(number)):
-                return False
-            if of_lines.sum() != self._column("tokens_of_lines")[number]:
-                return False
-            begun += ids.size - int(of_lines.sum())
-        return not begun and np.array_equal(counts.of(len(self.tokens)), self._counts)
+            at += ids.nbytes + lengths.nbytes
+            begun += row[1] - row[3]
+        return at == self._data and not begun and np.array_equal(counts.of(len(self.tokens)), self._counts)
 
     def counts(self, known: int) -> np.ndarray:
         """Return how often each of the `known` ids occurs, int64."""
@@ -150,14 +130,10 @@ class DiskStore:
             start, number = end, number + 1
         return np.concatenate(parts)
 
-    def _column(self, name: str) -> np.ndarray:
-        column: np.ndarray = self._table[TABLE.index(name)]
-        return column
-
     def _ids(self, number: int, start: int, stop: int) -> np.ndarray:
-        kind = TYPES[int(self._column("width")[number])]
-        begin = int(self._column("begin")[number]) + start * kind.itemsize
-        return np.frombuffer(self._read(begin, (stop - start) * kind.itemsize), kind)
+        begin, *_, width, _ = self._table[:, number].tolist()
+        kind = TYPES[width]
+        return np.frombuffer(self._read(begin + start * kind.itemsize, (stop - start) * kind.itemsize), kind)
 
     def _read(self, at: int, size: int) -> bytes:
         # Not mapped: mapped pages count as the process's own memory.
@@ -168,6 +144,23 @@ class DiskStore:
         if len(data) != size:
             raise _lost("it was cut off")
         return data
+
+
+def window_of(ids: np.ndarray, at: int, begun: int) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return the row of `TABLE` of a window, its ids and the lengths of its lines, both in the smallest type.
+
+    ids [n]: provisional; at: the offset of its bytes; begun: the tokens that its first line has in earlier windows
+    """
+    of_lines = np.diff(np.flatnonzero(ids == EOS_ID), prepend=-1 - begun)
+    ids, lengths = _compact(ids), _compact(of_lines)
+    widths = (TYPES.index(ids.dtype), TYPES.index(lengths.dtype))
+    return [at, ids.size, lengths.size, int(of_lines.sum()), *widths], ids, lengths
+
+
+def _compact(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of 0 or more in the smallest type of `TYPES` that holds them."""
+    most = int(numbers.max(initial=0))
+    return numbers.astype(next(kind for kind in TYPES if most <= np.iinfo(kind).max), copy=False)
 
 
 def _lost(reason: str) -> ResourceError:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from charlm.text.ids.disk_store import DiskStore
 from charlm.text.tokens.vocabulary import EOS_ID
 
 
-@dataclass(frozen=True)
 class MemoryStore:
     """A corpus in memory, as one window; `DiskStore` describes the methods.
 
@@ -18,29 +15,18 @@ class MemoryStore:
     first [lines] int32: x<1> of each line, where that is a label; None: the zero vector
     """
 
-    ids: np.ndarray
-    offsets: np.ndarray
-    first: np.ndarray | None = None
-
     at_hand = True
     windows = 1
+
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray | None = None) -> None:
+        self.ids, self.offsets, self.first = ids, offsets, first
+        self.size, self.lines = ids.size, offsets.size - 1
+        self.line_starts = np.array([0, self.lines])
 
     @classmethod
     def of(cls, ids: np.ndarray) -> MemoryStore:
         """Return the store of ids in which `EOS_ID` ends each line."""
         return cls(ids, np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64))
-
-    @property
-    def size(self) -> int:
-        return self.ids.size
-
-    @property
-    def lines(self) -> int:
-        return self.offsets.size - 1
-
-    @property
-    def line_starts(self) -> np.ndarray:
-        return np.array([0, self.lines])
 
     def counts(self, known: int) -> np.ndarray:
         return np.bincount(self.ids, minlength=known)

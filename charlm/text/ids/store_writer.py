@@ -11,16 +11,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
+from pathlib import Path
 
 import numpy as np
 
 from charlm.errors import ResourceError
 from charlm.storage.files import cache_folder, display_name
 from charlm.text.ids.cache import lock
-from charlm.text.ids.disk_store import SIZES, TEMPORARY, TYPES, DiskStore
+from charlm.text.ids.disk_store import SIZES, TEMPORARY, DiskStore, window_of
 from charlm.text.ids.encoder import Counts
-from charlm.text.tokens.vocabulary import EOS_ID
 
 _COPIED_TOGETHER = 1 << 20  # bytes
 _SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memory
@@ -38,13 +37,11 @@ class StoreWriter:
     """
 
     def __init__(self, *, keep: bool = True) -> None:
-        self._places: list[Callable[[], tuple[int, str]]] = [
-            partial(_in_cache, keep),
-            _in_temporary_folder,
-            _in_memory,
-        ]
+        self._places: list[Callable[[], tuple[int, str]]] = [partial(_in_cache, keep), _new_file]
+        if hasattr(os, "memfd_create"):
+            self._places.append(_in_memory)
         self._file, self._temporary, self._most = -1, "", float("inf")
-        self._rows: list[tuple[int, ...]] = []
+        self._rows: list[list[int]] = []
         self._counts = Counts()
         self._digest = hashlib.sha256()
         self._at = 0
@@ -58,21 +55,16 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._thread is not None:
             self._thread.shutdown()
         self._leave()
 
     def add(self, ids: np.ndarray) -> None:
         """Write a window of provisional ids; the last window must end with the end of a line."""
-        ends = np.flatnonzero(ids == EOS_ID)
-        of_lines = np.diff(ends, prepend=-1 - self._open)
-        self._open += ids.size - int(of_lines.sum())
-        ids, lengths = _compact(ids), _compact(of_lines)
-        widths = (TYPES.index(ids.dtype), TYPES.index(lengths.dtype))
-        self._rows.append((self._at, ids.size, lengths.size, of_lines.sum(), *widths))
+        row, ids, lengths = window_of(ids, self._at, self._open)
+        self._open += row[1] - row[3]
+        self._rows.append(row)
         self._counts.add(ids)
         self._write(ids.tobytes() + lengths.tobytes())
 
@@ -130,12 +122,9 @@ class StoreWriter:
         """Copy all that is written so far to the next place, and continue there."""
         while self._places:
             make = self._places.pop(0)
+            file, temporary = -1, ""
             try:
                 file, temporary = make()
-            except OSError as failure:
-                error = error or failure
-                continue
-            try:
                 self._copy_to(file)
             except OSError as failure:
                 error = error or failure
@@ -145,7 +134,11 @@ class StoreWriter:
             self._file, self._temporary = file, temporary
             self._most = _memory() / _SHARE_OF_MEMORY if make is _in_memory else float("inf")
             return
-        raise _unwritable(error)
+        reason = "" if error is None else f": {error.strerror or error}"
+        raise ResourceError(
+            f"cannot keep the encoded corpus, {display_name(cache_folder() or tempfile.gettempdir())}{reason}",
+            hint="it needs up to 4 bytes a token: set the environment variable CHARLM_CACHE to another folder",
+        )
 
     def _copy_to(self, file: int) -> None:
         for at in range(0, self._done, _COPIED_TOGETHER):
@@ -160,29 +153,25 @@ class StoreWriter:
 
 
 def _in_cache(keep: bool) -> tuple[int, str]:
-    """Return the descriptor and the name of a new file in the cache; the name is "" if it has been removed."""
+    """Return a new file in the cache."""
     folder = cache_folder()
     if folder is None:
         raise FileNotFoundError(errno.ENOENT, "there is no home folder")
     folder.mkdir(parents=True, exist_ok=True)
+    return _new_file(folder, keep=keep)
+
+
+def _new_file(folder: Path | None = None, *, keep: bool = False) -> tuple[int, str]:
+    """Return the descriptor and the name of a new file; without a name it disappears however this process ends."""
     file, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".tmp", dir=folder)
-    if not keep:
-        _remove(-1, name)
-        return file, ""
-    lock(file)
-    return file, name
-
-
-def _in_temporary_folder() -> tuple[int, str]:
-    """Return a new file without a name: it disappears however this process ends."""
-    file, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".tmp")
+    if keep:
+        lock(file)
+        return file, name
     _remove(-1, name)
     return file, ""
 
 
 def _in_memory() -> tuple[int, str]:
-    if not hasattr(os, "memfd_create"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return os.memfd_create("charlm"), ""
 
 
@@ -197,18 +186,3 @@ def _remove(file: int, name: str) -> None:
             os.unlink(name)
     if file >= 0:
         os.close(file)
-
-
-def _unwritable(error: OSError | None) -> ResourceError:
-    """Return the error of a machine on which no place can hold the encoded corpus."""
-    reason = "" if error is None else f": {error.strerror or error}"
-    return ResourceError(
-        f"cannot keep the encoded corpus, {display_name(cache_folder() or tempfile.gettempdir())}{reason}",
-        hint="it needs up to 4 bytes a token: set the environment variable CHARLM_CACHE to another folder",
-    )
-
-
-def _compact(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers of 0 or more in the smallest type of `TYPES` that holds them."""
-    most = int(numbers.max(initial=0))
-    return numbers.astype(next(kind for kind in TYPES if most <= np.iinfo(kind).max), copy=False)

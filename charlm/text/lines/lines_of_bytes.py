@@ -13,13 +13,12 @@ import numpy as np
 from charlm.errors import CorpusError
 from charlm.text.lines.open_text import (
     LONGEST_LINE,
-    binary,
     check_unchanged,
-    not_utf8,
+    iconv,
     open_text,
+    place,
     read_errors,
     snapshot_of,
-    too_long,
     without_mark,
 )
 
@@ -59,12 +58,15 @@ class Block:
         offset = self._offset
         for number, line in enumerate(self._raw.split(b"\n"), start=self._number):
             # A line with a zero byte is not text in any encoding.
-            if b"\0" in line:
-                return binary(line, self._path, number, offset)
+            if (zero := line.find(b"\0")) >= 0:
+                where = place(self._path, number, offset + zero)
+                return CorpusError(f"looks like a binary file (zero byte), {where}", hint="name a text file in UTF-8")
             try:
                 line.decode()
             except UnicodeDecodeError as error:
-                return not_utf8(error, self._path, number, offset)
+                where = place(self._path, number, offset + error.start)
+                what = f"byte 0x{line[error.start]:02x} is not UTF-8, {where}"
+                return CorpusError(what, hint=iconv("LATIN1", self._path))
             offset += len(line) + 1
         raise AssertionError("all lines are text")
 
@@ -81,7 +83,10 @@ def file_blocks(path: str, *, by_line: bool = False) -> Iterator[Block]:
             raw = without_mark(arrived, path) if offset == 0 else arrived
             offset += len(arrived) - len(raw)
             if len(raw) > LONGEST_LINE and raw.find(b"\n", 0, LONGEST_LINE + 1) < 0:
-                raise too_long(path, number, offset)
+                raise CorpusError(
+                    f"line longer than {LONGEST_LINE:,} bytes, {place(path, number, offset)}",
+                    hint="break it into several, for example with: fold -s",
+                )
             if raw:
                 if raw[-1:] != b"\n" and not is_cut:
                     check(number, offset)

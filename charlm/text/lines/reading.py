@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 from charlm.errors import CharlmError
 from charlm.storage.files import display_name
-from charlm.text.lines.digests import Digest
 from charlm.text.lines.lines_of_bytes import BLOCK_BYTES, Block, Errors, file_blocks
-from charlm.text.lines.open_text import size_of
+from charlm.text.lines.open_text import STANDARD_INPUT
 
 Item = TypeVar("Item")
 
 WINDOW_SIZE = 1 << 22  # characters of lines that are processed together
+
+
+class Digest(Protocol):
+    """A hash object, as `hashlib.sha256()` returns it, of the lines that are read; it identifies a corpus."""
+
+    def update(self, data: bytes, /) -> None:
+        """Hash more bytes."""
+
+    def copy(self) -> Self:
+        """Return a digest of the same bytes that can be updated on its own."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
 
 
 class Lines(Iterator[str]):
@@ -35,10 +49,6 @@ class Lines(Iterator[str]):
         line, self._path, self._number = next(self._lines)
         return line
 
-    def close(self) -> None:
-        """Close the file that is open."""
-        self._lines.close()
-
     @property
     def place(self) -> str:
         """The file and the line's number in it."""
@@ -46,19 +56,22 @@ class Lines(Iterator[str]):
 
     @property
     def size(self) -> int | None:
-        """The size of the files on the disk in bytes; None if they cannot be read twice."""
-        return size_of(self.paths)
+        """The size of the files on the disk in bytes; None if one of them cannot be read twice."""
+        try:
+            found = [os.stat(path) for path in self.paths if path != STANDARD_INPUT]
+        except (OSError, ValueError):
+            return None
+        are_regular = len(found) == len(self.paths) and all(stat.S_ISREG(one.st_mode) for one in found)
+        return sum(one.st_size for one in found) if are_regular else None
 
     def blocks(self) -> Iterator[str]:
         r"""Yield all lines in blocks, each line ended by `\n`; a caller reads either blocks or lines.
 
         A line longer than a block may continue, from a space on, in the next one. Raises what reading lines raises.
         """
-        for block in self._gathered():
-            if self._watch is not None:
-                for line in block.removesuffix("\n").split("\n"):
-                    self._watch(line)
-            yield block
+        blocks = (block for path in self.paths for block in file_blocks(path))
+        # Small files are joined; the blocks of large files stay as they are.
+        return _joined(((self._decoded(block), len(block.data)) for block in blocks), BLOCK_BYTES // 2)
 
     def hash_all(self) -> Digest:
         """Return what `digest` will be when all lines are read; this is faster, as nothing is decoded.
@@ -71,33 +84,52 @@ class Lines(Iterator[str]):
                 digest.update(block.data)
         return digest
 
-    def _located(self) -> Generator[tuple[str, str, int], None, None]:
+    def _located(self) -> Iterator[tuple[str, str, int]]:
         for path in self.paths:
             for number, block in enumerate(file_blocks(path, by_line=True), start=1):
-                line = self._decoded(block)[:-1]
-                if self._watch is not None:
-                    self._watch(line)
-                yield line, path, number
+                yield self._decoded(block)[:-1], path, number
 
     def _decoded(self, block: Block) -> str:
         text = block.decoded(self.errors)
         if self.digest is not None:
             self.digest.update(block.data)
+        if self._watch is not None:
+            for line in text.removesuffix("\n").split("\n"):
+                self._watch(line)
         return text
 
-    def _gathered(self) -> Iterator[str]:
-        pending: list[str] = []
-        size = 0
-        for path in self.paths:
-            for block in file_blocks(path):
-                pending.append(self._decoded(block))
-                size += len(block.data)
-                # Small files are joined; the blocks of large files stay as they are.
-                if size > BLOCK_BYTES // 2:
-                    yield pending[0] if len(pending) == 1 else "".join(pending)
-                    pending, size = [], 0
-        if pending:
-            yield "".join(pending)
+
+class HeldOutDigest:
+    """The digest of a corpus and its held-out lines; it changes if a line moves from one to the other.
+
+    corpus: with a digest; it is read to its end before the first held-out line
+    """
+
+    def __init__(self, corpus: Lines) -> None:
+        self._corpus = corpus
+        self._own: Digest | None = None
+
+    @property
+    def _digest(self) -> Digest:
+        digest = self._own or self._corpus.digest
+        assert digest is not None
+        return digest
+
+    def update(self, data: bytes, /) -> None:
+        """Hash more bytes of the held-out lines."""
+        if self._own is None:
+            self._own = self._digest.copy()
+            self._own.update(b"\0held out\0")  # lines contain no zero bytes
+        self._own.update(data)
+
+    def copy(self) -> HeldOutDigest:
+        other = HeldOutDigest(self._corpus)
+        other._own = self._own and self._own.copy()
+        return other
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far; without held-out lines, that of the corpus."""
+        return self._digest.hexdigest()
 
 
 def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -162,16 +194,27 @@ def blocks_of(lines: Iterable[str], *, words: bool) -> Iterator[str]:
     words: whether a newline inside a line counts as white space; else it raises ValueError
     """
     if isinstance(lines, Lines):
-        yield from lines.blocks()
-        return
-    pending: list[str] = []
-    size = 0
+        return lines.blocks()
+    return _joined(_ended(lines, words=words), BLOCK_BYTES - 1)
+
+
+def _ended(lines: Iterable[str], *, words: bool) -> Iterator[tuple[str, int]]:
+    r"""Yield lines ended by `\n`, and their lengths."""
     for line in lines:
         if "\n" in line and not words:
             raise ValueError("a line contains a newline")
-        pending += (line.replace("\n", " "), "\n")
-        size += len(line) + 1
-        if size >= BLOCK_BYTES:
+        ended = line.replace("\n", " ") + "\n"
+        yield ended, len(ended)
+
+
+def _joined(texts: Iterable[tuple[str, int]], most: int) -> Iterator[str]:
+    """Join texts, given with their sizes, until a block is larger than `most`; yield the blocks."""
+    pending: list[str] = []
+    size = 0
+    for text, its_size in texts:
+        pending.append(text)
+        size += its_size
+        if size > most:
             yield "".join(pending)
             pending, size = [], 0
     if pending:

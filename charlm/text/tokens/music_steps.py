@@ -13,17 +13,12 @@ HIGHEST_KEY = 127
 _STEP = re.compile(r"-|\d{1,3}(?:,\d{1,3})*")
 
 
-def parse_piece(text: str) -> list[tuple[int, ...]]:
-    """Return the steps of a piece, each the MIDI numbers of its keys.
+def parse_steps(text: str) -> Iterator[tuple[int, ...]]:
+    """Yield the steps of a piece, each the MIDI numbers of its keys.
 
     text: steps separated by white space; the keys of a step are joined by commas, and `-` is a rest
     Raises ValueError, which names the step, for a malformed step.
     """
-    return list(parse_steps(text))
-
-
-def parse_steps(text: str) -> Iterator[tuple[int, ...]]:
-    """Yield the steps of a piece one by one, as `parse_piece` returns them."""
     for number, found in enumerate(re.finditer(r"\S+", text), start=1):
         step = found[0]
         try:
@@ -48,5 +43,5 @@ def _parsed(step: str) -> tuple[int, ...]:
 
 
 def format_step(keys: Sequence[int]) -> str:
-    """Return the text of a step, as `parse_piece` reads it."""
+    """Return the text of a step, as `parse_steps` reads it."""
     return ",".join(map(str, sorted(keys))) or REST
