@@ -218,6 +218,16 @@ def test_a_kept_rule_is_let_be(path, source):
     assert broken_rules(source, path) == []
 
 
+def test_the_readme_names_all_rooms_in_their_order():
+    _, _, section = (PROJECT / "README.md").read_text(encoding="utf-8").partition("\n## Development\n")
+    first_cells = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)
+    named = re.findall(r"`([^`]+)`", " ".join(first_cells))
+    assert [name.removesuffix(".py").removesuffix("/") for name in named] == ROOMS
+    assert [name for name in named if not (PACKAGE / name).exists()] == []
+    inside = re.findall(r"`((?:nn|cli|backends)/[\w/.]*)`", section)
+    assert inside and [name for name in inside if not (PACKAGE / name).exists()] == []
+
+
 class TestStartUp:
     """What is imported before anything is asked for: NumPy alone takes a tenth of a second."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
@@ -14,7 +14,7 @@ from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.ids.cache import Entry, evict
 from charlm.text.ids.encoder import Encoder, make_encoder
-from charlm.text.ids.store import MemoryStore, Store
+from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
 from charlm.text.tokens.splitter import Splitter, splitter_of
@@ -22,40 +22,25 @@ from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
 MOST_IN_MEMORY = 1 << 24  # tokens
-_MOST_BYTES = (
-    40_000_000  # of a vocabulary as JSON: the header of a model file has room for a little more than twice that
-)
+# Of a vocabulary as JSON: the header of a model file has room for a little more than twice that.
+_MOST_BYTES = 40_000_000
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """A corpus that has been read, in provisional ids: its tokens are numbered in the order in which they occur first.
-
-    tokens: by provisional id, `<EOS>` and `<UNK>` first
-    """
-
-    tokens: Sequence[str]
-    store: Store
-
-    def ids_of(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Return the id in a vocabulary of each provisional id, int32."""
-        return np.array([EOS_ID, UNK_ID, *map(vocabulary.id_of, self.tokens[2:])], np.int32)
-
-
-def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
+def gather(lines: Iterable[str] | Store, splitter: Splitter) -> Store:
     """Encode a corpus in one pass, unless it is encoded already, or an earlier run has left it in the cache.
 
+    The ids are provisional: tokens are numbered in the order in which they occur first, after `<EOS>` and `<UNK>`.
     Lines of files are read in blocks, others one by one. Up to `MOST_IN_MEMORY` tokens stay in memory; a larger corpus
     goes to the disk block by block.
     Raises CorpusError if the lines cannot be read. Raises ResourceError if neither the cache, nor the folder for
     temporary files, nor the memory has room for the ids.
     """
-    if isinstance(lines, Gathered):
+    if isinstance(lines, Store):
         return lines
     entry = Entry(lines, splitter) if isinstance(lines, Lines) and lines.size is not None else None
     found = entry.find() if entry else None
-    if found:
-        return Gathered(found.tokens, found)
+    if found is not None:
+        return found
     encoder = make_encoder(splitter)
     encoded = map(encoder, blocks_of(lines, words=splitter.level == "word"))
     begun, size = [np.empty(0, np.int32)], 0
@@ -64,20 +49,19 @@ def gather(lines: Iterable[str] | Gathered, splitter: Splitter) -> Gathered:
         size += ids.size
         if size >= MOST_IN_MEMORY:
             return _on_disk(encoder, chain(begun[1:], encoded), entry)
-    return Gathered(encoder.tokens, MemoryStore.of(np.concatenate(begun, dtype=np.int32)))
+    return MemoryStore.of(np.concatenate(begun, dtype=np.int32), encoder.tokens)
 
 
-def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> Gathered:
+def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> DiskStore:
     evict()
     with StoreWriter(keep=entry is not None) as writer:
         for ids in encoded:
             writer.add(ids)
-        store = writer.finish(encoder.tokens, entry.name if entry else None)
-    return Gathered(encoder.tokens, store)
+        return writer.finish(encoder.tokens, entry.name if entry else None)
 
 
 def learn_vocabulary(
-    lines: Iterable[str] | Gathered,
+    lines: Iterable[str] | Store,
     config: TextConfig,
     *,
     fraction: float,
@@ -93,8 +77,8 @@ def learn_vocabulary(
     """
     splitter = splitter_of(config)
     corpus = gather(lines, splitter)
-    whole, known = Dataset(corpus.store, config.unit), len(corpus.tokens)
-    if not corpus.store.counts(known)[2:].any():
+    whole, known = Dataset(corpus, config.unit), len(corpus.tokens)
+    if not corpus.counts(known)[2:].any():
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
     train, valid = whole.split(fraction, seed)
     seen = zip(corpus.tokens, train.counts(known).tolist(), strict=True)
@@ -109,14 +93,19 @@ def learn_vocabulary(
             f"the vocabulary takes {size:,} bytes, and a model file has room for {_MOST_BYTES:,}",
             hint="give --vocab-size or --min-count, or --level char if no spaces separate the words",
         )
-    numbers = corpus.ids_of(vocabulary)
+    numbers = _ids_of(corpus.tokens, vocabulary)
     return Tokenizer(splitter, vocabulary), replace(train, numbers=numbers), replace(valid, numbers=numbers)
 
 
-def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Gathered, unit: str) -> Dataset:
+def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Store, unit: str) -> Dataset:
     """Encode a corpus with a given vocabulary; raises what `gather` raises."""
     corpus = gather(lines, tokenizer.splitter)
-    return Dataset(corpus.store, unit, numbers=corpus.ids_of(tokenizer.vocabulary))
+    return Dataset(corpus, unit, numbers=_ids_of(corpus.tokens, tokenizer.vocabulary))
+
+
+def _ids_of(tokens: Sequence[str], vocabulary: Vocabulary) -> np.ndarray:
+    """Return the id in a vocabulary of each provisional id, int32."""
+    return np.array([EOS_ID, UNK_ID, *map(vocabulary.id_of, tokens[2:])], np.int32)
 
 
 def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:

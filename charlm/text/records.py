@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator
 
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered
-
-_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")  # the tokens of --split whitespace
+from charlm.text.tokens.splitter import BETWEEN_ASCII_SPACE
 
 Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
 
@@ -88,7 +86,7 @@ def token_of(line: str, place: str) -> str:
     """
     fields = line.split("\t")
     if len(fields) == 1:
-        fields = _BETWEEN_ASCII_SPACE.findall(line)
+        fields = BETWEEN_ASCII_SPACE.findall(line)
     if len(fields) > 2 or (len(fields) == 2 and "\t" not in line):
         raise CorpusError(
             f"{len(fields)} columns instead of a token, or token TAB tag, {place}",

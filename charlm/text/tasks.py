@@ -28,7 +28,8 @@ from charlm.text.batches.lanes import NO_TARGET
 from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, offsets_of
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.ids.encoder import count_tokens
-from charlm.text.learning import Gathered, encode_corpus, gather, learn_vocabulary
+from charlm.text.ids.store import Store
+from charlm.text.learning import encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
@@ -55,7 +56,7 @@ class Lines(Texts):
     def encode(self, records: list[Any], codec: Codec) -> Dataset:
         return Dataset.of(*codec.tokenizer.encode_lines(records), self.text.unit)
 
-    def gather(self, lines: Iterable[str]) -> Gathered:
+    def gather(self, lines: Iterable[str]) -> Store:
         return gather(lines, splitter_of(self.text))
 
     def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:

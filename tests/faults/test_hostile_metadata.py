@@ -159,8 +159,8 @@ def test_a_text_that_its_task_cannot_be_read_from_is_refused(task_file, kind, fi
 
 def test_names_that_the_task_has_none_for_are_refused(tmp_path):
     """A network of fewer target tokens than it is asked for would look them up where there is nothing."""
-    tokens = ["<EOS>", "<UNK>", "a"]
-    save(tmp_path / "lm", language_model(embedding_size=3, target_size=3))
+    tokens = ["<EOS>", "<UNK>", "a", "b"]
+    save(tmp_path / "lm", language_model(embedding_size=3, target_size=4))
     save(tmp_path / "cloze", language_model(task="cloze", bidirectional=True, labels=2))
     for name, key, names in (("lm", "target_vocabulary", tokens), ("cloze", "labels", ["x", "y"])):
         rewrite(tmp_path / name, set_key(key, names))

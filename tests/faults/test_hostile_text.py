@@ -82,7 +82,7 @@ def test_lines_in_are_lines_out_byte_for_byte(charlm, trained, tmp_path, times):
         printed = charlm("score", trained.char, stdin=content).succeeded().out.split(b"\n")
         assert [row.split(b"\t", 4)[4] for row in printed[1:-1]] == expected
         kept = gather(read_lines([str(path)], errors="keep"), SPLITTERS[0])
-        assert np.count_nonzero(kept.store.ids == EOS_ID) == len(lines)
+        assert np.count_nonzero(kept.ids == EOS_ID) == len(lines)
 
     check()
 

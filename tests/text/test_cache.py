@@ -17,7 +17,7 @@ from charlm.errors import ResourceError
 from charlm.text import make_splitter, read_lines
 from charlm.text.ids import cache as cache_module
 from charlm.text.ids import store_writer
-from charlm.text.ids.disk_store import SIZES, TABLE, DiskStore
+from charlm.text.ids.store import SIZES, DiskStore, Row
 from charlm.text.learning import gather
 from tests.stored import encodings, entries
 
@@ -44,10 +44,9 @@ def corpus(tmp_path):
 def gathered(corpus):
     """Return what a training learns from: the ids, the tokens, the lengths of lines, and the digest of the text."""
     lines = read_lines([corpus], digest=hashlib.sha256())
-    found = gather(lines, WORDS)
-    store = found.store
+    store = gather(lines, WORDS)
     lengths = [store.lengths(number).tolist() for number in range(store.windows)]
-    return store.slice(0, store.size).tolist(), list(found.tokens), lengths, lines.digest.hexdigest()
+    return store.slice(0, store.size).tolist(), list(store.tokens), lengths, lines.digest.hexdigest()
 
 
 def failing(monkeypatch, where, name, number=errno.EPERM, *, when=lambda *_: True):
@@ -154,7 +153,7 @@ def test_what_a_killed_encoding_left_goes_with_the_next_one(cache, corpus):
 
 def test_a_cache_that_goes_away_while_it_is_read(cache, corpus):
     """Cut off, or on a disk that breaks: one line, and nothing is learned from what is left."""
-    store = gather(read_lines([corpus]), WORDS).store
+    store = gather(read_lines([corpus]), WORDS)
     os.truncate(cache / entries(cache)[0], 100)
     with pytest.raises(ResourceError, match="cannot read the encoded corpus"):
         store.slice(0, store.size)
@@ -193,8 +192,8 @@ def table(name, value, row=1):
     """Return the function that changes one number of the table of windows."""
 
     def of(parts):
-        numbers = np.frombuffer(parts[1], "<i8").reshape(-1, len(TABLE)).copy()
-        at = TABLE.index(name)
+        numbers = np.frombuffer(parts[1], "<i8").reshape(-1, len(Row._fields)).copy()
+        at = Row._fields.index(name)
         numbers[row, at] = value(numbers[row, at])
         parts[1] = numbers.tobytes()
 
@@ -363,7 +362,7 @@ def test_an_entry_of_any_text_is_found_again(monkeypatch, cache, tmp_path, split
     made = encodings(monkeypatch)
     rule = make_splitter(level, split, lowercase=bool(lower))
     found = [gather(read_lines([str(path)]), rule) for _ in range(2)]
-    assert len(made) == 1 and isinstance(found[1].store, DiskStore)
+    assert len(made) == 1 and isinstance(found[1], DiskStore)
     assert list(found[0].tokens) == list(found[1].tokens)
 
 

@@ -178,6 +178,7 @@ def test_reading_on_is_not_needed_to_close_the_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a\nb\n")
     (tmp_path / "b").write_bytes(gzip.compress(b"a\nb\n", mtime=0))
     for name in ("a", "b"):
+        gc.collect()
         before = len(os.listdir("/dev/fd"))
         lines = read_lines([str(tmp_path / name)])
         assert next(lines) == "a"

@@ -174,7 +174,7 @@ def test_a_text_that_is_one_line_is_read_alike_however_it_is_cut(splitter, monke
     path = tmp_path / "line.txt"
     path.write_text(text)
     gathered = gather(read_lines([str(path)]), splitter)
-    ids = gathered.store.slice(0, gathered.store.size)
+    ids = gathered.slice(0, gathered.size)
     assert [gathered.tokens[token_id] for token_id in ids.tolist()] == [*splitter.split(text), "<EOS>"]
 
 

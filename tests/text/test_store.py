@@ -15,10 +15,9 @@ from charlm.errors import CorpusError, ResourceError
 from charlm.storage.files import cache_folder
 from charlm.text import learning, make_splitter, read_lines
 from charlm.text.ids.cache import lock
-from charlm.text.ids.disk_store import FORMAT, DiskStore
-from charlm.text.ids.store import MemoryStore
+from charlm.text.ids.store import FORMAT, DiskStore, MemoryStore
 from charlm.text.ids.store_writer import StoreWriter
-from charlm.text.learning import MOST_IN_MEMORY, Gathered, gather
+from charlm.text.learning import MOST_IN_MEMORY, gather
 from tests.stored import encodings, entries
 
 CHARACTERS, WORDS = make_splitter("char", "punct", False), make_splitter("word", "punct", False)
@@ -48,8 +47,8 @@ def in_memory(monkeypatch, lines, splitter):
 def test_the_store_holds_what_memory_would(monkeypatch, cache, corpus, splitter):
     stored = gather(read_lines([corpus]), splitter)
     kept = in_memory(monkeypatch, read_lines([corpus]), splitter)
-    assert isinstance(stored.store, DiskStore) and isinstance(kept.store, MemoryStore)
-    store, ids = stored.store, kept.store.ids
+    assert isinstance(stored, DiskStore) and isinstance(kept, MemoryStore)
+    store, ids = stored, kept.ids
     assert list(stored.tokens) == list(kept.tokens)
     assert store.size == ids.size and store.lines == 800 and store.windows > 10
     assert np.concatenate([store.window(number) for number in range(store.windows)]).tolist() == ids.tolist()
@@ -83,7 +82,7 @@ def test_each_window_takes_no_more_bytes_than_its_ids_need(cache):
 def test_a_line_longer_than_a_window_is_one_all_the_same(cache, tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("a\n" + "b" * 70_000 + "\nc\n")
-    store = gather(read_lines([str(path)]), CHARACTERS).store
+    store = gather(read_lines([str(path)]), CHARACTERS)
     lengths = np.concatenate([store.lengths(number) for number in range(store.windows)])
     assert lengths.tolist() == [2, 70_001, 2]
 
@@ -95,8 +94,8 @@ def test_a_text_that_is_one_line_is_cut_at_spaces(cache, tmp_path):
     for content, lines in ((text, 1), (f"a\n{text}\n\n{text} \nb", 5), (f"{text}{'x' * 900} ", 1)):
         path.write_text(content)
         for splitter in (CHARACTERS, WORDS, LOWER):
-            gathered = gather(read_lines([str(path)]), splitter)
-            store, tokens = gathered.store, gathered.tokens
+            store = gather(read_lines([str(path)]), splitter)
+            tokens = store.tokens
             assert store.lines == lines and store.windows > 15
             spelled = [tokens[token_id] for token_id in store.slice(0, store.size).tolist()]
             read = list(read_lines([str(path)]))
@@ -113,7 +112,7 @@ def test_a_text_that_is_one_line_is_cut_at_spaces(cache, tmp_path):
 def test_a_small_corpus_touches_no_disk(monkeypatch, cache, corpus):
     monkeypatch.setattr(learning, "MOST_IN_MEMORY", len(TEXT) + 1)
     monkeypatch.setattr(learning, "StoreWriter", lambda **_: pytest.fail("written"))
-    assert isinstance(gather(read_lines([corpus]), CHARACTERS).store, MemoryStore)
+    assert isinstance(gather(read_lines([corpus]), CHARACTERS), MemoryStore)
 
 
 # --- found again ------------------------------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ def test_a_second_run_does_not_encode(monkeypatch, cache, corpus):
     second = gather(lines, WORDS)
     assert len(made) == 1
     assert list(second.tokens) == list(first.tokens)
-    assert second.store.slice(0, 999).tolist() == first.store.slice(0, 999).tolist()
+    assert second.slice(0, 999).tolist() == first.slice(0, 999).tolist()
     assert lines.digest.hexdigest() == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
@@ -167,17 +166,17 @@ def test_what_cannot_be_read_twice_is_not_kept(monkeypatch, cache):
     found = [gather(read_lines(["-"]), WORDS), gather(iter(TEXT.split("\n")[:-1]), WORDS)]
     assert entries(cache) == []
     for gathered in found:
-        assert isinstance(gathered.store, DiskStore) and gathered.store.lines == 800
-        assert gathered.store.is_whole()
+        assert isinstance(gathered, DiskStore) and gathered.lines == 800
+        assert gathered.is_whole()
 
 
 def test_what_is_gathered_is_not_gathered_again(cache, corpus):
     once = gather(read_lines([corpus]), WORDS)
-    assert isinstance(once, Gathered) and gather(once, WORDS) is once
+    assert gather(once, WORDS) is once
 
 
 def test_a_store_outlives_its_file(cache, corpus):
-    store = gather(read_lines([corpus]), WORDS).store
+    store = gather(read_lines([corpus]), WORDS)
     before = store.slice(0, 500).tolist()
     for name in entries(cache):
         (cache / name).unlink()
@@ -218,7 +217,7 @@ def test_a_damaged_entry_is_made_anew(monkeypatch, cache, corpus, damage):
     for number in range(1, 41):
         path.write_bytes(damage(whole, rng))
         found = gather(read_lines([corpus]), WORDS)
-        assert len(made) == number and found.store.is_whole()
+        assert len(made) == number and found.is_whole()
         assert path.read_bytes() == whole
         assert entries(cache) == [path.name]
 

@@ -12,8 +12,8 @@ from charlm.config import TextConfig, TrainConfig
 from charlm.errors import CorpusError
 from charlm.session import prepare
 from charlm.text.batches.lanes import NO_TARGET
-from charlm.text.ids.disk_store import DiskStore
 from charlm.text.ids.held_out import HeldOutLines, split_lines
+from charlm.text.ids.store import DiskStore
 from charlm.text.learning import encode_corpus, learn_vocabulary
 from charlm.text.tokens.vocabulary import NOTHING
 from tests.batches import joined, lines_of, same

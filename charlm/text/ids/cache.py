@@ -13,7 +13,7 @@ from pathlib import Path
 
 from charlm.errors import CharlmError
 from charlm.storage.files import cache_folder
-from charlm.text.ids.disk_store import FORMAT, TEMPORARY, DiskStore
+from charlm.text.ids.store import FORMAT, TEMPORARY, DiskStore
 from charlm.text.lines.reading import Lines
 from charlm.text.tokens.splitter import Splitter
 

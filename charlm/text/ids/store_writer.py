@@ -18,8 +18,8 @@ import numpy as np
 from charlm.errors import ResourceError
 from charlm.storage.files import cache_folder, display_name
 from charlm.text.ids.cache import lock
-from charlm.text.ids.disk_store import SIZES, TEMPORARY, DiskStore, window_of
 from charlm.text.ids.encoder import Counts
+from charlm.text.ids.store import SIZES, TEMPORARY, DiskStore, Row, window_of
 
 _COPIED_TOGETHER = 1 << 20  # bytes
 _SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memory
@@ -41,7 +41,7 @@ class StoreWriter:
         if hasattr(os, "memfd_create"):
             self._places.append(_in_memory)
         self._file, self._temporary, self._most = -1, "", float("inf")
-        self._rows: list[list[int]] = []
+        self._rows: list[Row] = []
         self._counts = Counts()
         self._digest = hashlib.sha256()
         self._at = 0
@@ -63,7 +63,7 @@ class StoreWriter:
     def add(self, ids: np.ndarray) -> None:
         """Write a window of provisional ids; the last window must end with the end of a line."""
         row, ids, lengths = window_of(ids, self._at, self._open)
-        self._open += row[1] - row[3]
+        self._open += row.tokens - row.tokens_of_lines
         self._rows.append(row)
         self._counts.add(ids)
         self._write(ids.tobytes() + lengths.tobytes())

@@ -10,8 +10,8 @@ LOOKED_AT = 512  # bytes at the start of a file; the last of the marks, that of 
 def kind_of(start: bytes) -> tuple[str, str] | None:
     """Return the name and the hint of the kind of file that begins with these bytes; None if it may be text.
 
-    In the hint `{input}` stands for a space and the file, or for nothing where the file is standard input; `{file}` for
-    a space and the file, or FILE.
+    In the hint `{input}` stands for a space and the file; it is empty for standard input. `{file}` stands for a space
+    and the file; for standard input it is FILE.
     """
     return next(((name, hint) for mark, name, hint in _MARKS if re.match(mark, start, re.DOTALL)), None)
 

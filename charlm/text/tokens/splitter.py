@@ -94,7 +94,7 @@ class WhitespaceSplitter(WordSplitter):
     """
 
     def split(self, line: str) -> list[str]:
-        return _BETWEEN_ASCII_SPACE.findall(self.spelled(line))
+        return BETWEEN_ASCII_SPACE.findall(self.spelled(line))
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
         space = ""
@@ -171,7 +171,7 @@ def _attaches_to_symbols(token: str) -> bool:
     return unicodedata.category(token[0]) in {"Mn", "Mc", "Me", "Cf", "Sk"}
 
 
-_BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
+BETWEEN_ASCII_SPACE = re.compile(r"[^ \t\n\v\f\r]+")
 _RESERVED = "|".join(RESERVED)
 # Possessive repetitions find the same tokens, and do not take 64 bytes of memory a character for going back.
 # The lookahead is for Python before 3.11.5, which keeps the characters that a failing repetition has consumed:
