@@ -29,7 +29,7 @@ Places = tuple[np.ndarray, np.ndarray]
 class ScanGrads:
     """What the way back of a scan leaves for the products over all steps; the scan's until its next pass.
 
-    dz [D·H, T·B]: dL/dz of all steps, a block of H rows for each of `Cell.blocks`
+    dz [K·H, T·B]: dL/dz of all steps, a block of H rows for each of the K `Cell.blocks`
     a [H, T·B]: a<t-1> of all steps, with the same columns
     old: the states before each step, arrays [T, H, B], in the order of `Cell.states`
     kept: arrays [T, H, B] in the order of `Cell.kept`, as `step_back` left them

@@ -93,12 +93,12 @@ class ReferenceScan:
 
     def backward(self, dy: Array, d_last: State) -> tuple[ScanGrads, State]:
         cell, ws = self.cell, self.ws
-        (T, H, batch), D = dy.shape, len(cell.blocks)
+        (T, H, batch), K = dy.shape, len(cell.blocks)
         reached = len(cell.reached) * H  # the rows of dz_a
         W_a_T = ws.columns("W_a_T", H, reached)
         for blocks, rows in cell.runs:
             W_a_T[:, blocks] = cell.W_a[rows].T
-        dz, d_a = ws.array("dz", (T, D * H, batch)), ws.array("d_a", (T, H, batch))
+        dz, d_a = ws.array("dz", (T, K * H, batch)), ws.array("d_a", (T, H, batch))
         tmp = ws.array("tmp", (H, batch))
         d = [ws.array(f"d_{name}_next", (H, batch)) for name in cell.states]
         for array, given in zip(d, d_last or (0,) * len(d), strict=True):
@@ -107,7 +107,7 @@ class ReferenceScan:
         for t in reversed(range(T)):
             np.add(from_after, dy[t], out=d[0])
             old, kept = [array[t] for array in self.old], [array[t] for array in self.kept]
-            d_outside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(D, H, batch), tmp)
+            d_outside = cell.step_back(self.W_a, self.z[t], old, kept, d, dz[t].reshape(K, H, batch), tmp)
             from_after = d_a[t]
             self.ops.matmul(W_a_T, dz[t, :reached], out=from_after)
             if d_outside is not None:

@@ -1,7 +1,8 @@
 """The equations of the recurrent cells as CUDA kernels: apart from its products, a step is one kernel, or two.
 
-The letters are those of `charlm.nn.cells`. A kernel `step` goes on from z = W_a a<t-1>. A kernel `back` computes dz
-from both parts of dL/da<t>: `back` came back in time, `above` comes from the layer above.
+The letters are those of `charlm.nn.cells`; `e` is the gradient of the argument of the candidate's tanh. A kernel `step`
+goes on from z = W_a a<t-1>. A kernel `back` computes dz from both parts of dL/da<t>: the array `back` is from the next
+step, `above` from the layer above.
 """
 
 from __future__ import annotations

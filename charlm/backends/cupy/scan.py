@@ -88,7 +88,7 @@ class _Pass:
 
     states: the states before each step and after the last, arrays [T+1, H, B]
     y, dy, d_a [T, H, B]: a<t>, dL/dy<t>, dL/da<t-1>; d_last: dL/d(the last states), arrays [H, B], overwritten
-    dz [D·H, T, B], a_columns [H, T·B], kept [T, H, B]: as in `ScanGrads`
+    dz [K·H, T, B], a_columns [H, T·B], kept [T, H, B]: as in `ScanGrads`
     """
 
     steps: _Steps

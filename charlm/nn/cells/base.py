@@ -32,7 +32,7 @@ class Cell(ABC):
     n_in: I, the number of inputs; hidden: H, the number of units
     input_rms: root mean square of the elements of x before training, which the initial W_x depends on
 
-    blocks: the gate of each of the D blocks of dz: the first, dz_a, go with a<t-1>, the last G, dz_x, with [x<t>; 1]
+    blocks: the gate of each of the K blocks of dz: the first, dz_a, go with a<t-1>, the last G, dz_x, with [x<t>; 1]
     reached: the gates of dz_a: those whose block of dz_x is another one, then the first of `gates`
     p, g: the parameters and their gradients by name; W_x1 [G·H, I+1] is [W_x | b]
     """
@@ -101,7 +101,7 @@ class Cell(ABC):
         W_a, z, old, kept: as `step` left them; z and kept may be overwritten
         d: dL/d(the states after the step), arrays [H, B]. d[0], dL/da<t>, is scratch afterwards; the others hold
             dL/d(the state before the step) on exit
-        dz [D, H, B]: overwritten; one block for each of `blocks`
+        dz [K, H, B]: overwritten; one block for each of `blocks`
         tmp [H, B]: scratch.
         Returns the part of dL/da<t-1> outside the product W_a^T dz_a, [H, B], which may be d[0] or tmp; None for zero.
         """
