@@ -268,7 +268,7 @@ def rectified(layer, x, state, y, starts):
         if layer.columns is None:
             W_x_x = np.einsum("mn,tnb->tmb", W[:, H:-1], x)
         else:
-            E = layer.columns.table[:, layer.own]
+            E = layer.columns.table[:, layer.own_columns]
             W_x_x = np.concatenate([E, 0 * E[:1]])[x].transpose(0, 2, 1)
         return np.einsum("mn,tnb->tmb", W[:, :H], a) + W_x_x + W[:, -1:]
     return None
