@@ -33,7 +33,7 @@ class StandardInput(io.FileIO):
         while True:
             # The exception of an earlier signal may have been swallowed.
             signals.end_if_due()
-            ready, _, _ = select.select([self, self._pipe], [], [])
+            ready, _, _ = select.select([self.fileno(), self._pipe], [], [])
             if self._pipe not in ready:
                 return super().readinto(buffer)
             os.read(self._pipe, _WOKEN_BYTES)
