@@ -1,6 +1,5 @@
 """The files of every task: what goes in comes out bit for bit; `test_task_damage` has what is refused."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -18,6 +17,7 @@ from tests.test_checkpoint import (
     rewrite,
     weights_of,
 )
+from tests.trainings import assert_equal_fields
 
 OPS = NumpyBackend()
 WORD = TextConfig(level="word", split="whitespace")
@@ -87,7 +87,7 @@ def test_what_came_back_reads_a_corpus_as_before(tmp_path, name):
     read = [each.reader.again(TASKS[name][0], each.codec, each.train, 0.4) for each in (lm, stored)]
     for one, other in zip(*read, strict=True):
         assert one.size
-        np.testing.assert_equal(dataclasses.asdict(other), dataclasses.asdict(one))
+        assert_equal_fields(other, one)
 
 
 @each_task
