@@ -1,6 +1,5 @@
 """The files of every task: what goes in comes out bit for bit; `test_task_damage` has what is refused."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +10,6 @@ from charlm.checkpoint import load, save, save_training
 from charlm.config import TextConfig, TrainConfig
 from charlm.nn import build as build_module
 from charlm.session import prepare
-from charlm.text.ids.store import MemoryStore
 from tests.test_checkpoint import (
     assert_same_model,
     bits,
@@ -19,6 +17,7 @@ from tests.test_checkpoint import (
     rewrite,
     weights_of,
 )
+from tests.trainings import assert_equal_fields
 
 OPS = NumpyBackend()
 WORD = TextConfig(level="word", split="whitespace")
@@ -79,12 +78,6 @@ def test_a_model_comes_back_bit_for_bit_and_computes_the_same(tmp_path, name):
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def numbers_of(corpus):
-    """Return the fields of an encoded corpus, with those of its store in memory."""
-    fields = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
-    return {name: vars(value) if isinstance(value, MemoryStore) else value for name, value in fields.items()}
-
-
 @each_task
 def test_what_came_back_reads_a_corpus_as_before(tmp_path, name):
     """Text to numbers by the names in the file alone."""
@@ -94,7 +87,7 @@ def test_what_came_back_reads_a_corpus_as_before(tmp_path, name):
     read = [each.reader.again(TASKS[name][0], each.codec, each.train, 0.4) for each in (lm, stored)]
     for one, other in zip(*read, strict=True):
         assert one.size
-        np.testing.assert_equal(numbers_of(other), numbers_of(one))
+        assert_equal_fields(other, one)
 
 
 @each_task

@@ -1,6 +1,7 @@
 """The whole state of a training, as a value that tests can keep and compare."""
 
 import copy
+import dataclasses
 
 import numpy as np
 
@@ -24,6 +25,17 @@ def assert_same(one, other):
     """Compare numbers and arrays, bit by bit."""
     assert one[0] == other[0]
     assert differing(one[1], other[1]) == []
+
+
+def assert_equal_fields(one, other):
+    """Compare arrays, and objects by their fields; what a dataclass has cached is no field."""
+    if not hasattr(other, "__dict__"):
+        np.testing.assert_equal(one, other)
+        return
+    assert type(one) is type(other)
+    fields = [field.name for field in dataclasses.fields(other)] if dataclasses.is_dataclass(other) else vars(other)
+    for field in fields:
+        assert_equal_fields(getattr(one, field), getattr(other, field))
 
 
 def differing(one, other):

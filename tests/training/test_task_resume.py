@@ -7,7 +7,7 @@ from charlm import checkpoint
 from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.session import prepare, resume
-from tests.trainings import assert_same, differing, result, through_file
+from tests.trainings import assert_equal_fields, assert_same, differing, result, through_file
 
 OPS = NumpyBackend()
 WORD = TextConfig(level="word", split="whitespace")
@@ -55,16 +55,6 @@ def go_on(session, count=STEPS):
     return [progress for _, progress in zip(range(count), session.trainer.run(), strict=False)]
 
 
-def assert_equal(one, other):
-    """Compare arrays, and objects by their fields."""
-    if not hasattr(other, "__dict__"):
-        np.testing.assert_equal(one, other)
-        return
-    assert type(one) is type(other) and vars(one).keys() == vars(other).keys()
-    for field, value in vars(other).items():
-        assert_equal(vars(one)[field], value)
-
-
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
@@ -81,7 +71,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
         assert_same(result(second.trainer), result(whole.trainer))
         assert (second.batch_size, second.seq_length) == (whole.batch_size, whole.seq_length)
         for part in ("train", "valid"):
-            assert_equal(getattr(second, part), getattr(whole, part))
+            assert_equal_fields(getattr(second, part), getattr(whole, part))
     for file, session in (("one", whole), ("other", second)):
         checkpoint.save(tmp_path / file, session.language_model, weights=session.trainer.best_weights())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
