@@ -1,0 +1,15 @@
+"""The backend of the processor with a compiled core."""
+
+from __future__ import annotations
+
+import ctypes
+
+from charlm.backends.numpy_backend import NumpyBackend
+
+
+class CompiledBackend(NumpyBackend):
+    """NumPy arrays, and the operations of the compiled core."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        super().__init__()
+        self.library = library
