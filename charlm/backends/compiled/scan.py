@@ -87,7 +87,7 @@ class CompiledScan:
         p = self._pass = self._new_pass(T, batch, states)
         self._z = zx
         columns = zx.reshape(len(zx), T * batch)
-        if columns.strides[0] != zx.itemsize or columns.ctypes.data != zx.ctypes.data:
+        if (len(zx) > 1 and columns.strides[0] != zx.itemsize) or columns.ctypes.data != zx.ctypes.data:
             raise ValueError("zx is not batch first in memory")
         p.x = p.z = zx.ctypes.data
         p.ldx = p.ldz = strides(columns)[1]
