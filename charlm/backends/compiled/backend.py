@@ -59,7 +59,8 @@ class CompiledBackend(NumpyBackend):
         return width if width < _LINE else (lines | 1 if lines >= _LINE else lines) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if b.ndim != 2 or not out.size:
+        fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
+        if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
             super().matmul(a, b, out=out, add=add)
             return
         if out.strides[1] != out.itemsize:
