@@ -154,9 +154,13 @@ class CompiledBackend(NumpyBackend):
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
         T, n, batch = x.shape
-        if x.strides[1] != x.itemsize or x.strides[0] != batch * x.strides[2] or out.strides[1] != out.itemsize:
+        if not _is_batch_first(out):
             super().dropout(x, rate=rate, key=key, out=out, lanes=lanes)
             return
+        if not _is_batch_first(x):  # a layer that reads from the right returns its steps in the opposite order
+            rows = np.empty((T, batch, n), x.dtype)
+            rows[...] = x.transpose(0, 2, 1)
+            x = rows.transpose(0, 2, 1)
         first_lane, all_lanes = lanes or (0, batch)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
         arrays = (x.ctypes.data, strides(x)[2], out.ctypes.data, strides(out)[2], n, batch, first_lane, all_lanes)
@@ -183,3 +187,8 @@ class CompiledBackend(NumpyBackend):
         if memory is None or memory.size < nbytes:
             memory = self._scratch.memory = aligned(nbytes, np.uint8)
         return memory
+
+
+def _is_batch_first(x: Array) -> bool:
+    """Return whether x [T, n, B] lies in memory as T·B rows of n elements, the same distance apart."""
+    return bool(x.strides[1] == x.itemsize and x.strides[0] == x.shape[-1] * x.strides[2])
