@@ -106,11 +106,13 @@ class CompiledBackend(NumpyBackend):
         if logits.strides[0] != logits.itemsize:
             return super().cross_entropy(logits, targets, bias=bias, scale=scale)
         V, N = logits.shape
+        if targets.shape != (N,):
+            raise ValueError(f"{targets.shape} targets for {N} columns")
+        if N and targets.max() >= V:
+            raise IndexError(f"index {targets.max()} is out of bounds for size {V}")
         ids = np.ascontiguousarray(targets, np.int32)
-        if ids.size and ids.max() >= V:
-            raise IndexError(f"index {ids.max()} is out of bounds for size {V}")
         losses, core = np.empty(N), self.core_of(logits.dtype)
-        bias_row = None if bias is None else np.ascontiguousarray(bias)
+        bias_row = None if bias is None else np.ascontiguousarray(bias, logits.dtype)
         where = (logits.ctypes.data, strides(logits)[1], V, None if bias_row is None else bias_row.ctypes.data)
         self._each_range(
             N,
