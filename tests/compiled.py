@@ -15,11 +15,6 @@ FOLDER = Path(compiled.__file__).parent
 CORES = ("v3", "v4", "neon")
 
 
-def installed_cores() -> list[str]:
-    """Return the names of the cores that are installed."""
-    return [core for core in CORES if (FOLDER / f"core_{core}.so").exists()]
-
-
 def compiled_backend(core: str) -> compiled.CompiledBackend:
     """Return a backend with the core of this name; skip the test if it is not installed or does not run here."""
     path = FOLDER / f"core_{core}.so"
