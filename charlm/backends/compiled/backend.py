@@ -59,7 +59,8 @@ class CompiledBackend(NumpyBackend):
         return width if width < _LINE else (lines | 1 if lines >= _LINE else lines) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if b.ndim != 2 or not out.size:
+        fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
+        if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
             super().matmul(a, b, out=out, add=add)
             return
         if out.strides[1] != out.itemsize:
@@ -154,9 +155,11 @@ class CompiledBackend(NumpyBackend):
         if logits.strides[0] != logits.itemsize:
             return super().cross_entropy(logits, targets, bias=bias, scale=scale)
         V, N = logits.shape
+        if targets.shape != (N,):
+            raise ValueError(f"{targets.shape} targets for {N} columns")
         ids = self._ids(targets, V)
         losses, core = np.empty(N), self.core_of(logits.dtype)
-        bias_row = None if bias is None else np.ascontiguousarray(bias)
+        bias_row = None if bias is None else np.ascontiguousarray(bias, logits.dtype)
         where = (logits.ctypes.data, strides(logits)[1], V, None if bias_row is None else bias_row.ctypes.data)
         self._each_range(
             N,
@@ -199,11 +202,14 @@ class CompiledBackend(NumpyBackend):
         return math.sqrt(total) if math.isfinite(total) else super().norm(vector)
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
-        rows, to = rows_of(x), rows_of(out)
-        if rows is None or to is None:
+        to = rows_of(out)
+        if to is None:
             super().dropout(x, rate=rate, key=key, out=out, lanes=lanes)
             return
         T, n, batch = x.shape
+        rows = rows_of(x)
+        if rows is None:  # a layer that reads from the right returns its steps in the opposite order
+            rows = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(T * batch, n)
         first_lane, all_lanes = lanes or (0, batch)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
         arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch, first_lane, all_lanes)
