@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+from charlm.backends.compiled.library import core_of
 from charlm.backends.numpy_backend import NumpyBackend
 
 
@@ -13,3 +14,4 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__()
         self.library = library
+        self.core = core_of(library)

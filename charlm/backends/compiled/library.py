@@ -1,14 +1,98 @@
-"""The library of the compiled core for this processor."""
+"""The libraries of the compiled core: which are installed, which this processor runs, and which is used."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
+
+from charlm.errors import ResourceError, UsageError
+
+_V3 = {"ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+
+# The cores, the fastest first, with the features that a processor needs to run each, as Linux names them. Every
+# aarch64 processor runs neon.
+CORES: dict[str, set[str]] = {
+    "v4": _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "v3": _V3,
+    "neon": set(),
+}
+_VECTOR_BYTES = {"v4": 64, "v3": 32, "neon": 16}
+_DEFAULT = "numpy"  # without CHARLM_CORE
+_FOLDER = Path(__file__).parent
+_FEATURES = Path("/proc/cpuinfo")
+_INSTALL = "install a C compiler, and then charlm again"
+
+
+def load_library() -> ctypes.CDLL | None:
+    """Return the library that the variable CHARLM_CORE names, the fastest one for `auto`, None for NumPy.
+
+    Raises UsageError for an unknown name, and ResourceError if the library that it names cannot be used here.
+    """
+    core = os.environ.get("CHARLM_CORE") or _DEFAULT
+    names = ("auto", "numpy", *CORES)
+    if core not in names:
+        raise UsageError(f"CHARLM_CORE is {core!r}", hint=f"choose one of: {', '.join(names)}")
+    if core == "numpy":
+        return None
+    if core == "auto":
+        core = next((name for name in CORES if not obstacle(name)), "")
+        return _opened(core) if core else None
+    if reason := obstacle(core):
+        raise ResourceError(f"CHARLM_CORE is {core}: {reason}", hint=f"unset CHARLM_CORE, or {_INSTALL}")
+    return _opened(core)
+
+
+def core_of(library: ctypes.CDLL) -> str:
+    """Return the name of the core in a library."""
+    width = library.core_vector_bytes()
+    return next(core for core in CORES if _VECTOR_BYTES[core] == width)
+
+
+def obstacle(core: str) -> str:
+    """Return why a core cannot be used on this machine, "" if it can be."""
+    if not _path(core).exists():
+        return "it is not installed"
+    if missing := sorted(CORES[core] - _processor_features()):
+        return f"this processor does not support {missing[0]}"
+    try:
+        _opened(core)
+    except OSError as error:
+        return f"its library cannot be loaded: {error}"
+    return ""
+
+
+def why_numpy() -> str:
+    """Return why no library is used, and what to do about it; "" if CHARLM_CORE asks for NumPy."""
+    if os.environ.get("CHARLM_CORE") == "numpy":
+        return ""
+    reasons = [f"{core}: {obstacle(core)}" for core in CORES if _path(core).exists()]
+    if not reasons:
+        return f"the compiled core is not installed: {_INSTALL}"
+    return f"the compiled core is not used: {'; '.join(reasons)}"
+
+
+def _path(core: str) -> Path:
+    return _FOLDER / f"core_{core}.so"
 
 
 @cache
-def load_library() -> ctypes.CDLL | None:
-    """Return the fastest library that this processor runs, None if there is none."""
-    path = Path(__file__).parent / "core_v4.so"
-    return ctypes.CDLL(str(path)) if path.exists() else None
+def _opened(core: str) -> ctypes.CDLL:
+    """Load a library; raise OSError if it is damaged or of another machine."""
+    path = _path(core)
+    # Loading a truncated file would end the process.
+    if sha256(path.read_bytes()).hexdigest() != path.with_suffix(".sha256").read_text():
+        raise OSError(f"{path} is damaged")
+    return ctypes.CDLL(str(path))
+
+
+def _processor_features() -> set[str]:
+    """Return the features of an x86-64 processor that the kernel supports, none if they are not known."""
+    try:
+        with _FEATURES.open(encoding="ascii", errors="replace") as lines:
+            named = (line.partition(":") for line in lines)
+            return next((set(value.split()) for name, _, value in named if name.strip() == "flags"), set())
+    except OSError:
+        return set()
