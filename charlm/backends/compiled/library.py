@@ -31,7 +31,7 @@ def load_library() -> ctypes.CDLL | None:
 
     Raises UsageError for an unknown name, and ResourceError if the library that it names cannot be used here.
     """
-    core = os.environ.get("CHARLM_CORE") or _DEFAULT
+    core = _chosen()
     names = ("auto", "numpy", *CORES)
     if core not in names:
         raise UsageError(f"CHARLM_CORE is {core!r}", hint=f"choose one of: {', '.join(names)}")
@@ -66,12 +66,16 @@ def obstacle(core: str) -> str:
 
 def why_numpy() -> str:
     """Return why no library is used, and what to do about it; "" if CHARLM_CORE asks for NumPy."""
-    if os.environ.get("CHARLM_CORE") == "numpy":
+    if _chosen() == "numpy":
         return ""
     reasons = [f"{core}: {obstacle(core)}" for core in CORES if _path(core).exists()]
     if not reasons:
         return f"the compiled core is not installed: {_INSTALL}"
     return f"the compiled core is not used: {'; '.join(reasons)}"
+
+
+def _chosen() -> str:
+    return os.environ.get("CHARLM_CORE") or _DEFAULT
 
 
 def _path(core: str) -> Path:
