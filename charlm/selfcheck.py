@@ -1,7 +1,7 @@
 """Checks that this machine computes correctly, for a person with a GPU or an unusual processor.
 
-Gradients are compared with central differences in float64. On a GPU and on the compiled core, every function of the
-backend and training steps of every cell are compared with NumPy's, in float32 and float64.
+Gradients are compared with central differences in float64. The functions and training steps of a GPU and of the
+compiled core are compared with NumPy's, in float32 and float64.
 """
 
 from __future__ import annotations

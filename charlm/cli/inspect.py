@@ -215,7 +215,7 @@ def _describe(language_model: Any) -> list[str]:
         settings = (f"{key}={value}" for key, value in part.to_dict().items() if value not in (None, [], ()))
         lines.append(f"{title:<14} {' '.join(settings)}")
     if record["core"] is not None:
-        lines.append(f"trained on     core {record['core']}")
+        lines.append(f"core           {record['core']}")
     tokens = language_model.tokenizer.vocabulary.tokens
     lines.append(
         f"vocabulary     {len(tokens):,}: {' '.join(map(repr, tokens[2:12]))}{' ...' if len(tokens) > 12 else ''}"

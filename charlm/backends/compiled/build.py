@@ -1,7 +1,7 @@
 """Building the libraries of the compiled core, for setuptools: one for each level of the processor.
 
-setuptools loads this file without its package, so it imports nothing from charlm. Each library is optional: without a C
-compiler, or with one that does not know a level, the installation goes on, and charlm computes with NumPy.
+setuptools loads this file without its package, so it imports nothing from charlm. Each library is optional: if the C
+compiler is missing or does not know a level, the installation goes on, and charlm computes with NumPy.
 """
 
 from __future__ import annotations
