@@ -65,13 +65,13 @@ def obstacle(core: str) -> str:
 
 
 def why_numpy() -> str:
-    """Return why no library is used, and what to do about it; "" if CHARLM_CORE asks for NumPy."""
-    if _chosen() == "numpy":
+    """Return why no library can be used, and what to do about it; "" if one can be, or CHARLM_CORE asks for NumPy."""
+    obstacles = {core: obstacle(core) for core in CORES if _path(core).exists()}
+    if _chosen() == "numpy" or not all(obstacles.values()):
         return ""
-    reasons = [f"{core}: {obstacle(core)}" for core in CORES if _path(core).exists()]
-    if not reasons:
+    if not obstacles:
         return f"the compiled core is not installed: {_INSTALL}"
-    return f"the compiled core is not used: {'; '.join(reasons)}"
+    return f"the compiled core is not used: {'; '.join(f'{core}: {reason}' for core, reason in obstacles.items())}"
 
 
 def _chosen() -> str:
