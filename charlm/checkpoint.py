@@ -198,7 +198,7 @@ def _checked_history(history: Any) -> list[dict[str, Any]]:
 
 def _checked_core(core: Any) -> str | None:
     """Return the name of the core, of any charlm, or None; raise ValueError if it is not a name."""
-    if core is not None and not (isinstance(core, str) and core.isidentifier()):
+    if core is not None and not (isinstance(core, str) and core.isidentifier() and len(core) <= _LONGEST_NAME):
         raise ValueError("the core is not a name")
     return core
 
