@@ -49,6 +49,7 @@ class Backend(ABC):
     name: ClassVar[str]
     core: str  # what computes: numpy, one of `compiled.library.CORES`, or cuda
     block: ClassVar[int]  # elements of a long vector that pointwise work takes at a time
+    batch_first: ClassVar[bool] = False  # whether activations lie as [T, B, rows] in memory, else as [T, rows, B]
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell
     workers: Workers
 
@@ -94,6 +95,14 @@ class Backend(ABC):
         a [m, k]; b [k, n], or [T, k, n] for T steps
         out [m, n] or [T, m, n]: shares no memory with a and b
         """
+
+    def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
+        """Write the sum of each row of `x [n, N]` to `out [n, 1]`, or add it to `out`."""
+        sums = x.sum(axis=1, keepdims=True)
+        if add:
+            out += sums
+        else:
+            out[...] = sums
 
     @abstractmethod
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
@@ -170,7 +179,7 @@ class Backend(ABC):
         Which elements are zeroed is a hash of (key, index): the same key gives the same mask on every device. So the
         backward pass computes the mask again, and it is not stored.
 
-        x, out [T, rows, B], `out` contiguous
+        x, out [T, rows, B], `out` as `Workspace.steps` lays it out
         lanes: if x is some lanes of a batch, the first lane and the number of lanes of the batch; the mask is then
             those lanes of the batch's mask
         """

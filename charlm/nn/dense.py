@@ -56,7 +56,7 @@ class Dense(Layer):
             np.sign(dz, out=dz)
         dz *= columns_of(dy, ws, "dy")
         self.g.add_product("W", dz, x.T)
-        self.g.add("b", dz.sum(axis=1, keepdims=True))
+        self.g.add_row_sums("b", dz)
         dx = ws.columns("dx_columns", self.n_in, T * batch)
         self.ops.matmul(self.p["W"].T, dz, out=dx)
         return steps_of(dx, T), ()

@@ -84,7 +84,7 @@ class TwoSided(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
-        y = ws.array("y", (x.shape[0], self.n_out, x.shape[-1]))
+        y = ws.steps("y", (x.shape[0], self.n_out, x.shape[-1]))
         halves = (y[:, : self.half], y[:, self.half :])
         after = []
         for side, side_x, before, half in zip(SIDES, self._inputs(x, starts), state, halves, strict=True):
@@ -122,7 +122,7 @@ class BothWays(TwoSided):
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dx is the sum of the gradients of both directions, as both read x."""
         (left, right), d_before = self._backward(dy, d_state, ws)
-        dx = ws.array("dx", left.shape)
+        dx = ws.steps("dx", left.shape)
         np.add(left, right, out=dx)
         return dx, d_before
 
@@ -164,7 +164,7 @@ class LastSteps(Layer):
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         ws.keep("edges", _edges(x.shape[0], x.shape[2], starts))
-        return self._moved(x, ws, ws.array("y", x.shape), back=False), ()
+        return self._moved(x, ws, ws.steps("y", x.shape), back=False), ()
 
     def read(self, x: Array, state: State, ws: Workspace, out: Array, *, starts: np.ndarray | None = None) -> State:
         ws.keep("edges", _edges(x.shape[0], x.shape[2], starts))
@@ -172,7 +172,7 @@ class LastSteps(Layer):
         return ()
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
-        return self._moved(dy, ws, ws.array("dx", dy.shape), back=True), ()
+        return self._moved(dy, ws, ws.steps("dx", dy.shape), back=True), ()
 
     def _moved(self, x: Array, ws: Workspace, out: Array, *, back: bool) -> Array:
         """Write x to `out`, the lower half of each sequence's first column moved to its last; or back."""

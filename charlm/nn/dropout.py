@@ -37,7 +37,7 @@ class Dropout(Layer):
     def _masked(self, x: Array, ws: Workspace, noise: Noise | None) -> Array:
         if noise is None:
             return x
-        out = ws.array("masked", x.shape)
+        out = ws.steps("masked", x.shape)
         key = (noise.key + self.place * 0x9E3779B97F4A7C15) % 2**64  # an odd constant spreads the places over the keys
         self.ops.dropout(x, rate=self.rate, key=key, out=out, lanes=noise.lanes)
         return out

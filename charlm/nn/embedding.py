@@ -23,7 +23,7 @@ class MultiHot(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
-        y = ws.array("x", x.shape)
+        y = ws.steps("x", x.shape)
         y[...] = self.ops.array(x, y.dtype)
         return y, ()
 
@@ -54,7 +54,7 @@ class Embedding(Layer):
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
     ) -> tuple[Array, State]:
         T, batch = x.shape
-        y = ws.array("x", (T, self.n_out, batch))
+        y = ws.steps("x", (T, self.n_out, batch))
         self.ops.lookup(self.table, x, out=y)
         ws.keep("ids", x)
         return y, ()

@@ -58,6 +58,11 @@ class Grads:
         block, is_first = self._block(name, rows, columns)
         self._ops.matmul(a, b, out=block, add=not is_first)
 
+    def add_row_sums(self, name: str, x: Array) -> None:
+        """Add the sum of each row of x to a gradient, [n, 1]."""
+        array, is_first = self._block(name, _ALL, _ALL)
+        self._ops.row_sums(x, out=array, add=not is_first)
+
     def zeroed(self, name: str) -> Array:
         """Return the array to add to; it contains zeros unless this pass has contributed to it."""
         array, is_first = self._block(name, _ALL, _ALL)

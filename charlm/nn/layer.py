@@ -129,7 +129,7 @@ class Stack(Layer):
         for at, (name, layer) in enumerate(self.layers.items()):
             if layer.passes_on:
                 continue
-            out = ws.array(f"outputs{number % 2}", (T, layer.n_out, batch))
+            out = ws.steps(f"outputs{number % 2}", (T, layer.n_out, batch))
             after[at] = layer.read(x, state[at], ws.scope(name), out, starts=starts)
             x, number = out, number + 1
         return x, tuple(after)

@@ -239,6 +239,6 @@ class Model:
         """Run the backward pass of the encoder; the loss depends on it through its last state alone."""
         assert self.encoder is not None
         own = ws.scope("encoder")
-        dy = own.array("dy", own.kept("shape"))
+        dy = own.steps("dy", own.kept("shape"))
         dy[...] = 0
         self.encoder.backward(dy, d_state[: len(self.encoder.zero_state(0))], own)

@@ -88,7 +88,7 @@ class Recurrent(Layer):
         steps = zx.reshape(cell.rows, T, batch)
         if self.columns is not None:
             ws.keep("ids", x)
-            found = ws.array("found", (T, cell.rows, batch))
+            found = ws.steps("found", (T, cell.rows, batch))
             self.ops.lookup(self.columns.table[:, self.own_columns], x, out=found)
             np.add(found.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
             return steps

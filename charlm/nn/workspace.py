@@ -35,9 +35,19 @@ class Workspace:
         return buffer[:size].reshape(shape)
 
     def columns(self, name: str, n: int, width: int) -> Array:
-        """Return the buffer `name` as `[n, width]`: contiguous rows, at the distance that is fastest on the device."""
+        """Return the buffer `name` as `[n, width]`, in the device's order and at the distance that it reads fastest.
+
+        Its rows are contiguous, or its columns where the device is batch first.
+        """
+        if self.ops.batch_first:
+            return self.array(name, (width, self.ops.row_stride(n)))[:, :n].T
         rows: Array = self.array(name, (n, self.ops.row_stride(width)))[:, :width]
         return rows
+
+    def steps(self, name: str, shape: Shape) -> Array:
+        """Return the buffer `name` as activations `[T, n, B]`, in the device's order."""
+        T, n, batch = shape
+        return steps_of(self.columns(name, n, T * batch), T) if self.ops.batch_first else self.array(name, shape)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
         """Return what `make` made for this name before, or make it."""
@@ -87,8 +97,7 @@ def columns_of(x: Array, ws: Workspace, name: str) -> Array:
     rows = x.transpose(1, 0, 2)
     if T == 1:
         return rows[:, 0]
-    item = x.dtype.itemsize
-    if x.strides[2] == item and x.strides[0] == batch * item:
+    if x.strides[0] == batch * x.strides[2]:
         return rows.reshape(n, T * batch)
     columns = ws.columns(name, n, T * batch)
     columns.reshape(n, T, batch)[...] = rows

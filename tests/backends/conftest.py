@@ -3,9 +3,10 @@
 import pytest
 
 from charlm.backends import NumpyBackend
+from tests.compiled import compiled_backends
 from tests.cuda import cupy_backend
 
-BACKENDS = {"cpu": NumpyBackend, "cuda": cupy_backend}
+BACKENDS = {"cpu": NumpyBackend, **compiled_backends(), "cuda": cupy_backend}
 
 
 @pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)

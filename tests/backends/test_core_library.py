@@ -11,7 +11,7 @@ import pytest
 from charlm.backends import NumpyBackend, get_backend, why_numpy
 from charlm.backends.compiled import library
 from charlm.backends.compiled.backend import CompiledBackend
-from charlm.backends.compiled.library import CORES, core_of, load_library, obstacle
+from charlm.backends.compiled.library import CORES, load_library, obstacle, open_library
 from charlm.errors import ResourceError, UsageError
 
 INSTALLED = [core for core in CORES if library._path(core).exists()]
@@ -28,9 +28,9 @@ CPU_INFO = "processor\t: {}\nmodel name\t: A: processor\nflags\t\t: {}\nbugs\t\t
 def automatic(monkeypatch):
     """Let the loader choose, and forget what it has loaded."""
     monkeypatch.setenv("CHARLM_CORE", "auto")
-    library._opened.cache_clear()
+    open_library.cache_clear()
     yield
-    library._opened.cache_clear()
+    open_library.cache_clear()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def install(monkeypatch, tmp_path):
 @pytest.fixture
 def loads_names(monkeypatch):
     """Load no library, but the name of its file."""
-    monkeypatch.setattr(library.ctypes, "CDLL", lambda path: Path(path).name)
+    monkeypatch.setattr(library, "Library", lambda core, path: path.name)
 
 
 @pytest.fixture
@@ -132,9 +132,7 @@ def test_each_core_is_loaded_by_its_name(monkeypatch, core):
     monkeypatch.setenv("CHARLM_CORE", core)
     backend = get_backend("cpu")
     assert type(backend) is CompiledBackend and backend.core == core
-    assert core_of(backend.library) == core
-    assert backend.library.core_vector_bytes() == {"v4": 64, "v3": 32, "neon": 16}[core]
-    assert load_library() is backend.library
+    assert load_library() is open_library(core)
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="of x86-64")

@@ -9,6 +9,7 @@ from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.scan import ReferenceScan
 from charlm.nn.workspace import Workspace
+from tests.compiled import compiled_backends
 from tests.cuda import cupy_backend
 from tests.gradcheck import KINDS, random_starts
 
@@ -29,6 +30,7 @@ def without_scans(make):
 
 IMPLEMENTATIONS = {
     "numpy": NumpyBackend,
+    **compiled_backends(),
     "cuda": cupy_backend,
     "reference on cuda": without_scans(cupy_backend),
 }

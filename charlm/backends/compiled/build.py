@@ -35,14 +35,14 @@ _LEVELS = {"x86_64": _X86 if _IS_LINUX else {}, "aarch64": _ARM, "arm64": _ARM}
 
 
 class BuildCore(build_ext):
-    """Compile `core.c` once for each level: `core_LEVEL.so`, beside the sources in an editable installation."""
+    """Compile the core once for each level: `core_LEVEL.so`, beside the sources in an editable installation."""
 
     def finalize_options(self) -> None:
         """Put the libraries of this machine in the place of the one that pyproject.toml names."""
         self.distribution.ext_modules = [
             Extension(
                 f"{_FOLDER.replace('/', '.')}.core_{level}",
-                [f"{_FOLDER}/core.c"],
+                [path for path in _SOURCES if path.endswith(".c")],
                 depends=[*_SOURCES, f"{_FOLDER}/build.py"],
                 libraries=["m"],
                 extra_compile_args=[*_FLAGS, *flags],

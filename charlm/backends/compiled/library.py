@@ -19,14 +19,21 @@ CORES: dict[str, set[str]] = {
     "v3": _V3,
     "neon": set(),
 }
-_VECTOR_BYTES = {"v4": 64, "v3": 32, "neon": 16}
 _DEFAULT = "numpy"  # without CHARLM_CORE
 _FOLDER = Path(__file__).parent
 _FEATURES = Path("/proc/cpuinfo")
 _INSTALL = "install a C compiler, and then charlm again"
 
 
-def load_library() -> ctypes.CDLL | None:
+class Library(ctypes.CDLL):
+    """The library of one core."""
+
+    def __init__(self, core: str, path: Path) -> None:
+        super().__init__(str(path))
+        self.core = core
+
+
+def load_library() -> Library | None:
     """Return the library that the variable CHARLM_CORE names, the fastest one for `auto`, None for NumPy.
 
     Raises UsageError for an unknown name, and ResourceError if the library that it names cannot be used here.
@@ -39,16 +46,20 @@ def load_library() -> ctypes.CDLL | None:
         return None
     if core == "auto":
         core = next((name for name in CORES if not obstacle(name)), "")
-        return _opened(core) if core else None
+        return open_library(core) if core else None
     if reason := obstacle(core):
         raise ResourceError(f"CHARLM_CORE is {core}: {reason}", hint=f"unset CHARLM_CORE, or {_INSTALL}")
-    return _opened(core)
+    return open_library(core)
 
 
-def core_of(library: ctypes.CDLL) -> str:
-    """Return the name of the core in a library."""
-    width = library.core_vector_bytes()
-    return next(core for core in CORES if _VECTOR_BYTES[core] == width)
+@cache
+def open_library(core: str) -> Library:
+    """Load the library of a core that this processor runs; raise OSError if it is damaged or of another machine."""
+    path = _path(core)
+    # Loading a truncated file would end the process.
+    if sha256(path.read_bytes()).hexdigest() != path.with_suffix(".sha256").read_text():
+        raise OSError(f"{path} is damaged")
+    return Library(core, path)
 
 
 def obstacle(core: str) -> str:
@@ -58,7 +69,7 @@ def obstacle(core: str) -> str:
     if missing := sorted(CORES[core] - _processor_features()):
         return f"this processor does not support {missing[0]}"
     try:
-        _opened(core)
+        open_library(core)
     except OSError as error:
         return f"its library cannot be loaded: {error}"
     return ""
@@ -80,16 +91,6 @@ def _chosen() -> str:
 
 def _path(core: str) -> Path:
     return _FOLDER / f"core_{core}.so"
-
-
-@cache
-def _opened(core: str) -> ctypes.CDLL:
-    """Load a library; raise OSError if it is damaged or of another machine."""
-    path = _path(core)
-    # Loading a truncated file would end the process.
-    if sha256(path.read_bytes()).hexdigest() != path.with_suffix(".sha256").read_text():
-        raise OSError(f"{path} is damaged")
-    return ctypes.CDLL(str(path))
 
 
 def _processor_features() -> set[str]:

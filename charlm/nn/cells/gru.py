@@ -53,7 +53,7 @@ class GruResetAfter(SimpleGru):
 
     def other_grads(self, back: ScanGrads) -> None:
         """Add db_ca = sum over t and the batch of dz_ca."""
-        self.g.add("b_ca", back.dz[: self.hidden].sum(axis=1, keepdims=True))
+        self.g.add_row_sums("b_ca", back.dz[: self.hidden])
 
 
 class GruResetBefore(SimpleGru):

@@ -42,7 +42,7 @@ class Sigmoid(Head):
         d *= has_target
         d *= scale
         self.g.add_product("W_y", d, a.T)
-        self.g.add("b_y", d.sum(axis=1, keepdims=True))
+        self.g.add_row_sums("b_y", d)
         da = ws.columns("da", *a.shape)
         self.ops.matmul(self.W_y.T, d, out=da)
         return loss, steps_of(da, targets.shape[0])
@@ -59,9 +59,9 @@ class Sigmoid(Head):
     def log_probs(self, y: Array, ws: Workspace) -> Array:
         """Return ln y^ of every unit, `[N, T·B]`, for y [T, n, B]."""
         z = self._checkable(self._logits(columns_of(y, ws, "a"), ws))
-        out = ws.array("entropies", z.shape)
+        out = ws.columns("entropies", *z.shape)
         np.negative(z, out=out)
-        _softplus(out, ws.array("tail", z.shape))
+        _softplus(out, ws.columns("tail", *z.shape))
         np.negative(out, out=out)
         return out
 
@@ -78,11 +78,11 @@ class Sigmoid(Head):
 
     def _entropies(self, z: Array, truth: Array, has_target: Array, ws: Workspace) -> Array:
         """Return -y ln y^ - (1 - y) ln(1 - y^) = ln(1 + e^((1 - 2y) z)), 0 where there is no target."""
-        out = ws.array("entropies", z.shape)
+        out = ws.columns("entropies", *z.shape)
         np.multiply(truth, -2.0, out=out)
         out += 1.0
         out *= z
-        _softplus(out, ws.array("tail", z.shape))
+        _softplus(out, ws.columns("tail", *z.shape))
         out *= has_target
         return out
 

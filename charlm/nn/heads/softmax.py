@@ -49,7 +49,7 @@ class Softmax(Head):
             d = self._products(a[:, part], ws)
             losses.append(self.ops.cross_entropy(d, flat[part], bias=self.b_y, scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
-            self.g.add("b_y", d.sum(axis=1, keepdims=True))
+            self.g.add_row_sums("b_y", d)
             self.ops.matmul(self.W_y.T, d, out=da[:, part])
         return sum(losses[1:], losses[0]), steps_of(da, targets.shape[0])
 

@@ -1,0 +1,105 @@
+"""The functions of the core's library, as Python calls them. The C files say what each computes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from charlm.backends.base import Array
+
+_MOST_STATES = _MOST_KEPT = 2
+_LONG, _INT, _DOUBLE, _POINTER = ctypes.c_long, ctypes.c_int, ctypes.c_double, ctypes.c_void_p
+_ALIGNMENT = 64  # bytes: of a line of the cache, and of the widest vector
+
+
+class Product(ctypes.Structure):
+    """`Product` of products.h."""
+
+    _fields_ = (
+        *((name, _LONG) for name in ("M", "N", "K")),
+        ("a", _POINTER),
+        ("a_row", _LONG),
+        ("a_column", _LONG),
+        ("b", _POINTER),
+        ("b_row", _LONG),
+        ("b_column", _LONG),
+        ("out", _POINTER),
+        ("ldo", _LONG),
+        ("add", _LONG),
+    )
+
+
+class Pass(ctypes.Structure):
+    """`Pass` of scan.h."""
+
+    _fields_ = (
+        *((name, _LONG) for name in ("cell", "T", "B", "H")),
+        ("W_a", _POINTER),
+        ("ldw", _LONG),
+        ("param", _POINTER),
+        ("continues", _POINTER),
+        ("x", _POINTER),
+        ("ldx", _LONG),
+        ("z", _POINTER),
+        ("ldz", _LONG),
+        ("ld", _LONG),
+        ("states", _POINTER * _MOST_STATES),
+        ("y", _POINTER),
+        ("kept", _POINTER * _MOST_KEPT),
+        ("d_a", _POINTER),
+        ("d_last", _POINTER * _MOST_STATES),
+        ("dy", _POINTER),
+        ("dy_step", _LONG),
+        ("dy_lane", _LONG),
+        ("dz", _POINTER),
+        ("lddz", _LONG),
+        ("packed", _POINTER),
+    )
+
+
+class Functions:
+    """The functions of a library in one precision."""
+
+    def __init__(self, library: ctypes.CDLL, dtype: str) -> None:
+        suffix, real = ("f32", ctypes.c_float) if dtype == "float32" else ("f64", ctypes.c_double)
+
+        def function(name: str, *arguments: Any, returns: Any = None) -> Callable[..., Any]:
+            found: Any = getattr(library, f"core_{name}_{suffix}")
+            found.restype, found.argtypes = returns, arguments
+            call: Callable[..., Any] = found
+            return call
+
+        product, one_pass = ctypes.POINTER(Product), ctypes.POINTER(Pass)
+        self.product_scratch = function("product_scratch", product, _LONG, returns=_LONG)
+        self.product = function("product", product, _LONG, _LONG, _POINTER)
+        self.packed_size = function("packed_size", one_pass, returns=_LONG)
+        self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
+        self.pack_backward = function("pack_backward", one_pass, _POINTER, _LONG, _LONG)
+        self.forward = function("forward", one_pass, _LONG, _LONG)
+        self.backward = function("backward", one_pass, _LONG, _LONG)
+        self.cross_entropy = function(
+            "cross_entropy", _POINTER, _LONG, _LONG, _POINTER, _POINTER, _DOUBLE, _POINTER, _LONG, _LONG
+        )
+        self.column_sums = function("column_sums", _POINTER, _LONG, _LONG, _POINTER, _INT, _LONG, _LONG)
+        key = (ctypes.c_uint64, ctypes.c_uint32, real)
+        self.dropout = function(
+            "dropout", _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, _LONG, _LONG, *key, _LONG, _LONG
+        )
+        self.squares = function("squares", _POINTER, _LONG, _LONG, _POINTER, _LONG, _LONG)
+        self.adam = function("adam", *[_POINTER] * 4, *[real] * 3, _LONG, _LONG)
+
+
+def aligned(size: int, dtype: Any) -> Array:
+    """Return a vector whose contents are undefined; it begins at a line of the cache."""
+    kind = np.dtype(dtype)
+    memory = np.empty(size * kind.itemsize + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    return memory[first : first + size * kind.itemsize].view(kind)
+
+
+def strides(array: Array) -> tuple[int, ...]:
+    """Return the strides of an array in elements."""
+    return tuple(stride // array.itemsize for stride in array.strides)

@@ -1,0 +1,170 @@
+/* Matrix products. One kernel computes a block of NB rows by NV vectors of the output:
+ *
+ *     out[m, :] (+)= sum over k of a[m, k] panel[k, :]
+ *
+ * A panel [K][NV·VL] holds NV vectors of columns of the right operand, packed so that it is read in order; a[m, k] is
+ * broadcast. Each element of the output is summed over k in one order, so its bytes depend neither on the other rows
+ * nor on who computes them.
+ */
+#if VECTOR_BYTES == 64
+enum { DEPTH = 512 }; /* rows of a panel at a time: they stay in the second-level cache */
+#else
+enum { DEPTH = 128 }; /* ... in the first-level cache, for 16 registers */
+#endif
+enum { MOST_VECTORS = 5, MOST_ROWS = 12, WIDEST = MOST_VECTORS * VL };
+
+/* a[m, k] = a[m * row + k * column]; out rows are ldo apart. */
+INLINE void block(const int NV, const int NB, const real *a, long row, const long column, const real *panel, long K,
+                  real *out, long ldo, int add) {
+    V sum[NV][NB], w[NV];
+#pragma GCC unroll 12
+    for (int i = 0; i < NV; i++)
+#pragma GCC unroll 12
+        for (int m = 0; m < NB; m++) sum[i][m] = add ? load(out + m * ldo + i * VL, VL) : all(0);
+    for (long k = 0; k < K; k++, panel += NV * VL, a += column) {
+#pragma GCC unroll 12
+        for (int i = 0; i < NV; i++) w[i] = load(panel + i * VL, VL);
+#pragma GCC unroll 12
+        for (int m = 0; m < NB; m++) {
+            V x = all(a[m * row]);
+#pragma GCC unroll 12
+            for (int i = 0; i < NV; i++) sum[i][m] += w[i] * x;
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < NV; i++)
+#pragma GCC unroll 12
+        for (int m = 0; m < NB; m++) store(out + m * ldo + i * VL, sum[i][m], VL);
+}
+
+/* The rows of `a` are apart (column = 1), or packed side by side (row = 1, column = NB). */
+#define KERNEL(NV, NB)                                                                                                \
+    static void kernel_##NV##_##NB(const real *a, long row, long column, const real *panel, long K, real *out,       \
+                                   long ldo, int add) {                                                              \
+        if (column == 1) block(NV, NB, a, row, 1, panel, K, out, ldo, add);                                          \
+        else block(NV, NB, a, 1, NB, panel, K, out, ldo, add);                                                       \
+    }
+typedef void Kernel(const real *, long, long, const real *, long, real *, long, int);
+#define KERNELS_3(NV) KERNEL(NV, 1) KERNEL(NV, 2) KERNEL(NV, 3)
+#define KERNELS_6(NV) KERNELS_3(NV) KERNEL(NV, 4) KERNEL(NV, 5) KERNEL(NV, 6)
+#define KERNELS_12(NV) KERNELS_6(NV) KERNEL(NV, 7) KERNEL(NV, 8) KERNEL(NV, 9) KERNEL(NV, 10) KERNEL(NV, 11) KERNEL(NV, 12)
+#define NAMES_2(NV) 0, kernel_##NV##_1, kernel_##NV##_2
+#define NAMES_3(NV) NAMES_2(NV), kernel_##NV##_3
+#define NAMES_4(NV) NAMES_3(NV), kernel_##NV##_4
+#define NAMES_5(NV) NAMES_4(NV), kernel_##NV##_5
+#define NAMES_6(NV) NAMES_5(NV), kernel_##NV##_6
+#define NAMES_8(NV) NAMES_6(NV), kernel_##NV##_7, kernel_##NV##_8
+#define NAMES_12(NV) NAMES_8(NV), kernel_##NV##_9, kernel_##NV##_10, kernel_##NV##_11, kernel_##NV##_12
+/* As many rows as the registers have room for their sums. */
+#if VECTOR_BYTES == 64
+KERNELS_12(1) KERNELS_12(2) KERNELS_6(3) KERNEL(3, 7) KERNEL(3, 8) KERNELS_6(4) KERNELS_3(5) KERNEL(5, 4) KERNEL(5, 5)
+static Kernel *const kernels[MOST_VECTORS + 1][MOST_ROWS + 1] = {
+    {0}, {NAMES_12(1)}, {NAMES_12(2)}, {NAMES_8(3)}, {NAMES_6(4)}, {NAMES_5(5)}};
+static const int rows_of_kernel[MOST_VECTORS + 1] = {0, 12, 12, 8, 6, 5};
+#else
+KERNELS_12(1) KERNELS_6(2) KERNELS_3(3) KERNEL(3, 4) KERNELS_3(4) KERNEL(5, 1) KERNEL(5, 2)
+static Kernel *const kernels[MOST_VECTORS + 1][MOST_ROWS + 1] = {
+    {0}, {NAMES_12(1)}, {NAMES_6(2)}, {NAMES_4(3)}, {NAMES_3(4)}, {NAMES_2(5)}};
+static const int rows_of_kernel[MOST_VECTORS + 1] = {0, 12, 6, 4, 3, 2};
+#endif
+
+/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, whose elements are contiguous. */
+static void rows_by_panel(const real *a, long row, long M, const real *panel, long K, int nv, real *out, long ldo,
+                          int add) {
+    long most = rows_of_kernel[nv], count = (M + most - 1) / most;
+    if (K == 0 && !add)
+        for (long m = 0; m < M; m++) memset(out + m * ldo, 0, nv * VL * sizeof(real));
+    for (long k = 0; k < K; k += DEPTH)
+        for (long b = 0; b < count; b++) {
+            long first = M * b / count, end = M * (b + 1) / count;
+            kernels[nv][end - first](a + first * row + k, row, 1, panel + k * nv * VL, least(DEPTH, K - k),
+                                     out + first * ldo, ldo, add || k);
+        }
+}
+
+/* Pack n <= width columns of b [K, n] into columns of a panel whose rows are `stride` apart; columns from n on are 0.
+ * b[k, i] = b[k * row + i * column] */
+static void pack(real *panel, long stride, long width, const real *b, long row, long column, long K, long n) {
+    n = least(n, width);
+    for (long first = 0; first < K; first += VL) { /* a square at a time, so that both sides stay in the cache */
+        long end = least(first + VL, K);
+        if (column == 1)
+            for (long k = first; k < end; k++) memcpy(panel + k * stride, b + k * row, n * sizeof(real));
+        else
+            for (long i = 0; i < n; i++)
+                for (long k = first; k < end; k++) panel[k * stride + i] = b[k * row + i * column];
+        for (long k = first; k < end; k++)
+            for (long i = n; i < width; i++) panel[k * stride + i] = 0;
+    }
+}
+
+/* The vectors of N columns are cut into panels of at most 4, of about equal widths. */
+INLINE long panels_of(long N) { return ((N + VL - 1) / VL + 3) / 4; }
+INLINE long panel_start(long N, long p) { return (N + VL - 1) / VL * p / panels_of(N) * VL; }
+
+/* A product: out [M, N] (+)= a [M, K] b [K, N]. Strides are in elements; out's columns are contiguous. */
+typedef struct {
+    long M, N, K;
+    const real *a;
+    long a_row, a_column;
+    const real *b;
+    long b_row, b_column;
+    real *out;
+    long ldo;
+    long add;
+} Product;
+
+/* Reals of scratch that `core_product` needs for M rows: a packed panel, and packed rows of a if a_column is not 1. */
+long EXPORT(core_product_scratch)(const Product *p, long M) {
+    return DEPTH * 4 * VL + (p->a_column == 1 ? 0 : DEPTH * (M + MOST_ROWS));
+}
+
+/* Multiply rows [m0, m1) with a panel of columns [n, n + width) at depth [k, k + K).
+ * packed: these rows of a at this depth, in blocks [K][rows]; NULL if a's rows are read where they lie */
+static void rows_of_product(const Product *p, long m0, long m1, long k, long K, long n, long width, const real *packed,
+                            const real *panel) {
+    int nv = width / VL, add = p->add || k;
+    long columns = least(width, p->N - n), M = m1 - m0, most = rows_of_kernel[packed ? 4 : nv];
+    real tile[MOST_ROWS * WIDEST] __attribute__((aligned(64)));
+    for (long m = 0, size; m < M; m += size) {
+        long blocks = (M - m + most - 1) / most;
+        size = packed ? least(most, M - m) : (M - m + blocks - 1) / blocks;
+        const real *a = packed ? packed + m * K : p->a + (m0 + m) * p->a_row + k;
+        real *out = p->out + (m0 + m) * p->ldo + n;
+        long row = packed ? 1 : p->a_row, column = packed ? size : 1;
+        if (columns == width) {
+            kernels[nv][size](a, row, column, panel, K, out, p->ldo, add);
+            continue;
+        }
+        for (long i = 0; add && i < size; i++) memcpy(tile + i * width, out + i * p->ldo, columns * sizeof(real));
+        kernels[nv][size](a, row, column, panel, K, tile, width, add);
+        for (long i = 0; i < size; i++) memcpy(out + i * p->ldo, tile + i * width, columns * sizeof(real));
+    }
+}
+
+/* Pack rows [m0, m1) of a at depth [k, k + K) into blocks [K][rows]. */
+static void pack_rows(real *packed, const Product *p, long m0, long m1, long k, long K) {
+    const long rows = rows_of_kernel[4];
+    for (long m = m0; m < m1; m += rows) {
+        long n = least(rows, m1 - m);
+        const real *a = p->a + m * p->a_row + k * p->a_column;
+        for (long i = 0; i < K; i++, a += p->a_column, packed += n)
+            for (long j = 0; j < n; j++) packed[j] = a[j * p->a_row];
+    }
+}
+
+/* Compute rows [m0, m1) of a product. scratch: `core_product_scratch` reals, at a multiple of 64 bytes. */
+void EXPORT(core_product)(const Product *p, long m0, long m1, real *scratch) {
+    real *panel = scratch, *packed = p->a_column == 1 ? 0 : scratch + DEPTH * 4 * VL;
+    if (p->K == 0 && !p->add)
+        for (long m = m0; m < m1; m++) memset(p->out + m * p->ldo, 0, p->N * sizeof(real));
+    for (long k = 0; k < p->K; k += DEPTH) {
+        long K = least(DEPTH, p->K - k);
+        if (packed) pack_rows(packed, p, m0, m1, k, K);
+        for (long q = 0; q < panels_of(p->N); q++) {
+            long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
+            pack(panel, width, width, p->b + k * p->b_row + n * p->b_column, p->b_row, p->b_column, K, p->N - n);
+            rows_of_product(p, m0, m1, k, K, n, width, packed, panel);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+/* What a training step needs beside products and time loops: softmax with cross-entropy, dropout, sums, the norm and Adam. */
+
+/* Softmax and cross-entropy of rows [from, end) of logits [N, tokens], a row for each token; rows are ld apart.
+ *
+ * L = ln(sum of e) - (logit of the target - largest), e = exp(logit - largest)
+ *
+ * bias [tokens]: added to the logits first, or NULL
+ * target [N]: -1 for none, whose loss is 0
+ * scale: the logits are overwritten with scale (softmax - one-hot target); 0: they are undefined afterwards
+ * loss [N]: overwritten */
+void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *bias, const int32_t *target, double scale,
+                                double *loss, long from, long end) {
+    for (long r = from; r < end; r++) {
+        real *row = logits + r * ld;
+        V most = all(-INFINITY), sum = all(0);
+        for (long j = 0; j < tokens; j += VL) {
+            V x = load(row + j, tokens - j);
+            if (bias) store(row + j, x += load(bias + j, tokens - j), tokens - j);
+            for (long i = tokens - j; i < VL; i++) x[i] = -INFINITY;
+            most = choose(x > most, x, most);
+        }
+        /* With logits -inf alone, e is 0 and not NaN. */
+        real largest = -(sizeof(real) == 4 ? FLT_MAX : (real)DBL_MAX);
+        for (int i = 0; i < VL; i++) largest = most[i] > largest ? most[i] : largest;
+        long wanted = target[r];
+        double chosen = wanted < 0 ? 0 : (double)row[wanted] - largest;
+        for (long j = 0; j < tokens; j += VL) {
+            V e = exp_of(load(row + j, tokens - j) - largest);
+            for (long i = tokens - j; i < VL; i++) e[i] = 0;
+            sum += e;
+            if (scale != 0) store(row + j, e, tokens - j);
+        }
+        double total = 0;
+        for (int i = 0; i < VL; i++) total += sum[i];
+        loss[r] = wanted < 0 ? 0 : log(total) - chosen;
+        if (scale == 0) continue;
+        V factor = all(wanted < 0 ? 0 : scale / total);
+        for (long j = 0; j < tokens; j += VL) store(row + j, load(row + j, tokens - j) * factor, tokens - j);
+        if (wanted >= 0) row[wanted] -= scale;
+    }
+}
+
+/* out [n] (+)= the sums of columns [from, end) of x [N, n], whose rows are ld apart. */
+void EXPORT(core_column_sums)(const real *x, long ld, long N, real *out, int add, long from, long end) {
+    for (long j = from; j < end; j += VL) {
+        V sum = add ? load(out + j, end - j) : all(0);
+        for (long r = 0; r < N; r++) sum += load(x + r * ld + j, end - j);
+        store(out + j, sum, end - j);
+    }
+}
+
+/* A 32-bit hash that mixes well; word is mixed in between. */
+INLINE uint32_t mixed(uint32_t bits, uint32_t first, uint32_t second) {
+    const uint32_t by[2] = {0x7FEB352Du, 0x846CA68Bu};
+    bits ^= first;
+    for (int round = 0; round < 2; round++) {
+        bits ^= bits >> 16;
+        bits *= by[0];
+        bits ^= bits >> 15;
+        bits *= by[1];
+        bits ^= bits >> 16;
+        if (round == 0) bits ^= second;
+    }
+    return bits;
+}
+
+/* out = x, with elements zeroed by the hash of (key, index) and the others times kept, for rows [from, end) of [T·B, n].
+ * Row t·B + l is lane first_lane + l of `lanes` at step t; index = (t n + j) lanes + lane. */
+void EXPORT(core_dropout)(const real *x, long ldx, real *out, long ldo, long n, long B, long first_lane, long lanes,
+                          uint64_t key, uint32_t threshold, real kept, long from, long end) {
+    for (long r = from; r < end; r++) {
+        const real *in = x + r * ldx;
+        real *to = out + r * ldo;
+        uint32_t index = (uint32_t)(r / B * n) * (uint32_t)lanes + (uint32_t)(first_lane + r % B), step = lanes;
+        for (long j = 0; j < n; j++)
+            to[j] = in[j] * (mixed(index + (uint32_t)j * step, key, key >> 32) >= threshold ? kept : 0);
+    }
+}
+
+/* part[b] = the sum of squares of block b of x [n], for blocks [from, end) of `size` elements, a multiple of VL. */
+void EXPORT(core_squares)(const real *x, long n, long size, double *part, long from, long end) {
+    for (long b = from; b < end; b++) {
+        V sum[4] = {all(0), all(0), all(0), all(0)};
+        long last = least(n, (b + 1) * size), i = b * size;
+        for (long k = 0; i < last; i += VL, k++) {
+            V y = load(x + i, last - i);
+            sum[k % 4] += y * y;
+        }
+        part[b] = 0;
+        for (int k = 0; k < 4; k++) part[b] += sum_of(sum[k]);
+    }
+}
+
+/* A step of Adam for elements [from, end): see `Backend.adam`.
+ *
+ * m = 0.9 m + 0.1 g    v = 0.999 v + 0.001 g^2    w -= rate m / (sqrt(v) + tiny)
+ *
+ * with g times scale as the gradient; rate and tiny have the corrections of the moments in them */
+void EXPORT(core_adam)(real *restrict w, const real *restrict g, real *restrict m, real *restrict v, real scale, real rate,
+                       real tiny, long from, long end) {
+    for (long i = from; i < end; i++) {
+        real gradient = g[i] * scale;
+        m[i] = m[i] * (real)0.9 + gradient * (real)0.1;
+        v[i] = v[i] * (real)0.999 + gradient * gradient * (real)0.001;
+        w[i] -= m[i] / ((sizeof(real) == 4 ? sqrtf(v[i]) : sqrt(v[i])) + tiny) * rate;
+    }
+}
+
+/* Run a block of a product out of the first-level cache; return a number that depends on it. */
+enum { PEAK_DEPTH = 8192 / VECTOR_BYTES };
+double EXPORT(core_peak)(long rounds) {
+    real panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[MOST_ROWS * PEAK_DEPTH], out[MOST_ROWS * WIDEST];
+    const long rows = rows_of_kernel[4];
+    for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = 1;
+    for (long i = 0; i < rows * PEAK_DEPTH; i++) a[i] = (real)1 / PEAK_DEPTH;
+    for (long round = 0; round < rounds; round++) kernels[4][rows](a, PEAK_DEPTH, 1, panel, PEAK_DEPTH, out, 4 * VL, 0);
+    return rounds ? out[0] : 0;
+}
+/* Operations of one of its rounds. */
+long EXPORT(core_peak_operations)(void) { return 2 * PEAK_DEPTH * 4 * VL * rows_of_kernel[4]; }

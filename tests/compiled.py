@@ -1,0 +1,23 @@
+"""The compiled cores that the tests run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from charlm.backends.compiled.backend import CompiledBackend
+from charlm.backends.compiled.library import CORES, obstacle, open_library
+
+
+def compiled_backend(core: str) -> CompiledBackend:
+    """Return a backend with the core of this name; skip the test if it is not installed or does not run here."""
+    if reason := obstacle(core):
+        pytest.skip(f"the compiled core {core}: {reason}")
+    return CompiledBackend(open_library(core))
+
+
+def compiled_backends() -> dict[str, Callable[[], CompiledBackend]]:
+    """Return what makes the backend of each core."""
+    return {core: partial(compiled_backend, core) for core in CORES}
