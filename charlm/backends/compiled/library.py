@@ -19,7 +19,7 @@ CORES: dict[str, set[str]] = {
     "v3": _V3,
     "neon": set(),
 }
-_DEFAULT = "numpy"  # without CHARLM_CORE
+_DEFAULT = "auto"  # without CHARLM_CORE
 _FOLDER = Path(__file__).parent
 _FEATURES = Path("/proc/cpuinfo")
 _INSTALL = "install a C compiler, and then charlm again"
