@@ -47,6 +47,7 @@ class Backend(ABC):
     """The arithmetic that differs by device. `workers` divides it among the cores of the host."""
 
     name: ClassVar[str]
+    core: str  # what computes: numpy, one of `compiled.library.CORES`, or cuda
     block: ClassVar[int]  # elements of a long vector that pointwise work takes at a time
     batch_first: ClassVar[bool] = False  # whether activations lie as [T, B, rows] in memory, else as [T, rows, B]
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell

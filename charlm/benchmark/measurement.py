@@ -54,6 +54,7 @@ class BenchmarkConfig:
 class Measurement:
     """The speed of one case.
 
+    core: what computed, as in `Backend.core`
     batch_size: sequences side by side
     seq_length: tokens of the longest sequence
     tokens_per_second: median of the repeats
@@ -63,6 +64,7 @@ class Measurement:
     """
 
     case: str
+    core: str
     cell: str
     hidden_size: int
     num_layers: int
@@ -97,6 +99,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
                 case=case,
+                core=model.ops.core,
                 cell=model.config.cell,
                 hidden_size=model.config.hidden_size,
                 num_layers=model.config.num_layers,

@@ -123,7 +123,7 @@ def _readable(measured: Iterable[Any]) -> Iterator[str]:
             sizes = f"{one.num_layers} x {one.hidden_size}, vocabulary {one.vocabulary_size:,}"
             yield f"network   {one.cell} {sizes}, {tokens}, {one.dtype}"
             best = "" if one.peak_gflops is None else f", best product {one.peak_gflops:,.1f} GFLOP/s"
-            yield f"machine   threads {one.threads}{best}"
+            yield f"machine   core {one.core}, threads {one.threads}{best}"
         share = (
             f"{ui.figure(one.seconds, 3)} seconds"
             if one.peak_share is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 
 from charlm.backends.base import Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
+from charlm.backends.compiled.library import Library
 from charlm.backends.compiled.scan import SCANS
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
@@ -41,7 +41,8 @@ class CompiledBackend(NumpyBackend):
     batch_first = True
     scans = SCANS
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: Library) -> None:
+        self.core = library.core
         self.workers = _Threads()
         self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
         self._scratch = threading.local()
