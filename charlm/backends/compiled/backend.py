@@ -70,6 +70,8 @@ class CompiledBackend(NumpyBackend):
         if out.strides[1] != out.itemsize or M < _FEWEST_ROWS or N < _LINE:
             super().matmul(a, b, out=out, add=add)
             return
+        if a.itemsize not in a.strides:  # the kernels read contiguous rows or contiguous columns
+            a = np.ascontiguousarray(a)
         by_rows = a.strides[1] == a.itemsize
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
