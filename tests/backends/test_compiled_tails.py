@@ -36,8 +36,7 @@ def product(ops, a, b, out, *, add=False, rows=None):
     p = Product(M, N, K, a.ctypes.data, *strides(a), b.ctypes.data, *strides(b))
     p.out, p.ldo, p.add = out.ctypes.data, strides(out)[0], add
     first, end = rows or (0, M)
-    size = core.product_scratch(p, end - first)
-    scratch = Guarded(size, out.dtype)
+    scratch = Guarded(core.product_scratch // out.itemsize, out.dtype)
     core.product(p, first, end, scratch.vector.ctypes.data)
     assert scratch.is_whole()
 
