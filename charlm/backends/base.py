@@ -120,7 +120,7 @@ class Backend(ABC):
         self.matmul(W, x1, out=out)
 
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
-        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it, for dz [m, T·B], ids and x1 as `one_hot_product` left it."""
+        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it; ids and x1 are as in `one_hot_product`, dz is [m, T·B]."""
         self.matmul(dz, x1.T, out=out, add=add)
 
     @abstractmethod

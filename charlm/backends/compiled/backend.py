@@ -223,7 +223,7 @@ class CompiledBackend(NumpyBackend):
         )
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
-        """Return ids as a vector for the core; raise IndexError for an id beyond `size`, which the core does not check."""
+        """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""
         if ids.size and ids.max() >= size:
             raise IndexError(f"index {ids.max()} is out of bounds for size {size}")
         return np.ascontiguousarray(ids, np.int32).ravel()
