@@ -158,6 +158,14 @@ class Backend(ABC):
         bias [V, 1]: if given, added to the logits first
         """
 
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        """Return the cross-entropy of the columns of `W x + bias`, as `cross_entropy` does.
+
+        W [V, n]; x [n, N]; logits [V, N]: scratch
+        """
+        self.matmul(W, x, out=logits)
+        return self.cross_entropy(logits, targets, bias=bias)
+
     @abstractmethod
     def adam(
         self,
