@@ -36,7 +36,7 @@ def product(ops, a, b, out, *, add=False, rows=None):
     p = Product(M, N, K, a.ctypes.data, *strides(a), b.ctypes.data, *strides(b))
     p.out, p.ldo, p.add = out.ctypes.data, strides(out)[0], add
     first, end = rows or (0, M)
-    scratch = Guarded(core.product_scratch // 8, np.float64)
+    scratch = Guarded(core.product_scratch // out.itemsize, out.dtype)
     core.product(p, first, end, scratch.vector.ctypes.data)
     assert scratch.is_whole()
 

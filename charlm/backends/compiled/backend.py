@@ -62,13 +62,13 @@ class CompiledBackend(NumpyBackend):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
         if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
         if out.strides[1] != out.itemsize:
             a, b, out = b.T, a.T, out.T
         (M, K), N = a.shape, b.shape[1]
         if out.strides[1] != out.itemsize or M < _FEWEST_ROWS or N < _LINE:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
         if a.itemsize not in a.strides:  # the kernels read contiguous rows or contiguous columns
             a = np.ascontiguousarray(a)
@@ -89,6 +89,11 @@ class CompiledBackend(NumpyBackend):
             core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
 
         self.workers.each(multiply, pairwise(edges))
+
+    def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
+        # On one thread: the bytes of NumPy's products depend on how they are divided.
+        with self.workers.calling_thread_only():
+            super().matmul(a, b, out=out, add=add)
 
     def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
         T, batch = ids.shape
