@@ -108,6 +108,21 @@ class Backend(ABC):
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
         """Write the one-hot columns of `ids [T, B]` to `out [T, V, B]`; the id -1 is the zero vector."""
 
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        """Write `W [x; 1]` to `out`, with the one-hot columns x of `ids`; the id -1 is the zero vector.
+
+        W [m, V+1]; ids [T, B]; out [m, T·B]
+        x1 [V+1, T·B]: scratch, which `one_hot_grad` may read again
+        """
+        T, batch = ids.shape
+        x1[-1] = 1
+        self.one_hot(ids, out=x1[:-1].reshape(len(x1) - 1, T, batch).transpose(1, 0, 2))
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it; ids and x1 are as in `one_hot_product`, dz is [m, T·B]."""
+        self.matmul(dz, x1.T, out=out, add=add)
+
     @abstractmethod
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
         """Write row `ids[t, b]` of `table [V, D]` to `out[t, :, b]`, [T, D, B]; the id -1 is the zero vector."""

@@ -51,11 +51,6 @@ class Workload:
     ids: np.ndarray
     lines: list[str]
 
-    def with_backend(self, ops: Backend) -> Workload:
-        """Return the same work for a network of the same sizes on another backend."""
-        model = build(self.language_model.model.config, ops, seed=1)
-        return replace(self, language_model=replace(self.language_model, model=model))
-
 
 def synthetic_workload(
     network: dict[str, Any], level: str, config: TrainConfig, *, vocabulary_size: int, ops: Backend | None = None
