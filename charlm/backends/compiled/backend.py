@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Shape
+from charlm.backends.base import AffineLayer, Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
-from charlm.backends.compiled.scan import SCANS
+from charlm.backends.compiled.scan import SCANS, Buffers
+from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
 
@@ -164,6 +165,9 @@ class CompiledBackend(NumpyBackend):
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
             work=x.size,
         )
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+        return CompiledStream(self, table, layers, ws)
 
     def _each_range(self, count: int, go: Callable[[int, int], Any], *, work: int, multiple: int = 1) -> None:
         """Call `go` with ranges that make up `range(count)`, one for each worker if there are elements enough.
