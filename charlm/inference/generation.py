@@ -12,6 +12,7 @@ import numpy as np
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
 from charlm.language_model import LanguageModel
+from charlm.nn.layer import State
 from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
@@ -62,6 +63,7 @@ class Sampler:
         self._banned = () if config.allow_unk else (UNK_ID,)
         self._workspace = self._model.workspace()
         self._steppers: list[Stepper] = []  # not in use by any text
+        self._after: tuple[str, np.ndarray, State] | None = None  # the last prompt, with ln P and the state after it
 
     def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
         """Return at most `most` different tokens of the prompt that are out of vocabulary and so read as `<UNK>`."""
@@ -103,7 +105,9 @@ class Sampler:
     def _continued(self, prompt: str, seed: int, number: int, written: _Writer, sample: Sample) -> Iterator[str]:
         """Read the prompt, and yield a piece for each drawn token."""
         rng = generator(seed, SAMPLE, number)
-        log_probs, state = self._read(prompt)
+        if self._after is None or self._after[0] != prompt:
+            self._after = prompt, *self._read(prompt)
+        _, log_probs, state = self._after
         stepper = self._steppers.pop() if self._steppers else self._model.stepper()
         stepper.load(state)
         try:
@@ -128,7 +132,7 @@ class Sampler:
             elif lm.is_stream:
                 yield written.newline()
 
-    def _read(self, prompt: str) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
+    def _read(self, prompt: str) -> tuple[np.ndarray, State]:
         """Return ln P [V] of every next token, and the state, after the prompt."""
         inputs = chain.from_iterable(part.tolist() for part in self._ids(prompt))
         state = self._model.zero_state(1)
