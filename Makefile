@@ -12,6 +12,10 @@ UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme wheel constraints clean
 
+# What an installation depends on. The C sources are compiled by each, but they change nothing about its packages.
+PACKAGES := pyproject.toml constraints.txt
+CORE     := $(wildcard charlm/backends/compiled/*.[ch]) charlm/backends/compiled/build.py
+
 # The releases of constraints.txt. If one is not available, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 define install
@@ -24,11 +28,11 @@ endef
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: $(PACKAGES) $(CORE)
 	$(PYTHON) -m venv $(VENV)
 	$(call install,.)
 
-$(VENV)/.dev: $(VENV)/.installed
+$(VENV)/.dev: $(PACKAGES) | $(VENV)/.installed
 	$(call install,.[dev])
 
 # CuPy and NVIDIA's compiler for the tests of the GPU backend: half a gigabyte. They need no GPU.

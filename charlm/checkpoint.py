@@ -2,7 +2,7 @@
 
 A model file contains an array for each parameter. A checkpoint contains `weights/...`, the optimizer's memory, the
 carried `state/...`, the `best/...` weights so far, and the numbers that an exact resumption needs. Both have a header:
-the version of the format, the configurations, the vocabulary and the training history.
+the version of the format, the configurations, the vocabulary, the training history, and the core that trained it.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         _check_task(config, text)
         is_model = {"model": True, "checkpoint": False}[header["kind"]]
         history = _checked_history(header["history"])
+        core = _checked_core(header.get("core"))
         if not is_model:
             _check_training(header["training"])
             corpus = header["corpus"]
@@ -119,7 +120,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     model = build(config, ops)
     for name, array in model.parameters.named(model.parameters.values).items():
         array[...] = ops.array(values[name if is_model else f"weights/{name}"])
-    language_model = LanguageModel(model, codec, text, train, history)
+    language_model = LanguageModel(model, codec, text, train, history, core)
     if is_model:
         return Checkpoint(language_model)
     return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
@@ -138,6 +139,7 @@ def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:
         "vocabulary": list(language_model.tokenizer.vocabulary.tokens),
         **_names(language_model.codec),
         "history": language_model.history,
+        **({} if language_model.core is None else {"core": language_model.core}),
     }
 
 
@@ -192,6 +194,13 @@ def _checked_history(history: Any) -> list[dict[str, Any]]:
         if not all(_is_number(v) or (v is None and k == "valid_nats") for k, v in row.items()):
             raise ValueError("the history contains an invalid number")
     return list(history)
+
+
+def _checked_core(core: Any) -> str | None:
+    """Return the name of the core, of any charlm, or None; raise ValueError if it is not a name."""
+    if core is not None and not (isinstance(core, str) and core.isidentifier() and len(core) <= _LONGEST_NAME):
+        raise ValueError("the core is not a name")
+    return core
 
 
 def _check_training(training: Any) -> None:

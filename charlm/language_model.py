@@ -20,6 +20,7 @@ class LanguageModel:
     """A trained model, its vocabulary and labels, and the configurations of its training.
 
     history: one record for each evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate
+    core: what it was trained on, as in `Backend.core`; None if its file, of an older charlm, does not name it
     """
 
     model: Model
@@ -27,6 +28,7 @@ class LanguageModel:
     text: TextConfig
     train: TrainConfig
     history: list[dict[str, Any]] = field(default_factory=list)
+    core: str | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charlm.backends import Backend, NumpyBackend
+from charlm.backends import Backend, get_backend
 from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError
@@ -77,8 +77,9 @@ def prepare(
         valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with at least one line")
-    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or NumpyBackend(), seed=config.seed)
-    return replace(assemble(LanguageModel(model, codec, text, config), train, valid), warnings=reader.warnings)
+    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or get_backend("cpu"), seed=config.seed)
+    language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
+    return replace(assemble(language_model, train, valid), warnings=reader.warnings)
 
 
 def _completed(network: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def resume(
     if limits.keys() - {"patience"}:
         limits = {"epochs": None, "max_steps": None, "minutes": None, **limits}
     config = replace(stored.train, **limits)
-    language_model = replace(stored, train=config, history=[])
+    language_model = replace(stored, train=config, history=[], core=stored.model.ops.core)
     reader = stored.reader
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     train, valid = reader.again(lines, stored.codec, config, held_out)

@@ -3,7 +3,7 @@
 python -m tests.profile_step            print the counts by file, for three ways to bound the step
 python -m tests.profile_step --verbose  print the functions, too
 
-The step is that of a character LSTM of one layer, on the processor, in one thread, after warm-up. Comprehensions are
+The step is that of a character LSTM of one layer, on NumPy, in one thread, after warm-up. Comprehensions are
 not counted: from Python 3.12 on, most of them are no calls.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.session import prepare
 from charlm.training import Trainer
@@ -108,7 +109,8 @@ def make_trainer() -> Trainer:
     """Return a trainer that evaluates too seldom to do so during the steps that are profiled."""
     lines = ["the quick brown fox", "jumps over", "the lazy dog"] * 200
     config = TrainConfig(max_steps=1000, batch_size=8, seq_length=16)
-    return prepare(lines, TextConfig(), {"cell": "lstm", "num_layers": 1, "hidden_size": 32}, config).trainer
+    network = {"cell": "lstm", "num_layers": 1, "hidden_size": 32}
+    return prepare(lines, TextConfig(), network, config, ops=NumpyBackend()).trainer
 
 
 def profile_run() -> Profile:

@@ -8,6 +8,7 @@ import json
 import pickle
 import struct
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def assert_same_model(one, other):
     assert one.tokenizer.vocabulary == other.tokenizer.vocabulary
     splitters = [lm.tokenizer.splitter.rule for lm in (one, other)]
     assert splitters[0] == splitters[1]
-    assert (one.text, one.train, one.history) == (other.text, other.train, other.history)
+    assert (one.text, one.train, one.history, one.core) == (other.text, other.train, other.history, other.core)
 
 
 def trained(unit="line", steps=4, **options):
@@ -291,8 +292,9 @@ def test_the_metadata_of_a_checkpoint_have_what_a_resumption_needs(tmp_path):
     of_model, of_checkpoint = (
         json.loads(parts_of(tmp_path / name)[0]["__metadata__"]["charlm"]) for name in ("m", "c")
     )
-    shared = ("format", "version", "charlm", "task", "text", "model", "train", "vocabulary", "history")
+    shared = ("format", "version", "charlm", "task", "text", "model", "train", "vocabulary", "history", "core")
     assert [of_checkpoint[key] for key in shared] == [of_model[key] for key in shared]
+    assert of_model["core"] == session.language_model.model.ops.core
     assert (of_model["kind"], of_checkpoint["kind"]) == ("model", "checkpoint")
     assert of_checkpoint["training"] == vars(session.trainer.state().numbers)
     assert of_checkpoint["corpus"] == "c0ffee"
@@ -449,6 +451,30 @@ def test_a_newer_version_asks_for_an_upgrade(model_file, version):
 def test_a_version_that_there_never_was_is_refused(model_file, version):
     rewrite(model_file, lambda ours: ours.update(version=version))
     refusal_of(model_file)
+
+
+@pytest.mark.parametrize("core", ["v4", "numpy", "cuda", "sve2"])
+def test_the_core_of_a_training_stays_with_its_model(tmp_path, core):
+    """Also that of a newer charlm, and although another core, which only read the model, writes it again."""
+    save(tmp_path / "m", replace(language_model(), core=core))
+    again = load(tmp_path / "m", OPS).language_model
+    save(tmp_path / "again", again)
+    assert again.core == core and (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+
+
+def test_a_model_that_names_no_core_stays_so(tmp_path):
+    """Those of older releases."""
+    save(tmp_path / "m", language_model())
+    assert "core" not in json.loads(parts_of(tmp_path / "m")[0]["__metadata__"]["charlm"])
+    assert load(tmp_path / "m", OPS).language_model.core is None
+
+
+@pytest.mark.parametrize("core", ["", 4, True, ["v4"], {}, "v 4", "\x1b[2J", "v4\n", "v" * 1000])
+@pytest.mark.parametrize("file", ["model_file", "checkpoint_file"])
+def test_a_core_that_is_not_a_name_is_refused(request, file, core):
+    path = request.getfixturevalue(file)
+    rewrite(path, lambda ours: ours.update(core=core))
+    assert "the core is not a name" in refusal_of(path)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -9,20 +9,23 @@ import subprocess
 import venv
 from importlib.metadata import distribution
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
+from tests.building import Sources
 from tests.constraints import needed
 
 PROJECT = Path(__file__).parents[1]
 TINY = ("--hidden-size", 8, "--num-layers", 1, "--batch-size", 4, "--seq-length", 4, "--max-steps", 1, "--seed", 1)
 
+# CuPy and setuptools are not there, and the libraries of the compiled core are not for Python.
 IMPORT_ALL = """
 import pkgutil
 from importlib import import_module
 import charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    if "cupy" not in module.name and not module.name.endswith("__main__"):
+    if not any(part in module.name for part in ("cupy", "compiled.build", "compiled.core_", "__main__")):
         import_module(module.name)
 """
 
@@ -30,7 +33,7 @@ for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
 class Machine:
     """A Python with some distributions and charlm, an empty environment, and a home that cannot be written to."""
 
-    def __init__(self, folder: Path, *extras: str) -> None:
+    def __init__(self, folder: Path, *extras: str, wheel: Path | None = None) -> None:
         venv.create(folder / "venv", with_pip=False, symlinks=True)
         self.python = folder / "venv" / "bin" / "python"
         packages = Path(self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
@@ -39,7 +42,11 @@ class Machine:
             tops = {file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")}
             for top in tops - {path.name for path in packages.iterdir()}:
                 (packages / top).symlink_to(Path(str(found.locate_file(top))).resolve())
-        (packages / "charlm.pth").write_text(f"{PROJECT}\n")
+        if wheel is None:
+            (packages / "charlm.pth").write_text(f"{PROJECT}\n")
+        else:
+            with ZipFile(wheel) as files:
+                files.extractall(packages)
 
     def run_python(self, *arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run Python with nothing in its environment but these variables, and a path without programs."""
@@ -98,6 +105,18 @@ def test_a_first_session(machine, tmp_path):
     }
 
 
+@pytest.mark.parametrize("env", [{"PATH": "/nowhere"}, {"CC": "false"}], ids=["no compiler", "one that fails"])
+def test_without_a_compiler_it_is_installed_and_computes_with_numpy(tmp_path, env):
+    wheel = Sources(tmp_path / "sources").built(**env)
+    machine = Machine(tmp_path, wheel=wheel)
+    (tmp_path / "names.txt").write_text("Rato\nSauni\nTrito\n" * 20)
+    machine.charlm("train", "names.txt", "-o", "m.safetensors", *TINY, cwd=tmp_path)
+    assert "core           numpy" in machine.charlm("inspect", "m.safetensors", cwd=tmp_path).splitlines()
+    done = machine.run_python("-m", "charlm", "selfcheck", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("core    numpy\n")
+    assert "the compiled core is not installed: install a C compiler, and then charlm again\n" in done.stderr
+
+
 TESTS = (  # of each kind of helper that starts processes, and of what asks the machine: the home, git, a compiler
     "tests/faults/test_hostile_text.py::test_empty_lines_by_the_million",
     "tests/faults/test_load.py::test_other_commands_that_need_more_memory_end_with_6_too",
@@ -114,7 +133,7 @@ def test_the_tests_need_nothing_else_either(tmp_path, times):
     machine = Machine(tmp_path, "dev")
     copy = tmp_path / "alone"  # with no ../shared beside it, and no .git
     copy.mkdir()
-    for name in ("charlm", "tests", "corpora", "pyproject.toml", "constraints.txt", "README.md"):
+    for name in ("charlm", "tests", "corpora", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "Makefile"):
         (copy / name).symlink_to(PROJECT / name)
     tests = times(TESTS[:1], TESTS)
     command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", copy, *tests)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from charlm.backends import NumpyBackend
+from charlm.backends import get_backend
 from charlm.checkpoint import load, save, save_training
 from charlm.config import TextConfig, TrainConfig
 from charlm.nn import build as build_module
@@ -19,7 +19,7 @@ from tests.test_checkpoint import (
 )
 from tests.trainings import assert_equal_fields
 
-OPS = NumpyBackend()
+OPS = get_backend("cpu")
 WORD = TextConfig(level="word", split="whitespace")
 TASKS = {  # lines, the fields of the network, whether each line begins with a label
     "cloze": (["ab ba c", "", "b a", "c ab"], {"task": "cloze", "embedding_size": 3}, False),

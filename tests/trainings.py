@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from charlm import checkpoint
-from charlm.backends import NumpyBackend
+from charlm.backends import get_backend
 
 
 def everything(trainer):
@@ -47,4 +47,4 @@ def differing(one, other):
 def through_file(session, path):
     """Save a training and open it again."""
     checkpoint.save_training(path, session.language_model, session.trainer.state(), corpus="0" * 64)
-    return checkpoint.load(path, NumpyBackend())
+    return checkpoint.load(path, get_backend("cpu"))

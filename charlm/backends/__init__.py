@@ -4,11 +4,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from charlm.backends.base import Array, Backend, Number, ScanGrads, Shape
+from charlm.backends.compiled.backend import CompiledBackend
+from charlm.backends.compiled.library import load_library, why_numpy
 from charlm.backends.cupy.driver import driver_version
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.errors import ResourceError, UsageError
 
-__all__ = ["Array", "Backend", "Number", "NumpyBackend", "ScanGrads", "Shape", "get_backend"]
+__all__ = ["Array", "Backend", "Number", "NumpyBackend", "ScanGrads", "Shape", "get_backend", "why_numpy"]
 
 _CUDA = "--device cuda: "  # the start of a message about why the GPU cannot be used
 
@@ -16,13 +18,15 @@ _CUDA = "--device cuda: "  # the start of a message about why the GPU cannot be 
 def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = None) -> Backend:
     """Return the backend of a device, `auto`, `cpu` or `cuda`; `auto` is the GPU if it works.
 
+    On the CPU, the variable CHARLM_CORE chooses between the compiled core and NumPy, see `load_library`.
+
     watch: called with the reason if `auto` is the CPU although CuPy is installed
     Raises UsageError for another name, and ResourceError with what is missing if the device cannot be used.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device is {device!r}", hint="choose one of: auto, cpu, cuda")
     if device == "cpu":
-        return NumpyBackend()
+        return _cpu()
     try:
         return _cuda()
     except ResourceError as error:
@@ -30,7 +34,13 @@ def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = N
             raise
         if watch is not None and _is_installed():
             watch(error.message.removeprefix(_CUDA))
-        return NumpyBackend()
+        return _cpu()
+
+
+def _cpu() -> Backend:
+    """Return the backend of the processor, with the compiled core if there is one."""
+    library = load_library()
+    return NumpyBackend() if library is None else CompiledBackend(library)
 
 
 def _cuda() -> Backend:

@@ -66,6 +66,7 @@ class Backend(ABC):
     """The arithmetic that differs by device. `workers` divides it among the cores of the host."""
 
     name: ClassVar[str]
+    core: str  # what computes: numpy, one of `compiled.library.CORES`, or cuda
     block: ClassVar[int]  # elements of a long vector that pointwise work takes at a time
     batch_first: ClassVar[bool] = False  # whether activations lie as [T, B, rows] in memory, else as [T, rows, B]
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell
@@ -125,6 +126,21 @@ class Backend(ABC):
     @abstractmethod
     def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
         """Write the one-hot columns of `ids [T, B]` to `out [T, V, B]`; the id -1 is the zero vector."""
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        """Write `W [x; 1]` to `out`, with the one-hot columns x of `ids`; the id -1 is the zero vector.
+
+        W [m, V+1]; ids [T, B]; out [m, T·B]
+        x1 [V+1, T·B]: scratch, which `one_hot_grad` may read again
+        """
+        T, batch = ids.shape
+        x1[-1] = 1
+        self.one_hot(ids, out=x1[:-1].reshape(len(x1) - 1, T, batch).transpose(1, 0, 2))
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it, for dz [m, T·B], ids and x1 as `one_hot_product` left it."""
+        self.matmul(dz, x1.T, out=out, add=add)
 
     @abstractmethod
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:

@@ -23,6 +23,7 @@ class NumpyBackend(Backend):
     """NumPy arrays in the host's memory."""
 
     name = "cpu"
+    core = "numpy"
     block = 1 << 15  # five float32 vectors of this length stay in a core's second-level cache
 
     workers: Pool

@@ -1,14 +1,14 @@
-"""Speed of a network of given sizes on this machine: tokens per second, and the share of its fastest matrix product."""
+"""Speed of a network of given sizes on this machine: tokens per second, and the share of the machine's peak."""
 
 from charlm.benchmark.measurement import (
     CASES,
     BenchmarkConfig,
     Measurement,
-    best_product,
     measure,
     operations_per_token,
     rate,
 )
+from charlm.benchmark.peak import best_product, best_rate, core_rate
 from charlm.benchmark.workload import (
     GENERATED,
     LONGEST,
@@ -37,7 +37,9 @@ __all__ = [
     "Step",
     "Workload",
     "best_product",
+    "best_rate",
     "compiled_once",
+    "core_rate",
     "generation",
     "measure",
     "operations_per_token",

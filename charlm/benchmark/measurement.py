@@ -1,4 +1,4 @@
-"""Measuring tokens per second, and their share of the fastest matrix product of this machine."""
+"""Measuring tokens per second, and their share of this machine's peak."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from charlm.backends import Array, Backend, NumpyBackend
+from charlm.benchmark.peak import best_rate
 from charlm.benchmark.workload import (
     GENERATED,
     LONGEST,
@@ -25,10 +23,11 @@ from charlm.benchmark.workload import (
     training,
 )
 from charlm.errors import ResourceError, UsageError
+from charlm.nn.build import parameter_shapes
+from charlm.nn.model import Model
 from charlm.storage.files import hint_for
 
 CASES = ("train", "generate", "score", "start")
-_PRODUCTS = (512, 1024, 2048, 3072, 4096)  # sizes of the square matrices whose fastest product is the peak
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,17 @@ class BenchmarkConfig:
 class Measurement:
     """The speed of one case.
 
+    core: what computed, as in `Backend.core`
     batch_size: sequences side by side
     seq_length: tokens of the longest sequence
     tokens_per_second: median of the repeats
-    peak_gflops: 1e9 operations a second in the fastest square product of this type and number of threads
-    peak_share: rate of the case's own products over the peak; None for `start`, as is peak_gflops
+    peak_gflops: 1e9 operations a second of the fastest arithmetic of this precision and number of threads
+    peak_share: rate of the operations that the case's equations need over the peak; None for `start`, as is peak_gflops
     seconds: of one whole process, for `start`; None for the other cases
     """
 
     case: str
+    core: str
     cell: str
     hidden_size: int
     num_layers: int
@@ -90,13 +91,14 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
         for case in cases:
             has_share = case != "start"
             if has_share and not peak:
-                peak = best_product(model.ops, model.config.dtype, config.seconds)
+                peak = best_rate(model.ops, model.config.dtype, config.seconds)
             folder = Path() if has_share else folders.enter_context(_temporary_folder())
             step, batch_size, seq_length = _step_of(case, work, folder, config.threads)
             step()  # the first step allocates the buffers
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
                 case=case,
+                core=model.ops.core,
                 cell=model.config.cell,
                 hidden_size=model.config.hidden_size,
                 num_layers=model.config.num_layers,
@@ -107,7 +109,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
                 dtype=model.config.dtype,
                 threads=model.ops.workers.count,
                 tokens_per_second=speed,
-                peak_share=operations_per_token(work, case) * speed / peak if has_share else None,
+                peak_share=operations_per_token(model, case) * speed / peak if has_share else None,
                 peak_gflops=peak / 1e9 if has_share else None,
                 seconds=None if has_share else STARTED / speed,
             )
@@ -136,51 +138,22 @@ def rate(step: Step, seconds: float) -> float:
     return tokens / elapsed
 
 
-def best_product(ops: Backend, dtype: str, seconds: float) -> float:
-    """Return the operations a second of the fastest square matrix product: 2 n^3 operations for n rows and columns.
+def operations_per_token(model: Model, case: str) -> float:
+    """Return the operations a token that the equations of a case other than `start` need in matrix products.
 
-    seconds: spent on each size at most, except for two products; a product that takes longer ends the search
+    They are 2 for each weight that a token is multiplied with, and 6 in training: forward, for dL/dx and for dL/dW.
+    The product of the first layer with a one-hot vector needs none: it is a column of W. Nor does that product with
+    an embedded token while a text is drawn: it is computed once for each token of the vocabulary.
     """
-    best, took = 0.0, 0.0
-    rng = np.random.default_rng(1)
-    for size in _PRODUCTS:
-        if took > seconds:
-            break
-        a, b = (ops.array(rng.standard_normal((size, size)), dtype) for _ in range(2))
-        out = ops.empty((size, size), dtype)
-        ops.matmul(a, b, out=out)
-        took, begin = float("inf"), time.perf_counter()
-        while took == float("inf") or time.perf_counter() - begin < seconds:
-            started = time.perf_counter()
-            ops.matmul(a, b, out=out)
-            took = min(took, time.perf_counter() - started)
-        best = max(best, 2.0 * size**3 / took)
-    return best
-
-
-def operations_per_token(work: Workload, case: str) -> float:
-    """Return the operations a token in the matrix products of a case other than `start`.
-
-    They are counted on a second network of the same sizes, on one thread, so that no two threads count at once.
-    """
-    counting = _CountingBackend()
-    with counting.workers.limit(1):
-        step, _, _ = _step_of(case, work.with_backend(counting), Path(), None)
-        counting.operations = 0.0  # forget the products before the first step
-        tokens = step()
-    return counting.operations / tokens
-
-
-class _CountingBackend(NumpyBackend):
-    """Counts the operations of matrix products: 2 m n k for `[m, k] @ [k, n]`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0.0
-
-    def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        self.operations += 2.0 * a.shape[-1] * out.size
-        super().matmul(a, b, out=out, add=add)
+    config, weights = model.config, 0
+    reads_columns = not config.embedding_size or case == "generate"
+    for name, (rows, columns) in parameter_shapes(config, model.ops).items():
+        if name.startswith("layer") and name.endswith(".W"):  # [W_a, W_x, b]
+            weights += rows * (config.hidden_size if name == "layer0.W" and reads_columns else columns - 1)
+        elif name.startswith("dense") and name.endswith(".W"):
+            weights += rows * columns
+    weights += config.vocabulary_size * config.top
+    return weights * (6.0 if case == "train" else 2.0)
 
 
 def _step_of(case: str, work: Workload, folder: Path, threads: int | None) -> tuple[Step, int, int]:

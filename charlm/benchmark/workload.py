@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends import Backend, NumpyBackend
+from charlm.backends import Backend, get_backend
 from charlm.checkpoint import save
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.errors import CorpusError, ResourceError
@@ -50,11 +50,6 @@ class Workload:
     language_model: LanguageModel
     ids: np.ndarray
     lines: list[str]
-
-    def with_backend(self, ops: Backend) -> Workload:
-        """Return the same work for a network of the same sizes on another backend."""
-        model = build(self.language_model.model.config, ops, seed=1)
-        return replace(self, language_model=replace(self.language_model, model=model))
 
 
 def synthetic_workload(
@@ -173,7 +168,7 @@ def _language_model(
     network: dict[str, Any], text: TextConfig, config: TrainConfig, vocabulary: Vocabulary, ops: Backend | None
 ) -> LanguageModel:
     sizes = {**network, "vocabulary_size": len(vocabulary)}
-    model = build(ModelConfig(**sizes), ops or NumpyBackend(), seed=1)
+    model = build(ModelConfig(**sizes), ops or get_backend("cpu"), seed=1)
     splitter = splitter_of(text)
     return LanguageModel(model, Codec(Tokenizer(splitter, vocabulary)), text, replace(config, max_steps=1 << 40))
 

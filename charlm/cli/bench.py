@@ -64,7 +64,7 @@ def bench(
 ) -> None:
     """Measure tokens per second on this machine.
 
-    The peak share is the speed of the case's matrix products over the speed of the fastest square product.
+    The peak share is the rate of the operations that the case needs over the fastest rate of this machine.
 
     \b
     charlm bench
@@ -122,8 +122,8 @@ def _readable(measured: Iterable[Any]) -> Iterator[str]:
             tokens = f"embedded {one.embedding_size}" if one.embedding_size else "one-hot"
             sizes = f"{one.num_layers} x {one.hidden_size}, vocabulary {one.vocabulary_size:,}"
             yield f"network   {one.cell} {sizes}, {tokens}, {one.dtype}"
-            best = "" if one.peak_gflops is None else f", best product {one.peak_gflops:,.1f} GFLOP/s"
-            yield f"machine   threads {one.threads}{best}"
+            best = "" if one.peak_gflops is None else f", peak {one.peak_gflops:,.1f} GFLOP/s"
+            yield f"machine   core {one.core}, threads {one.threads}{best}"
         share = (
             f"{ui.figure(one.seconds, 3)} seconds"
             if one.peak_share is None

@@ -192,6 +192,7 @@ def _record(language_model: Any) -> dict[str, Any]:
     target = language_model.codec.target
     return {
         "task": language_model.task,
+        "core": language_model.core,
         "commands": [f"charlm {name}" for name in language_model.commands],
         "labels": list(language_model.labels),
         "config": {name: value for part in parts for name, value in part.to_dict().items()},
@@ -213,6 +214,8 @@ def _describe(language_model: Any) -> list[str]:
     ):
         settings = (f"{key}={value}" for key, value in part.to_dict().items() if value not in (None, [], ()))
         lines.append(f"{title:<14} {' '.join(settings)}")
+    if record["core"] is not None:
+        lines.append(f"core           {record['core']}")
     tokens = language_model.tokenizer.vocabulary.tokens
     lines.append(
         f"vocabulary     {len(tokens):,}: {' '.join(map(repr, tokens[2:12]))}{' ...' if len(tokens) > 12 else ''}"

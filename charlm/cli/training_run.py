@@ -102,6 +102,11 @@ class TrainingRun:
             )
         limits = resumption.new_limits(self.given, checkpoint)
         self.session = resume(checkpoint, lines, valid_lines, limits)
+        if model.core not in (None, core := model.model.ops.core):
+            ui.note(
+                f"the checkpoint was trained on core {model.core}, this run continues on core {core}: "
+                "the last digits will differ from those of an uninterrupted run"
+            )
         self.memory = describe(self.session)
 
     def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import numpy as np
+
 from charlm.backends import Array, Backend
 
 _Block = tuple[int, int, int, int]  # first row, row after the last, first column, column after the last
@@ -57,6 +59,11 @@ class Grads:
         """Add `a @ b` to a gradient, or to a block of its rows and columns."""
         block, is_first = self._block(name, rows, columns)
         self._ops.matmul(a, b, out=block, add=not is_first)
+
+    def add_one_hot(self, name: str, dz: Array, ids: np.ndarray, x1: Array, *, columns: slice) -> None:
+        """Add `dz [x; 1]^T` to some columns of a gradient, with the one-hot columns x of ids; see `Backend`."""
+        block, is_first = self._block(name, _ALL, columns)
+        self._ops.one_hot_grad(dz, ids, x1=x1, out=block, add=not is_first)
 
     def add_row_sums(self, name: str, x: Array) -> None:
         """Add the sum of each row of x to a gradient, [n, 1]."""

@@ -65,7 +65,10 @@ class Recurrent(Layer):
         cell, T = self.cell, len(dy)
         H, dz = cell.hidden, back.dz[-cell.rows :]  # dz_x; the runs of rows below make up dz_a
         x1 = ws.columns("x1", cell.n_in + 1, dz.shape[1])
-        cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
+        if self.one_hot:
+            cell.g.add_one_hot("W", dz, ws.kept("ids"), x1, columns=slice(H, None))
+        else:
+            cell.g.add_product("W", dz, x1.T, columns=slice(H, None))
         for blocks, rows in cell.runs:
             cell.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(H))
         if cell.other_grads is not None:
@@ -83,20 +86,20 @@ class Recurrent(Layer):
         """Return W_x x<t> + b for all steps, [G·H, T, B], the workspace's; keep the columns [x; 1] for the way back."""
         T, batch, cell = x.shape[0], x.shape[-1], self.cell
         x1 = ws.columns("x1", cell.n_in + 1, T * batch)
-        x1[-1] = 1
         zx = ws.columns("zx", cell.rows, T * batch)
         steps = zx.reshape(cell.rows, T, batch)
+        if self.one_hot:
+            ws.keep("ids", x)
+            self.ops.one_hot_product(cell.W_x1, x, x1=x1, out=zx)
+            return steps
+        x1[-1] = 1
         if self.columns is not None:
             ws.keep("ids", x)
             found = ws.steps("found", (T, cell.rows, batch))
             self.ops.lookup(self.columns.table[:, self.own_columns], x, out=found)
             np.add(found.transpose(1, 0, 2), cell.W_x1[:, :, None], out=steps)
             return steps
-        x_of_step = x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)
-        if self.one_hot:
-            self.ops.one_hot(x, out=x_of_step)
-        else:
-            x_of_step[...] = x
+        x1[:-1].reshape(cell.n_in, T, batch).transpose(1, 0, 2)[...] = x
         self.ops.matmul(cell.W_x1, x1, out=zx)
         return steps
 

@@ -23,9 +23,9 @@ CHARLM = [sys.executable, "-m", "charlm"]
 SMALL = ["--hidden-size", "32", "--num-layers", "1", "--epochs", "2", "--batch-size", "16", "--seed", "1", "-q"]
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
     """Return the numbers of the processes that a process has started and that still run."""
-    tasks = Path(f"/proc/{pid}/task")
+    tasks = proc / str(pid) / "task"
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 

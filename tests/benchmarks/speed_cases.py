@@ -1,13 +1,17 @@
-"""What is measured beside PyTorch; imports neither library, so that each side's process holds its own alone."""
+"""The cases that are measured on both sides.
+
+A side's process holds one library alone, so this module imports neither.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-Step = Callable[[], int]  # does a piece of work and gives the tokens that it was
+Step = Callable[[], int]  # does a piece of work and returns its number of tokens
 
+DTYPES = ("float32", "bfloat16")
 GENERATED, STARTED = 500, 1000  # tokens of a drawn text; of the one that a whole process draws
 LINES = 512  # scored at a time
 EOS, UNK = "<EOS>", "<UNK>"
@@ -18,8 +22,12 @@ SETTLING = {"train": 5, "generate": 1, "score": 1, "start": 1}  # steps before m
 class Case:
     """Two layers of `hidden` units over `vocabulary` tokens, one-hot where `embedding` is 0.
 
-    kind: train, generate, score or start; wanted: how many times PyTorch's speed we mean to reach; batch, steps: of
-    training, sequences side by side and tokens of each; of scoring, lines side by side
+    kind: train, generate, score or start
+    wanted: the ratio to PyTorch's speed that charlm must reach
+    share: the share of the machine's peak that charlm must reach, if any
+    batch, steps: of training, sequences side by side and tokens of each; of scoring, lines side by side
+    threads: charlm's, if not those of the run; PyTorch chooses among 1 and those of the run
+    dtype: of the products, on both sides
     """
 
     kind: str
@@ -30,40 +38,65 @@ class Case:
     embedding: int = 0
     batch: int = 64
     steps: int = 64
+    share: float | None = None
+    threads: int | None = None
+    dtype: str = "float32"
 
     @property
     def name(self) -> str:
-        """How the table calls it."""
-        network = f"{self.cell} 2x{self.hidden}, V {self.vocabulary:,}"
+        """The first cell of its row in the table."""
+        dtype = "" if self.dtype == "float32" else f" {self.dtype}"
+        network = f"{self.cell} 2x{self.hidden}{dtype}, V {self.vocabulary:,}"
+        threads = "" if self.threads is None else f", {self.threads} thread{'s' * (self.threads > 1)}"
         if self.kind == "train":
-            return f"train {network}, B {self.batch}, T {self.steps}"
+            return f"train {network}, B {self.batch}, T {self.steps}{threads}"
         if self.kind == "generate":
-            return f"generate, one stream, {network}"
+            return f"generate, one stream, {network}{threads}"
         if self.kind == "score":
-            return f"score lines of 5 to 40 words, {network}, B {self.batch}"
-        return f"a whole process, {STARTED:,} characters, {network}"
+            return f"score lines of 5 to 40 words, {network}, B {self.batch}{threads}"
+        return f"a whole process, {STARTED:,} characters, {network}{threads}"
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """PyTorch's ways whose speed is written beside, as they compute or are written differently."""
+        if self.dtype != "float32":
+            return ()
+        return {"train": ("bfloat16",), "generate": ("int8", "TorchScript")}.get(self.kind, ())
 
 
 CASES = (
-    Case("train", "lstm", 128, 1.2),
-    Case("train", "lstm", 512, 1.2),
-    Case("train", "gru", 128, 2.0),
-    Case("train", "gru", 512, 1.8),
-    Case("train", "rnn", 128, 1.8),
-    Case("train", "rnn", 512, 1.6),
-    Case("train", "lstm", 200, 1.2, 10_000, 200, 20, 35),
-    Case("train", "lstm", 650, 1.15, 10_000, 650, 20, 35),
-    Case("generate", "lstm", 128, 2.5),
+    Case("train", "lstm", 128, 1.9, share=0.70),
+    Case("train", "lstm", 512, 1.35, share=0.82),
+    Case("train", "lstm", 200, 1.5, 10_000, 200, 20, 35, share=0.68),
+    Case("train", "lstm", 650, 1.35, 10_000, 650, 20, 35, share=0.75),
+    Case("train", "gru", 128, 2.4),
+    Case("train", "gru", 512, 1.6),
+    Case("train", "rnn", 128, 2.4),
+    Case("train", "rnn", 512, 1.5),
+    Case("train", "lstm", 512, 1.2, dtype="bfloat16"),
+    Case("generate", "lstm", 128, 12.0, threads=1),
+    Case("generate", "lstm", 512, 2.6, threads=1),
+    Case("generate", "lstm", 650, 3.0, 10_000, 650, threads=1),
+    Case("generate", "lstm", 128, 16.0),
     Case("generate", "lstm", 512, 5.0),
-    Case("generate", "lstm", 650, 3.0, 10_000, 650),
-    Case("score", "lstm", 200, 1.3, 10_000, 200),
+    Case("generate", "lstm", 650, 5.0, 10_000, 650),
+    Case("score", "lstm", 200, 2.0, 10_000, 200, share=0.7),
     Case("start", "lstm", 128, 7.0),
 )
 
 
+def cases_in(dtype: str | None) -> list[Case]:
+    """Return the cases of the table, or those that can be trained in another precision."""
+    if dtype is None:
+        return list(CASES)
+    chosen = (replace(case, dtype=dtype) for case in CASES if dtype == "float32" or case.kind == "train")
+    return list({case.name: case for case in chosen}.values())
+
+
 def case_named(name: str) -> Case:
-    """Find a case."""
-    return next(case for case in CASES if case.name == name)
+    """Return the case of a name."""
+    every = (case for dtype in (None, *DTYPES) for case in cases_in(dtype))
+    return next(case for case in every if case.name == name)
 
 
 def tokens_of(case: Case) -> list[str]:
@@ -73,7 +106,7 @@ def tokens_of(case: Case) -> list[str]:
 
 
 def lines_of(case: Case) -> list[str]:
-    """Draw the lines that are scored, of 5 to 40 equally likely words."""
+    """Return the lines that are scored, of 5 to 40 equally likely words."""
     rng = random.Random(1)
     words = tokens_of(case)[2:]
     return [" ".join(rng.choices(words, k=rng.randint(5, 40))) for _ in range(LINES)]

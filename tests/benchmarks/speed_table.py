@@ -6,11 +6,12 @@ import datetime
 import platform
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.speed_cases import Case
+from tests.benchmarks.windows import MOST_OTHERS
 
 FILE = Path(__file__).with_name("speed.md")
 _MARKED = re.compile(r"(<!-- speed -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -18,7 +19,16 @@ _MARKED = re.compile(r"(<!-- speed -->\n).*?(<!-- end -->)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Row:
-    """Both sides of one case: medians of tokens per second, ratios from least to most, peak memory, PyTorch's form."""
+    """Both sides of one case.
+
+    ours, theirs: medians of tokens per second
+    ratios: of each pair, from least to most
+    our_megabytes, their_megabytes: peak memory
+    form: PyTorch's
+    dropped, disturbed: turns that were measured again, and turns that count although other processes disturbed them
+    share: of the machine's peak, for charlm; None for a whole process
+    beside: PyTorch's tokens per second in other ways, which charlm is not compared with
+    """
 
     case: Case
     ours: float
@@ -27,29 +37,44 @@ class Row:
     our_megabytes: float
     their_megabytes: float
     form: dict[str, Any]
+    dropped: int = 0
+    disturbed: int = 0
+    share: float | None = None
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 def head(machine: dict[str, Any], threads: int, pairs: int, seconds: float) -> str:
     """Return when, where and with what was measured.
 
-    machine: what `speed_worker.machine` gives
+    machine: what `speed_worker.machine` returns
     """
     return (
-        f"{datetime.date.today()}, {_processor()}, {threads} threads each, best float32 product "
-        f"{machine['gflops']:,.0f} GFLOP/s; Python {platform.python_version()}, NumPy {machine['numpy']} "
-        f"({machine['blas']}), PyTorch {machine['torch']}; medians of {pairs} pairs in turns of {seconds:g} seconds, "
-        "in brackets the least and the largest ratio of a pair.\n"
+        f"{datetime.date.today()}, {_processor()}, {threads} threads; Python {platform.python_version()}, NumPy "
+        f"{machine['numpy']} ({machine['blas']}), PyTorch {machine['torch']}; medians of {pairs} pairs in turns of "
+        f"{seconds:g} seconds, in brackets the least and the largest ratio of a pair.\n"
     )
 
 
 def rows_head() -> list[str]:
     """Return the first two lines of the table."""
-    columns = ["case", "charlm", "PyTorch", "ratio", "wanted", "memory, MB", "PyTorch's form"]
+    columns = [
+        "case",
+        "charlm",
+        "PyTorch",
+        "ratio",
+        "wanted",
+        "share of the peak",
+        "share wanted",
+        "memory, MB",
+        "PyTorch in other ways",
+        "turns dropped",
+        "PyTorch's form",
+    ]
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 
 
 def row_line(row: Row) -> str:
-    """Write one row; speeds are tokens per second."""
+    """Return one row; speeds are tokens per second."""
     form = ", ".join(f"{name} {value}" for name, value in row.form.items() if name != "threads" or value == 1)
     cells = [
         row.case.name,
@@ -57,10 +82,45 @@ def row_line(row: Row) -> str:
         f"{row.theirs:,.0f}",
         f"{statistics.median(row.ratios):.2f} ({row.ratios[0]:.2f} to {row.ratios[-1]:.2f})",
         f"{row.case.wanted:g}",
+        "" if row.share is None else f"{row.share:.2f}",
+        "" if row.case.share is None else f"{row.case.share:g}",
         f"{row.our_megabytes:,.0f} / {row.their_megabytes:,.0f}",
+        ", ".join(f"{way} {speed:,.0f}" for way, speed in row.beside.items()),
+        f"{row.dropped}" + (f", {row.disturbed} disturbed" if row.disturbed else ""),
         form,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def notes(peaks: dict[tuple[int, str], float], refusals: dict[str, str]) -> str:
+    """Return what a reader of the table must know, as one paragraph.
+
+    peaks: GFLOP/s by the number of threads and the precision
+    refusals: the messages with which charlm refused cases, by their names
+    """
+    rates = (f"{rate:,.0f} in {dtype} on {count} thread{'s' * (count > 1)}" for (count, dtype), rate in peaks.items())
+    parts = [
+        f"Peak, GFLOP/s: {', '.join(rates)}; the faster of OpenBLAS' square products and of charlm's core in a loop "
+        "without memory."
+        if peaks
+        else "",
+        "The share counts 2 operations for each weight and token, 6 in training, without products with one-hot "
+        "vectors.",
+        "PyTorch in other ways, which the ratio does not count: training under autocast to bfloat16; sampling with "
+        "int8 weights (dynamic quantisation); sampling in a TorchScript loop, which PyTorch has deprecated.",
+        "In a row with 1 thread, charlm has one thread and PyTorch may have all.",
+        f"A turn is dropped and measured again if other processes took more than {MOST_OTHERS:.0%} of the cores' "
+        "time; it counts as disturbed if that happened in every try.",
+        *(f"Left out: {name}: {message}." for name, message in refusals.items()),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def rows_of(table: str) -> list[dict[str, str]]:
+    """Return the rows of a table that was written, by the names of its columns."""
+    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    names, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(names, cells, strict=True)) for cells in rows]
 
 
 def updated(readme: str, table: str) -> str:

@@ -1,10 +1,14 @@
 """One side of one case, in a process of its own, so that neither library's threads or memory are in the other's way.
 
-    python -m tests.benchmarks.speed_worker charlm|torch CASE THREADS FORM      writes {"megabytes": ...}, and then the
-                                                                      tokens per second for each line of seconds read
-    python -m tests.benchmarks.speed_worker choose CASE THREADS SECONDS         writes PyTorch's fastest form
-    python -m tests.benchmarks.speed_worker machine THREADS                     writes what a table's head needs
+    python -m tests.benchmarks.speed_worker charlm|torch CASE THREADS FORM      writes {"megabytes": ...}, and then
+                                                    {"speed": ..., "others": ...} for each line of seconds that it reads
+    python -m tests.benchmarks.speed_worker choose CASE THREADS SECONDS WAY     writes PyTorch's fastest form
+    python -m tests.benchmarks.speed_worker facts CASE                          writes the operations a token of a case,
+                                                                                or why charlm refuses it
+    python -m tests.benchmarks.speed_worker peak THREADS DTYPE SECONDS          writes {"gflops": ..., "others": ...}
+    python -m tests.benchmarks.speed_worker machine                             writes versions
 
+`speed` is in tokens per second. `others` is the share of the cores' time that other processes took meanwhile.
 `speed.py` starts it, in the project's folder.
 """
 
@@ -23,6 +27,7 @@ from typing import Any
 
 from tests.benchmarks.memory import children, private
 from tests.benchmarks.speed_cases import SETTLING, Case, Step, case_named, lines_of
+from tests.benchmarks.windows import Clock
 
 # The kernel counts a parent's memory to a child that it starts: this one has next to none.
 _SMALL = (
@@ -31,21 +36,33 @@ _SMALL = (
 )
 
 
-def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tuple[Step, list[str]]:
-    """Return the work of a case by charlm, and the command that it is, of a whole process.
+def workload_of(case: Case) -> Any:
+    """Return charlm's network and text of a case; raises CharlmError if it has no such network here."""
+    from charlm import benchmark
+    from charlm.config import TrainConfig
 
-    stack: what keeps the number of threads while the work is done
+    network = {
+        "cell": case.cell,
+        "hidden_size": case.hidden,
+        "embedding_size": case.embedding,
+        "dtype": case.dtype,
+    }
+    config = TrainConfig(batch_size=case.batch, seq_length=case.steps)
+    return benchmark.synthetic_workload(
+        network, "word" if case.embedding else "char", config, vocabulary_size=case.vocabulary
+    )
+
+
+def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tuple[Step, list[str]]:
+    """Return the work of a case by charlm, and, if it is a whole process, its command.
+
+    stack: keeps the number of threads while the work is done
     """
     from dataclasses import replace
 
     from charlm import benchmark
-    from charlm.config import TrainConfig
 
-    network = {"cell": case.cell, "hidden_size": case.hidden, "embedding_size": case.embedding}
-    config = TrainConfig(batch_size=case.batch, seq_length=case.steps)
-    work = benchmark.synthetic_workload(
-        network, "word" if case.embedding else "char", config, vocabulary_size=case.vocabulary
-    )
+    work = workload_of(case)
     stack.enter_context(work.language_model.model.ops.workers.limit(threads))
     if case.kind == "train":
         return benchmark.training(work)[0], []
@@ -58,14 +75,14 @@ def charlm_step(case: Case, threads: int, folder: Path, stack: ExitStack) -> tup
 
 
 def torch_step(case: Case, form: dict[str, Any], folder: Path) -> tuple[Step, list[str]]:
-    """Return the work of a case by PyTorch, and the command that it is, of a whole process."""
+    """Return the work of a case by PyTorch, and, if it is a whole process, its command."""
     from tests.benchmarks.torch_forms import start_command, step_of
 
     return step_of(case, form), start_command(form, folder) if case.kind == "start" else []
 
 
 def megabytes(command: list[str]) -> float:
-    """Return the peak memory of a command or, without one, of this process and what those that share its work add."""
+    """Return the peak memory of a command or, without one, of this process and of those that share its work."""
     if command:
         run = [sys.executable, "-I", "-c", _SMALL, *command]
         return int(subprocess.run(run, capture_output=True, check=True).stdout) / 1024
@@ -73,7 +90,7 @@ def megabytes(command: list[str]) -> float:
 
 
 def serve(step: Step, command: list[str], kind: str) -> None:
-    """Settle, tell the memory, and then measure as often as asked."""
+    """Run the first steps, write the memory, and then measure as often as asked."""
     for _ in range(SETTLING[kind]):
         step()
     print(json.dumps({"megabytes": megabytes(command)}), flush=True)
@@ -81,51 +98,79 @@ def serve(step: Step, command: list[str], kind: str) -> None:
         seconds = float(line)
         if kind != "start":
             step()  # the other side had the caches
-        tokens, begin = 0, time.perf_counter()
+        before, tokens, begin = Clock.read(os.getpid()), 0, time.perf_counter()
         while not tokens or time.perf_counter() - begin < seconds:
             tokens += step()
-        print(json.dumps(tokens / (time.perf_counter() - begin)), flush=True)
+        speed = tokens / (time.perf_counter() - begin)
+        print(json.dumps({"speed": speed, "others": Clock.read(os.getpid()).others_since(before)}), flush=True)
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """Return the best float32 product in GFLOP/s, what multiplies, and the versions."""
+def facts(case: Case) -> dict[str, Any]:
+    """Return the operations a token of a case, None for a whole process, or why charlm refuses the case."""
+    from charlm.benchmark import operations_per_token
+    from charlm.errors import CharlmError
+
+    try:
+        model = workload_of(case).language_model.model
+    except CharlmError as error:
+        return {"refusal": error.message}
+    return {"refusal": None, "operations": None if case.kind == "start" else operations_per_token(model, case.kind)}
+
+
+def peak(threads: int, dtype: str, seconds: float) -> dict[str, float]:
+    """Return the fastest arithmetic of the machine in GFLOP/s."""
+    from charlm.backends import get_backend
+    from charlm.benchmark import best_rate
+
+    ops, before = get_backend("cpu"), Clock.read(os.getpid())
+    with ops.workers.limit(threads):
+        best = best_rate(ops, dtype, seconds)
+    return {"gflops": best / 1e9, "others": Clock.read(os.getpid()).others_since(before)}
+
+
+def machine() -> dict[str, str]:
+    """Return the versions of the libraries that compute."""
     from importlib.metadata import version
 
     from threadpoolctl import threadpool_info
 
-    from charlm.backends import NumpyBackend
-    from charlm.benchmark import best_product
+    import charlm.backends  # noqa: F401  loads NumPy's BLAS
 
-    ops = NumpyBackend()
-    with ops.workers.limit(threads):
-        best = best_product(ops, "float32", 2.0)
     blas = next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), {})
     return {
-        "gflops": best / 1e9,
         "numpy": version("numpy"),
         "torch": version("torch"),
         "blas": f"{blas.get('internal_api')} {blas.get('version')}, core type {blas.get('architecture')}",
     }
 
 
+def answered_once(task: str, arguments: list[str]) -> Any:
+    """Return the answer to a task that has one."""
+    if task == "machine":
+        return machine()
+    if task == "peak":
+        return peak(int(arguments[0]), arguments[1], float(arguments[2]))
+    case = case_named(arguments[0])
+    if task == "facts":
+        return facts(case)
+    from tests.benchmarks.torch_forms import fastest_form
+
+    form, tried = fastest_form(case, int(arguments[1]), float(arguments[2]), arguments[3])
+    return {"form": form, "tried": tried}
+
+
 def main() -> None:
     """Do what the first argument says."""
-    task = sys.argv[1]
-    if task == "machine":
-        print(json.dumps(machine(int(sys.argv[2]))))
+    task, *arguments = sys.argv[1:]
+    if task not in ("charlm", "torch"):
+        print(json.dumps(answered_once(task, arguments)))
         return
-    case, threads = case_named(sys.argv[2]), int(sys.argv[3])
-    if task == "choose":
-        from tests.benchmarks.torch_forms import fastest_form
-
-        form, tried = fastest_form(case, threads, float(sys.argv[4]))
-        print(json.dumps({"form": form, "tried": tried}))
-        return
+    case, threads = case_named(arguments[0]), int(arguments[1])
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if task == "charlm":
             step, command = charlm_step(case, threads, Path(folder), stack)
         else:
-            step, command = torch_step(case, json.loads(sys.argv[4]), Path(folder))
+            step, command = torch_step(case, json.loads(arguments[2]), Path(folder))
         serve(step, command, case.kind)
 
 

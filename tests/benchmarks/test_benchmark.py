@@ -1,29 +1,28 @@
-"""What `charlm bench` measures, and the table of the speed beside PyTorch's."""
+"""What `charlm bench` measures."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
+import time
 
 import pytest
 
 from charlm import benchmark
 from charlm.backends import NumpyBackend
-from charlm.benchmark import measurement
+from charlm.backends.compiled.library import load_library
+from charlm.benchmark import measurement, peak
 from charlm.config import TrainConfig
 from charlm.errors import CorpusError, UsageError
-from tests.benchmarks.speed_cases import CASES
-from tests.benchmarks.speed_table import FILE, Row, row_line, rows_head, updated
-from tests.readme import README
 
 H, V, D = 16, 20, 8
 TRAIN = TrainConfig(batch_size=4, seq_length=8)
 QUICK = benchmark.BenchmarkConfig(seconds=0.01, repeats=3, threads=1)
 
 
-def work(level="word", cell="lstm", embedding_size=D, **network):
+def work(level="word", cell="lstm", embedding_size=D, ops=None, **network):
     sizes = {"cell": cell, "hidden_size": H, "embedding_size": embedding_size, **network}
-    return benchmark.synthetic_workload(sizes, level, TRAIN, vocabulary_size=V)
+    return benchmark.synthetic_workload(sizes, level, TRAIN, vocabulary_size=V, ops=ops)
 
 
 def test_each_case_is_measured():
@@ -50,7 +49,7 @@ def test_the_speed_is_the_median_of_the_repeats(monkeypatch):
     monkeypatch.setattr(measurement, "rate", lambda step, seconds: next(speeds))
     (result,) = benchmark.measure(work(), ("train",), QUICK)
     assert result.tokens_per_second == statistics.median([100.0, 900.0, 300.0])
-    operations = benchmark.operations_per_token(work(), "train")
+    operations = benchmark.operations_per_token(work().language_model.model, "train")
     assert result.peak_share == pytest.approx(operations * 300.0 / (result.peak_gflops * 1e9))
 
 
@@ -67,26 +66,97 @@ def test_rate_counts_what_a_step_says():
     assert len(steps) == 1
 
 
-@pytest.mark.parametrize("cell, gates", [("lstm", 4), ("gru", 3), ("rnn", 1)])
+NETWORKS = [
+    {"cell": "rnn"},
+    {"cell": "gru"},
+    {"cell": "gru", "reset": "before"},
+    {"cell": "gru-simple"},
+    {"cell": "lstm"},
+    {"cell": "lstm", "relevance_gate": True},
+    {"cell": "lstm-peephole"},
+    {"cell": "lstm", "num_layers": 3, "dense": (12, 9)},
+    {"cell": "lstm", "embedding_size": H, "tie_weights": True},
+]
+
+
+class Counting(NumpyBackend):
+    """Counts the operations of matrix products: 2 m n k for `[m, k] @ [k, n]`."""
+
+    operations = 0.0
+
+    def matmul(self, a, b, *, out, add=False):
+        self.operations += 2.0 * a.shape[-1] * out.size
+        super().matmul(a, b, out=out, add=add)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+@pytest.mark.parametrize("case", ["generate", "score", "train"])
+def test_operations_are_those_of_the_reference_scan(case, network):
+    """What the reference multiplies beyond them are biases, and in scoring the padding of lines side by side."""
+    ops = Counting()
+    of_work = work(ops=ops, **network)
+    with ops.workers.limit(1):
+        step, _, _ = measurement._step_of(case, of_work, None, None)
+        ops.operations = 0.0
+        tokens = step()
+    needed = benchmark.operations_per_token(of_work.language_model.model, case)
+    padding = 1.35 if case == "score" else 1.0
+    assert needed <= ops.operations / tokens < needed * 1.15 * padding
+
+
 @pytest.mark.parametrize("case, passes", [("generate", 1), ("score", 1), ("train", 3)])
-def test_operations_are_those_of_the_equations(cell, gates, case, passes):
-    """2 for each weight and token; training multiplies thrice with each, but never with what lies before the first.
-
-    Generating, the product of the first layer with a token's vector is computed once for each token.
-    """
-    first = gates * H * (H + (D if case != "generate" else 0))
-    weights = first + gates * H * (H + H) + V * H
-    counted = benchmark.operations_per_token(work(cell=cell), case)
-    padding = 1.35 if case == "score" else 1.0  # lines side by side differ in length
-    biases = 1.15  # and sums done by products
-    assert 0.9 * 2 * weights * passes < counted < 2 * weights * passes * padding * biases
+def test_operations_are_two_for_each_weight_and_pass(case, passes):
+    """A one-hot vector is not multiplied with: it chooses a column."""
+    weights = 4 * H * H + 4 * H * (H + H) + V * H
+    one_hot = work("char", embedding_size=0).language_model.model
+    assert benchmark.operations_per_token(one_hot, case) == 2 * passes * weights
+    embedded = weights + (4 * H * D if case != "generate" else 0)
+    assert benchmark.operations_per_token(work().language_model.model, case) == 2 * passes * embedded
 
 
-def test_counting_changes_nothing_of_what_is_measured():
-    of_work = work()
-    before = of_work.language_model.model.parameters.values.copy()
-    benchmark.operations_per_token(of_work, "train")
-    assert (of_work.language_model.model.parameters.values == before).all()
+def test_the_peak_is_the_faster_of_squares_and_the_core(monkeypatch):
+    monkeypatch.setattr(peak, "best_product", lambda ops, dtype, seconds: 5e9)
+    monkeypatch.setattr(peak, "load_library", lambda: None)
+    assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == 5e9
+    monkeypatch.setattr(peak, "load_library", lambda: "library")
+    for of_core, wanted in ((7e9, 7e9), (3e9, 5e9)):
+        monkeypatch.setattr(peak, "core_rate", lambda library, workers, dtype, seconds, rate=of_core: rate)
+        assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == wanted
+        assert benchmark.best_rate(NumpyBackend(), "bfloat16", 0.01) == 2 * wanted
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
+    """A library whose rounds are pauses: so many operations a second on each thread, whatever else runs here."""
+    pause, operations, running, most = 1e-4, 1000, [], []
+
+    class Library:
+        def __init__(self):
+            def core_peak_f32(rounds):
+                running.append(rounds)
+                most.append(len(running))
+                time.sleep(pause * rounds)
+                running.pop()
+
+            def core_peak_operations_f32():
+                return operations
+
+            self.core_peak_f32, self.core_peak_operations_f32 = core_peak_f32, core_peak_operations_f32
+
+    ops = NumpyBackend()
+    with ops.workers.limit(threads):
+        rate = benchmark.core_rate(Library(), ops.workers, "float32", 0.2)
+    assert max(most) == threads
+    assert 0.5 * threads * operations / pause < rate <= threads * operations / pause
+
+
+@pytest.mark.skipif(load_library() is None, reason="this machine has no compiled core")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_compiled_core_has_a_loop_for_the_peak(dtype):
+    ops = NumpyBackend()
+    with ops.workers.limit(1):
+        square = benchmark.best_product(ops, dtype, 0.01)
+        assert benchmark.core_rate(load_library(), ops.workers, dtype, 0.01) > 0.5 * square
 
 
 def test_best_product_multiplies_with_as_many_threads_as_are_asked_for():
@@ -132,16 +202,3 @@ def test_text_without_tokens_or_lines_is_refused(lines):
 def test_a_measurement_that_cannot_be_is_refused(wrong):
     with pytest.raises(UsageError):
         benchmark.BenchmarkConfig(**wrong)
-
-
-def test_the_readme_has_the_table_as_it_was_measured():
-    text = README.read_text()
-    assert "<!-- speed -->" in text
-    assert updated(text, FILE.read_text()) == text, "run: make bench, which writes both"
-
-
-def test_a_row_shows_the_median_ratio_and_its_spread():
-    row = Row(CASES[0], 1300.0, 1000.0, [1.1, 1.25, 1.3], 100.0, 400.0, {"adam": "fused", "threads": 2})
-    cells = [cell.strip() for cell in row_line(row).strip("|").split("|")]
-    assert cells[1:] == ["1,300", "1,000", "1.25 (1.10 to 1.30)", "1.2", "100 / 400", "adam fused"]
-    assert len(cells) == rows_head()[0].count("|") - 1

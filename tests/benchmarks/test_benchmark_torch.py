@@ -16,7 +16,7 @@ from tests.benchmarks.speed_cases import Case, lines_of
 torch = pytest.importorskip("torch", reason="the speed is measured beside PyTorch: pip install '.[bench]'")
 
 from tests.benchmarks.torch_forms import forms  # noqa: E402
-from tests.benchmarks.torch_sampling import Sampling  # noqa: E402
+from tests.benchmarks.torch_sampling import Sampling, quantised  # noqa: E402
 from tests.benchmarks.torch_scoring import Scoring  # noqa: E402
 from tests.benchmarks.torch_switches import switch  # noqa: E402
 from tests.benchmarks.torch_training import Training  # noqa: E402
@@ -103,6 +103,24 @@ def test_training_has_the_same_loss_and_gradients(cell, embedding):
         assert norm == pytest.approx(model.ops.norm(model.parameters.grads), rel=1e-4)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_autocast_trains_nearly_alike_in_bfloat16(cell):
+    """The loss is float32's to three digits, and not to six: products do run in bfloat16."""
+    case = Case("train", cell, H, 1.0, V, 5, B, T)
+    inputs, targets = torch.randint(0, V, (2, T, B), generator=torch.Generator().manual_seed(3))
+    losses = []
+    for form in (forms(case, 1)[0], *forms(case, 1, "bfloat16"), *forms(replace(case, dtype="bfloat16"), 1)):
+        switch(form)
+        torch.manual_seed(1)
+        net = Training(case, form)
+        loss = net.loss(inputs, targets)
+        loss.backward()
+        assert all(p.grad is not None and p.grad.dtype == p.dtype == torch.float32 for p in net.parameters)
+        losses.append(loss.item())
+    assert losses[1:] == pytest.approx([losses[0]] * len(losses[1:]), rel=5e-3)
+    assert all(abs(loss / losses[0] - 1) > 1e-7 for loss in losses[1:])
+
+
 def test_scoring_has_the_same_log_probabilities():
     case = Case("score", "lstm", H, 1.0, 30, 5, batch=16)
     work = replace(workload(case), lines=lines_of(case)[:50])
@@ -118,7 +136,7 @@ def test_drawing_gives_the_same_tokens_in_every_form():
     case = Case("generate", "lstm", H, 1.0, V)
     drawn = {}
     weights = Sampling(case, {}).state_dict()
-    for form in forms(case, 1):
+    for form in forms(case, 1) + forms(case, 1, "TorchScript"):
         switch(form)
         net = Sampling(case, form)
         net.load_state_dict(weights)
@@ -127,3 +145,19 @@ def test_drawing_gives_the_same_tokens_in_every_form():
     for of_a_kind in drawn.values():
         assert all(ids == of_a_kind[0] for ids in of_a_kind)
         assert len(of_a_kind[0]) == 60 and len(set(of_a_kind[0])) > 5
+
+
+def test_int8_weights_have_nearly_the_same_logits():
+    """They are quantised, and the logits are those of float32 to a few hundredths."""
+    case = Case("generate", "lstm", H, 1.0, V)
+    (form, *_) = forms(case, 1, "int8")
+    assert form["precision"] == "int8"
+    torch.manual_seed(1)
+    net = Sampling(case, form)
+    zero = torch.zeros(2, 1, H)
+    with torch.inference_mode():
+        exact, coarse = (
+            of.output(of._layers(of.embedding(torch.tensor([3])), (zero, zero))[0]) for of in (net, quantised(net))
+        )
+    assert 0 < float((coarse - exact).abs().max()) < 0.05
+    assert len(quantised(net).draw(20)) == 20

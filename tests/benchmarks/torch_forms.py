@@ -1,4 +1,4 @@
-"""PyTorch's fastest form of each case, found by trying all of them."""
+"""PyTorch's fastest form of each case, found by trying all of them. The first one is the usual one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,24 @@ from tests.benchmarks.torch_training import training
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def forms(case: Case, threads: int) -> list[dict[str, Any]]:
-    """Return every form of a case, the usual one first."""
-    onednn = (True, False) if case.cell == "lstm" else (True,)  # it has no other layers
+def forms(case: Case, threads: int, way: str = "") -> list[dict[str, Any]]:
+    """Return every form of a case, the usual one first.
+
+    way: one of `Case.beside`, whose forms are returned in place of those that the case is compared with
+    """
+    onednn = (True, False) if case.cell == "lstm" and not way else (True,)  # it has no other layers
     chosen: dict[str, tuple[Any, ...]] = {"onednn": onednn, "threads": (threads,)}
     if case.kind == "train":
         chosen |= {"adam": ("fused", "foreach"), "input": ("embedding",) if case.embedding else ("one_hot", "identity")}
+        if "bfloat16" in (way, case.dtype):
+            chosen["precision"] = ("bfloat16",)
     elif case.kind == "score":
         chosen |= {"batches": ("padded", "packed"), "rows": (0, 256, 1024)}
     else:
-        chosen |= {"net": ("LSTM", "lstm_cell"), "draw": ("multinomial", "sums"), "threads": tuple({threads, 1})}
+        nets = {"": ("LSTM", "lstm_cell"), "int8": ("LSTM",), "TorchScript": ("script",)}[way]
+        chosen |= {"net": nets, "draw": ("multinomial", "sums"), "threads": tuple({threads, 1})}
+        if way == "int8":
+            chosen["precision"] = ("int8",)
     every = (dict(zip(chosen, values, strict=True)) for values in itertools.product(*chosen.values()))
     return [form for form in every if form.get("net") != "lstm_cell" or form["onednn"]]  # it never asks oneDNN
 
@@ -45,7 +53,7 @@ def step_of(case: Case, form: dict[str, Any]) -> Step:
 
 
 def start_command(form: dict[str, Any], folder: Path) -> list[str]:
-    """Save a network to a folder; give the command that draws from it."""
+    """Save a network to a folder, and return the command that samples from it."""
     run = [sys.executable, "-m", "tests.benchmarks.torch_start"]
     subprocess.run([*run, "save", str(folder)], cwd=PROJECT, check=True)
     return [*run, json.dumps(form), str(folder)]
@@ -64,14 +72,15 @@ def starting(form: dict[str, Any]) -> Step:
     return step
 
 
-def fastest_form(case: Case, threads: int, seconds: float) -> tuple[dict[str, Any], list[str]]:
+def fastest_form(case: Case, threads: int, seconds: float, way: str = "") -> tuple[dict[str, Any], list[str]]:
     """Return the fastest form, and a line for each: all are tried, then the better half once more, and so on.
 
     seconds: of each trial, whose fastest step counts: other work on the machine only ever slows a step down
+    way: as for `forms`
     """
-    if case.kind == "start":  # of such a process only the drawing has forms
+    if case.kind == "start":  # of such a process only the sampling has forms
         case = replace(case, kind="generate")
-    left = [(0.0, form) for form in forms(case, threads)]
+    left = [(0.0, form) for form in forms(case, threads, way)]
     out: list[tuple[float, dict[str, Any]]] = []
     while len(left) > 1:
         left = sorted(((max(best, _speed(case, form, seconds)), form) for best, form in left), key=lambda one: -one[0])

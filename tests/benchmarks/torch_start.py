@@ -1,4 +1,4 @@
-"""What `charlm generate MODEL -l 1000` is, written with PyTorch: a process that loads a network and draws characters.
+"""The counterpart of `charlm generate MODEL -l 1000`: a process that loads a PyTorch network and samples characters.
 
 python -m tests.benchmarks.torch_start save FOLDER          writes network.pt and vocabulary.json
 python -m tests.benchmarks.torch_start FORM FOLDER          prints the characters; FORM as of `torch_forms.py`
@@ -20,7 +20,7 @@ CASE = next(case for case in CASES if case.kind == "start")
 
 
 def main() -> None:
-    """Save a network, or load one and draw."""
+    """Save a network, or load one and sample."""
     task, folder = sys.argv[1], Path(sys.argv[2])
     if task == "save":
         torch.save(Sampling(CASE, {}).state_dict(), folder / "network.pt")

@@ -1,4 +1,4 @@
-"""The settings of PyTorch's that belong to a form; they are the whole process's."""
+"""The settings of PyTorch that belong to a form; they apply to the whole process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import torch
 
 
 def switch(form: dict[str, Any]) -> None:
-    """Set the number of threads, and whether oneDNN's layers are taken."""
+    """Set the number of threads, and whether oneDNN's layers are used."""
     torch.set_num_threads(form["threads"])
     torch.backends.mkldnn.set_flags(form["onednn"])

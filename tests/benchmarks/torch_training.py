@@ -17,7 +17,8 @@ BATCHES = 100  # of the stream that is learned from, over and over, as charlm do
 class Training:
     """A network and its optimizer.
 
-    form: `input` of one-hot tokens (`one_hot`, or a frozen `identity` embedding), and `adam` (`fused` or `foreach`)
+    form: `input` of one-hot tokens (`one_hot`, or a frozen `identity` embedding), `adam` (`fused` or `foreach`), and
+        `precision`: if it is `bfloat16`, the forward pass runs under autocast, which casts what products read
     """
 
     def __init__(self, case: Case, form: dict[str, Any]) -> None:
@@ -34,7 +35,7 @@ class Training:
         self.state: Any = None
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Learn from ids [T, B]; give the mean loss before it. The state is carried on, cut off from what was."""
+        """Learn from ids [T, B], and return the mean loss before it; the state is carried on without its history."""
         loss = self.loss(inputs, targets)
         self.adam.zero_grad()
         loss.backward()
@@ -44,6 +45,10 @@ class Training:
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a token."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.form.get("precision") == "bfloat16"):
+            return self._loss(inputs, targets)
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         if self.form["input"] == "one_hot":
             x = F.one_hot(inputs, self.case.vocabulary).float()
         else:

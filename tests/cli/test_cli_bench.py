@@ -2,11 +2,13 @@
 
 import pytest
 
+from charlm.backends import get_backend
+
 SIZES = ("--hidden-size", 8, "--num-layers", 1, "--batch-size", 4, "--seq-length", 6)
 QUICK = (*SIZES, "--seconds", 0.01, "--repeats", 1, "--threads", 1)
 KEYS = {
-    "case", "cell", "hidden_size", "num_layers", "embedding_size", "vocabulary_size", "batch_size", "seq_length",
-    "dtype", "threads", "tokens_per_second", "peak_share", "peak_gflops", "seconds",
+    "case", "core", "cell", "hidden_size", "num_layers", "embedding_size", "vocabulary_size", "batch_size",
+    "seq_length", "dtype", "threads", "tokens_per_second", "peak_share", "peak_gflops", "seconds",
 }  # fmt: skip
 
 
@@ -17,6 +19,7 @@ def test_json_has_a_record_for_each_case(charlm):
         assert set(record) == KEYS
         assert record["tokens_per_second"] > 0
         assert (record["hidden_size"], record["vocabulary_size"], record["threads"]) == (8, 65, 1)
+        assert record["core"] == get_backend("cpu").core
     for record in records[:3]:
         assert 0 < record["peak_share"] < 1.2 and record["peak_gflops"] > 0 and record["seconds"] is None
     assert records[3]["peak_share"] is None and records[3]["seconds"] > 0
@@ -31,7 +34,7 @@ def test_tsv_has_the_same_columns_and_leaves_cells_empty(charlm):
 def test_text_says_the_sizes_and_the_case(charlm):
     network, machine, train = charlm("bench", "train", "--cell", "gru", *QUICK).succeeded().lines
     assert network.startswith("network   gru 1 x 8, vocabulary 65, one-hot, float32")
-    assert "threads 1" in machine and "GFLOP/s" in machine
+    assert machine.startswith(f"machine   core {get_backend('cpu').core}, threads 1") and "GFLOP/s" in machine
     assert train.startswith("train") and "tokens/s" in train and "peak share 0." in train
 
 

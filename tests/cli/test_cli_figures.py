@@ -101,4 +101,4 @@ def test_text_has_them_too(charlm, models, monkeypatch):
     assert [float(cell) for cell in history] == [ROW[key] for key in ("step", "epoch", "train_nats", "valid_nats")]
     made = [Check("a", "float64", 3e-8, 1e-6, 0.0001)]
     monkeypatch.setattr(selfcheck, "checks", lambda ops: iter(made))
-    assert charlm("selfcheck", "--device", "cpu").succeeded().text.split()[3:5] == ["3.0e-08", "0.0001"]
+    assert charlm("selfcheck", "--device", "cpu").succeeded().lines[1].split()[3:5] == ["3.0e-08", "0.0001"]

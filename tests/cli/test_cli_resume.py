@@ -2,13 +2,18 @@
 
 import os
 import shlex
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from charlm.backends import get_backend
+from charlm.backends.compiled.library import CORES, obstacle
 from tests.cli.shell import SECONDS, bash, files_of, read_line, run, started, wait_for_more
 
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "format1"
 SMALL = ("--hidden-size", 8, "--num-layers", 2, "--batch-size", 4, "--seq-length", 8, "--seed", 3)
 
 
@@ -301,3 +306,41 @@ def test_with_the_reader_of_its_messages_gone_training_goes_on(corpus, tmp_path)
     assert result.code == 0
     assert {"m.safetensors", "m.ckpt.safetensors"} < set(files_of(tmp_path))
     assert run("inspect", tmp_path / "m.safetensors").code == 0
+
+
+# --- the core --------------------------------------------------------------------------------------------------------
+
+
+NOTE = "the last digits will differ from those of an uninterrupted run"
+
+
+def core_in(charlm, model):
+    (record,) = charlm("inspect", model, "--format", "jsonl").succeeded().records
+    return record["core"]
+
+
+@pytest.mark.parametrize("core", [core for core in CORES if not obstacle(core)])
+def test_another_core_is_noted_once_and_named_from_then_on(charlm, monkeypatch, corpus, tmp_path, core):
+    model = tmp_path / "m.safetensors"
+    monkeypatch.setenv("CHARLM_CORE", core)
+    assert NOTE not in charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 2).succeeded().err
+    assert NOTE not in charlm("train", corpus, "-o", model, "--resume", "--max-steps", 4).succeeded().err
+    assert core_in(charlm, model) == core
+    assert f"core           {core}" in charlm("inspect", model).succeeded().lines
+    monkeypatch.setenv("CHARLM_CORE", "numpy")
+    assert core_in(charlm, model) == core
+    result = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 6).succeeded()
+    assert f"trained on core {core}, this run continues on core numpy: {NOTE}\n" in result.err
+    assert result.err.count(NOTE) == 1
+    assert core_in(charlm, model) == "numpy"
+    assert NOTE not in charlm("train", corpus, "-o", model, "--resume", "--max-steps", 8).succeeded().err
+
+
+def test_a_checkpoint_of_an_older_release_is_resumed_without_a_note(charlm, tmp_path):
+    for name in ("stopped.safetensors", "stopped.ckpt.safetensors", "stopped.txt"):
+        shutil.copy(FIXTURES / name, tmp_path)
+    model = tmp_path / "stopped.safetensors"
+    assert core_in(charlm, model) is None
+    assert not [line for line in charlm("inspect", model).succeeded().lines if line.startswith("core ")]
+    assert NOTE not in charlm("train", tmp_path / "stopped.txt", "-o", model, "--resume").succeeded().err
+    assert core_in(charlm, model) == get_backend("cpu").core

@@ -267,7 +267,7 @@ def cupy_of(monkeypatch, tmp_path):
 def test_an_empty_folder_is_no_cupy(cupy_of):
     cupy_of(None)
     told = []
-    assert type(get_backend("auto", watch=told.append)) is NumpyBackend and told == []
+    assert get_backend("auto", watch=told.append).name == "cpu" and told == []
     with pytest.raises(ResourceError, match="CuPy is not installed"):
         get_backend("cuda")
 
@@ -288,7 +288,7 @@ def test_an_empty_folder_is_no_cupy(cupy_of):
 def test_a_broken_cupy_is_no_gpu(cupy_of, source):
     cupy_of(source)
     told = []
-    assert type(get_backend("auto", watch=told.append)) is NumpyBackend
+    assert get_backend("auto", watch=told.append).name == "cpu"
     assert len(told) == 1
     with pytest.raises(ResourceError) as refusal:
         get_backend("cuda")

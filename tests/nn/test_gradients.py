@@ -36,6 +36,8 @@ from tests.gradcheck import (
     relative_error,
 )
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 
 @pytest.mark.parametrize("check", CHECKS)
 @each_kind

@@ -11,6 +11,8 @@ from charlm.nn.layer import Noise, Stack
 from charlm.nn.workspace import Workspace
 from tests.gradcheck import OPS, bind, config_of, each_kind, leaves, make_model, make_recurrent, random_state
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 T, I, B = 6, 3, 3
 AT, COLUMN = 3, 1  # where the change is made
 

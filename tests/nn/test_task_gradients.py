@@ -12,6 +12,8 @@ from charlm.text.batches.lanes import NO_TARGET
 from tests.gradcheck import OPS, check_task, config_of, each_kind, holds, make_model, model_errors
 from tests.task_batches import BODIES, lay, random_sequence, random_task_batch
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 NOISE = 0x1234_5678_9ABC_DEF1
 NOISY = {"dropout": 0.3, "noise": NOISE}
 TIED = {"embedding_size": 2, "dense": (2,), "tie_weights": True}

@@ -13,6 +13,8 @@ from charlm.text.dataset import Sequences
 from tests.gradcheck import OPS, bind, config_of, each_kind, leaves, make_model, make_recurrent
 from tests.task_batches import BODIES, lay, lay_sources, random_sequence
 
+pytestmark = pytest.mark.usefixtures("each_backend")
+
 V = 5
 INPUTS = {
     "one-hot": {},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint
-from charlm.backends import NumpyBackend
+from charlm.backends import get_backend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.inference.evaluation import Evaluation
 from charlm.nn.build import build
@@ -17,7 +17,7 @@ from charlm.training import Trainer
 from charlm.training import trainer as trainer_module
 from tests.trainings import assert_same, result, through_file
 
-OPS = NumpyBackend()
+pytestmark = pytest.mark.usefixtures("each_core")
 STEPS = 24
 
 VARIANTS = [
@@ -37,7 +37,7 @@ def make(cell, unit, dropout, optimizer, **options):
     ids[offsets[1:] - 1] = 0
     train, valid = Dataset.of(ids, offsets, unit), Dataset.of(ids[:30], np.array([0, 12, 30]), unit)
     network = {"hidden_size": 5, "num_layers": 2, "embedding_size": 4}
-    model = build(ModelConfig(9, cell=cell, dropout=dropout, **network), OPS, seed=2)
+    model = build(ModelConfig(9, cell=cell, dropout=dropout, **network), get_backend("cpu"), seed=2)
     base = {"max_steps": STEPS, "optimizer": optimizer, "learning_rate": 0.02, "seed": 5}
     config = TrainConfig(**{**base, **options})
     return Trainer(model, config, train.batches(4, 6, seed=5), valid.batches(2, 6, context=3))

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint
-from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.session import prepare, resume
 from tests.trainings import assert_equal_fields, assert_same, differing, result, through_file
 
-OPS = NumpyBackend()
+pytestmark = pytest.mark.usefixtures("each_core")
 WORD = TextConfig(level="word", split="whitespace")
 STEPS = 14
 rng = np.random.default_rng(1)

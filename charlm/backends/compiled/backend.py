@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from charlm.backends.base import AffineLayer, Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
+from charlm.backends.compiled.library import Library
 from charlm.backends.compiled.scan import SCANS, Buffers
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
@@ -42,7 +42,8 @@ class CompiledBackend(NumpyBackend):
     batch_first = True
     scans = SCANS
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: Library) -> None:
+        self.core = library.core
         self.workers = _Threads()
         self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
         self._scratch = threading.local()
@@ -55,12 +56,13 @@ class CompiledBackend(NumpyBackend):
         return aligned(math.prod(shape), dtype).reshape(shape)
 
     def row_stride(self, width: int) -> int:
-        # Whole lines, so that the rows begin at one; an odd number of them, so that they do not share places of the cache.
+        # Whole lines, so that the rows begin at one; an odd number of them spreads a column over the cache.
         lines = -(-width // _LINE)
         return width if width < _LINE else (lines | 1 if lines >= _LINE else lines) * _LINE
 
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
-        if b.ndim != 2 or not out.size:
+        fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
+        if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
             super().matmul(a, b, out=out, add=add)
             return
         if out.strides[1] != out.itemsize:
@@ -83,10 +85,59 @@ class CompiledBackend(NumpyBackend):
             b_part, out_part = b[:, columns[0] : columns[1]], out[:, columns[0] : columns[1]]
             product = Product(M, out_part.shape[1], K, a.ctypes.data, *strides(a), b_part.ctypes.data, *strides(b_part))
             product.out, product.ldo, product.add = out_part.ctypes.data, strides(out)[0], add
-            scratch = self._scratch_of(core.product_scratch(product, rows[1] - rows[0]), out.dtype)
-            core.product(product, *rows, scratch.ctypes.data)
+            core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
 
         self.workers.each(multiply, pairwise(edges))
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        T, batch = ids.shape
+        table = self._table(W.shape, W.dtype)
+        table[...] = W.T
+        table[:-1] += table[-1]  # the last row is b, the product of the zero vector
+        self.lookup(table, np.where(ids < 0, len(table) - 1, ids), out=out.reshape(-1, T, batch).transpose(1, 0, 2))
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        T, batch = ids.shape
+        table = self._table(out.shape, dz.dtype)
+        table[...] = 0
+        steps = dz.reshape(-1, T, batch).transpose(1, 0, 2)
+        self.lookup_grad(steps, np.where(ids < 0, len(table) - 1, ids), table_grad=table)
+        table[-1] = table.sum(axis=0)
+        if add:
+            out += table.T
+        else:
+            out[...] = table.T
+
+    def _table(self, shape: Shape, dtype: Any) -> Array:
+        """Return a new array for the transpose of an array of this shape, padded rows."""
+        return self.empty((shape[1], self.row_stride(shape[0])), dtype)[:, : shape[0]]
+
+    def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
+        rows = rows_of(out)
+        if rows is None or table.strides[1] != table.itemsize:
+            super().lookup(table, ids, out=out)
+            return
+        N, n = rows.shape
+        flat, core = self._ids(ids, len(table)), self.core_of(out.dtype)
+        where = (table.ctypes.data, strides(table)[0], flat.ctypes.data, rows.ctypes.data, strides(rows)[0], n)
+        self._each_range(N, lambda first, end: core.lookup(*where, first, end), work=out.size)
+
+    def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
+        rows = rows_of(d_out)
+        if rows is None or table_grad.strides[1] != table_grad.itemsize:
+            super().lookup_grad(d_out, ids, table_grad=table_grad)
+            return
+        N, n = rows.shape
+        flat, core = self._ids(ids, len(table_grad)), self.core_of(d_out.dtype)
+        where = (
+            rows.ctypes.data,
+            strides(rows)[0],
+            flat.ctypes.data,
+            N,
+            table_grad.ctypes.data,
+            strides(table_grad)[0],
+        )
+        self._each_range(n, lambda first, end: core.lookup_grad(*where, first, end), work=d_out.size, multiple=_LINE)
 
     def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
         if x.strides[0] != x.itemsize or out.strides[0] != out.itemsize:
@@ -106,11 +157,11 @@ class CompiledBackend(NumpyBackend):
         if logits.strides[0] != logits.itemsize:
             return super().cross_entropy(logits, targets, bias=bias, scale=scale)
         V, N = logits.shape
-        ids = np.ascontiguousarray(targets, np.int32)
-        if ids.size and ids.max() >= V:
-            raise IndexError(f"index {ids.max()} is out of bounds for size {V}")
+        if targets.shape != (N,):
+            raise ValueError(f"{targets.shape} targets for {N} columns")
+        ids = self._ids(targets, V)
         losses, core = np.empty(N), self.core_of(logits.dtype)
-        bias_row = None if bias is None else np.ascontiguousarray(bias)
+        bias_row = None if bias is None else np.ascontiguousarray(bias, logits.dtype)
         where = (logits.ctypes.data, strides(logits)[1], V, None if bias_row is None else bias_row.ctypes.data)
         self._each_range(
             N,
@@ -153,13 +204,17 @@ class CompiledBackend(NumpyBackend):
         return math.sqrt(total) if math.isfinite(total) else super().norm(vector)
 
     def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
-        T, n, batch = x.shape
-        if x.strides[1] != x.itemsize or x.strides[0] != batch * x.strides[2] or out.strides[1] != out.itemsize:
+        to = rows_of(out)
+        if to is None:
             super().dropout(x, rate=rate, key=key, out=out, lanes=lanes)
             return
+        T, n, batch = x.shape
+        rows = rows_of(x)
+        if rows is None:  # a layer that reads from the right returns its steps in the opposite order
+            rows = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(T * batch, n)
         first_lane, all_lanes = lanes or (0, batch)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
-        arrays = (x.ctypes.data, strides(x)[2], out.ctypes.data, strides(out)[2], n, batch, first_lane, all_lanes)
+        arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch, first_lane, all_lanes)
         self._each_range(
             T * batch,
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
@@ -168,6 +223,12 @@ class CompiledBackend(NumpyBackend):
 
     def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
         return CompiledStream(self, table, layers, ws)
+
+    def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
+        """Return ids as a vector for the core; raise IndexError for an id beyond `size`, which the core does not check."""
+        if ids.size and ids.max() >= size:
+            raise IndexError(f"index {ids.max()} is out of bounds for size {size}")
+        return np.ascontiguousarray(ids, np.int32).ravel()
 
     def _each_range(self, count: int, go: Callable[[int, int], Any], *, work: int, multiple: int = 1) -> None:
         """Call `go` with ranges that make up `range(count)`, one for each worker if there are elements enough.
@@ -179,10 +240,16 @@ class CompiledBackend(NumpyBackend):
         edges = [min(count, -(-count * part // parts // multiple) * multiple) for part in range(parts + 1)]
         self.workers.each(lambda part: go(*part), pairwise(edges))
 
-    def _scratch_of(self, size: int, dtype: Any) -> Array:
+    def _scratch_of(self, nbytes: int) -> Array:
         """Return memory of the calling thread, whose contents are undefined."""
         memory = getattr(self._scratch, "memory", None)
-        nbytes = size * np.dtype(dtype).itemsize
         if memory is None or memory.size < nbytes:
             memory = self._scratch.memory = aligned(nbytes, np.uint8)
         return memory
+
+
+def rows_of(x: Array) -> Array | None:
+    """Return activations `[T, n, B]` as a view [T·B, n] of contiguous rows; None if they do not lie batch first."""
+    T, n, batch = x.shape
+    rows = x.transpose(0, 2, 1).reshape(T * batch, n) if x.strides[1] == x.itemsize else None
+    return rows if rows is not None and rows.ctypes.data == x.ctypes.data else None

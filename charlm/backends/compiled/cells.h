@@ -31,7 +31,8 @@ INLINE void rnn_relu_step(Unit *q) {
     V z = q->z[0] + q->x[0];
     q->new[0] = q->z[0] = choose(z < 0, all(0), z);
 }
-INLINE void rnn_relu_back(Unit *q) { q->dz[0] = choose(q->z[0] > 0, q->da, all(0)); }
+/* Where z <= 0, a' is 0, or NaN if z is NaN. */
+INLINE void rnn_relu_back(Unit *q) { q->dz[0] = q->da * choose(q->z[0] > 0, all(1), q->z[0]); }
 
 /* ---- lstm: c' = Gamma_u c~ + Gamma_f c; a' = Gamma_o tanh(c') */
 static const Facts lstm_facts = {.gates = 4, .reached = 4, .states = 2, .kept = 1, .blocks = 4};

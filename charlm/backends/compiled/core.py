@@ -111,7 +111,7 @@ class Functions:
             return call
 
         product, one_pass = ctypes.POINTER(Product), ctypes.POINTER(Pass)
-        self.product_scratch = function("product_scratch", product, _LONG, returns=_LONG)
+        self.product_scratch: int = function("product_scratch", returns=_LONG)()
         self.product = function("product", product, _LONG, _LONG, _POINTER)
         self.packed_size = function("packed_size", one_pass, returns=_LONG)
         self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
@@ -121,6 +121,8 @@ class Functions:
         self.cross_entropy = function(
             "cross_entropy", _POINTER, _LONG, _LONG, _POINTER, _POINTER, _DOUBLE, _POINTER, _LONG, _LONG
         )
+        self.lookup = function("lookup", _POINTER, _LONG, _POINTER, _POINTER, _LONG, _LONG, _LONG, _LONG)
+        self.lookup_grad = function("lookup_grad", _POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG)
         self.column_sums = function("column_sums", _POINTER, _LONG, _LONG, _POINTER, _INT, _LONG, _LONG)
         key = (ctypes.c_uint64, ctypes.c_uint32, real)
         self.dropout = function(

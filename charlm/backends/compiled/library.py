@@ -1,14 +1,103 @@
-"""The library of the compiled core for this processor."""
+"""The libraries of the compiled core: which are installed, which this processor runs, and which is used."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
+
+from charlm.errors import ResourceError, UsageError
+
+_V3 = {"ssse3", "sse4_1", "sse4_2", "popcnt", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+
+# The cores, the fastest first, with the features that a processor needs to run each, as Linux names them. Every
+# aarch64 processor runs neon.
+CORES: dict[str, set[str]] = {
+    "v4": _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "v3": _V3,
+    "neon": set(),
+}
+_DEFAULT = "auto"  # without CHARLM_CORE
+_FOLDER = Path(__file__).parent
+_FEATURES = Path("/proc/cpuinfo")
+_INSTALL = "install a C compiler, and then charlm again"
+
+
+class Library(ctypes.CDLL):
+    """The library of one core."""
+
+    def __init__(self, core: str, path: Path) -> None:
+        super().__init__(str(path))
+        self.core = core
+
+
+def load_library() -> Library | None:
+    """Return the library that the variable CHARLM_CORE names, the fastest one for `auto`, None for NumPy.
+
+    Raises UsageError for an unknown name, and ResourceError if the library that it names cannot be used here.
+    """
+    core = _chosen()
+    names = ("auto", "numpy", *CORES)
+    if core not in names:
+        raise UsageError(f"CHARLM_CORE is {core!r}", hint=f"choose one of: {', '.join(names)}")
+    if core == "numpy":
+        return None
+    if core == "auto":
+        core = next((name for name in CORES if not obstacle(name)), "")
+        return open_library(core) if core else None
+    if reason := obstacle(core):
+        raise ResourceError(f"CHARLM_CORE is {core}: {reason}", hint=f"unset CHARLM_CORE, or {_INSTALL}")
+    return open_library(core)
 
 
 @cache
-def load_library() -> ctypes.CDLL | None:
-    """Return the fastest library that this processor runs, None if there is none."""
-    path = Path(__file__).parent / "core_v4.so"
-    return ctypes.CDLL(str(path)) if path.exists() else None
+def open_library(core: str) -> Library:
+    """Load the library of a core that this processor runs; raise OSError if it is damaged or of another machine."""
+    path = _path(core)
+    # Loading a truncated file would end the process.
+    if sha256(path.read_bytes()).hexdigest() != path.with_suffix(".sha256").read_text():
+        raise OSError(f"{path} is damaged")
+    return Library(core, path)
+
+
+def obstacle(core: str) -> str:
+    """Return why a core cannot be used on this machine, "" if it can be."""
+    if not _path(core).exists():
+        return "it is not installed"
+    if missing := sorted(CORES[core] - _processor_features()):
+        return f"this processor does not support {missing[0]}"
+    try:
+        open_library(core)
+    except OSError as error:
+        return f"its library cannot be loaded: {error}"
+    return ""
+
+
+def why_numpy() -> str:
+    """Return why no library can be used, and what to do about it; "" if one can be, or CHARLM_CORE asks for NumPy."""
+    obstacles = {core: obstacle(core) for core in CORES if _path(core).exists()}
+    if _chosen() == "numpy" or not all(obstacles.values()):
+        return ""
+    if not obstacles:
+        return f"the compiled core is not installed: {_INSTALL}"
+    return f"the compiled core is not used: {'; '.join(f'{core}: {reason}' for core, reason in obstacles.items())}"
+
+
+def _chosen() -> str:
+    return os.environ.get("CHARLM_CORE") or _DEFAULT
+
+
+def _path(core: str) -> Path:
+    return _FOLDER / f"core_{core}.so"
+
+
+def _processor_features() -> set[str]:
+    """Return the features of an x86-64 processor that the kernel supports, none if they are not known."""
+    try:
+        with _FEATURES.open(encoding="ascii", errors="replace") as lines:
+            named = (line.partition(":") for line in lines)
+            return next((set(value.split()) for name, _, value in named if name.strip() == "flags"), set())
+    except OSError:
+        return set()

@@ -6,12 +6,15 @@
  * broadcast. Each element of the output is summed over k in one order, so its bytes depend neither on the other rows
  * nor on who computes them.
  */
-#if VECTOR_BYTES == 64
-enum { DEPTH = 512 }; /* rows of a panel at a time: they stay in the second-level cache */
-#else
-enum { DEPTH = 128 }; /* ... in the first-level cache, for 16 registers */
-#endif
 enum { MOST_VECTORS = 5, MOST_ROWS = 12, WIDEST = MOST_VECTORS * VL };
+enum { LANES = 48 };       /* rows at a time: what a panel gives for them stays in the first-level cache */
+enum { DEEPEST = 1024 };   /* rows of a packed panel */
+enum { PACKED = 1 << 19 }; /* bytes of packed panels, which stay in the second-level cache */
+#if VECTOR_BYTES == 64
+enum { DEPTH = DEEPEST }; /* rows of a panel that a kernel goes through at a time */
+#else
+enum { DEPTH = 128 }; /* with narrow vectors they have to come from the first-level cache */
+#endif
 
 /* a[m, k] = a[m * row + k * column]; out rows are ldo apart. */
 INLINE void block(const int NV, const int NB, const real *a, long row, const long column, const real *panel, long K,
@@ -37,12 +40,12 @@ INLINE void block(const int NV, const int NB, const real *a, long row, const lon
         for (int m = 0; m < NB; m++) store(out + m * ldo + i * VL, sum[i][m], VL);
 }
 
-/* The rows of `a` are apart (column = 1), or packed side by side (row = 1, column = NB). */
+/* The elements of a row of `a` are contiguous (column = 1), or those of a column (row = 1). */
 #define KERNEL(NV, NB)                                                                                                \
     static void kernel_##NV##_##NB(const real *a, long row, long column, const real *panel, long K, real *out,       \
                                    long ldo, int add) {                                                              \
         if (column == 1) block(NV, NB, a, row, 1, panel, K, out, ldo, add);                                          \
-        else block(NV, NB, a, 1, NB, panel, K, out, ldo, add);                                                       \
+        else block(NV, NB, a, 1, column, panel, K, out, ldo, add);                                                       \
     }
 typedef void Kernel(const real *, long, long, const real *, long, real *, long, int);
 #define KERNELS_3(NV) KERNEL(NV, 1) KERNEL(NV, 2) KERNEL(NV, 3)
@@ -68,17 +71,15 @@ static Kernel *const kernels[MOST_VECTORS + 1][MOST_ROWS + 1] = {
 static const int rows_of_kernel[MOST_VECTORS + 1] = {0, 12, 6, 4, 3, 2};
 #endif
 
-/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, whose elements are contiguous. */
-static void rows_by_panel(const real *a, long row, long M, const real *panel, long K, int nv, real *out, long ldo,
-                          int add) {
+/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows. */
+static void rows_by_panel(const real *a, long row, long column, long M, const real *panel, long K, int nv, real *out,
+                          long ldo, int add) {
     long most = rows_of_kernel[nv], count = (M + most - 1) / most;
-    if (K == 0 && !add)
-        for (long m = 0; m < M; m++) memset(out + m * ldo, 0, nv * VL * sizeof(real));
     for (long k = 0; k < K; k += DEPTH)
         for (long b = 0; b < count; b++) {
             long first = M * b / count, end = M * (b + 1) / count;
-            kernels[nv][end - first](a + first * row + k, row, 1, panel + k * nv * VL, least(DEPTH, K - k),
-                                     out + first * ldo, ldo, add || k);
+            kernels[nv][end - first](a + first * row + k * column, row, column, panel + k * nv * VL,
+                                     least(DEPTH, K - k), out + first * ldo, ldo, add || k);
         }
 }
 
@@ -102,7 +103,8 @@ static void pack(real *panel, long stride, long width, const real *b, long row, 
 INLINE long panels_of(long N) { return ((N + VL - 1) / VL + 3) / 4; }
 INLINE long panel_start(long N, long p) { return (N + VL - 1) / VL * p / panels_of(N) * VL; }
 
-/* A product: out [M, N] (+)= a [M, K] b [K, N]. Strides are in elements; out's columns are contiguous. */
+/* A product: out [M, N] (+)= a [M, K] b [K, N]. Strides are in elements; the elements of a row of out are contiguous,
+ * and those of a row of a, or of a column. */
 typedef struct {
     long M, N, K;
     const real *a;
@@ -114,57 +116,44 @@ typedef struct {
     long add;
 } Product;
 
-/* Reals of scratch that `core_product` needs for M rows: a packed panel, and packed rows of a if a_column is not 1. */
-long EXPORT(core_product_scratch)(const Product *p, long M) {
-    return DEPTH * 4 * VL + (p->a_column == 1 ? 0 : DEPTH * (M + MOST_ROWS));
-}
-
-/* Multiply rows [m0, m1) with a panel of columns [n, n + width) at depth [k, k + K).
- * packed: these rows of a at this depth, in blocks [K][rows]; NULL if a's rows are read where they lie */
-static void rows_of_product(const Product *p, long m0, long m1, long k, long K, long n, long width, const real *packed,
-                            const real *panel) {
+/* Multiply rows [m0, m1) at depth [k, k + K) with a panel of columns [n, n + width). */
+static void product_panel(const Product *p, long m0, long m1, long k, long K, long n, long width, const real *panel) {
+    const real *a = p->a + m0 * p->a_row + k * p->a_column;
+    real *out = p->out + m0 * p->ldo + n, tile[LANES * WIDEST] __attribute__((aligned(64)));
+    long M = m1 - m0, columns = p->N - n;
     int nv = width / VL, add = p->add || k;
-    long columns = least(width, p->N - n), M = m1 - m0, most = rows_of_kernel[packed ? 4 : nv];
-    real tile[MOST_ROWS * WIDEST] __attribute__((aligned(64)));
-    for (long m = 0, size; m < M; m += size) {
-        long blocks = (M - m + most - 1) / most;
-        size = packed ? least(most, M - m) : (M - m + blocks - 1) / blocks;
-        const real *a = packed ? packed + m * K : p->a + (m0 + m) * p->a_row + k;
-        real *out = p->out + (m0 + m) * p->ldo + n;
-        long row = packed ? 1 : p->a_row, column = packed ? size : 1;
-        if (columns == width) {
-            kernels[nv][size](a, row, column, panel, K, out, p->ldo, add);
-            continue;
-        }
-        for (long i = 0; add && i < size; i++) memcpy(tile + i * width, out + i * p->ldo, columns * sizeof(real));
-        kernels[nv][size](a, row, column, panel, K, tile, width, add);
-        for (long i = 0; i < size; i++) memcpy(out + i * p->ldo, tile + i * width, columns * sizeof(real));
+    if (columns >= width) {
+        rows_by_panel(a, p->a_row, p->a_column, M, panel, K, nv, out, p->ldo, add);
+        return;
     }
+    for (long m = 0; add && m < M; m++) memcpy(tile + m * width, out + m * p->ldo, columns * sizeof(real));
+    rows_by_panel(a, p->a_row, p->a_column, M, panel, K, nv, tile, width, add);
+    for (long m = 0; m < M; m++) memcpy(out + m * p->ldo, tile + m * width, columns * sizeof(real));
 }
 
-/* Pack rows [m0, m1) of a at depth [k, k + K) into blocks [K][rows]. */
-static void pack_rows(real *packed, const Product *p, long m0, long m1, long k, long K) {
-    const long rows = rows_of_kernel[4];
-    for (long m = m0; m < m1; m += rows) {
-        long n = least(rows, m1 - m);
-        const real *a = p->a + m * p->a_row + k * p->a_column;
-        for (long i = 0; i < K; i++, a += p->a_column, packed += n)
-            for (long j = 0; j < n; j++) packed[j] = a[j * p->a_row];
-    }
-}
-
-/* Compute rows [m0, m1) of a product. scratch: `core_product_scratch` reals, at a multiple of 64 bytes. */
+/* Compute rows [m0, m1) of a product. scratch: `PACKED` bytes, at a multiple of 64 */
 void EXPORT(core_product)(const Product *p, long m0, long m1, real *scratch) {
-    real *panel = scratch, *packed = p->a_column == 1 ? 0 : scratch + DEPTH * 4 * VL;
+    long cuts = (p->K + DEEPEST - 1) / DEEPEST, panels = panels_of(p->N);
     if (p->K == 0 && !p->add)
         for (long m = m0; m < m1; m++) memset(p->out + m * p->ldo, 0, p->N * sizeof(real));
-    for (long k = 0; k < p->K; k += DEPTH) {
-        long K = least(DEPTH, p->K - k);
-        if (packed) pack_rows(packed, p, m0, m1, k, K);
-        for (long q = 0; q < panels_of(p->N); q++) {
-            long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
-            pack(panel, width, width, p->b + k * p->b_row + n * p->b_column, p->b_row, p->b_column, K, p->N - n);
-            rows_of_product(p, m0, m1, k, K, n, width, packed, panel);
+    for (long cut = 0; cut < cuts; cut++) {
+        long k = p->K * cut / cuts, K = p->K * (cut + 1) / cuts - k;
+        long at_a_time = PACKED / (K * 4 * VECTOR_BYTES);
+        for (long q0 = 0; q0 < panels; q0 += at_a_time) {
+            long q1 = least(panels, q0 + at_a_time), n0 = panel_start(p->N, q0);
+            for (long q = q0; q < q1; q++) {
+                long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
+                pack(scratch + (n - n0) * K, width, width, p->b + k * p->b_row + n * p->b_column, p->b_row, p->b_column,
+                     K, p->N - n);
+            }
+            for (long m = m0; m < m1; m += LANES)
+                for (long q = q0; q < q1; q++) {
+                    long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
+                    product_panel(p, m, least(m1, m + LANES), k, K, n, width, scratch + (n - n0) * K);
+                }
         }
     }
 }
+
+/* Bytes of scratch that each thread in `core_product` needs. */
+long EXPORT(core_product_scratch)(void) { return PACKED; }

@@ -1,8 +1,6 @@
 /* The time loops: a cell over all steps of some lanes, forward and back. Lanes are independent, so whoever computes
  * some lanes waits for nobody.
  */
-enum { LANES = 48 }; /* at a time: the products of a panel for them stay in the first-level cache */
-
 /* A pass over T steps of B lanes with H units. Row t·B + l of an array is lane l at step t. */
 typedef struct {
     long cell, T, B, H;
@@ -67,7 +65,7 @@ INLINE void forward_stage(const Facts f, Equations *equations, const int g0, con
         long count = least(per_panel, vectors_of(p) - first), width = count * gates * VL;
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
-            rows_by_panel(a + from * ld, ld, end - from, packed + first * gates * VL * H, H, count * gates, tile, width, 0);
+            rows_by_panel(a + from * ld, ld, 1, end - from, packed + first * gates * VL * H, H, count * gates, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < count; i++) {
                     long j = (first + i) * VL, n = H - j, row = t * B + l;
@@ -125,7 +123,7 @@ INLINE void back_stage(const Facts f, Equations *equations, const int has_merge,
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
             if (t < p->T - 1)
-                rows_by_panel(p->dz + ((t + 1) * B + from) * p->lddz, p->lddz, end - from, p->packed + first * K, K,
+                rows_by_panel(p->dz + ((t + 1) * B + from) * p->lddz, p->lddz, 1, end - from, p->packed + first * K, K,
                               width / VL, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
@@ -163,7 +161,7 @@ INLINE void merge_stage(const Facts f, Equations *merge, const Pass *p, long t, 
         long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
-            rows_by_panel(p->dz + (t * p->B + from) * p->lddz + (f.blocks - 1) * H, p->lddz, end - from,
+            rows_by_panel(p->dz + (t * p->B + from) * p->lddz + (f.blocks - 1) * H, p->lddz, 1, end - from,
                           packed + first * H, H, width / VL, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Protocol
@@ -90,7 +89,7 @@ class CompiledScan:
         p = self._pass = self._new_pass(T, batch, states)
         self._z = zx
         columns = zx.reshape(len(zx), T * batch)
-        if columns.strides[0] != zx.itemsize or columns.ctypes.data != zx.ctypes.data:
+        if (len(zx) > 1 and columns.strides[0] != zx.itemsize) or columns.ctypes.data != zx.ctypes.data:
             raise ValueError("zx is not batch first in memory")
         p.x = p.z = zx.ctypes.data
         p.ldx = p.ldz = strides(columns)[1]
@@ -122,7 +121,7 @@ class CompiledScan:
         p.d_a, self._d_a = d_a.ctypes.data, self._steps(d_a, batch)
         p.dz, p.lddz, K = p.z, p.ldz, len(cell.blocks)
         dz = self._z.transpose(1, 2, 0).reshape(p.T * batch, -1).T
-        if K * H != len(dz):
+        if len(dz) != K * H:
             p.lddz = self.ops.row_stride(K * H)
             own = self.ws.array("dz", (p.T * batch, p.lddz))
             dz, p.dz = own[:, : K * H].T, own.ctypes.data

@@ -1,4 +1,4 @@
-/* What a training step needs beside products and time loops: softmax with cross-entropy, dropout, sums, the norm and Adam. */
+/* What a training step needs beside products and time loops: softmax with cross-entropy, look-ups, dropout, sums, the norm and Adam. */
 
 /* Softmax and cross-entropy of rows [from, end) of logits [N, tokens], a row for each token; rows are ld apart.
  *
@@ -37,6 +37,25 @@ void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *
         V factor = all(wanted < 0 ? 0 : scale / total);
         for (long j = 0; j < tokens; j += VL) store(row + j, load(row + j, tokens - j) * factor, tokens - j);
         if (wanted >= 0) row[wanted] -= scale;
+    }
+}
+
+/* out[r, :] = table[ids[r], :] for rows [from, end) of n elements; 0 where the id is -1. */
+void EXPORT(core_lookup)(const real *table, long ldt, const int32_t *ids, real *out, long ldo, long n, long from,
+                         long end) {
+    for (long r = from; r < end; r++)
+        if (ids[r] < 0) memset(out + r * ldo, 0, n * sizeof(real));
+        else memcpy(out + r * ldo, table + ids[r] * ldt, n * sizeof(real));
+}
+
+/* table[ids[r], j] += d[r, j] for N rows in their order and columns [from, end); the id -1 has no row. */
+void EXPORT(core_lookup_grad)(const real *d, long ldd, const int32_t *ids, long N, real *table, long ldt, long from,
+                              long end) {
+    for (long r = 0; r < N; r++) {
+        if (ids[r] < 0) continue;
+        const real *in = d + r * ldd;
+        real *row = table + ids[r] * ldt;
+        for (long j = from; j < end; j += VL) store(row + j, load(row + j, end - j) + load(in + j, end - j), end - j);
     }
 }
 

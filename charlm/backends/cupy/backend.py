@@ -26,7 +26,7 @@ class CupyBackend(Backend):
     copied back. The GPU works in the order of the calls, so a caller waits only for what it reads.
     """
 
-    name = "cuda"
+    name = core = "cuda"
     scans = dict.fromkeys(CELLS, GraphScan)
     block = 1 << 20  # larger than a launch costs, smaller than scratch memory allows
 

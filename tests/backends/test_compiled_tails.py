@@ -1,0 +1,282 @@
+"""The compiled core at every size: no element is left out, and none beside an array is written."""
+
+import math
+
+import numpy as np
+import pytest
+
+from charlm.backends import NumpyBackend
+from charlm.backends.compiled.core import Product, strides
+from tests import forms
+from tests.compiled import CORES, compiled_backend
+from tests.guarded import Guarded, Matrix
+from tests.naive import softmax
+
+TOLERANCE = {"float32": 4e-6, "float64": 1e-14}
+
+
+@pytest.fixture(params=CORES)
+def ops(request):
+    return compiled_backend(request.param)
+
+
+@pytest.fixture(params=TOLERANCE)
+def dtype(request):
+    return request.param
+
+
+def close(found, right, dtype, scale=1.0):
+    np.testing.assert_allclose(found, right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
+
+
+def product(ops, a, b, out, *, add=False, rows=None):
+    """Call the core's product on rows [m0, m1), whatever the sizes."""
+    core = ops.core_of(out.dtype)
+    (M, K), N = a.shape, b.shape[1]
+    p = Product(M, N, K, a.ctypes.data, *strides(a), b.ctypes.data, *strides(b))
+    p.out, p.ldo, p.add = out.ctypes.data, strides(out)[0], add
+    first, end = rows or (0, M)
+    size = core.product_scratch(p, end - first)
+    scratch = Guarded(size, out.dtype)
+    core.product(p, first, end, scratch.vector.ctypes.data)
+    assert scratch.is_whole()
+
+
+def check_product(ops, dtype, rng, M, N, K, *, add, a_by_rows, b_by_rows, rows=None):
+    a, b, there = (rng.standard_normal(shape).astype(dtype) for shape in ((M, K), (K, N), (M, N)))
+    left = Matrix((M, K), dtype, values=a, by_rows=a_by_rows)
+    right = Matrix((K, N), dtype, values=b, by_rows=b_by_rows)
+    out = Matrix((M, N), dtype, values=there)
+    product(ops, left.view, right.view, out.view, add=add, rows=rows)
+    expected = a.astype(float) @ b.astype(float) + (there if add else 0)
+    first, end = rows or (0, M)
+    close(out.view[first:end], expected[first:end], dtype, 10 + K)
+    others = np.delete(np.arange(M), np.s_[first:end])
+    np.testing.assert_array_equal(out.view[others], there[others])
+    assert all(matrix.is_whole() for matrix in (left, right, out)), (M, N, K)
+    np.testing.assert_array_equal(left.view, a)
+    np.testing.assert_array_equal(right.view, b)
+
+
+def test_products_of_every_size(ops, dtype):
+    """Rows and columns from 1 on, by rows and by columns, written and added."""
+    rng = np.random.default_rng(1)
+    count = 0
+    for M in range(1, 15):
+        for N in range(1, 71, forms.times(3, 1)):
+            flags = [bool(count >> bit & 1) for bit in range(3)]
+            count += 1
+            options = dict(zip(("add", "a_by_rows", "b_by_rows"), flags, strict=True))
+            check_product(ops, dtype, rng, M, (N + M) % 70 + 1, count % 20, **options)
+
+
+@pytest.mark.parametrize("K", [0, 1, 127, 128, 129, 256, 511, 512, 513, 1100])
+@pytest.mark.parametrize("add", [False, True])
+def test_products_at_the_borders_of_a_panel_s_depth(ops, dtype, K, add):
+    rng = np.random.default_rng(K)
+    for a_by_rows in (False, True):
+        for M, N in ((1, 1), (7, 33), (13, 64), (25, 65)):
+            check_product(ops, dtype, rng, M, N, K, add=add, a_by_rows=a_by_rows, b_by_rows=bool(M % 2))
+
+
+def test_a_range_of_rows_leaves_the_others(ops, dtype):
+    rng = np.random.default_rng(2)
+    for rows in ((0, 1), (3, 11), (12, 13), (5, 5), (0, 13)):
+        for a_by_rows in (False, True):
+            check_product(ops, dtype, rng, 13, 37, 9, add=True, a_by_rows=a_by_rows, b_by_rows=True, rows=rows)
+
+
+@pytest.mark.parametrize(("M", "N", "K"), [(32, 16, 1), (33, 17, 5), (45, 70, 20), (32, 129, 600), (100, 16, 513)])
+def test_products_of_views_of_a_backend(ops, dtype, M, N, K):
+    """As the layers call it: all eight orders of the operands, unaligned, with gaps."""
+    rng = np.random.default_rng(3)
+    for case in range(16):
+        add, a_by_rows, b_by_rows, by_rows = (bool(case >> bit & 1) for bit in range(4))
+        a, b, there = (rng.standard_normal(shape).astype(dtype) for shape in ((M, K), (K, N), (M, N)))
+        left = Matrix((M, K), dtype, values=a, by_rows=a_by_rows)
+        right = Matrix((K, N), dtype, values=b, by_rows=b_by_rows)
+        out = Matrix((M, N), dtype, values=there, by_rows=by_rows)
+        ops.matmul(left.view, right.view, out=out.view, add=add)
+        close(out.view, a.astype(float) @ b.astype(float) + (there if add else 0), dtype, 10 + K)
+        assert out.is_whole() and left.is_whole() and right.is_whole()
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_sums_of_every_size(ops, dtype, add):
+    rng = np.random.default_rng(4)
+    for n in range(1, 71):
+        N = n * 7 % 13
+        x = Matrix((n, N), dtype, values=rng.standard_normal((n, N)), by_rows=False)
+        out = Guarded(n, dtype, 3)
+        out.vector[...] = there = rng.standard_normal(n).astype(dtype)
+        ops.row_sums(x.view, out=out.vector[:, None], add=add)
+        close(out.vector, x.view.astype(float).sum(axis=1) + (there if add else 0), dtype, 10)
+        assert out.is_whole() and x.is_whole()
+
+
+def test_sums_of_a_range_leave_the_others(ops, dtype):
+    x, out = Matrix((50, 3), dtype, values=1.0, by_rows=False), Guarded(50, dtype)
+    out.vector[...] = 7
+    ops.core_of(dtype).column_sums(x.view.ctypes.data, strides(x.view)[1], 3, out.vector.ctypes.data, 0, 16, 41)
+    np.testing.assert_array_equal(out.vector, np.where((np.arange(50) >= 16) & (np.arange(50) < 41), 3, 7))
+
+
+def losses_and_gradient(logits, targets, scale):
+    """Return the plain version of cross-entropy and its gradient, in float64."""
+    gradient, losses = np.zeros(logits.shape), np.zeros(logits.shape[1])
+    for n in np.flatnonzero(targets >= 0):
+        gradient[:, n] = softmax(logits[:, n].astype(float))
+        losses[n] = -math.log(gradient[targets[n], n])
+        gradient[targets[n], n] -= 1
+    return losses, scale * gradient
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_cross_entropy_of_every_size(ops, dtype, has_bias):
+    rng = np.random.default_rng(5)
+    for V in range(1, 71):
+        N = 1 + V % 5
+        drawn = rng.normal(0, 3, (V, N)).astype(dtype)
+        bias = rng.normal(0, 3, (V, 1)).astype(dtype) if has_bias else None
+        targets = rng.integers(-1, V, N).astype(np.int32)
+        targets[0] = V - 1
+        right, gradient = losses_and_gradient(drawn if bias is None else drawn + bias, targets, 0.25)
+        logits, alone = (Matrix((V, N), dtype, values=drawn, by_rows=False) for _ in range(2))
+        shift = None
+        if has_bias:
+            shift = Matrix((V, 1), dtype, values=bias, by_rows=False)
+        view = None if shift is None else shift.view
+        losses = ops.cross_entropy(logits.view, targets, bias=view, scale=0.25)
+        np.testing.assert_allclose(losses, right, rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+        close(logits.view, gradient, dtype)
+        np.testing.assert_array_equal(ops.cross_entropy(alone.view, targets, bias=view), losses)
+        assert logits.is_whole() and alone.is_whole() and (shift is None or shift.is_whole())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+def test_dropout_of_every_size(ops, dtype, rate):
+    """The mask is the one of NumPy's backend, of all lanes and of a part of them."""
+    rng, numpy = np.random.default_rng(6), NumpyBackend()
+    for n in range(1, 41):
+        T, B = 1 + n % 4, 1 + n * 5 % 13
+        for lanes in (None, (3, B + 5)):
+            drawn = rng.standard_normal((T, n, B)).astype(dtype)
+            x = Matrix((n, T * B), dtype, by_rows=False, gap=0 if n < 16 else 2)
+            out = Matrix((n, T * B), dtype, by_rows=False, gap=0 if n < 16 else 5)
+            steps, to = (m.view.reshape(n, T, B).transpose(1, 0, 2) for m in (x, out))
+            steps[...] = drawn
+            expected = np.empty_like(drawn)
+            numpy.dropout(drawn, rate=rate, key=2**40 + 7, out=expected, lanes=lanes)
+            ops.dropout(steps, rate=rate, key=2**40 + 7, out=to, lanes=lanes)
+            np.testing.assert_array_equal(to, expected)
+            np.testing.assert_array_equal(steps, drawn)
+            assert x.is_whole() and out.is_whole()
+
+
+@pytest.mark.parametrize("lies", ["steps", "turned around", "as in NumPy"])
+def test_dropout_of_every_order(ops, dtype, lies):
+    """`out` is batch first; x may lie in any order, as what comes back from a layer that reads from the right does."""
+    rng, (T, n, B) = np.random.default_rng(7), (4, 20, 3)
+    drawn = rng.standard_normal((T, n, B)).astype(dtype)
+    if lies != "as in NumPy":
+        first = drawn.transpose(0, 2, 1).copy().transpose(0, 2, 1)
+        drawn = first[::-1] if lies == "turned around" else first
+    out = np.full((T, B, n + 12), np.nan, dtype)[:, :, :n].transpose(0, 2, 1)
+    expected = np.empty((T, n, B), dtype)
+    NumpyBackend().dropout(np.ascontiguousarray(drawn), rate=0.5, key=5, out=expected)
+    ops.dropout(drawn, rate=0.5, key=5, out=out)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("scale", [None, 0.25])
+def test_adam_of_every_size(ops, dtype, scale):
+    """Against the equations, the first steps and a late one."""
+    rng = np.random.default_rng(8)
+    for n in range(1, 41):
+        arrays = [Guarded(n, dtype, k) for k in range(4)]
+        w, g, m, v = (array.vector for array in arrays)
+        w[...], g[...], m[...], v[...] = *rng.standard_normal((3, n)), rng.random(n)
+        start = [array.astype(float) for array in (w, m, v)]
+        count = (1, 2, 1000)[n % 3]
+        gradient = g.astype(float) * (scale or 1.0)
+        ops.adam(w, g, m, v, learning_rate=0.01, count=count, scale=scale)
+        first, second = 0.9 * start[1] + 0.1 * gradient, 0.999 * start[2] + 0.001 * gradient**2
+        step = 0.01 * first / (1 - 0.9**count) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        for found, right in ((m, first), (v, second), (w, start[0] - step)):
+            close(found, right, dtype)
+        assert all(array.is_whole() for array in arrays)
+
+
+def test_norms_of_every_size(ops, dtype):
+    rng = np.random.default_rng(9)
+    for n in [*range(71), 16383, 16384, 16385, 40000]:
+        vector = Guarded(n, dtype, 1)
+        vector.vector[...] = rng.standard_normal(n)
+        expected = math.sqrt(math.fsum(float(x) ** 2 for x in vector.vector))
+        assert ops.norm(vector.vector) == pytest.approx(expected, rel=TOLERANCE[dtype], abs=0)
+
+
+@pytest.mark.parametrize("power", [-30, 0, 25, 60, 100, 160, 300])
+def test_norms_of_very_large_and_very_small_numbers(ops, dtype, power):
+    """Squares of float32 numbers above 2^64 overflow, those of float64 numbers above 2^512."""
+    if dtype == "float32" and power > 120:
+        pytest.skip("no such float32 number")
+    vector = np.full(50, 2.0**power * (2.0**200 if power == 300 else 1.0), dtype)
+    with np.errstate(over="ignore"):
+        assert ops.norm(vector) == pytest.approx(math.sqrt(50) * float(vector[0]), rel=1e-6)
+
+
+class TestRefused:
+    """What would be read or written beyond an array."""
+
+    @pytest.mark.parametrize(
+        ("a", "b", "out"),
+        [
+            ((64, 3), (4, 64), (64, 64)),
+            ((64, 3), (3, 64), (64, 32)),
+            ((64, 3), (3, 64), (32, 64)),
+            ((64, 3), (3, 64), (64, 65)),
+        ],
+    )
+    def test_products_that_do_not_fit(self, ops, dtype, a, b, out):
+        with pytest.raises(ValueError, match=r".+"):
+            ops.matmul(ops.zeros(a, dtype), ops.zeros(b, dtype), out=ops.zeros(out, dtype))
+
+    def test_a_product_of_two_precisions_is_right_or_refused(self, ops):
+        rng = np.random.default_rng(10)
+        a, b = rng.standard_normal((64, 8)).astype(np.float32), rng.standard_normal((8, 64))
+        out = np.full((64, 64), np.nan)
+        try:
+            ops.matmul(a, b, out=out)
+        except (TypeError, ValueError):
+            return
+        np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("beyond", [70, 2**31 - 1, 2**32, 2**32 + 1])
+    def test_targets_out_of_range(self, ops, dtype, beyond):
+        with pytest.raises(IndexError):
+            ops.cross_entropy(ops.zeros((3, 70), dtype).T[:70], np.array([0, 1, beyond]), scale=1.0)
+
+    def test_fewer_targets_than_columns(self, ops, dtype):
+        with pytest.raises((IndexError, ValueError)):
+            ops.cross_entropy(ops.zeros((3, 70), dtype).T, np.array([0, 1], np.int32), scale=1.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_empty_shapes(ops, dtype, shape):
+    n, N = shape
+    x = np.zeros((N, n), dtype).T
+    out = np.full((n, 1), 7.0, dtype)
+    ops.row_sums(x, out=out)
+    assert not out.any()
+    ops.row_sums(x, out=out, add=True)
+    assert not out.any()
+    assert ops.norm(np.zeros(0, dtype)) == 0.0
+    nothing = np.zeros(0, dtype)
+    ops.adam(nothing, nothing, nothing, nothing, learning_rate=0.1, count=1)
+    if n:
+        assert ops.cross_entropy(x, np.zeros(0, np.int32), scale=1.0).shape == (0,)
+    for m, k, width in ((0, 3, 40), (40, 0, 40), (40, 3, 0)):
+        product_out = np.full((m, width), np.nan, dtype)
+        ops.matmul(np.ones((m, k), dtype), np.ones((k, width), dtype), out=product_out)
+        assert (product_out == k).all()
