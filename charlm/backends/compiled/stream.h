@@ -45,7 +45,7 @@ static void affine(const StreamLayer *p, const real *x) {
     memcpy(p->out, p->b, p->N * sizeof(real));
     for (long q = 0; q < panels_of(p->N); q++) {
         long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
-        rows_by_panel(x, 0, 1, p->packed + n * p->K, p->K, width / VL, p->out + n, 0, 1);
+        rows_by_panel(x, 0, 1, 1, p->packed + n * p->K, p->K, width / VL, p->out + n, 0, 1);
     }
 }
 
