@@ -139,7 +139,7 @@ class Backend(ABC):
         self.matmul(W, x1, out=out)
 
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
-        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it, for dz [m, T·B], ids and x1 as `one_hot_product` left it."""
+        """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it; ids and x1 are as in `one_hot_product`, dz is [m, T·B]."""
         self.matmul(dz, x1.T, out=out, add=add)
 
     @abstractmethod
@@ -176,6 +176,14 @@ class Backend(ABC):
         targets [N]: ids of the host; -1 where a column has no target
         bias [V, 1]: if given, added to the logits first
         """
+
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        """Return the cross-entropy of the columns of `W x + bias`, as `cross_entropy` does.
+
+        W [V, n]; x [n, N]; logits [V, N]: scratch
+        """
+        self.matmul(W, x, out=logits)
+        return self.cross_entropy(logits, targets, bias=bias)
 
     @abstractmethod
     def adam(

@@ -71,6 +71,8 @@ class CompiledBackend(NumpyBackend):
         if out.strides[1] != out.itemsize or M < _FEWEST_ROWS or N < _LINE:
             super().matmul(a, b, out=out, add=add)
             return
+        if a.itemsize not in a.strides:  # the kernels read contiguous rows or contiguous columns
+            a = np.ascontiguousarray(a)
         by_rows = a.strides[1] == a.itemsize
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
@@ -172,6 +174,22 @@ class CompiledBackend(NumpyBackend):
         )
         return losses
 
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
+        padded = -(-V // core.vector) * core.vector
+        # The packed weights lie in the scratch.
+        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+            return super().losses(W, x, targets, bias=bias, logits=logits)
+        ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
+        product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
+        packed, rows = logits.ctypes.data, self.empty((N, core.vector + 2), W.dtype)
+        parts = self.workers.count if V * K >= _ELEMENTS_WORTH_SHARING else 1
+        self.workers.each(lambda part: core.pack_product(product, packed, part, parts), range(parts))
+        where = (packed, bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
+        self._each_range(N, lambda first, end: core.losses(product, *where, first, end), work=V * N)
+        return found
+
     def adam(
         self,
         w: Array,
@@ -225,7 +243,7 @@ class CompiledBackend(NumpyBackend):
         return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
-        """Return ids as a vector for the core; raise IndexError for an id beyond `size`, which the core does not check."""
+        """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""
         if ids.size and ids.max() >= size:
             raise IndexError(f"index {ids.max()} is out of bounds for size {size}")
         return np.ascontiguousarray(ids, np.int32).ravel()

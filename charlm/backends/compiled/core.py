@@ -113,6 +113,10 @@ class Functions:
         product, one_pass = ctypes.POINTER(Product), ctypes.POINTER(Pass)
         self.product_scratch: int = function("product_scratch", returns=_LONG)()
         self.product = function("product", product, _LONG, _LONG, _POINTER)
+        self.pack_product = function("pack_product", product, _POINTER, _LONG, _LONG)
+        self.losses = function("losses", product, *[_POINTER] * 5, _LONG, _LONG)
+        self.deepest: int = function("deepest", returns=_LONG)()  # rows of a packed panel
+        self.vector: int = function("vector", returns=_LONG)()  # elements of a vector
         self.packed_size = function("packed_size", one_pass, returns=_LONG)
         self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
         self.pack_backward = function("pack_backward", one_pass, _POINTER, _LONG, _LONG)

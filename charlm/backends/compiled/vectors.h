@@ -86,35 +86,24 @@ INLINE V exp_of(V x) {
     return choose(vanishes, all(0), y * (V)power);
 }
 
-/* tanh x. In double: below 0.625 x + x^3 p(x^2), else 1 - 2 / (e^2x + 1) with the sign of x. Source: Cephes (Moshier).
- * In float: an odd polynomial over an even one, of x cut to where tanh rounds to 1. Source: Eigen's coefficients. */
+/* tanh x: below 0.625 x + x^3 p(x^2), else 1 - 2 / (e^2x + 1) with the sign of x. Source: Cephes (Moshier). */
 INLINE V tanh_of(V x) {
-#ifdef FLOAT64
     V s = x * x;
+#ifdef FLOAT64
     V p = (s * -9.64399179425052238628e-1 + -9.92877231001918586564e1) * s + -1.61468768441708447952e3;
     p /= ((s + 1.12811678491632931402e2) * s + 2.23548839060100448583e3) * s + 4.84406305325125486048e3;
+#else
+    V p = s * -5.70498872745e-3f + 2.06390887954e-2f;
+    p = p * s + -5.37397155531e-2f;
+    p = p * s + 1.33314422036e-1f;
+    p = p * s + -3.33332819422e-1f;
+#endif
     p = p * (s * x) + x;
     Bits sign = (Bits)x & (Bits)all(-0.0);
     V size = (V)((Bits)x ^ sign);
     V q = 1 - 2 / (exp_of(size + size) + 1);
-    return choose(size < 0.625, p, (V)((Bits)q | sign));
-#else
-    const real last = 7.90531110763549805f;
-    x = choose(x > last, all(last), x);
-    x = choose(x < -last, all(-last), x);
-    V s = x * x;
-    V p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
-    p = p * s + -8.60467152213735e-11f;
-    p = p * s + 5.12229709037114e-08f;
-    p = p * s + 1.48572235717979e-05f;
-    p = p * s + 6.37261928875436e-04f;
-    p = p * s + 4.89352455891786e-03f;
-    V q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
-    q = q * s + 2.26843463243900e-03f;
-    q = q * s + 4.89352518554385e-03f;
-    return x * p / q;
-#endif
+    return choose(size < (real)0.625, p, (V)((Bits)q | sign));
 }
 
-/* sigma(x) = (1 + tanh(x/2)) / 2. */
-INLINE V sigma(V x) { return tanh_of(x * (real)0.5) * (real)0.5 + (real)0.5; }
+/* sigma(x) = 1 / (1 + e^-x). */
+INLINE V sigma(V x) { return 1 / (1 + exp_of(-x)); }
