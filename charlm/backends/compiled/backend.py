@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Shape
+from charlm.backends.base import AffineLayer, Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
 from charlm.backends.compiled.library import Library
-from charlm.backends.compiled.scan import SCANS
+from charlm.backends.compiled.scan import SCANS, Buffers
+from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
 
@@ -242,6 +243,9 @@ class CompiledBackend(NumpyBackend):
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
             work=x.size,
         )
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+        return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
         """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""

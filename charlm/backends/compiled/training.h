@@ -6,7 +6,7 @@
  *
  * bias [tokens]: added to the logits first, or NULL
  * target [N]: -1 for none, whose loss is 0
- * scale: the logits are overwritten with scale (softmax - one-hot target); 0: they are undefined afterwards
+ * scale: the logits are overwritten with scale (softmax - one-hot target); 0: they are not overwritten
  * loss [N]: overwritten */
 void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *bias, const int32_t *target, double scale,
                                 double *loss, long from, long end) {
