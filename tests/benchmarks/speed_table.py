@@ -48,10 +48,11 @@ def head(machine: dict[str, Any], threads: int, pairs: int, seconds: float) -> s
 
     machine: what `speed_worker.machine` returns
     """
+    libraries = f"NumPy {machine['numpy']} ({machine['blas']}), PyTorch {machine['torch']}"
     return (
-        f"{datetime.date.today()}, {_processor()}, {threads} threads; Python {platform.python_version()}, NumPy "
-        f"{machine['numpy']} ({machine['blas']}), PyTorch {machine['torch']}; medians of {pairs} pairs in turns of "
-        f"{seconds:g} seconds, in brackets the least and the largest ratio of a pair.\n"
+        f"{datetime.date.today()}, {_processor()}, {threads} threads; charlm's core {machine['core']}, Python "
+        f"{platform.python_version()}, {libraries}; medians of {pairs} pairs in turns of {seconds:g} seconds, in "
+        "brackets the least and the largest ratio of a pair.\n"
     )
 
 

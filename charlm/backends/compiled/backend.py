@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Shape
+from charlm.backends.base import AffineLayer, Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
 from charlm.backends.compiled.library import Library
-from charlm.backends.compiled.scan import SCANS
+from charlm.backends.compiled.scan import SCANS, Buffers
+from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
 
@@ -178,6 +179,22 @@ class CompiledBackend(NumpyBackend):
         )
         return losses
 
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
+        padded = -(-V // core.vector) * core.vector
+        # The packed weights lie in the scratch.
+        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+            return super().losses(W, x, targets, bias=bias, logits=logits)
+        ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
+        product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
+        packed, rows = logits.ctypes.data, self.empty((N, core.vector + 2), W.dtype)
+        parts = self.workers.count if V * K >= _ELEMENTS_WORTH_SHARING else 1
+        self.workers.each(lambda part: core.pack_product(product, packed, part, parts), range(parts))
+        where = (packed, bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
+        self._each_range(N, lambda first, end: core.losses(product, *where, first, end), work=V * N)
+        return found
+
     def adam(
         self,
         w: Array,
@@ -226,6 +243,9 @@ class CompiledBackend(NumpyBackend):
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
             work=x.size,
         )
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+        return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
         """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""
