@@ -7,6 +7,7 @@ import numpy as np
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
+from charlm.nn.stepping import Stepper
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import Codec
 
@@ -51,7 +52,7 @@ class FakeModel:
         return FakeStepper(self)
 
 
-class FakeStepper:
+class FakeStepper(Stepper):
     """Feeds one token at a time to a `FakeModel`, whose record it shares."""
 
     def __init__(self, model: FakeModel) -> None:

@@ -43,6 +43,25 @@ class ScanGrads:
     ws: Any
 
 
+# A drawn token: its id, ln P under the model before temperature and bans, and the probability of the banned tokens.
+Drawn = tuple[int, float, float]
+
+
+@dataclass(frozen=True)
+class AffineLayer:
+    """W x + b of one token, and what follows from it: a step of a cell, an activation or nothing.
+
+    W [N, K]; b [N, 1]
+    cell: the cell of a recurrent layer, whose G·H gates W and b are of; None for another layer
+    activation: of another layer, "tanh", "relu" or ""
+    """
+
+    W: Array
+    b: Array
+    cell: Any = None
+    activation: str = ""
+
+
 class Backend(ABC):
     """The arithmetic that differs by device. `workers` divides it among the cores of the host."""
 
@@ -158,6 +177,14 @@ class Backend(ABC):
         bias [V, 1]: if given, added to the logits first
         """
 
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        """Return the cross-entropy of the columns of `W x + bias`, as `cross_entropy` does.
+
+        W [V, n]; x [n, N]; logits [V, N]: scratch
+        """
+        self.matmul(W, x, out=logits)
+        return self.cross_entropy(logits, targets, bias=bias)
+
     @abstractmethod
     def adam(
         self,
@@ -198,3 +225,12 @@ class Backend(ABC):
         lanes: if x is some lanes of a batch, the first lane and the number of lanes of the batch; the mask is then
             those lanes of the batch's mask
         """
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Any) -> Any:
+        """Return the device's own stream of sampling through a network, None if it has none.
+
+        table [tokens, K]: x<t> of each token; or W x<t> of the first layer, [tokens, N], if its W is [N, 0]
+        layers: from below; the last one computes the logits [V]
+        ws: the workspace that the stream's arrays lie in
+        """
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from itertools import chain, islice
 import numpy as np
 
 from charlm.config import SampleConfig
-from charlm.errors import ModelFileError, UsageError
+from charlm.errors import UsageError
 from charlm.language_model import LanguageModel
+from charlm.nn.layer import State
 from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
@@ -27,51 +27,6 @@ _CUTS = {
     "char, lower case": "[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
     "char": "[\n -~\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
 }
-
-
-def next_token_probs(
-    log_probs: np.ndarray, config: SampleConfig, *, banned: Sequence[int] = (UNK_ID,)
-) -> tuple[np.ndarray, float]:
-    """Return the distribution of the next token, float64 [V], and the probability mass of the banned tokens.
-
-    The steps are: ban, temperature, top-k, top-p, renormalise. A banned token has probability 0 before the draw, which
-    is the distribution that rejection sampling would have. Temperature 0 leaves the likeliest token, ties by id.
-
-    log_probs [V]: ln P of each token; not changed
-    banned: ids of tokens that are not drawn
-    Raises UsageError if no token is left, ModelFileError for NaN.
-    """
-    scores = np.array(log_probs, np.float64)
-    banned_mass = 0.0
-    for token_id in banned:
-        banned_mass += math.exp(scores[token_id])
-        scores[token_id] = -math.inf
-    best = float(np.maximum.reduce(scores))
-    if not math.isfinite(best):
-        if math.isnan(best):
-            raise ModelFileError("the model outputs NaN", hint="its training diverged: train it again")
-        raise UsageError("no token is left to draw: the model expects nothing but <UNK>", hint="add --allow-unk")
-    if config.temperature == 0.0:
-        probs = np.zeros(scores.size)
-        probs[int(np.argmax(scores))] = 1.0
-        return probs, banned_mass
-    scores -= best
-    if config.temperature != 1.0:
-        with np.errstate(over="ignore"):  # a tiny temperature yields -inf, whose probability is 0
-            scores /= config.temperature
-    probs = np.exp(scores, out=scores)
-    for token_id in banned:
-        probs[token_id] = 0.0
-    if config.top_k is not None and config.top_k < probs.size:
-        probs[np.argsort(-probs, kind="stable")[config.top_k :]] = 0.0
-    probs /= np.add.reduce(probs)
-    if config.top_p is not None:
-        order = np.argsort(-probs, kind="stable")
-        beyond = np.cumsum(probs[order]) - probs[order] >= config.top_p
-        beyond[0] = False
-        probs[order[beyond]] = 0.0
-        probs /= probs.sum()
-    return probs, banned_mass
 
 
 @dataclass
@@ -108,6 +63,7 @@ class Sampler:
         self._banned = () if config.allow_unk else (UNK_ID,)
         self._workspace = self._model.workspace()
         self._steppers: list[Stepper] = []  # not in use by any text
+        self._after: tuple[str, np.ndarray, State] | None = None  # the last prompt, with ln P and the state after it
 
     def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
         """Return at most `most` different tokens of the prompt that are out of vocabulary and so read as `<UNK>`."""
@@ -149,7 +105,9 @@ class Sampler:
     def _continued(self, prompt: str, seed: int, number: int, written: _Writer, sample: Sample) -> Iterator[str]:
         """Read the prompt, and yield a piece for each drawn token."""
         rng = generator(seed, SAMPLE, number)
-        log_probs, state = self._read(prompt)
+        if self._after is None or self._after[0] != prompt:
+            self._after = prompt, *self._read(prompt)
+        _, log_probs, state = self._after
         stepper = self._steppers.pop() if self._steppers else self._model.stepper()
         stepper.load(state)
         try:
@@ -162,23 +120,19 @@ class Sampler:
     ) -> Iterator[str]:
         """Yield a piece for each drawn token."""
         lm = self.language_model
-        vocabulary = lm.tokenizer.vocabulary
-        for _ in range(self.config.length):
-            probs, banned_mass = next_token_probs(log_probs, self.config, banned=self._banned)
-            token_id = draw(probs, rng)
-            token = vocabulary.token_of(token_id)
-            sample.tokens.append(token)
-            sample.log_prob += float(log_probs[token_id])
+        token_of, tokens = lm.tokenizer.vocabulary.token_of, sample.tokens
+        end = None if lm.is_stream else EOS_ID
+        for token_id, log_prob, banned_mass in stepper.draws(log_probs, rng, self.config, banned=self._banned, end=end):
+            token = token_of(token_id)
+            tokens.append(token)
+            sample.log_prob += log_prob
             sample.unk_mass_rejected += banned_mass
             if token_id != EOS_ID:
                 yield written.token(token)
             elif lm.is_stream:
                 yield written.newline()
-            else:
-                return
-            log_probs = stepper.next_log_probs(token_id)
 
-    def _read(self, prompt: str) -> tuple[np.ndarray, tuple]:  # type: ignore[type-arg]
+    def _read(self, prompt: str) -> tuple[np.ndarray, State]:
         """Return ln P [V] of every next token, and the state, after the prompt."""
         inputs = chain.from_iterable(part.tolist() for part in self._ids(prompt))
         state = self._model.zero_state(1)
@@ -203,13 +157,6 @@ class Sampler:
             yield prompt[start : found.start()].split("\n")
             start = found.start()
         yield prompt[start:].split("\n")
-
-
-def draw(probs: np.ndarray, rng: np.random.Generator) -> int:
-    """Return an id drawn with probabilities probs [V]; takes one number of the generator."""
-    edges = probs.cumsum()
-    at = int(edges.searchsorted(rng.random() * edges[-1], side="right"))
-    return at if at < probs.size and probs[at] else int(np.flatnonzero(probs)[-1])
 
 
 class _Writer:

@@ -17,7 +17,7 @@ from charlm.nn.lanes import Share, divide, side_by_side
 from charlm.nn.layer import Noise, Stack, State
 from charlm.nn.outputs import checked
 from charlm.nn.parameters import Parameters
-from charlm.nn.stepping import Stepper
+from charlm.nn.stepping import Stepper, stepper_of
 from charlm.nn.twin import Twin
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch
@@ -167,7 +167,7 @@ class Model:
     @np.errstate(all="ignore")
     def stepper(self) -> Stepper:
         """Return the network as a reader of one token at a time, from state 0."""
-        return Stepper(self.body, self.head, self.workspace())
+        return stepper_of(self.body, self.head, self.workspace())
 
     def log_probs_at(self, batch: Batch, steps: np.ndarray, lanes: np.ndarray, ws: Workspace) -> np.ndarray:
         """Return ln P of every choice at n steps and lanes of a batch, `[V, n]` on the host."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from charlm.backends import Array
-from charlm.nn.heads import Head
+from charlm.backends.base import AffineLayer, Drawn
+from charlm.config import SampleConfig
+from charlm.nn.dense import Dense
+from charlm.nn.drawing import draw, next_token_probs
+from charlm.nn.embedding import Embedding
+from charlm.nn.heads import Head, Softmax
 from charlm.nn.layer import Layer, Stack, State
 from charlm.nn.outputs import checked
 from charlm.nn.recurrent import Recurrent
@@ -14,11 +23,103 @@ from charlm.nn.workspace import Workspace
 _REMEMBERED = 1 << 22  # elements of W_x x + b, over all tokens for which it is kept
 
 
-class Stepper:
-    """A stack that reads from left to right and its softmax, fed one token at a time.
+def stepper_of(body: Stack, head: Head, ws: Workspace) -> Stepper:
+    """Return a stack that reads from left to right and its softmax, fed one token at a time, from state 0.
+
+    The weights, some of which are copied, must not change. Two steppers share no array that they write to.
+    """
+    stepper: Stepper | None = None
+    if isinstance(head, Softmax) and (network := _affine_layers(body, head)) is not None:
+        own = body.ops.stream(*network, ws)
+        stepper = None if own is None else DeviceStepper(own)
+    stepper = stepper or ReferenceStepper(body, head, ws)
+    stepper.load(body.zero_state(1))
+    return stepper
+
+
+class Stepper(ABC):
+    """A network that is fed one token at a time."""
+
+    @abstractmethod
+    def load(self, state: State) -> None:
+        """Go on from a state of one sequence, arrays [H, 1]; it is copied."""
+
+    @abstractmethod
+    def next_log_probs(self, token_id: int) -> np.ndarray:
+        """Read a token and return ln P of every next one, `[V]`; raise NonFiniteOutputError as `Model` does."""
+
+    def draws(
+        self,
+        log_probs: np.ndarray,
+        rng: np.random.Generator,
+        config: SampleConfig,
+        *,
+        banned: Sequence[int],
+        end: int | None = None,
+    ) -> Iterator[Drawn]:
+        """Draw at most `config.length` tokens, each with one number of the generator, and read them.
+
+        How far the state and the generator are ahead of the last token that was asked for is undefined.
+
+        log_probs [V]: ln P of the first one
+        banned: ids of tokens that are not drawn
+        end: the id after which no other token is drawn
+        Raises what `next_log_probs` and `next_token_probs` raise, after the tokens before.
+        """
+        for _ in range(config.length):
+            probs, banned_mass = next_token_probs(log_probs, config, banned=banned)
+            token_id = draw(probs, rng)
+            yield token_id, float(log_probs[token_id]), banned_mass
+            if token_id == end:
+                return
+            log_probs = self.next_log_probs(token_id)
+
+
+class DeviceStepper(Stepper):
+    """A device's own stream of sampling.
+
+    own: what `Backend.stream` returned
+    """
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def load(self, state: State) -> None:
+        self._own.load([part for part in state if part])
+
+    def next_log_probs(self, token_id: int) -> np.ndarray:
+        self._own.read(token_id)
+        return self._next()
+
+    def draws(
+        self,
+        log_probs: np.ndarray,
+        rng: np.random.Generator,
+        config: SampleConfig,
+        *,
+        banned: Sequence[int],
+        end: int | None = None,
+    ) -> Iterator[Drawn]:
+        self._own.expect(log_probs)
+        left, is_over = config.length, False
+        while left and not is_over:
+            drawn = self._own.draw(left, rng, config, banned, end)
+            if not drawn:
+                next_token_probs(self._next(), config, banned=banned)  # raises
+                raise AssertionError("a token could have been drawn")
+            left, is_over = left - len(drawn), drawn[-1][0] == end
+            yield from drawn
+
+    @np.errstate(all="ignore")
+    def _next(self) -> np.ndarray:
+        """Return ln P [V] of the next token."""
+        return checked(self._own.log_probs())
+
+
+class ReferenceStepper(Stepper):
+    """Any layers on any backend.
 
     What lies below the first recurrent layer depends on the token alone, so W_x x + b of a token is computed once.
-    The weights, some of which are copied, must not change. Two steppers share no array that they write to.
     """
 
     def __init__(self, body: Stack, head: Head, ws: Workspace) -> None:
@@ -29,16 +130,13 @@ class Stepper:
         self._of_tokens: dict[int, Array] = {}
         self._column = ws.array("logits", (head.outputs, 1))
         self._W_y, self._b_y = head.W_y, head.b_y[:, 0]
-        self.load(body.zero_state(1))
 
     def load(self, state: State) -> None:
-        """Go on from a state of one sequence, arrays [H, 1]; it is copied."""
         for step, part in zip([*self._below, self._first, *self._above], state, strict=True):
             step.load(part)
 
     @np.errstate(all="ignore")
     def next_log_probs(self, token_id: int) -> np.ndarray:
-        """Read a token and return ln P of every next one, `[V]`; raise NonFiniteOutputError as `Model` does."""
         x = self._first.step(self._projected(token_id))
         for step in self._above:
             x = step.step(step.project(x))
@@ -119,3 +217,23 @@ class _RecurrentStep:
 
 def _step_of(layer: Layer, ws: Workspace) -> _RecurrentStep | _PointwiseStep:
     return _RecurrentStep(layer, ws) if isinstance(layer, Recurrent) else _PointwiseStep(layer, ws)
+
+
+def _affine_layers(body: Stack, head: Softmax) -> tuple[Array, list[AffineLayer]] | None:
+    """Return the arguments of `Backend.stream`, the table and the layers; None for a network of other layers."""
+    table, layers = None, list[AffineLayer]()
+    for layer in body.layers.values():
+        if isinstance(layer, Embedding):
+            table = layer.table
+        elif isinstance(layer, Recurrent):
+            W_x, b = layer.cell.W_x1[:, :-1], layer.cell.W_x1[:, -1:]
+            if layer.columns is not None:
+                table = layer.columns.table[:, layer.own_columns]
+            elif layer.one_hot:
+                table, W_x = W_x.T, W_x[:, :0]
+            layers.append(AffineLayer(W_x, b, cell=layer.cell))
+        elif isinstance(layer, Dense):
+            layers.append(AffineLayer(layer.p["W"], layer.p["b"], activation=layer.activation))
+        elif not layer.passes_on:
+            return None
+    return table, [*layers, AffineLayer(head.W_y, head.b_y)]

@@ -69,7 +69,7 @@ def test_products_of_every_size(ops, dtype):
             check_product(ops, dtype, rng, M, (N + M) % 70 + 1, count % 20, **options)
 
 
-@pytest.mark.parametrize("K", [0, 1, 127, 128, 129, 256, 511, 512, 513, 1100])
+@pytest.mark.parametrize("K", [0, 1, 127, 128, 129, 256, 511, 1023, 1024, 1025, 2100])
 @pytest.mark.parametrize("add", [False, True])
 def test_products_at_the_borders_of_a_panel_s_depth(ops, dtype, K, add):
     rng = np.random.default_rng(K)
@@ -98,6 +98,85 @@ def test_products_of_views_of_a_backend(ops, dtype, M, N, K):
         ops.matmul(left.view, right.view, out=out.view, add=add)
         close(out.view, a.astype(float) @ b.astype(float) + (there if add else 0), dtype, 10 + K)
         assert out.is_whole() and left.is_whole() and right.is_whole()
+
+
+def test_products_of_many_panels(ops, dtype):
+    """More than are packed at a time."""
+    rng = np.random.default_rng(14)
+    for M, N, K in ((3, 700, 1000), (49, 640, 260), (97, 257, 129)):
+        for a_by_rows in (False, True):
+            check_product(ops, dtype, rng, M, N, K, add=True, a_by_rows=a_by_rows, b_by_rows=True)
+
+
+def test_products_of_every_second_element(ops, dtype):
+    """No dimension of an operand is contiguous."""
+    rng = np.random.default_rng(15)
+    a, b = rng.standard_normal((80, 60)).astype(dtype), rng.standard_normal((60, 90)).astype(dtype)
+    for left, right in (
+        (a[::2, ::2], b[::2]),
+        (a[:40, :30], b[::2, ::2]),
+        (a[::-1, ::3], b[::3, ::-1]),
+        (a[:, ::2], b[:30]),
+    ):
+        out = np.full((len(left), right.shape[1]), np.nan, dtype)
+        ops.matmul(left, right, out=out)
+        close(out, left.astype(float) @ right.astype(float), dtype, 60)
+        turned = np.full(out.T.shape, np.nan, dtype)
+        ops.matmul(right.T, left.T, out=turned)
+        close(turned, out.T, dtype, 60)
+
+
+def activations(dtype, T, n, batch, *, gap=3):
+    """Return activations [T, n, B] that are batch first, and the memory that they lie in."""
+    matrix = Matrix((n, T * batch), dtype, by_rows=False, gap=gap, offset=0)
+    return matrix.view.reshape(n, T, batch).transpose(1, 0, 2), matrix
+
+
+@pytest.mark.parametrize("lies", ["batch first", "as in NumPy"])
+def test_look_ups_of_every_size(ops, dtype, lies):
+    """Rows of a table, whose rows have gaps; -1 is the zero vector. Back, they are added to what is there."""
+    rng = np.random.default_rng(16)
+    for n in range(1, 41):
+        V, T, B = 1 + n % 7, 1 + n % 4, 1 + n * 5 % 13
+        table, grad = (Matrix((V, n), dtype, values=rng.standard_normal((V, n))) for _ in range(2))
+        out, memory = activations(dtype, T, n, B)
+        if lies == "as in NumPy":
+            out = np.full((T, n, B), np.nan, dtype)
+        ids = rng.integers(-1, V, (T, B)).astype((np.int32, np.int64)[n % 2])
+        given, before = ids.copy(), grad.view.astype(float)
+        ops.lookup(table.view, ids, out=out)
+        expected = np.where((ids >= 0)[:, :, None], table.view[ids], 0).transpose(0, 2, 1)
+        np.testing.assert_array_equal(out, expected)
+        ops.lookup_grad(out, ids, table_grad=grad.view)
+        for t, b in np.argwhere(ids >= 0):
+            before[ids[t, b]] += expected[t, :, b]
+        close(grad.view, before, dtype, 20)
+        np.testing.assert_array_equal(ids, given)
+        assert table.is_whole() and grad.is_whole() and memory.is_whole()
+        with pytest.raises(IndexError):
+            ops.lookup(table.view, np.full_like(ids, V), out=out)
+        with pytest.raises(IndexError):
+            ops.lookup_grad(out, np.full_like(ids, V), table_grad=grad.view)
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_one_hot_products_of_every_size(ops, dtype, add):
+    """As the products with the columns written out; -1 is the zero vector, whose product is b."""
+    rng = np.random.default_rng(17)
+    for m in range(1, 41):
+        V, T, B = 1 + m % 7, 1 + m % 4, 1 + m * 5 % 13
+        W = Matrix((m, V + 1), dtype, values=rng.standard_normal((m, V + 1)))
+        out, x1 = (Matrix((rows, T * B), dtype, by_rows=False) for rows in (m, V + 1))
+        ids = rng.integers(-1, V, (T, B)).astype(np.int32)
+        columns = np.concatenate([np.eye(V), np.zeros((1, V))])[ids.ravel()].T
+        ones = np.concatenate([columns, np.ones((1, T * B))])
+        ops.one_hot_product(W.view, ids, x1=x1.view, out=out.view)
+        close(out.view, W.view.astype(float) @ ones, dtype, 4)
+        grad = Matrix((m, V + 1), dtype, values=rng.standard_normal((m, V + 1)))
+        expected = out.view.astype(float) @ ones.T + (grad.view if add else 0)
+        ops.one_hot_grad(out.view, ids, x1=x1.view, out=grad.view, add=add)
+        close(grad.view, expected, dtype, 40)
+        assert W.is_whole() and out.is_whole() and x1.is_whole() and grad.is_whole()
 
 
 @pytest.mark.parametrize("add", [False, True])

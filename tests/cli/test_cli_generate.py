@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from charlm import load
+from charlm.backends.compiled.library import CORES, obstacle
 from charlm.config import SampleConfig
 from charlm.inference.generation import Sampler
 from tests.cli.shell import SECONDS, bash, run, started
@@ -40,6 +41,22 @@ def test_the_filters_reach_the_sampler(charlm, trained):
     samples = drawn(trained.stream, seed=2, count=4, **config)
     assert result.text == "".join(f"{sample.text}\n" for sample in samples)
     assert any(len(sample.text) < 59 for sample in samples)
+
+
+@pytest.mark.parametrize("core", [core for core in CORES if not obstacle(core)])
+@pytest.mark.parametrize("corpus", ["names", "sentences"])
+def test_every_core_draws_the_same_text(charlm, monkeypatch, trained, tmp_path, corpus, core):
+    """In double precision, in which no draw is so close that cores differ."""
+    model, found = tmp_path / "m.safetensors", []
+    small = ("--hidden-size", 6, "--max-steps", 5, "--dtype", "float64", "--seed", 1)
+    flags = ("--unit", "stream") if corpus == "sentences" else ()
+    charlm("train", getattr(trained, corpus), "-o", model, *small, *flags).succeeded()
+    for name in ("numpy", core):
+        monkeypatch.setenv("CHARLM_CORE", name)
+        for more in ((), ("-p", "ra", "--stop", "s"), ("-t", 0.6, "--top-k", 9, "--top-p", 0.9)):
+            found.append(charlm("generate", model, "--seed", 7, "-n", 6, "-l", 70, *more).succeeded().out)
+    assert found[:3] == found[3:]
+    assert len(set(found)) == 3
 
 
 def test_temperature_zero_needs_no_seed_to_be_the_same(charlm, trained):

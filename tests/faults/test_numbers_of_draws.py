@@ -9,7 +9,8 @@ import pytest
 
 from charlm import checkpoint, load
 from charlm.config import SampleConfig
-from charlm.inference.generation import Sampler, next_token_probs
+from charlm.inference.generation import Sampler
+from charlm.nn.drawing import next_token_probs
 from tests import forms
 from tests.cli.shell import run
 from tests.faults.test_pipes import READING, WRITING, filled_in, places  # noqa: F401

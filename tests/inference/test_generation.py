@@ -10,8 +10,9 @@ import pytest
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
 from charlm.inference import generation
-from charlm.inference.generation import Sample, Sampler, draw, next_token_probs
+from charlm.inference.generation import Sample, Sampler
 from charlm.inference.music import PieceSampler
+from charlm.nn.drawing import draw, next_token_probs
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from tests.fakes import FakeModel, language_model, saying, script, table
 from tests.task_models import task_model

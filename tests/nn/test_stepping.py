@@ -24,7 +24,7 @@ def log_probs(model, ids, state):
 
 @pytest.mark.parametrize("body", BODIES)
 @each_kind
-def test_steps_are_the_sequence(cell, variant, body):
+def test_steps_are_the_sequence(each_backend, cell, variant, body):
     rng = np.random.default_rng(70)
     model = make_model(config_of(cell, variant, hidden_size=4, num_layers=2, dropout=0.3, **BODIES[body]))
     assert (model.config.vocabulary_size > build_module.LARGEST_ONE_HOT) == (body == "looked up")
@@ -37,7 +37,7 @@ def test_steps_are_the_sequence(cell, variant, body):
         np.testing.assert_allclose(stepper.next_log_probs(token_id), row, rtol=0, atol=1e-12)
 
 
-def test_two_steppers_do_not_know_of_each_other_and_leave_the_state_alone():
+def test_two_steppers_do_not_know_of_each_other_and_leave_the_state_alone(each_backend):
     rng = np.random.default_rng(71)
     model = make_model(config_of("lstm", "", hidden_size=4, num_layers=2))
     state = random_state(model.body, 1, rng)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Shape
+from charlm.backends.base import AffineLayer, Array, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
 from charlm.backends.compiled.library import Library
-from charlm.backends.compiled.scan import SCANS
+from charlm.backends.compiled.scan import SCANS, Buffers
+from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
 
@@ -62,14 +63,16 @@ class CompiledBackend(NumpyBackend):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
         if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
         if out.strides[1] != out.itemsize:
             a, b, out = b.T, a.T, out.T
         (M, K), N = a.shape, b.shape[1]
         if out.strides[1] != out.itemsize or M < _FEWEST_ROWS or N < _LINE:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
+        if a.itemsize not in a.strides:  # the kernels read contiguous rows or contiguous columns
+            a = np.ascontiguousarray(a)
         by_rows = a.strides[1] == a.itemsize
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
@@ -87,6 +90,11 @@ class CompiledBackend(NumpyBackend):
             core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
 
         self.workers.each(multiply, pairwise(edges))
+
+    def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
+        # On one thread: the bytes of NumPy's products depend on how they are divided.
+        with self.workers.calling_thread_only():
+            super().matmul(a, b, out=out, add=add)
 
     def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
         T, batch = ids.shape
@@ -171,6 +179,22 @@ class CompiledBackend(NumpyBackend):
         )
         return losses
 
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
+        padded = -(-V // core.vector) * core.vector
+        # The packed weights lie in the scratch.
+        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+            return super().losses(W, x, targets, bias=bias, logits=logits)
+        ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
+        product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
+        packed, rows = logits.ctypes.data, self.empty((N, core.vector + 2), W.dtype)
+        parts = self.workers.count if V * K >= _ELEMENTS_WORTH_SHARING else 1
+        self.workers.each(lambda part: core.pack_product(product, packed, part, parts), range(parts))
+        where = (packed, bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
+        self._each_range(N, lambda first, end: core.losses(product, *where, first, end), work=V * N)
+        return found
+
     def adam(
         self,
         w: Array,
@@ -219,6 +243,9 @@ class CompiledBackend(NumpyBackend):
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
             work=x.size,
         )
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+        return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
         """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""

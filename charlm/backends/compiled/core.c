@@ -4,3 +4,4 @@
 #include "cells.h"
 #include "scan.h"
 #include "training.h"
+#include "stream.h"

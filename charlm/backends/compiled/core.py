@@ -60,6 +60,44 @@ class Pass(ctypes.Structure):
     )
 
 
+class StreamLayer(ctypes.Structure):
+    """`StreamLayer` of stream.h."""
+
+    _fields_ = (
+        ("N", _LONG),
+        ("K", _LONG),
+        ("packed", _POINTER),
+        ("b", _POINTER),
+        ("out", _POINTER),
+        ("step", _POINTER),
+        ("activation", _LONG),
+    )
+
+
+class Stream(ctypes.Structure):
+    """`Stream` of stream.h."""
+
+    _fields_ = (
+        ("layers", _LONG),
+        ("layer", _POINTER),
+        ("table", _POINTER),
+        ("ldt", _LONG),
+        ("tokens", _LONG),
+        ("known", _POINTER),
+        ("place", _POINTER),
+        ("room", _LONG),
+        ("used", _LONG),
+        ("temperature", _DOUBLE),
+        ("top_k", _LONG),
+        ("top_p", _DOUBLE),
+        ("banned", _POINTER),
+        ("bans", _LONG),
+        ("end", _LONG),
+        ("e", _POINTER),
+        ("heap", _POINTER),
+    )
+
+
 class Functions:
     """The functions of a library in one precision."""
 
@@ -75,6 +113,10 @@ class Functions:
         product, one_pass = ctypes.POINTER(Product), ctypes.POINTER(Pass)
         self.product_scratch: int = function("product_scratch", returns=_LONG)()
         self.product = function("product", product, _LONG, _LONG, _POINTER)
+        self.pack_product = function("pack_product", product, _POINTER, _LONG, _LONG)
+        self.losses = function("losses", product, *[_POINTER] * 5, _LONG, _LONG)
+        self.deepest: int = function("deepest", returns=_LONG)()  # rows of a packed panel
+        self.vector: int = function("vector", returns=_LONG)()  # elements of a vector
         self.packed_size = function("packed_size", one_pass, returns=_LONG)
         self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
         self.pack_backward = function("pack_backward", one_pass, _POINTER, _LONG, _LONG)
@@ -92,6 +134,11 @@ class Functions:
         )
         self.squares = function("squares", _POINTER, _LONG, _LONG, _POINTER, _LONG, _LONG)
         self.adam = function("adam", *[_POINTER] * 4, *[real] * 3, _LONG, _LONG)
+        stream = ctypes.POINTER(Stream)
+        self.packed_weights_size = function("packed_weights_size", _LONG, _LONG, returns=_LONG)
+        self.pack_weights = function("pack_weights", _POINTER, _LONG, _LONG, _LONG, _POINTER)
+        self.stream_read = function("stream_read", stream, _LONG)
+        self.stream_draw = function("stream_draw", stream, _POINTER, _LONG, *[_POINTER] * 3, returns=_LONG)
 
 
 def aligned(size: int, dtype: Any) -> Array:

@@ -116,6 +116,15 @@ typedef struct {
     long add;
 } Product;
 
+/* Pack panels [q0, q1) of b at depth [k, k + K), one after the other. */
+static void pack_panels(const Product *p, long q0, long q1, long k, long K, real *packed) {
+    for (long q = q0, n0 = panel_start(p->N, q0); q < q1; q++) {
+        long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
+        pack(packed + (n - n0) * K, width, width, p->b + k * p->b_row + n * p->b_column, p->b_row, p->b_column, K,
+             p->N - n);
+    }
+}
+
 /* Multiply rows [m0, m1) at depth [k, k + K) with a panel of columns [n, n + width). */
 static void product_panel(const Product *p, long m0, long m1, long k, long K, long n, long width, const real *panel) {
     const real *a = p->a + m0 * p->a_row + k * p->a_column;
@@ -141,11 +150,7 @@ void EXPORT(core_product)(const Product *p, long m0, long m1, real *scratch) {
         long at_a_time = PACKED / (K * 4 * VECTOR_BYTES);
         for (long q0 = 0; q0 < panels; q0 += at_a_time) {
             long q1 = least(panels, q0 + at_a_time), n0 = panel_start(p->N, q0);
-            for (long q = q0; q < q1; q++) {
-                long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
-                pack(scratch + (n - n0) * K, width, width, p->b + k * p->b_row + n * p->b_column, p->b_row, p->b_column,
-                     K, p->N - n);
-            }
+            pack_panels(p, q0, q1, k, K, scratch);
             for (long m = m0; m < m1; m += LANES)
                 for (long q = q0; q < q1; q++) {
                     long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
@@ -154,6 +159,10 @@ void EXPORT(core_product)(const Product *p, long m0, long m1, real *scratch) {
         }
     }
 }
+
+/* Elements of a vector, and the most rows of a packed panel. */
+long EXPORT(core_vector)(void) { return VL; }
+long EXPORT(core_deepest)(void) { return DEEPEST; }
 
 /* Bytes of scratch that each thread in `core_product` needs. */
 long EXPORT(core_product_scratch)(void) { return PACKED; }

@@ -54,6 +54,9 @@ class Buffers(Protocol):
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return a named buffer."""
 
+    def scope(self, name: str) -> Buffers:
+        """Return the workspace of a part."""
+
 
 # The parameters beside W that the equations of a cell read, [params, H].
 _PARAMETERS: Mapping[str, Callable[[Any], Array]] = {
@@ -138,7 +141,7 @@ class CompiledScan:
 
     def step(self, zx: Array, state: State) -> State:
         if not self._places:
-            self._places = [self._new_place(name) for name in ("now", "after")]
+            self._places = [self.new_place(name) for name in ("now", "after")]
         self._place = 1 - self._place
         p, before, after = self._places[self._place]
         for array, given in zip(before, state, strict=True):
@@ -147,7 +150,7 @@ class CompiledScan:
         self.core.forward(p, 0, 1)
         return after
 
-    def _new_place(self, name: str) -> tuple[Pass, State, State]:
+    def new_place(self, name: str) -> tuple[Pass, State, State]:
         """Return a pass of one step, with the arrays that it reads the state from and writes it to."""
         rows = [self._rows(f"{state}_{name}", 2) for state in self.cell.states]
         p = self._new_pass(1, 1, rows)

@@ -6,7 +6,7 @@
  *
  * bias [tokens]: added to the logits first, or NULL
  * target [N]: -1 for none, whose loss is 0
- * scale: the logits are overwritten with scale (softmax - one-hot target); 0: they are undefined afterwards
+ * scale: the logits are overwritten with scale (softmax - one-hot target); 0: they are not overwritten
  * loss [N]: overwritten */
 void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *bias, const int32_t *target, double scale,
                                 double *loss, long from, long end) {
@@ -37,6 +37,61 @@ void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *
         V factor = all(wanted < 0 ? 0 : scale / total);
         for (long j = 0; j < tokens; j += VL) store(row + j, load(row + j, tokens - j) * factor, tokens - j);
         if (wanted >= 0) row[wanted] -= scale;
+    }
+}
+
+/* Pack the right operand of a product whole: its part `part` of `parts`. packed: N K reals, N a multiple of VL */
+void EXPORT(core_pack_product)(const Product *p, real *packed, long part, long parts) {
+    long panels = panels_of(p->N), q0 = panels * part / parts;
+    pack_panels(p, q0, panels * (part + 1) / parts, 0, p->K, packed + panel_start(p->N, q0) * p->K);
+}
+
+/* Cross-entropy of rows [m0, m1) of the logits a b + bias, which are not written anywhere.
+ *
+ * sum of e^(logit - largest), with the largest so far; where it grows, the sum shrinks by e^(before - after)
+ *
+ * packed: b as `core_pack_product` packs it; target, loss: as in `core_cross_entropy`
+ * rows [M][VL + 2]: scratch: the sum, in VL parts, the largest logit, and that of the target */
+void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias, const int32_t *target, double *loss,
+                         real *rows, long m0, long m1) {
+    const real lowest = -(sizeof(real) == 4 ? FLT_MAX : (real)DBL_MAX);
+    long panels = panels_of(p->N), at_a_time = 1 + PACKED / ((p->K + 1) * 4 * VECTOR_BYTES);
+    real tile[LANES * WIDEST] __attribute__((aligned(64)));
+    for (long m = m0; m < m1; m++) {
+        store(rows + m * (VL + 2), all(0), VL);
+        rows[m * (VL + 2) + VL] = lowest;
+        rows[m * (VL + 2) + VL + 1] = 0;
+    }
+    for (long q0 = 0; q0 < panels; q0 += at_a_time)
+        for (long m = m0; m < m1; m += LANES)
+            for (long q = q0; q < least(panels, q0 + at_a_time); q++) {
+                long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n, M = least(LANES, m1 - m);
+                rows_by_panel(p->a + m * p->a_row, p->a_row, p->a_column, M, packed + n * p->K, p->K, width / VL, tile,
+                              width, 0);
+                for (long i = 0; i < M; i++) {
+                    real *x = tile + i * width, *sum = rows + (m + i) * (VL + 2), *largest = sum + VL;
+                    V most = all(*largest), total = all(0);
+                    for (long j = 0; j < width; j += VL) {
+                        V logit = load(x + j, VL) + load(bias + n + j, p->N - n - j);
+                        for (long k = p->N - n - j; k < VL; k++) logit[k] = -INFINITY;
+                        store(x + j, logit, VL);
+                        most = choose(logit > most, logit, most);
+                    }
+                    long wanted = target[m + i] - n;
+                    if (wanted >= 0 && wanted < width) largest[1] = x[wanted];
+                    real before = *largest;
+                    for (int k = 0; k < VL; k++) *largest = most[k] > *largest ? most[k] : *largest;
+                    for (long j = 0; j < width; j += VL) total += exp_of(load(x + j, VL) - *largest);
+                    V so_far = load(sum, VL);
+                    if (*largest > before) so_far *= exp_of(all(before - *largest));
+                    store(sum, so_far + total, VL);
+                }
+            }
+    for (long m = m0; m < m1; m++) {
+        const real *sum = rows + m * (VL + 2);
+        double total = 0;
+        for (int k = 0; k < VL; k++) total += sum[k];
+        loss[m] = target[m] < 0 ? 0 : log(total) - ((double)sum[VL + 1] - sum[VL]);
     }
 }
 

@@ -25,15 +25,10 @@ class Softmax(Head):
     def blind_nats(self) -> float:
         return math.log(self.outputs)
 
-    def _products(self, a: Array, ws: Workspace) -> Array:
-        """Return W_y a, the logits without b_y, of columns a `[n, N]`, [outputs, N]; the workspace's."""
-        products = ws.columns("logits", self.outputs, a.shape[1])
-        self.ops.matmul(self.W_y, a, out=products)
-        return products
-
     def _logits(self, a: Array, ws: Workspace) -> Array:
         """Return W_y a + b_y of columns a `[n, N]`, [outputs, N]; the workspace's."""
-        logits = self._products(a, ws)
+        logits = ws.columns("logits", self.outputs, a.shape[1])
+        self.ops.matmul(self.W_y, a, out=logits)
         logits += self.b_y
         return logits
 
@@ -46,7 +41,8 @@ class Softmax(Head):
         a = columns_of(y, ws, "a")
         da, losses = ws.columns("da", *a.shape), []
         for part in self._blocks(flat.size):
-            d = self._products(a[:, part], ws)
+            d = ws.columns("logits", self.outputs, part.stop - part.start)
+            self.ops.matmul(self.W_y, a[:, part], out=d)
             losses.append(self.ops.cross_entropy(d, flat[part], bias=self.b_y, scale=scale).sum())
             self.g.add_product("W_y", d, a[:, part].T)
             self.g.add_row_sums("b_y", d)
@@ -59,7 +55,8 @@ class Softmax(Head):
         nats, likeliest = np.empty(flat.size), np.empty(flat.size, np.int64)
         for part in self._blocks(flat.size):
             if best is None:
-                losses = self.ops.cross_entropy(self._products(a[:, part], ws), flat[part], bias=self.b_y)
+                scratch = ws.columns("logits", self.outputs, part.stop - part.start)
+                losses = self.ops.losses(self.W_y, a[:, part], flat[part], bias=self.b_y, logits=scratch)
             else:
                 logits = self._logits(a[:, part], ws)
                 likeliest[part] = self.ops.numpy(logits.argmax(axis=0))

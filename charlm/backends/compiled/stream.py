@@ -1,0 +1,108 @@
+"""One stream of sampling on the compiled core: tokens are read and drawn in C, many in one call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from charlm.backends.base import AffineLayer, Array, Drawn
+from charlm.backends.compiled.core import Stream, StreamLayer, strides
+from charlm.backends.compiled.scan import Buffers, CompiledScan, State
+from charlm.config import SampleConfig
+
+_KNOWN = 1 << 22  # elements of the first layer's W x + b, over all tokens for which it is kept
+_WEIGHTS = 1 << 26  # that one call multiplies, in about 5 ms: the program can be interrupted between two calls
+_MOST = 1 << 10  # tokens of a call
+_WIDEST = 16  # elements of a vector
+_ACTIVATIONS = ("", "tanh", "relu")
+
+
+class CompiledStream:
+    """A network that reads one token at a time and draws the next one; see `Backend.stream` for the arguments.
+
+    The weights are packed at the beginning, so that two streams share no array that they write to.
+    """
+
+    def __init__(self, ops: Any, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
+        self._ops, self._core = ops, ops.core_of(ws.dtype)
+        if table.strides[1] != table.itemsize:
+            table = np.ascontiguousarray(table)
+        self._held: list[Any] = [table, ws]  # what the core knows by its address
+        self._states: list[State] = []  # of the recurrent layers
+        outputs, tokens = len(layers[-1].W), len(table)
+        made = [self._layer(layer, ws.scope(f"layer{number}")) for number, layer in enumerate(layers)]
+        self._layers = (StreamLayer * len(made))(*made)
+        self._stream = s = Stream(layers=len(made), layer=ctypes.addressof(self._layers), tokens=tokens)
+        s.table, s.ldt = table.ctypes.data, strides(table)[0]
+        if made[0].K:
+            s.room = max(1, min(tokens, _KNOWN // made[0].N))
+            s.known = ws.array("known", (s.room, made[0].N)).ctypes.data
+            s.place = self._address(np.full(tokens, -1, np.int32))
+        s.e, s.heap = self._address(np.empty(outputs)), self._address(np.empty(outputs, np.int32))
+        weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
+        most = min(_MOST, -(-_WEIGHTS // weights))
+        self._ids, self._log_probs, self._masses = np.empty(most, np.int32), np.empty(most), np.empty(most)
+
+    def load(self, states: Sequence[State]) -> None:
+        """Go on from the states of the recurrent layers, arrays [H, 1]; they are copied."""
+        for own, given in zip(self._states, states, strict=True):
+            for array, values in zip(own, given, strict=True):
+                array[...] = values
+
+    def expect(self, log_probs: np.ndarray) -> None:
+        """Draw the next token with ln P [V]."""
+        self._logits[...] = log_probs
+
+    def read(self, token_id: int) -> None:
+        """Read a token."""
+        self._core.stream_read(self._stream, token_id)
+
+    def log_probs(self) -> np.ndarray:
+        """Return ln P [V] of every next token; it may contain NaN or infinity."""
+        log_probs: np.ndarray = self._logits.copy()
+        self._ops.log_softmax(log_probs)
+        return log_probs
+
+    def draw(
+        self, most: int, rng: np.random.Generator, config: SampleConfig, banned: Sequence[int], end: int | None
+    ) -> list[Drawn]:
+        """Draw some of the next `most` tokens, at least one, and read them; no one after `end`.
+
+        Returns [] if `next_token_probs` would raise an error.
+        """
+        s, bans = self._stream, np.array(banned, np.int32)
+        s.temperature, s.top_k = config.temperature, min(config.top_k or self._logits.size, self._logits.size)
+        s.top_p = -1.0 if config.top_p is None else config.top_p
+        s.banned, s.bans, s.end = bans.ctypes.data, bans.size, -1 if end is None else end
+        numbers = rng.random(min(most, self._ids.size))
+        found = (self._ids, self._log_probs, self._masses)
+        addresses = (array.ctypes.data for array in found)
+        count = self._core.stream_draw(s, numbers.ctypes.data, numbers.size, *addresses)
+        return list(zip(*(array[:count].tolist() for array in found), strict=True))
+
+    def _layer(self, layer: AffineLayer, ws: Buffers) -> StreamLayer:
+        """Pack the weights of a layer; return it with its arrays."""
+        N, K = layer.W.shape
+        packed = ws.array("packed_W", (self._core.packed_weights_size(N, K),))
+        W = layer.W if K == 0 or layer.W.strides[1] == layer.W.itemsize else np.ascontiguousarray(layer.W)
+        self._core.pack_weights(W.ctypes.data, strides(W)[0], N, K, packed.ctypes.data)
+        out = ws.array("out", (N + _WIDEST,))
+        made = StreamLayer(N=N, K=K, packed=packed.ctypes.data, out=out.ctypes.data)
+        made.b = self._address(np.ascontiguousarray(layer.b[:, 0]))
+        made.activation = _ACTIVATIONS.index(layer.activation)
+        if layer.cell is not None:
+            step, now, _ = CompiledScan(layer.cell, ws).new_place("now")
+            step.x = out.ctypes.data
+            made.step = ctypes.addressof(step)
+            self._held.append(step)
+            self._states.append(now)
+        self._logits: Array = out[:N]
+        return made
+
+    def _address(self, array: np.ndarray) -> int:
+        """Return the address of an array, which is kept for as long as the stream."""
+        self._held.append(array)
+        return array.ctypes.data
