@@ -183,7 +183,8 @@ class CompiledBackend(NumpyBackend):
         (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
         padded = -(-V // core.vector) * core.vector
         # The packed weights lie in the scratch.
-        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        fits = targets.shape == (N,) and len(x) == K and logits.shape == (V, N) and bias.shape == (V, 1)
+        fits = fits and padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
         if not fits or N < _FEWEST_ROWS or K > core.deepest:
             return super().losses(W, x, targets, bias=bias, logits=logits)
         ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
