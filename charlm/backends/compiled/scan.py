@@ -141,7 +141,8 @@ class CompiledScan:
 
     def step(self, zx: Array, state: State) -> State:
         if not self._places:
-            own = CompiledScan(self.cell, self.ws.scope("step"))  # a pass overwrites or replaces the buffers of this one
+            # A pass over a sequence overwrites or replaces this scan's buffers.
+            own = CompiledScan(self.cell, self.ws.scope("step"))
             self._places = [own.new_place(name) for name in ("now", "after")]
         self._place = 1 - self._place
         p, before, after = self._places[self._place]
