@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.backends.workers import Workers
+from charlm.errors import ResourceError
 
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Number = Any  # of the device: a float, or an array [] whose value `float()` waits for
@@ -71,6 +72,15 @@ class Backend(ABC):
     batch_first: ClassVar[bool] = False  # whether activations lie as [T, B, rows] in memory, else as [T, rows, B]
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell
     workers: Workers
+
+    def in_precision(self, dtype: str) -> Backend:
+        """Return the backend for a training in `dtype`: this one, or one whose products are in bfloat16.
+
+        Raises ResourceError if the device has no such products.
+        """
+        if dtype == "bfloat16":
+            raise ResourceError("--dtype bfloat16: this device has no bfloat16 products", hint="use --dtype float32")
+        return self
 
     def blocks(self, size: int) -> Iterator[slice]:
         """Yield the slices of `range(size)`, each of at most `block` elements."""

@@ -12,7 +12,7 @@ from charlm.backends.compiled.library import CORES, Library, obstacle, open_libr
 from charlm.backends.workers import Workers
 
 _PRODUCTS = (512, 1024, 2048, 3072, 4096)  # sizes of the square matrices that are multiplied
-_LONG_ENOUGH = 0.02  # seconds of a run of the core's loop; waking up a thread takes a few hundredths of a millisecond
+_LONG_ENOUGH = 0.01  # seconds of a run of the core's loop; waking up a thread takes a few hundredths of a millisecond
 
 
 def best_rate(ops: Backend, dtype: str, seconds: float) -> float:

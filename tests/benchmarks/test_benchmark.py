@@ -157,7 +157,7 @@ def test_the_compiled_core_has_a_loop_for_the_peak(monkeypatch, dtype):
     ops, library = NumpyBackend(), peak._fastest_core()
     with ops.workers.limit(1):
         square = benchmark.best_product(ops, dtype, 0.01)
-        assert benchmark.core_rate(library, ops.workers, dtype, 0.01) > 0.5 * square
+        assert benchmark.core_rate(library, ops.workers, dtype, 0.3) > 0.5 * square
 
 
 def test_best_product_multiplies_with_as_many_threads_as_are_asked_for():

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import AffineLayer, Array, Shape
+from charlm.backends.base import AffineLayer, Array, Backend, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
-from charlm.backends.compiled.library import Library
+from charlm.backends.compiled.library import Library, has_bfloat16
 from charlm.backends.compiled.scan import SCANS, Buffers
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
@@ -43,10 +43,15 @@ class CompiledBackend(NumpyBackend):
     scans = SCANS
 
     def __init__(self, library: Library) -> None:
-        self.core = library.core
+        self.library, self.core = library, library.core
         self.workers = _Threads()
         self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
         self._scratch = threading.local()
+
+    def in_precision(self, dtype: str) -> Backend:
+        if dtype == "bfloat16" and has_bfloat16(self.library):
+            return Bfloat16Backend(self.library)
+        return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
@@ -245,7 +250,7 @@ class CompiledBackend(NumpyBackend):
             work=x.size,
         )
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream | None:
         return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
@@ -270,6 +275,21 @@ class CompiledBackend(NumpyBackend):
         if memory is None or memory.size < nbytes:
             memory = self._scratch.memory = aligned(nbytes, np.uint8)
         return memory
+
+
+class Bfloat16Backend(CompiledBackend):
+    """Products of bfloat16 numbers, which are added up in float32; everything else is in float32."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._cores["float32"] = Functions(library, "bfloat16")
+
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        return Backend.losses(self, W, x, targets, bias=bias, logits=logits)
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
+        """Return None: the core's stream multiplies float32 numbers."""
+        return None
 
 
 def rows_of(x: Array) -> Array | None:

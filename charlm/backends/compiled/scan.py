@@ -180,7 +180,9 @@ class CompiledScan:
 
     def _packed(self, p: Pass, pack: Callable[..., Any], *arguments: Any) -> None:
         """Pack W_a for a direction."""
-        p.packed = self.ws.array("packed", (self.core.packed_size(p),)).ctypes.data
+        item = np.dtype(self.ws.dtype).itemsize
+        p.packed = self.ws.array("packed", (-(-self.core.packed_size(p) // item),)).ctypes.data
+        p.left = self.ws.array("left", (p.B * self.core.left_size(p) // item,)).ctypes.data
         parts = self.ops.workers.count if p.H * self.cell.rows >= _WORTH_SHARING // 8 else 1
         self.ops.workers.each(lambda part: pack(p, *arguments, part, parts), range(parts))
 
