@@ -188,8 +188,9 @@ class CompiledBackend(NumpyBackend):
         (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
         padded = -(-V // core.vector) * core.vector
         # The packed weights lie in the scratch.
-        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
-        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+        lie = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        fits = targets.shape == (N,) and len(x) == K and logits.shape == (V, N) and bias.shape == (V, 1)
+        if not fits or not lie or N < _FEWEST_ROWS or core.deepest < K:
             return super().losses(W, x, targets, bias=bias, logits=logits)
         ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
         product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
