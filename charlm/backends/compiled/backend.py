@@ -45,7 +45,7 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: Library) -> None:
         self.library, self.core = library, library.core
         self.workers = _Threads()
-        self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
+        self._cores = {np.dtype(name): Functions(library, name) for name in ("float32", "float64")}
         self._scratch = threading.local()
 
     def in_precision(self, dtype: str) -> Backend:
@@ -55,7 +55,7 @@ class CompiledBackend(NumpyBackend):
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
-        return self._cores[np.dtype(dtype).name]
+        return self._cores[np.dtype(dtype)]
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
@@ -82,19 +82,18 @@ class CompiledBackend(NumpyBackend):
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
         shares_columns = parts > 1 and (vectors >= 4 * parts if by_rows else N > M)
+        core, item, (b_row, b_column), ldo = self.core_of(out.dtype), out.itemsize, strides(b), strides(out)[0]
+        left, right, result = (a.ctypes.data, *strides(a)), b.ctypes.data, out.ctypes.data
         edges = [(vectors if shares_columns else M) * part // parts for part in range(parts + 1)]
-        core = self.core_of(out.dtype)
+        products = []
+        for first, end in pairwise(edges):
+            # Complete before the work begins: threads wait for each other while they are in Python.
+            at, width = (first * _LINE, min(N, end * _LINE) - first * _LINE) if shares_columns else (0, N)
+            b_part = (right + at * b_column * item, b_row, b_column)
+            product = Product(M, width, K, *left, *b_part, result + at * item, ldo, add)
+            products.append((product, *((0, M) if shares_columns else (first, end))))
 
-        def multiply(part: tuple[int, int]) -> None:
-            rows, columns = part, (0, N)
-            if shares_columns:
-                rows, columns = (0, M), (part[0] * _LINE, min(N, part[1] * _LINE))
-            b_part, out_part = b[:, columns[0] : columns[1]], out[:, columns[0] : columns[1]]
-            product = Product(M, out_part.shape[1], K, a.ctypes.data, *strides(a), b_part.ctypes.data, *strides(b_part))
-            product.out, product.ldo, product.add = out_part.ctypes.data, strides(out)[0], add
-            core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
-
-        self.workers.each(multiply, pairwise(edges))
+        self.workers.each(lambda part: core.product(*part, self._scratch_of(core.product_scratch)), products)
 
     def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
         # On one thread: the bytes of NumPy's products depend on how they are divided.
@@ -271,12 +270,14 @@ class CompiledBackend(NumpyBackend):
         edges = [min(count, -(-count * part // parts // multiple) * multiple) for part in range(parts + 1)]
         self.workers.each(lambda part: go(*part), pairwise(edges))
 
-    def _scratch_of(self, nbytes: int) -> Array:
-        """Return memory of the calling thread, whose contents are undefined."""
-        memory = getattr(self._scratch, "memory", None)
-        if memory is None or memory.size < nbytes:
-            memory = self._scratch.memory = aligned(nbytes, np.uint8)
-        return memory
+    def _scratch_of(self, nbytes: int) -> int:
+        """Return the address of memory of the calling thread, whose contents are undefined."""
+        own = self._scratch
+        if getattr(own, "nbytes", 0) < nbytes:
+            own.memory, own.nbytes = aligned(nbytes, np.uint8), nbytes
+            own.address = own.memory.ctypes.data
+        address: int = own.address
+        return address
 
 
 class Bfloat16Backend(CompiledBackend):
@@ -284,7 +285,7 @@ class Bfloat16Backend(CompiledBackend):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
-        self._cores["float32"] = Functions(library, "bfloat16")
+        self._cores[np.dtype("float32")] = Functions(library, "bfloat16")
 
     def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
         return Backend.losses(self, W, x, targets, bias=bias, logits=logits)

@@ -162,4 +162,5 @@ def aligned(size: int, dtype: Any) -> Array:
 
 def strides(array: Array) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
-    return tuple(stride // array.itemsize for stride in array.strides)
+    item = array.itemsize
+    return tuple([stride // item for stride in array.strides])
