@@ -27,6 +27,12 @@ INLINE uint32_t rounded(real x) {
 INLINE Operand operand_of(const real *b, long row, int is_last) {
     return rounded(b[0]) | (is_last ? 0 : rounded(b[row]) << 16);
 }
+/* The operands of a row of K numbers. */
+static void pack_row(Operand *row, const real *x, long K) {
+    uint16_t *restrict half = (uint16_t *)row;
+    for (long k = 0; k < K; k++) half[k] = rounded(x[k]);
+    if (K % PAIR) half[K] = 0;
+}
 #else
 enum { PAIR = 1 };
 typedef real Operand;
@@ -168,7 +174,7 @@ INLINE const Operand *left_factor(const Product *p, long m, long M, long k, long
     *row = p->a_column == 1 ? K : 1, *column = p->a_column == 1 ? 1 : LANES;
     long left = least(K * PAIR, p->K - k * PAIR);
     if (p->a_column == 1)
-        for (long i = 0; i < M; i++) pack(scratch + i * K, 1, 1, a + i * p->a_row, 1, 1, left, 1);
+        for (long i = 0; i < M; i++) pack_row(scratch + i * K, a + i * p->a_row, left);
     else
         pack(scratch, LANES, M, a, p->a_column, 1, left, M);
     return scratch;

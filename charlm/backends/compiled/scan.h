@@ -39,7 +39,7 @@ INLINE const Operand *left_of(const Pass *p, const real *x, long ldx, long block
     *row = facts_of[p->cell]->reached * depth;
     for (long l = l0; l < l1; l++)
         for (long b = 0; b < blocks; b++)
-            pack(p->left + l * *row + b * depth, 1, 1, x + l * ldx + b * p->H, 1, 1, p->H, 1);
+            pack_row(p->left + l * *row + b * depth, x + l * ldx + b * p->H, p->H);
     return p->left;
 #else
     (void)p, (void)blocks, (void)l0, (void)l1;
