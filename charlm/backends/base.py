@@ -73,15 +73,6 @@ class Backend(ABC):
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell
     workers: Workers
 
-    def in_precision(self, dtype: str) -> Backend:
-        """Return the backend for a training in `dtype`: this one, or one whose products are in bfloat16.
-
-        Raises ResourceError if the device has no such products.
-        """
-        if dtype == "bfloat16":
-            raise ResourceError("--dtype bfloat16: this device has no bfloat16 products", hint="use --dtype float32")
-        return self
-
     def blocks(self, size: int) -> Iterator[slice]:
         """Yield the slices of `range(size)`, each of at most `block` elements."""
         return (slice(start, min(start + self.block, size)) for start in range(0, size, self.block))
@@ -94,7 +85,7 @@ class Backend(ABC):
         """
         if dtype == "bfloat16":
             raise ResourceError(
-                f"--dtype bfloat16: core {self.core} has no bfloat16 products",
+                f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
                 hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
             )
         return self
