@@ -253,6 +253,8 @@ class CompiledBackend(NumpyBackend):
         )
 
     def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream | None:
+        if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):
+            return None
         return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
