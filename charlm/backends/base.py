@@ -85,7 +85,7 @@ class Backend(ABC):
         """
         if dtype == "bfloat16":
             raise ResourceError(
-                f"--dtype bfloat16: core {self.core} has no bfloat16 products",
+                f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
                 hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
             )
         return self

@@ -50,7 +50,9 @@ class CompiledBackend(NumpyBackend):
 
     def in_precision(self, dtype: str) -> Backend:
         if dtype == "bfloat16" and has_bfloat16(self.library):
-            return Bfloat16Backend(self.library)
+            ops = Bfloat16Backend(self.library)
+            ops.workers = self.workers
+            return ops
         return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
