@@ -60,11 +60,7 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
     """Return the model of a network with these parameters."""
     config, ops = network.config, network.ops
     grads = network.bind(parameters)
-
-    def twin() -> Model:
-        return _bound(_Network(config, ops), Parameters(network.shapes(), ops, config.dtype, values=parameters.values))
-
-    return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder, twin=twin)
+    return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:

@@ -129,9 +129,7 @@ class Functions:
         self.lookup_grad = function("lookup_grad", _POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG)
         self.column_sums = function("column_sums", _POINTER, _LONG, _LONG, _POINTER, _INT, _LONG, _LONG)
         key = (ctypes.c_uint64, ctypes.c_uint32, real)
-        self.dropout = function(
-            "dropout", _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, _LONG, _LONG, *key, _LONG, _LONG
-        )
+        self.dropout = function("dropout", _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, *key, _LONG, _LONG)
         self.squares = function("squares", _POINTER, _LONG, _LONG, _POINTER, _LONG, _LONG)
         self.adam = function("adam", *[_POINTER] * 4, *[real] * 3, _LONG, _LONG)
         stream = ctypes.POINTER(Stream)
