@@ -39,6 +39,10 @@ class NumpyBackend(Backend):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return np.empty(shape, dtype)
 
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        # Memory that is never written, such as the gradients of a model that does not learn, takes none of the machine's.
+        return np.zeros(shape, dtype)
+
     def row_stride(self, width: int) -> int:
         # Rows a power of two apart would share a few places of the cache. An odd number of lines spreads a column over
         # all places.

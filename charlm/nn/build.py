@@ -47,7 +47,7 @@ _OTHER_PLACES = 1000
 def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
     """Build the network of a configuration, with random weights of this seed; without a seed they are zeros."""
     network = _Network(config, ops)
-    parameters = Parameters(network.shapes(), ops, config.dtype)
+    parameters = Parameters(network.shapes(), ops, config.array_dtype)
     model = _bound(network, parameters)
     if seed is not None:
         rng = generator(seed, INITIALISE)
@@ -61,6 +61,20 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
     config, ops = network.config, network.ops
     grads = network.bind(parameters)
     return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder)
+
+
+def for_training(model: Model) -> Model:
+    """Return the network that learns: it computes products in the precision of the configuration.
+
+    It is the model itself, unless its `dtype` is bfloat16. It then shares the model's weights, and the model itself
+    goes on computing in float32.
+    Raises ResourceError if the device does not compute products in bfloat16.
+    """
+    ops = model.ops.in_precision(model.config.dtype)
+    if ops is model.ops:
+        return model
+    p = model.parameters
+    return _bound(_Network(model.config, ops), Parameters(p.shapes, ops, model.config.array_dtype, values=p.values))
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:

@@ -23,6 +23,8 @@ TESTS = [
     "tests/backends/test_compiled_functions.py",
     "tests/nn/test_scans.py",
     "tests/nn/test_compiled_scans.py",
+    "tests/nn/test_compiled_models.py",
+    "tests/nn/test_streams.py",
 ]
 BEYOND = """
 import numpy as np

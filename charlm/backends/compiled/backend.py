@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import AffineLayer, Array, Shape
+from charlm.backends.base import AffineLayer, Array, Backend, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
-from charlm.backends.compiled.library import Library
+from charlm.backends.compiled.library import Library, has_bfloat16
 from charlm.backends.compiled.scan import SCANS, Buffers
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
@@ -35,10 +35,15 @@ class CompiledBackend(NumpyBackend):
     scans = SCANS
 
     def __init__(self, library: Library) -> None:
-        self.core = library.core
+        self.library, self.core = library, library.core
         self.workers = Pool()
         self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
         self._scratch = threading.local()
+
+    def in_precision(self, dtype: str) -> Backend:
+        if dtype == "bfloat16" and has_bfloat16(self.library):
+            return Bfloat16Backend(self.library)
+        return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
@@ -46,6 +51,9 @@ class CompiledBackend(NumpyBackend):
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        return aligned(math.prod(shape), dtype, np.zeros).reshape(shape)
 
     def row_stride(self, width: int) -> int:
         # Whole lines, so that the rows begin at one; an odd number of them spreads a column over the cache.
@@ -175,8 +183,9 @@ class CompiledBackend(NumpyBackend):
         (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
         padded = -(-V // core.vector) * core.vector
         # The packed weights lie in the scratch.
-        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
-        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+        lie = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        fits = targets.shape == (N,) and len(x) == K and logits.shape == (V, N) and bias.shape == (V, 1)
+        if not fits or not lie or N < _FEWEST_ROWS or core.deepest < K:
             return super().losses(W, x, targets, bias=bias, logits=logits)
         ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
         product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
@@ -235,7 +244,9 @@ class CompiledBackend(NumpyBackend):
             work=x.size,
         )
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream | None:
+        if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):
+            return None
         return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
@@ -260,6 +271,21 @@ class CompiledBackend(NumpyBackend):
         if memory is None or memory.size < nbytes:
             memory = self._scratch.memory = aligned(nbytes, np.uint8)
         return memory
+
+
+class Bfloat16Backend(CompiledBackend):
+    """Products of bfloat16 numbers, which are added up in float32; everything else is in float32."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._cores["float32"] = Functions(library, "bfloat16")
+
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        return Backend.losses(self, W, x, targets, bias=bias, logits=logits)
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
+        """Return None: the core's stream multiplies float32 numbers."""
+        return None
 
 
 def rows_of(x: Array) -> Array | None:

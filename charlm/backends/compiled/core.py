@@ -57,6 +57,7 @@ class Pass(ctypes.Structure):
         ("dz", _POINTER),
         ("lddz", _LONG),
         ("packed", _POINTER),
+        ("left", _POINTER),
     )
 
 
@@ -98,14 +99,23 @@ class Stream(ctypes.Structure):
     )
 
 
+# The functions that products are computed in.
+_OF_PRODUCTS = {"product_scratch", "product", "packed_size", "left_size", "pack_forward", "pack_backward"}
+_OF_PRODUCTS |= {"forward", "backward"}
+
+
 class Functions:
-    """The functions of a library in one precision."""
+    """The functions of a library in one precision.
+
+    dtype: of the arrays, float32 or float64; bfloat16: the products' numbers, while the arrays are float32
+    """
 
     def __init__(self, library: ctypes.CDLL, dtype: str) -> None:
-        suffix, real = ("f32", ctypes.c_float) if dtype == "float32" else ("f64", ctypes.c_double)
+        suffix, real = ("f64", ctypes.c_double) if dtype == "float64" else ("f32", ctypes.c_float)
 
         def function(name: str, *arguments: Any, returns: Any = None) -> Callable[..., Any]:
-            found: Any = getattr(library, f"core_{name}_{suffix}")
+            own = "b16" if dtype == "bfloat16" and name in _OF_PRODUCTS else suffix
+            found: Any = getattr(library, f"core_{name}_{own}")
             found.restype, found.argtypes = returns, arguments
             call: Callable[..., Any] = found
             return call
@@ -118,6 +128,7 @@ class Functions:
         self.deepest: int = function("deepest", returns=_LONG)()  # rows of a packed panel
         self.vector: int = function("vector", returns=_LONG)()  # elements of a vector
         self.packed_size = function("packed_size", one_pass, returns=_LONG)
+        self.left_size = function("left_size", one_pass, returns=_LONG)
         self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
         self.pack_backward = function("pack_backward", one_pass, _POINTER, _LONG, _LONG)
         self.forward = function("forward", one_pass, _LONG, _LONG)
@@ -139,10 +150,10 @@ class Functions:
         self.stream_draw = function("stream_draw", stream, _POINTER, _LONG, *[_POINTER] * 3, returns=_LONG)
 
 
-def aligned(size: int, dtype: Any) -> Array:
-    """Return a vector whose contents are undefined; it begins at a line of the cache."""
+def aligned(size: int, dtype: Any, allocate: Callable[[int, Any], Array] = np.empty) -> Array:
+    """Return a vector that begins at a line of the cache, with the contents of `np.empty` or `np.zeros`."""
     kind = np.dtype(dtype)
-    memory = np.empty(size * kind.itemsize + _ALIGNMENT, np.uint8)
+    memory = allocate(size * kind.itemsize + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
     return memory[first : first + size * kind.itemsize].view(kind)
 
