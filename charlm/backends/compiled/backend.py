@@ -102,19 +102,24 @@ class CompiledBackend(NumpyBackend):
         table = self._table(W.shape, W.dtype)
         table[...] = W.T
         table[:-1] += table[-1]  # the last row is b, the product of the zero vector
-        self.lookup(table, np.where(ids < 0, len(table) - 1, ids), out=out.reshape(-1, T, batch).transpose(1, 0, 2))
+        self.lookup(table, self._or_last(ids, table), out=out.reshape(-1, T, batch).transpose(1, 0, 2))
 
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
         T, batch = ids.shape
         table = self._table(out.shape, dz.dtype)
         table[...] = 0
         steps = dz.reshape(-1, T, batch).transpose(1, 0, 2)
-        self.lookup_grad(steps, np.where(ids < 0, len(table) - 1, ids), table_grad=table)
+        self.lookup_grad(steps, self._or_last(ids, table), table_grad=table)
         table[-1] = table.sum(axis=0)
         if add:
             out += table.T
         else:
             out[...] = table.T
+
+    def _or_last(self, ids: np.ndarray, table: Array) -> np.ndarray:
+        """Return ids of the rows of a table, the last one in place of -1."""
+        last = len(table) - 1
+        return np.where(ids < 0, last, self._ids(ids, last).reshape(ids.shape))
 
     def _table(self, shape: Shape, dtype: Any) -> Array:
         """Return a new array for the transpose of an array of this shape, padded rows."""
