@@ -106,3 +106,4 @@ constraints: $(VENV)/.dev  ## write constraints.txt from the installed releases
 
 clean:  ## remove what the other targets have created
 	rm -rf $(VENV) $(DEMO) .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f charlm/backends/compiled/core_*.so charlm/backends/compiled/core_*.sha256

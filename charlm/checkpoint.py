@@ -113,7 +113,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     implied = parameter_shapes(config, ops)
     if not is_model:
         implied = _training_shapes(implied, train, config, file)
-    _check_types(file, implied, _TYPES[config.dtype])
+    _check_types(file, implied, _TYPES[config.array_dtype])
     values = file.arrays()
     if strange := next((name for name, array in values.items() if not np.isfinite(array).all()), None):
         raise file.damaged(f"{strange} contains NaN or infinity")

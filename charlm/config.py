@@ -13,7 +13,7 @@ LEVELS = ("char", "word")
 UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "plateau")
 
@@ -126,7 +126,7 @@ class ModelConfig(Record):
     dense: tuple[int, ...] = ()
     tie_weights: bool = False
     dropout: float = 0.0
-    dtype: str = "float32"
+    dtype: str = "float32"  # of products in training; of arrays, see `array_dtype`
     task: str = "lm"
     bidirectional: bool = False  # whether the input is read from both sides
     labels: int = 0  # number of tags (1: yes or no), of classes, or of labels for a conditioned model's x<1>
@@ -193,6 +193,11 @@ class ModelConfig(Record):
     def facts(self) -> Task:
         """What is true of the task."""
         return task_of(self.task)
+
+    @property
+    def array_dtype(self) -> str:
+        """The dtype of weights, states, sums and gradients; of products too, unless `dtype` is bfloat16."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     @property
     def variant(self) -> str:

@@ -12,7 +12,7 @@ from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.language_model import LanguageModel
-from charlm.nn.build import build
+from charlm.nn.build import build, for_training
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
 from charlm.text.tasks import corpus_reader
@@ -27,6 +27,8 @@ class Session:
 
     batch_size, seq_length: those of the configuration, or smaller ones for a small corpus
     warnings: what looks wrong with the corpus, one sentence each
+
+    The trainer's model is the language model's, or shares its weights: see `nn.build.for_training`.
     """
 
     language_model: LanguageModel
@@ -65,9 +67,12 @@ def prepare(
     conditioned: whether each line begins with a label and a tab
     valid_lines: held-out lines, in place of a part of the corpus
     Raises CorpusError for an empty or malformed corpus, UsageError for an invalid configuration.
+    Raises ResourceError, before the corpus is read, if the device does not compute in the precision asked for.
     """
     network = _completed(network)
     check_network(network)
+    ops = ops or get_backend("cpu")
+    ops.in_precision(network.get("dtype", ModelConfig.dtype))
     task = network["task"]
     check_text(task, text, conditioned=conditioned)
     reader = corpus_reader(task, text, conditioned=conditioned)
@@ -77,7 +82,7 @@ def prepare(
         valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with at least one line")
-    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops or get_backend("cpu"), seed=config.seed)
+    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops, seed=config.seed)
     language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
 
@@ -117,7 +122,11 @@ def resume(
 
 
 def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> Session:
-    """Return the training of a model on the encoded parts of its corpus."""
+    """Return the training of a model on the encoded parts of its corpus.
+
+    Raises CorpusError if there is nothing to learn from, ResourceError if the device does not compute in the model's
+    precision.
+    """
     config = language_model.train
     if not train.size:
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word")
@@ -127,6 +136,6 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
     if valid.size:
         lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
         judged = valid.batches(lanes, steps, context=CONTEXT)
-    trainer = Trainer(language_model.model, config, batches, judged)
+    trainer = Trainer(for_training(language_model.model), config, batches, judged)
     trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.backends.workers import Workers
+from charlm.errors import ResourceError
 
 Array = Any  # of the device: numpy.ndarray, cupy.ndarray
 Number = Any  # of the device: a float, or an array [] whose value `float()` waits for
@@ -75,6 +76,19 @@ class Backend(ABC):
     def blocks(self, size: int) -> Iterator[slice]:
         """Yield the slices of `range(size)`, each of at most `block` elements."""
         return (slice(start, min(start + self.block, size)) for start in range(0, size, self.block))
+
+    def in_precision(self, dtype: str) -> Backend:
+        """Return the backend of the same arrays and workers whose products are computed in this precision.
+
+        dtype: float32 or float64, the precision of the arrays; or bfloat16, with float32 arrays and sums
+        Raises ResourceError if this device does not compute products in bfloat16.
+        """
+        if dtype == "bfloat16":
+            raise ResourceError(
+                f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
+                hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
+            )
+        return self
 
     @abstractmethod
     def array(self, values: Any, dtype: Any = None) -> Array:

@@ -56,6 +56,7 @@ class Measurement:
     core: what computed, as in `Backend.core`
     batch_size: sequences side by side
     seq_length: tokens of the longest sequence
+    dtype: precision of the products; bfloat16 only in training, the other cases are then computed in float32
     tokens_per_second: median of the repeats
     peak_gflops: 1e9 operations a second of the fastest arithmetic of this precision and number of threads
     peak_share: rate of the operations that the case's equations need over the peak; None for `start`, as is peak_gflops
@@ -86,14 +87,16 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
     Raises DivergenceError, CorpusError or ResourceError if the work itself fails.
     """
     model = work.language_model.model
-    peak = 0.0
+    peaks: dict[str, float] = {}
     with model.ops.workers.limit(config.threads), contextlib.ExitStack() as folders:
         for case in cases:
             has_share = case != "start"
-            if has_share and not peak:
-                peak = best_rate(model.ops, model.config.dtype, config.seconds)
+            dtype = model.config.dtype if case == "train" else model.config.array_dtype
+            # Before the peak is measured: it raises ResourceError without this precision.
             folder = Path() if has_share else folders.enter_context(_temporary_folder())
             step, batch_size, seq_length = _step_of(case, work, folder, config.threads)
+            if has_share and dtype not in peaks:
+                peaks[dtype] = best_rate(model.ops, dtype, config.seconds)
             step()  # the first step allocates the buffers
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
@@ -106,11 +109,11 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
                 vocabulary_size=model.config.vocabulary_size,
                 batch_size=batch_size,
                 seq_length=seq_length,
-                dtype=model.config.dtype,
+                dtype=dtype,
                 threads=model.ops.workers.count,
                 tokens_per_second=speed,
-                peak_share=operations_per_token(model, case) * speed / peak if has_share else None,
-                peak_gflops=peak / 1e9 if has_share else None,
+                peak_share=operations_per_token(model, case) * speed / peaks[dtype] if has_share else None,
+                peak_gflops=peaks[dtype] / 1e9 if has_share else None,
                 seconds=None if has_share else STARTED / speed,
             )
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import time
-from typing import Any
 
 import numpy as np
 
 from charlm.backends import Backend, NumpyBackend
-from charlm.backends.compiled.library import load_library
+from charlm.backends.compiled.library import CORES, Library, obstacle, open_library
 from charlm.backends.workers import Workers
 
 _PRODUCTS = (512, 1024, 2048, 3072, 4096)  # sizes of the square matrices that are multiplied
-_LONG_ENOUGH = 0.05  # seconds of a run of the core's loop; waking up threads takes less than a thousandth of them
+_LONG_ENOUGH = 0.01  # seconds of a run of the core's loop; waking up a thread takes a few hundredths of a millisecond
 
 
 def best_rate(ops: Backend, dtype: str, seconds: float) -> float:
@@ -28,7 +27,7 @@ def best_rate(ops: Backend, dtype: str, seconds: float) -> float:
         return best_product(ops, dtype, seconds)
     if dtype == "bfloat16":
         return 2.0 * best_rate(ops, "float32", seconds)
-    blas, library = NumpyBackend(), load_library()
+    blas, library = NumpyBackend(), _fastest_core()
     with blas.workers.limit(ops.workers.count):
         square = best_product(blas, dtype, seconds)
     return square if library is None else max(square, core_rate(library, ops.workers, dtype, seconds))
@@ -56,7 +55,7 @@ def best_product(ops: Backend, dtype: str, seconds: float) -> float:
     return best
 
 
-def core_rate(library: Any, workers: Workers, dtype: str, seconds: float) -> float:
+def core_rate(library: Library, workers: Workers, dtype: str, seconds: float) -> float:
     """Return the operations a second of the compiled core's loop, which all workers run at the same time.
 
     library: of the core: `core_peak(rounds)` does `core_peak_operations()` operations in each round
@@ -80,3 +79,8 @@ def core_rate(library: Any, workers: Workers, dtype: str, seconds: float) -> flo
     while best == float("inf") or time.perf_counter() - begin < seconds:
         best = min(best, time_of(rounds))
     return float(of_round()) * rounds * workers.count / best
+
+
+def _fastest_core() -> Library | None:
+    """Return the library of the fastest core that this processor runs; the variable CHARLM_CORE does not change it."""
+    return next((open_library(core) for core in CORES if not obstacle(core)), None)

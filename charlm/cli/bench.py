@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import Activation, Cell, Level, RelevanceGate, Reset, Threads
+from charlm.cli.options import Activation, Cell, Dtype, Level, RelevanceGate, Reset, Threads
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which OpenBLAS assumes another processor
 _SYNTHETIC_VOCABULARY = 65
@@ -52,7 +52,7 @@ def bench(
     seq_length: Annotated[int, typer.Option(help="train: tokens of truncated backpropagation through time.")] = 64,
     batch_size: Annotated[int, typer.Option(help="train, score: sequences per mini-batch.")] = 64,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
-    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    dtype: Dtype = "float32",
     text: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Use this text in place of random tokens.", show_default=False),
@@ -116,9 +116,11 @@ def _records(measured: Iterable[Any], absent: str | None) -> Iterator[dict[str, 
 
 
 def _readable(measured: Iterable[Any]) -> Iterator[str]:
-    """Yield the sizes, and then a line for each case as soon as it is complete."""
-    for number, one in enumerate(measured):
-        if not number:
+    """Yield a line for each case as soon as it is complete, below the sizes, which follow the precision."""
+    dtype = None
+    for one in measured:
+        if one.dtype != dtype:
+            dtype = one.dtype
             tokens = f"embedded {one.embedding_size}" if one.embedding_size else "one-hot"
             sizes = f"{one.num_layers} x {one.hidden_size}, vocabulary {one.vocabulary_size:,}"
             yield f"network   {one.cell} {sizes}, {tokens}, {one.dtype}"

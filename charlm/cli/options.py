@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from charlm.cli import ui
 from charlm.cli.loading import load_numpy
-from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS
+from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
 
@@ -130,6 +130,10 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, 
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads for matrix products.", show_default="all")]
 BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
+Dtype = Annotated[
+    Literal[DTYPES],  # type: ignore[valid-type]
+    typer.Option(help="Precision; bfloat16: of products in training, all else float32."),
+]
 Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]
 

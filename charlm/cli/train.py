@@ -13,6 +13,7 @@ from charlm.cli.options import (
     Cell,
     CorpusArgument,
     Device,
+    Dtype,
     Lowercase,
     MinCount,
     Normalize,
@@ -97,7 +98,7 @@ def train(
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,
-    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Precision.")] = "float32",
+    dtype: Dtype = "float32",
 ) -> None:
     """Learn a model from text.
 

@@ -87,6 +87,8 @@ class TrainingRun:
             raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
         model = checkpoint.language_model
         resumption.check_flags(self.given, model)
+        # Raises before the corpus is read.
+        model.model.ops.in_precision(model.model.config.dtype)
         self.valid = resumption.held_out_file(self.valid, model.train.valid)
         if "init_from" in self.given:
             ui.note("--init-from is ignored: the weights come from the checkpoint")

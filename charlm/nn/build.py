@@ -13,6 +13,7 @@ The head on top is a softmax or a sigmoid, over tokens, labels or keys.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig
@@ -47,7 +48,7 @@ _OTHER_PLACES = 1000
 def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
     """Build the network of a configuration, with random weights of this seed; without a seed they are zeros."""
     network = _Network(config, ops)
-    parameters = Parameters(network.shapes(), ops, config.dtype)
+    parameters = Parameters(network.shapes(), ops, config.array_dtype)
     model = _bound(network, parameters)
     if seed is not None:
         rng = generator(seed, INITIALISE)
@@ -60,11 +61,25 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
     """Return the model of a network with these parameters."""
     config, ops = network.config, network.ops
     grads = network.bind(parameters)
-
-    def twin() -> Model:
-        return _bound(_Network(config, ops), Parameters(network.shapes(), ops, config.dtype, values=parameters.values))
-
+    twin = partial(_sharing, parameters, config, ops)
     return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder, twin=twin)
+
+
+def _sharing(parameters: Parameters, config: ModelConfig, ops: Backend) -> Model:
+    """Return a model with the same values and gradients of its own."""
+    network = _Network(config, ops)
+    return _bound(network, Parameters(parameters.shapes, ops, config.array_dtype, values=parameters.values))
+
+
+def for_training(model: Model) -> Model:
+    """Return the network that learns: it computes products in the precision of the configuration.
+
+    It is the model itself, unless its `dtype` is bfloat16. It then shares the model's weights, and the model itself
+    goes on computing in float32.
+    Raises ResourceError if the device does not compute products in bfloat16.
+    """
+    ops = model.ops.in_precision(model.config.dtype)
+    return model if ops is model.ops else _sharing(model.parameters, model.config, ops)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:

@@ -64,7 +64,7 @@ class Model:
 
     def workspace(self) -> Workspace:
         """Return a workspace for one pass at a time."""
-        return Workspace(self.ops, self.config.dtype)
+        return Workspace(self.ops, self.config.array_dtype)
 
     def zero_state(self, batch: int) -> State:
         """Return the state before the first step, a<0> = 0, of `batch` sequences."""

@@ -36,7 +36,7 @@ def product(ops, a, b, out, *, add=False, rows=None):
     p = Product(M, N, K, a.ctypes.data, *strides(a), b.ctypes.data, *strides(b))
     p.out, p.ldo, p.add = out.ctypes.data, strides(out)[0], add
     first, end = rows or (0, M)
-    scratch = Guarded(core.product_scratch // 8, np.float64)
+    scratch = Guarded(core.product_scratch // out.itemsize, out.dtype)
     core.product(p, first, end, scratch.vector.ctypes.data)
     assert scratch.is_whole()
 
@@ -358,3 +358,56 @@ def test_empty_shapes(ops, dtype, shape):
         product_out = np.full((m, width), np.nan, dtype)
         ops.matmul(np.ones((m, k), dtype), np.ones((k, width), dtype), out=product_out)
         assert (product_out == k).all()
+
+
+@pytest.mark.parametrize("K", [1, 19, 64])
+def test_losses_of_every_size(ops, dtype, K):
+    """The cross-entropy of products that are written nowhere; the logits' memory is scratch."""
+    rng = np.random.default_rng(18)
+    for V in range(1, 71, forms.times(2, 1)):
+        N = (31, 32, 33, 97, 50)[V % 5]
+        W = Matrix((V, K), dtype, values=rng.normal(0, 2, (V, K)))
+        x = Matrix((K, N), dtype, values=rng.normal(0, 1, (K, N)), by_rows=False)
+        bias = Matrix((V, 1), dtype, values=rng.normal(0, 2, (V, 1)), by_rows=False)
+        targets = rng.integers(-1, V, N).astype(np.int32)
+        targets[0] = V - 1
+        logits = Guarded(N * (V + 3), dtype)
+        scratch = logits.vector.reshape(N, V + 3)[:, :V].T
+        exact = W.view.astype(float) @ x.view.astype(float) + bias.view
+        right, _ = losses_and_gradient(exact, targets, 1.0)
+        found = ops.losses(W.view, x.view, targets, bias=bias.view, logits=scratch)
+        np.testing.assert_allclose(found, right, rtol=TOLERANCE[dtype], atol=(10 + K) * TOLERANCE[dtype])
+        assert logits.is_whole() and W.is_whole() and x.is_whole() and bias.is_whole()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e4, -1e4, 3e38])
+@pytest.mark.parametrize("V", [1, 5, 40, 700])
+def test_losses_of_extreme_logits(ops, dtype, V, value):
+    """One lane's logit at each end and in the middle, through the bias: the loss is that of the plain operation."""
+    N, K = 40, 3
+    for place in {0, V // 2, V - 1}:
+        bias = np.zeros((V, 1), dtype)
+        bias[place] = value
+        W, x = np.zeros((V, K), dtype), np.zeros((N, K), dtype).T
+        targets = (np.arange(N) % (V + 1) - 1).astype(np.int32)
+        targets[:2] = place, (place + 1) % V
+        logits = np.empty((N, V), dtype).T
+        with np.errstate(all="ignore"):
+            found = ops.losses(W, x, targets, bias=bias, logits=logits)
+            logits[...] = 0
+            right = ops.cross_entropy(logits, targets, bias=bias)
+        np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-6)
+
+
+def test_losses_refuse_what_does_not_fit(ops, dtype):
+    W, x, logits, bias = (
+        np.zeros((50, 3), dtype),
+        np.zeros((40, 3), dtype).T,
+        np.zeros((40, 50), dtype).T,
+        np.zeros((50, 1)),
+    )
+    for targets, error in ((np.full(40, 50), IndexError), (np.zeros(39, np.int32), (IndexError, ValueError))):
+        with pytest.raises(error):
+            ops.losses(W, x, targets, bias=bias.astype(dtype), logits=logits)
+    with pytest.raises(ValueError, match=r".+"):
+        ops.losses(W[:, :2], x, np.zeros(40, np.int32), bias=bias.astype(dtype), logits=logits)

@@ -120,7 +120,12 @@ def test_without_a_library_it_is_numpy(install):
 
 
 @needs_core
-def test_this_processor_has_a_core():
+@pytest.mark.parametrize("value", [None, "", "auto"])
+def test_the_best_core_of_this_processor_is_the_default(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("CHARLM_CORE")
+    else:
+        monkeypatch.setenv("CHARLM_CORE", value)
     backend = get_backend("cpu")
     assert type(backend) is CompiledBackend and backend.core == HERE[0] and backend.name == "cpu"
     assert why_numpy() == ""

@@ -100,15 +100,22 @@ def peak_of(threads: int, dtype: str) -> float:
     return best
 
 
+@functools.cache
+def fastest_form(name: str, threads: int, seconds: float, way: str) -> dict[str, Any]:
+    """Return PyTorch's fastest form of a case, found by trying all; print what was tried."""
+    choice = asked("choose", name, threads, seconds, way)
+    print("\n".join([name, *choice["tried"]]), file=sys.stderr, flush=True)
+    form: dict[str, Any] = choice["form"]
+    return form
+
+
 def form_of(case: Case, threads: int, seconds: float, way: str = "", *, anew: bool) -> dict[str, Any]:
     """Return PyTorch's fastest form of a case, and keep it for quick looks; way: one of `Case.beside`."""
     kept = json.loads(FORMS.read_text()) if FORMS.exists() else {}
     theirs = replace(case, threads=None).name  # charlm's number of threads does not limit PyTorch's
     key = ", ".join([theirs, *([way] if way else []), f"{threads} threads"])
     if anew or key not in kept:
-        choice = asked("choose", theirs, threads, seconds, way)
-        print("\n".join([key, *choice["tried"]]), file=sys.stderr, flush=True)
-        kept[key] = choice["form"]
+        kept[key] = fastest_form(theirs, threads, seconds, way)
         FORMS.parent.mkdir(exist_ok=True)
         FORMS.write_text(json.dumps(kept, indent=1))
     form: dict[str, Any] = kept[key]

@@ -58,8 +58,8 @@ class Case:
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """PyTorch's ways whose speed is written beside, as they compute or are written differently."""
-        if self.dtype != "float32":
+        """The ways of PyTorch whose speed is written beside, as they compute or are written differently."""
+        if self.dtype != "float32" or self.threads is not None:
             return ()
         return {"train": ("bfloat16",), "generate": ("int8", "TorchScript")}.get(self.kind, ())
 

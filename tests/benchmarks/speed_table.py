@@ -48,10 +48,11 @@ def head(machine: dict[str, Any], threads: int, pairs: int, seconds: float) -> s
 
     machine: what `speed_worker.machine` returns
     """
+    libraries = f"NumPy {machine['numpy']} ({machine['blas']}), PyTorch {machine['torch']}"
     return (
-        f"{datetime.date.today()}, {_processor()}, {threads} threads; Python {platform.python_version()}, NumPy "
-        f"{machine['numpy']} ({machine['blas']}), PyTorch {machine['torch']}; medians of {pairs} pairs in turns of "
-        f"{seconds:g} seconds, in brackets the least and the largest ratio of a pair.\n"
+        f"{datetime.date.today()}, {_processor()}, {_threads(threads)}; charlm's core {machine['core']}, Python "
+        f"{platform.python_version()}, {libraries}; medians of {pairs} pairs in turns of {seconds:g} seconds, in "
+        "brackets the least and the largest ratio of a pair.\n"
     )
 
 
@@ -98,7 +99,7 @@ def notes(peaks: dict[tuple[int, str], float], refusals: dict[str, str]) -> str:
     peaks: GFLOP/s by the number of threads and the precision
     refusals: the messages with which charlm refused cases, by their names
     """
-    rates = (f"{rate:,.0f} in {dtype} on {count} thread{'s' * (count > 1)}" for (count, dtype), rate in peaks.items())
+    rates = (f"{rate:,.0f} in {dtype} on {_threads(count)}" for (count, dtype), rate in peaks.items())
     parts = [
         f"Peak, GFLOP/s: {', '.join(rates)}; the faster of OpenBLAS' square products and of charlm's core in a loop "
         "without memory."
@@ -126,6 +127,10 @@ def rows_of(table: str) -> list[dict[str, str]]:
 def updated(readme: str, table: str) -> str:
     """Return the README with this table between its markers."""
     return _MARKED.sub(lambda match: f"{match[1]}{table}{match[2]}", readme)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _processor() -> str:

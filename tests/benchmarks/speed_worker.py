@@ -129,15 +129,17 @@ def peak(threads: int, dtype: str, seconds: float) -> dict[str, float]:
 
 
 def machine() -> dict[str, str]:
-    """Return the versions of the libraries that compute."""
+    """Return the core that charlm computes with, and the versions of the libraries."""
     from importlib.metadata import version
 
     from threadpoolctl import threadpool_info
 
-    import charlm.backends  # noqa: F401  loads NumPy's BLAS
+    from charlm.backends import get_backend
 
+    core = get_backend("cpu").core
     blas = next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), {})
     return {
+        "core": core,
         "numpy": version("numpy"),
         "torch": version("torch"),
         "blas": f"{blas.get('internal_api')} {blas.get('version')}, core type {blas.get('architecture')}",

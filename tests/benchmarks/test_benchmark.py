@@ -10,7 +10,6 @@ import pytest
 
 from charlm import benchmark
 from charlm.backends import NumpyBackend
-from charlm.backends.compiled.library import load_library
 from charlm.benchmark import measurement, peak
 from charlm.config import TrainConfig
 from charlm.errors import CorpusError, UsageError
@@ -116,9 +115,9 @@ def test_operations_are_two_for_each_weight_and_pass(case, passes):
 
 def test_the_peak_is_the_faster_of_squares_and_the_core(monkeypatch):
     monkeypatch.setattr(peak, "best_product", lambda ops, dtype, seconds: 5e9)
-    monkeypatch.setattr(peak, "load_library", lambda: None)
+    monkeypatch.setattr(peak, "_fastest_core", lambda: None)
     assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == 5e9
-    monkeypatch.setattr(peak, "load_library", lambda: "library")
+    monkeypatch.setattr(peak, "_fastest_core", lambda: "library")
     for of_core, wanted in ((7e9, 7e9), (3e9, 5e9)):
         monkeypatch.setattr(peak, "core_rate", lambda library, workers, dtype, seconds, rate=of_core: rate)
         assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == wanted
@@ -150,13 +149,15 @@ def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
     assert 0.5 * threads * operations / pause < rate <= threads * operations / pause
 
 
-@pytest.mark.skipif(load_library() is None, reason="this machine has no compiled core")
+@pytest.mark.skipif(peak._fastest_core() is None, reason="this machine has no compiled core")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_compiled_core_has_a_loop_for_the_peak(dtype):
-    ops = NumpyBackend()
+def test_the_compiled_core_has_a_loop_for_the_peak(monkeypatch, dtype):
+    """Whatever computes here, the peak is the machine's."""
+    monkeypatch.setenv("CHARLM_CORE", "numpy")
+    ops, library = NumpyBackend(), peak._fastest_core()
     with ops.workers.limit(1):
         square = benchmark.best_product(ops, dtype, 0.01)
-        assert benchmark.core_rate(load_library(), ops.workers, dtype, 0.01) > 0.5 * square
+        assert benchmark.core_rate(library, ops.workers, dtype, 0.3) > 0.5 * square
 
 
 def test_best_product_multiplies_with_as_many_threads_as_are_asked_for():

@@ -101,7 +101,7 @@ def test_a_case_that_charlm_refuses_is_left_out_with_its_message(monkeypatch, ca
 
     def asked(task, *arguments):
         assert task in ("machine", "facts"), "nothing is measured of it"
-        return {"refusal": "no such products here", "numpy": "2", "torch": "2", "blas": "some"}
+        return {"refusal": "no such products here", "core": "v4", "numpy": "2", "torch": "2", "blas": "some"}
 
     monkeypatch.setattr(speed, "asked", asked)
     monkeypatch.setattr("sys.argv", ["speed", "--only", "bfloat16"])
@@ -134,7 +134,7 @@ def test_a_quick_look_is_not_written_down(monkeypatch, tmp_path, quick):
     for name, path in files.items():
         path.write_text("<!-- speed -->\n<!-- end -->\n")
         monkeypatch.setattr(speed, name, path)
-    monkeypatch.setattr(speed, "asked", lambda *arguments: {"numpy": "2", "torch": "2", "blas": "some"})
+    monkeypatch.setattr(speed, "asked", lambda *arguments: {"core": "v4", "numpy": "2", "torch": "2", "blas": "some"})
     monkeypatch.setattr(speed, "row_of", lambda case, options, anew: ROW)
     monkeypatch.setattr("sys.argv", ["speed", *quick])
     speed.main()
@@ -147,7 +147,7 @@ def test_a_quick_look_is_not_written_down(monkeypatch, tmp_path, quick):
     assert files["PICTURE"].read_text() == drawn(table)
 
 
-def test_forms_are_kept_for_quick_looks(monkeypatch, tmp_path):
+def test_forms_are_searched_once_and_kept_for_quick_looks(monkeypatch, tmp_path):
     """Both numbers of charlm's threads are compared with the same form of PyTorch's."""
     asked = []
 
@@ -158,16 +158,15 @@ def test_forms_are_kept_for_quick_looks(monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "asked", answer)
     monkeypatch.setattr(speed, "FORMS", tmp_path / "kept" / "forms.json")
     one, both = Case("generate", "lstm", 8, 1.0, threads=1), Case("generate", "lstm", 8, 1.0)
-    for anew, case, way, number in [
-        (True, one, "", 1),
-        (False, both, "", 1),
-        (False, both, "int8", 2),
-        (False, one, "int8", 2),
-        (True, both, "", 3),
-    ]:
-        assert speed.form_of(case, 2, 0.1, way, anew=anew) == {"number": number}
+    speed.fastest_form.cache_clear()
+    assert [speed.form_of(case, 2, 0.1, anew=True)["number"] for case in (one, both)] == [1, 1]
+    assert [speed.form_of(both, 2, 0.1, "int8", anew=False)["number"] for _ in range(2)] == [2, 2]
+    speed.fastest_form.cache_clear()  # another run
+    assert speed.form_of(one, 2, 0.1, anew=False) == {"number": 1}
+    assert speed.form_of(both, 2, 0.1, anew=True) == {"number": 3}
     assert asked == [(both.name, 2, 0.1, way) for way in ("", "int8", "")]
     assert len(json.loads(speed.FORMS.read_text())) == 2
+    speed.fastest_form.cache_clear()
 
 
 def test_a_row_shows_the_median_ratio_and_its_spread():

@@ -237,6 +237,7 @@ def test_the_same_corpus_from_elsewhere_is_not(charlm, corpus, tmp_path):
         ("--dense", "3", "none"),
         ("--min-count", "2", "1"),
         ("--dtype", "float64", "float32"),
+        ("--dtype", "bfloat16", "float32"),
     ],
 )
 def test_another_flag_is_refused_and_named(charlm, corpus, begun, flag, value, stored):

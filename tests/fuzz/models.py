@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.backends import NumpyBackend
-from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, ModelConfig, TextConfig, TrainConfig
+from charlm.config import ACTIVATIONS, CELL_NAMES, RESETS, ModelConfig, TextConfig, TrainConfig
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build
 from charlm.text import EOS, UNK, Tokenizer, Vocabulary, make_splitter
@@ -123,6 +123,6 @@ def _network(kind: str, rng: np.random.Generator, codec: Codec) -> dict[str, obj
         "dense": dense,
         "tie_weights": ties,
         "dropout": float(rng.choice([0.0, 0.3])),
-        "dtype": str(rng.choice(DTYPES)),
+        "dtype": str(rng.choice(list(TOLERANCE))),
         "bidirectional": bidirectional,
     }

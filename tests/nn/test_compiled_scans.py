@@ -195,7 +195,6 @@ def test_a_workspace_that_grows_and_shrinks(ops, cell, variant):
 @each_kind
 def test_steps_and_sequences_in_one_workspace(ops, cell, variant):
     """A step after a pass forward and back on the same scan is the step before it."""
-    pytest.skip("F4")
     layer, _ = layer_of(ops, cell, variant, 3, 18, "float64", 5)
     ws, rng = Workspace(ops, "float64"), np.random.default_rng(1)
     zx = rng.normal(size=(len(layer.cell.gates), 18, 1))

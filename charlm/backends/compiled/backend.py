@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import AffineLayer, Array, Shape
+from charlm.backends.base import AffineLayer, Array, Backend, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
-from charlm.backends.compiled.library import Library
+from charlm.backends.compiled.library import Library, has_bfloat16
 from charlm.backends.compiled.scan import SCANS, Buffers
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
@@ -43,14 +43,21 @@ class CompiledBackend(NumpyBackend):
     scans = SCANS
 
     def __init__(self, library: Library) -> None:
-        self.core = library.core
+        self.library, self.core = library, library.core
         self.workers = _Threads()
-        self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
+        self._cores = {np.dtype(name): Functions(library, name) for name in ("float32", "float64")}
         self._scratch = threading.local()
+
+    def in_precision(self, dtype: str) -> Backend:
+        if dtype == "bfloat16" and has_bfloat16(self.library):
+            ops = Bfloat16Backend(self.library)
+            ops.workers = self.workers
+            return ops
+        return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
-        return self._cores[np.dtype(dtype).name]
+        return self._cores[np.dtype(dtype)]
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
@@ -63,13 +70,13 @@ class CompiledBackend(NumpyBackend):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         fits = b.ndim == 2 and a.shape[1] == len(b) and out.shape == (len(a), b.shape[1])
         if not fits or not out.size or not a.dtype == b.dtype == out.dtype:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
         if out.strides[1] != out.itemsize:
             a, b, out = b.T, a.T, out.T
         (M, K), N = a.shape, b.shape[1]
         if out.strides[1] != out.itemsize or M < _FEWEST_ROWS or N < _LINE:
-            super().matmul(a, b, out=out, add=add)
+            self._numpy_matmul(a, b, out, add)
             return
         if a.itemsize not in a.strides:  # the kernels read contiguous rows or contiguous columns
             a = np.ascontiguousarray(a)
@@ -77,19 +84,23 @@ class CompiledBackend(NumpyBackend):
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
         shares_columns = parts > 1 and (vectors >= 4 * parts if by_rows else N > M)
+        core, item, (b_row, b_column), ldo = self.core_of(out.dtype), out.itemsize, strides(b), strides(out)[0]
+        left, right, result = (a.ctypes.data, *strides(a)), b.ctypes.data, out.ctypes.data
         edges = [(vectors if shares_columns else M) * part // parts for part in range(parts + 1)]
-        core = self.core_of(out.dtype)
+        products = []
+        for first, end in pairwise(edges):
+            # Complete before the work begins: threads wait for each other while they are in Python.
+            at, width = (first * _LINE, min(N, end * _LINE) - first * _LINE) if shares_columns else (0, N)
+            b_part = (right + at * b_column * item, b_row, b_column)
+            product = Product(M, width, K, *left, *b_part, result + at * item, ldo, add)
+            products.append((product, *((0, M) if shares_columns else (first, end))))
 
-        def multiply(part: tuple[int, int]) -> None:
-            rows, columns = part, (0, N)
-            if shares_columns:
-                rows, columns = (0, M), (part[0] * _LINE, min(N, part[1] * _LINE))
-            b_part, out_part = b[:, columns[0] : columns[1]], out[:, columns[0] : columns[1]]
-            product = Product(M, out_part.shape[1], K, a.ctypes.data, *strides(a), b_part.ctypes.data, *strides(b_part))
-            product.out, product.ldo, product.add = out_part.ctypes.data, strides(out)[0], add
-            core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
+        self.workers.each(lambda part: core.product(*part, self._scratch_of(core.product_scratch)), products)
 
-        self.workers.each(multiply, pairwise(edges))
+    def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
+        # On one thread: the bytes of NumPy's products depend on how they are divided.
+        with self.workers.calling_thread_only():
+            super().matmul(a, b, out=out, add=add)
 
     def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
         T, batch = ids.shape
@@ -178,8 +189,9 @@ class CompiledBackend(NumpyBackend):
         (V, K), N, core = W.shape, x.shape[1], self.core_of(W.dtype)
         padded = -(-V // core.vector) * core.vector
         # The packed weights lie in the scratch.
-        fits = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
-        if not fits or N < _FEWEST_ROWS or K > core.deepest:
+        lie = padded * K <= logits.size and x.strides[0] == x.itemsize and logits.strides[0] == logits.itemsize
+        fits = targets.shape == (N,) and len(x) == K and logits.shape == (V, N) and bias.shape == (V, 1)
+        if not fits or not lie or N < _FEWEST_ROWS or core.deepest < K:
             return super().losses(W, x, targets, bias=bias, logits=logits)
         ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
         product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
@@ -239,7 +251,9 @@ class CompiledBackend(NumpyBackend):
             work=x.size,
         )
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream:
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream | None:
+        if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):
+            return None
         return CompiledStream(self, table, layers, ws)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
@@ -258,12 +272,29 @@ class CompiledBackend(NumpyBackend):
         edges = [min(count, -(-count * part // parts // multiple) * multiple) for part in range(parts + 1)]
         self.workers.each(lambda part: go(*part), pairwise(edges))
 
-    def _scratch_of(self, nbytes: int) -> Array:
-        """Return memory of the calling thread, whose contents are undefined."""
-        memory = getattr(self._scratch, "memory", None)
-        if memory is None or memory.size < nbytes:
-            memory = self._scratch.memory = aligned(nbytes, np.uint8)
-        return memory
+    def _scratch_of(self, nbytes: int) -> int:
+        """Return the address of memory of the calling thread, whose contents are undefined."""
+        own = self._scratch
+        if getattr(own, "nbytes", 0) < nbytes:
+            own.memory, own.nbytes = aligned(nbytes, np.uint8), nbytes
+            own.address = own.memory.ctypes.data
+        address: int = own.address
+        return address
+
+
+class Bfloat16Backend(CompiledBackend):
+    """Products of bfloat16 numbers, which are added up in float32; everything else is in float32."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._cores[np.dtype("float32")] = Functions(library, "bfloat16")
+
+    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
+        return Backend.losses(self, W, x, targets, bias=bias, logits=logits)
+
+    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
+        """Return None: the core's stream multiplies float32 numbers."""
+        return None
 
 
 def rows_of(x: Array) -> Array | None:

@@ -57,6 +57,7 @@ class Pass(ctypes.Structure):
         ("dz", _POINTER),
         ("lddz", _LONG),
         ("packed", _POINTER),
+        ("left", _POINTER),
     )
 
 
@@ -104,14 +105,23 @@ class Stream(ctypes.Structure):
     )
 
 
+# The functions that products are computed in.
+_OF_PRODUCTS = {"product_scratch", "product", "packed_size", "left_size", "pack_forward", "pack_backward"}
+_OF_PRODUCTS |= {"forward", "backward"}
+
+
 class Functions:
-    """The functions of a library in one precision."""
+    """The functions of a library in one precision.
+
+    dtype: of the arrays, float32 or float64; bfloat16: the products' numbers, while the arrays are float32
+    """
 
     def __init__(self, library: ctypes.CDLL, dtype: str) -> None:
-        suffix, real = ("f32", ctypes.c_float) if dtype == "float32" else ("f64", ctypes.c_double)
+        suffix, real = ("f64", ctypes.c_double) if dtype == "float64" else ("f32", ctypes.c_float)
 
         def function(name: str, *arguments: Any, returns: Any = None) -> Callable[..., Any]:
-            found: Any = getattr(library, f"core_{name}_{suffix}")
+            own = "b16" if dtype == "bfloat16" and name in _OF_PRODUCTS else suffix
+            found: Any = getattr(library, f"core_{name}_{own}")
             found.restype, found.argtypes = returns, arguments
             call: Callable[..., Any] = found
             return call
@@ -124,6 +134,7 @@ class Functions:
         self.deepest: int = function("deepest", returns=_LONG)()  # rows of a packed panel
         self.vector: int = function("vector", returns=_LONG)()  # elements of a vector
         self.packed_size = function("packed_size", one_pass, returns=_LONG)
+        self.left_size = function("left_size", one_pass, returns=_LONG)
         self.pack_forward = function("pack_forward", one_pass, _LONG, _LONG)
         self.pack_backward = function("pack_backward", one_pass, _POINTER, _LONG, _LONG)
         self.forward = function("forward", one_pass, _LONG, _LONG)
@@ -157,4 +168,5 @@ def aligned(size: int, dtype: Any) -> Array:
 
 def strides(array: Array) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
-    return tuple(stride // array.itemsize for stride in array.strides)
+    item = array.itemsize
+    return tuple([stride // item for stride in array.strides])

@@ -75,6 +75,11 @@ def obstacle(core: str) -> str:
     return ""
 
 
+def has_bfloat16(library: Library) -> bool:
+    """Return whether this processor multiplies bfloat16 numbers, and the library has products of them."""
+    return hasattr(library, "core_product_b16") and "avx512_bf16" in _processor_features()
+
+
 def why_numpy() -> str:
     """Return why no library can be used, and what to do about it; "" if one can be, or CHARLM_CORE asks for NumPy."""
     obstacles = {core: obstacle(core) for core in CORES if _path(core).exists()}

@@ -141,7 +141,9 @@ class CompiledScan:
 
     def step(self, zx: Array, state: State) -> State:
         if not self._places:
-            self._places = [self.new_place(name) for name in ("now", "after")]
+            # A pass over a sequence overwrites or replaces this scan's buffers.
+            own = CompiledScan(self.cell, self.ws.scope("step"))
+            self._places = [own.new_place(name) for name in ("now", "after")]
         self._place = 1 - self._place
         p, before, after = self._places[self._place]
         for array, given in zip(before, state, strict=True):
@@ -155,10 +157,7 @@ class CompiledScan:
         rows = [self._rows(f"{state}_{name}", 2) for state in self.cell.states]
         p = self._new_pass(1, 1, rows)
         p.z, p.ldz = self.ws.array("z", (self.cell.rows,)).ctypes.data, self.cell.rows
-        if self._places:
-            p.packed = self._places[0][0].packed
-        else:
-            self._packed(p, self.core.pack_forward)
+        self._packed(p, self.core.pack_forward)
         H = self.cell.hidden
         return p, tuple(array[0, :H, None] for array in rows), tuple(array[1, :H, None] for array in rows)
 
@@ -181,7 +180,9 @@ class CompiledScan:
 
     def _packed(self, p: Pass, pack: Callable[..., Any], *arguments: Any) -> None:
         """Pack W_a for a direction."""
-        p.packed = self.ws.array("packed", (self.core.packed_size(p),)).ctypes.data
+        item = np.dtype(self.ws.dtype).itemsize
+        p.packed = self.ws.array("packed", (-(-self.core.packed_size(p) // item),)).ctypes.data
+        p.left = self.ws.array("left", (p.B * self.core.left_size(p) // item,)).ctypes.data
         parts = self.ops.workers.count if p.H * self.cell.rows >= _WORTH_SHARING // 8 else 1
         self.ops.workers.each(lambda part: pack(p, *arguments, part, parts), range(parts))
 

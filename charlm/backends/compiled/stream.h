@@ -58,6 +58,10 @@ static void affine(long N, long K, const real *W, const real *b, const real *x, 
 /* out [N] = W x + b of the first layer. Rows of `known` are computed once, until there is no room for another. */
 static void affine_of_token(Stream *s, long id) {
     const StreamLayer *p = s->layer;
+    if (id < 0) { /* the zero vector */
+        memcpy(p->out, p->b, p->N * sizeof(real));
+        return;
+    }
     const real *x = s->table + id * s->ldt;
     if (p->K == 0) {
         for (long j = 0; j < p->N; j++) p->out[j] = x[j] + p->b[j];

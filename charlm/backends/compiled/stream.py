@@ -57,7 +57,9 @@ class CompiledStream:
         self._logits[...] = log_probs
 
     def read(self, token_id: int) -> None:
-        """Read a token."""
+        """Read a token; -1 is the zero vector. Raises IndexError for an id that is not in the table."""
+        if token_id >= self._stream.tokens:
+            raise IndexError(f"index {token_id} is out of bounds for size {self._stream.tokens}")
         self._core.stream_read(self._stream, token_id)
 
     def log_probs(self) -> np.ndarray:

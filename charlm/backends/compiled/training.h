@@ -40,6 +40,7 @@ void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *
     }
 }
 
+#ifndef BFLOAT16
 /* Pack the right operand of a product whole: its part `part` of `parts`. packed: N K reals, N a multiple of VL */
 void EXPORT(core_pack_product)(const Product *p, real *packed, long part, long parts) {
     long panels = panels_of(p->N), q0 = panels * part / parts;
@@ -94,6 +95,7 @@ void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias,
         loss[m] = target[m] < 0 ? 0 : log(total) - ((double)sum[VL + 1] - sum[VL]);
     }
 }
+#endif
 
 /* out[r, :] = table[ids[r], :] for rows [from, end) of n elements; 0 where the id is -1. */
 void EXPORT(core_lookup)(const real *table, long ldt, const int32_t *ids, real *out, long ldo, long n, long from,
@@ -183,12 +185,13 @@ void EXPORT(core_adam)(real *restrict w, const real *restrict g, real *restrict 
 /* Run a block of a product out of the first-level cache; return a number that depends on it. */
 enum { PEAK_DEPTH = 8192 / VECTOR_BYTES };
 double EXPORT(core_peak)(long rounds) {
-    real panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[MOST_ROWS * PEAK_DEPTH], out[MOST_ROWS * WIDEST];
+    Operand panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[MOST_ROWS * PEAK_DEPTH];
+    real out[MOST_ROWS * WIDEST];
     const long rows = rows_of_kernel[4];
-    for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = 1;
-    for (long i = 0; i < rows * PEAK_DEPTH; i++) a[i] = (real)1 / PEAK_DEPTH;
+    for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = PAIR;
+    for (long i = 0; i < rows * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
     for (long round = 0; round < rounds; round++) kernels[4][rows](a, PEAK_DEPTH, 1, panel, PEAK_DEPTH, out, 4 * VL, 0);
     return rounds ? out[0] : 0;
 }
 /* Operations of one of its rounds. */
-long EXPORT(core_peak_operations)(void) { return 2 * PEAK_DEPTH * 4 * VL * rows_of_kernel[4]; }
+long EXPORT(core_peak_operations)(void) { return 2 * PAIR * PEAK_DEPTH * 4 * VL * rows_of_kernel[4]; }
