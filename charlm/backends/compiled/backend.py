@@ -25,14 +25,6 @@ _FEWEST_ROWS = 32  # with fewer rows, packing the other operand takes longer tha
 _SQUARES = 1 << 14  # elements whose squares are summed in one precision
 
 
-class _Threads(Pool):
-    """Threads alone: the core lets them run at the same time."""
-
-    @property
-    def processes(self) -> int:
-        return 1
-
-
 class CompiledBackend(NumpyBackend):
     """NumPy arrays, batch first in memory, and the operations of the compiled core, shared out among threads.
 
@@ -44,7 +36,7 @@ class CompiledBackend(NumpyBackend):
 
     def __init__(self, library: Library) -> None:
         self.library, self.core = library, library.core
-        self.workers = _Threads()
+        self.workers = Pool()
         self._cores = {np.dtype(name): Functions(library, name) for name in ("float32", "float64")}
         self._scratch = threading.local()
 
@@ -61,6 +53,9 @@ class CompiledBackend(NumpyBackend):
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        return aligned(math.prod(shape), dtype, np.zeros).reshape(shape)
 
     def row_stride(self, width: int) -> int:
         # Whole lines, so that the rows begin at one; an odd number of them spreads a column over the cache.
@@ -233,18 +228,17 @@ class CompiledBackend(NumpyBackend):
         total = float(parts.sum())
         return math.sqrt(total) if math.isfinite(total) else super().norm(vector)
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         to = rows_of(out)
         if to is None:
-            super().dropout(x, rate=rate, key=key, out=out, lanes=lanes)
+            super().dropout(x, rate=rate, key=key, out=out)
             return
         T, n, batch = x.shape
         rows = rows_of(x)
         if rows is None:  # a layer that reads from the right returns its steps in the opposite order
             rows = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(T * batch, n)
-        first_lane, all_lanes = lanes or (0, batch)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
-        arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch, first_lane, all_lanes)
+        arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch)
         self._each_range(
             T * batch,
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
