@@ -31,7 +31,7 @@ typedef struct {
     const int32_t *banned;
     long bans;
     long end;       /* the id after which nothing is drawn; -1: none */
-    double *e;      /* [V] scratch */
+    double *e;      /* [V] scratch, room for whole vectors */
     int32_t *heap;  /* [V] scratch */
 } Stream;
 
@@ -201,11 +201,20 @@ static long draw(const Stream *s, real *x, long n, double number, double *log_pr
     if (most == -INFINITY) return -1;
     if (s->temperature == 0) id = best;
     else {
-        for (long j = 0; j < n; j++) total += e[j] = exp((e[j] - most) / s->temperature);
-        if (s->top_k < n || s->top_p >= 0) {
+        for (long j = 0; j < n; j++) e[j] = (e[j] - most) / s->temperature;
+        if (s->top_k < n || s->top_p >= 0) { /* which tokens are likelier: single precision would make equals of some */
+            for (long j = 0; j < n; j++) total += e[j] = exp(e[j]);
             keep_likeliest(s, e, n, total);
             total = 0;
             for (long j = 0; j < n; j++) total += e[j];
+        } else {
+            for (int i = 0; i < VL; i++) e[n + i] = -INFINITY;
+            for (long j = 0; j < n; j += VL) {
+                V y;
+                for (int i = 0; i < VL; i++) y[i] = e[j + i];
+                y = exp_of(y);
+                for (int i = 0; i < VL; i++) total += e[j + i] = y[i];
+            }
         }
         for (long j = 0; j < n && sum <= number * total; j++)
             if (e[j] > 0) sum += e[id = j];

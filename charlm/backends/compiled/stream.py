@@ -41,7 +41,7 @@ class CompiledStream:
             s.room = max(1, min(tokens, _KNOWN // made[0].N))
             s.known = self._address(ops.empty((s.room, made[0].N), ws.dtype))
             s.place = self._address(np.full(tokens, -1, np.int32))
-        s.e, s.heap = self._address(np.empty(outputs)), self._address(np.empty(outputs, np.int32))
+        s.e, s.heap = self._address(np.empty(outputs + _WIDEST)), self._address(np.empty(outputs, np.int32))
         weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
         most = min(_MOST, -(-_WEIGHTS // weights))
         self._ids, self._log_probs, self._masses = np.empty(most, np.int32), np.empty(most), np.empty(most)
