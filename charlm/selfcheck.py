@@ -232,7 +232,7 @@ def _clipping(ops: Backend, dtype: str) -> np.ndarray:
 
 def _dropout(ops: Backend, dtype: str) -> np.ndarray:
     out = ops.empty((9, 31, 8), dtype)
-    ops.dropout(_numbers(ops, dtype, 9, 40, 8)[:, 9:], rate=0.4, key=_KEY, out=out, lanes=(3, 20))
+    ops.dropout(_numbers(ops, dtype, 9, 40, 8)[:, 9:], rate=0.4, key=_KEY, out=out)
     return ops.numpy(out)
 
 

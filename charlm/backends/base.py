@@ -85,7 +85,7 @@ class Backend(ABC):
         """
         if dtype == "bfloat16":
             raise ResourceError(
-                f"--dtype bfloat16: core {self.core} has no bfloat16 products",
+                f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
                 hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
             )
         return self
@@ -104,11 +104,9 @@ class Backend(ABC):
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         """Return a new array of zeros, C-contiguous."""
-        return self.array(np.zeros(shape, dtype))
-
-    def shared(self, size: int, dtype: Any) -> Array:
-        """Return a new vector of zeros whose memory is shared with the processes forked later."""
-        return self.zeros((size,), dtype)
+        array = self.empty(shape, dtype)
+        array[...] = 0
+        return array
 
     def to_device(self, values: np.ndarray) -> Array:
         """Return ids or flags of the host as an array of the device; nobody may write to it.
@@ -229,15 +227,13 @@ class Backend(ABC):
         """Return the factor that scales a vector of this norm down to norm `most`; None or 1 if it is not longer."""
 
     @abstractmethod
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         """Write x to `out`, with a share `rate` of its elements zeroed and the others divided by 1 - rate.
 
         Which elements are zeroed is a hash of (key, index): the same key gives the same mask on every device. So the
         backward pass computes the mask again, and it is not stored.
 
         x, out [T, rows, B], `out` as `Workspace.steps` lays it out
-        lanes: if x is some lanes of a batch, the first lane and the number of lanes of the batch; the mask is then
-            those lanes of the batch's mask
         """
 
     def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Any) -> Any:

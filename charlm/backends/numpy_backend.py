@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 from itertools import pairwise
 from typing import Any
 
@@ -40,13 +39,9 @@ class NumpyBackend(Backend):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return np.empty(shape, dtype)
 
-    def shared(self, size: int, dtype: Any) -> Array:
-        kind = np.dtype(dtype)
-        try:
-            memory = mmap.mmap(-1, max(1, size) * kind.itemsize)
-        except (OSError, OverflowError) as error:
-            raise MemoryError(f"{size * kind.itemsize:,} bytes") from error
-        return np.frombuffer(memory, kind, size)
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        # Memory that is never written, such as the gradients of a model that does not learn, takes none of the machine's.
+        return np.zeros(shape, dtype)
 
     def row_stride(self, width: int) -> int:
         # Rows a power of two apart would share a few places of the cache. An odd number of lines spreads a column over
@@ -190,17 +185,16 @@ class NumpyBackend(Backend):
     def clipping(self, norm: float, most: float, dtype: Any) -> float | None:
         return most / norm if norm > most else None
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         batch = x.shape[-1]
-        first_lane, all_lanes = lanes or (0, batch)
         flat_x, flat_out = x.reshape(-1, batch), out.reshape(-1, batch)
         first, second = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32 & 0xFFFFFFFF)
         threshold = np.uint32(min(rate * 2.0**32, 2.0**32 - 1))
         kept = flat_x.dtype.type(1.0 / (1.0 - rate))
-        of_lane = np.arange(first_lane, first_lane + batch, dtype=np.uint32)
+        of_lane = np.arange(batch, dtype=np.uint32)
 
         def mask(part: slice) -> None:
-            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(all_lanes) + of_lane
+            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(batch) + of_lane
             bits ^= first
             for word in (second, None):
                 bits ^= bits >> np.uint32(16)

@@ -44,6 +44,24 @@ def undefined(ops, shape, dtype):
     return array
 
 
+class TestPrecision:
+    def test_products_in_the_precision_of_the_arrays_are_its_own(self, ops, dtype):
+        assert ops.in_precision(dtype) is ops
+
+    def test_bfloat16_products_come_from_another_backend_or_are_refused(self, ops):
+        try:
+            other = ops.in_precision("bfloat16")
+        except ResourceError as error:
+            assert f"--dtype bfloat16: core {ops.core}" in error.message and "--dtype float32" in error.hint
+            return
+        assert other is not ops and other.workers is ops.workers and other.core == ops.core
+        # Nearer to 1 than to the next bfloat16 number.
+        a, out = ops.array(np.full((64, 64), 1 + 2.0**-9), "float32"), ops.empty((64, 64), "float32")
+        for backend, expected in ((ops, 64 * (1 + 2.0**-9) ** 2), (other, 64.0)):
+            backend.matmul(a, a, out=out)
+            np.testing.assert_allclose(ops.numpy(out), expected, rtol=1e-6)
+
+
 class TestArrays:
     def test_there_and_back_are_copies(self, ops, dtype):
         host = np.arange(6, dtype=dtype).reshape(2, 3)
@@ -488,4 +506,4 @@ class TestChoice:
 
     def test_a_backend_says_what_it_is(self, ops):
         assert isinstance(ops.name, str) and ops.block >= 1
-        assert ops.workers.count >= ops.workers.processes >= 1
+        assert ops.workers.count >= 1

@@ -25,14 +25,6 @@ _FEWEST_ROWS = 32  # with fewer rows, packing the other operand takes longer tha
 _SQUARES = 1 << 14  # elements whose squares are summed in one precision
 
 
-class _Threads(Pool):
-    """Threads alone: the core lets them run at the same time."""
-
-    @property
-    def processes(self) -> int:
-        return 1
-
-
 class CompiledBackend(NumpyBackend):
     """NumPy arrays, batch first in memory, and the operations of the compiled core, shared out among threads.
 
@@ -44,21 +36,26 @@ class CompiledBackend(NumpyBackend):
 
     def __init__(self, library: Library) -> None:
         self.library, self.core = library, library.core
-        self.workers = _Threads()
-        self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
+        self.workers = Pool()
+        self._cores = {np.dtype(name): Functions(library, name) for name in ("float32", "float64")}
         self._scratch = threading.local()
 
     def in_precision(self, dtype: str) -> Backend:
         if dtype == "bfloat16" and has_bfloat16(self.library):
-            return Bfloat16Backend(self.library)
+            ops = Bfloat16Backend(self.library)
+            ops.workers = self.workers
+            return ops
         return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
-        return self._cores[np.dtype(dtype).name]
+        return self._cores[np.dtype(dtype)]
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        return aligned(math.prod(shape), dtype, np.zeros).reshape(shape)
 
     def row_stride(self, width: int) -> int:
         # Whole lines, so that the rows begin at one; an odd number of them spreads a column over the cache.
@@ -82,19 +79,18 @@ class CompiledBackend(NumpyBackend):
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
         shares_columns = parts > 1 and (vectors >= 4 * parts if by_rows else N > M)
+        core, item, (b_row, b_column), ldo = self.core_of(out.dtype), out.itemsize, strides(b), strides(out)[0]
+        left, right, result = (a.ctypes.data, *strides(a)), b.ctypes.data, out.ctypes.data
         edges = [(vectors if shares_columns else M) * part // parts for part in range(parts + 1)]
-        core = self.core_of(out.dtype)
+        products = []
+        for first, end in pairwise(edges):
+            # Complete before the work begins: threads wait for each other while they are in Python.
+            at, width = (first * _LINE, min(N, end * _LINE) - first * _LINE) if shares_columns else (0, N)
+            b_part = (right + at * b_column * item, b_row, b_column)
+            product = Product(M, width, K, *left, *b_part, result + at * item, ldo, add)
+            products.append((product, *((0, M) if shares_columns else (first, end))))
 
-        def multiply(part: tuple[int, int]) -> None:
-            rows, columns = part, (0, N)
-            if shares_columns:
-                rows, columns = (0, M), (part[0] * _LINE, min(N, part[1] * _LINE))
-            b_part, out_part = b[:, columns[0] : columns[1]], out[:, columns[0] : columns[1]]
-            product = Product(M, out_part.shape[1], K, a.ctypes.data, *strides(a), b_part.ctypes.data, *strides(b_part))
-            product.out, product.ldo, product.add = out_part.ctypes.data, strides(out)[0], add
-            core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
-
-        self.workers.each(multiply, pairwise(edges))
+        self.workers.each(lambda part: core.product(*part, self._scratch_of(core.product_scratch)), products)
 
     def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
         # On one thread: the bytes of NumPy's products depend on how they are divided.
@@ -232,18 +228,17 @@ class CompiledBackend(NumpyBackend):
         total = float(parts.sum())
         return math.sqrt(total) if math.isfinite(total) else super().norm(vector)
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         to = rows_of(out)
         if to is None:
-            super().dropout(x, rate=rate, key=key, out=out, lanes=lanes)
+            super().dropout(x, rate=rate, key=key, out=out)
             return
         T, n, batch = x.shape
         rows = rows_of(x)
         if rows is None:  # a layer that reads from the right returns its steps in the opposite order
             rows = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(T * batch, n)
-        first_lane, all_lanes = lanes or (0, batch)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
-        arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch, first_lane, all_lanes)
+        arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch)
         self._each_range(
             T * batch,
             lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
@@ -271,12 +266,14 @@ class CompiledBackend(NumpyBackend):
         edges = [min(count, -(-count * part // parts // multiple) * multiple) for part in range(parts + 1)]
         self.workers.each(lambda part: go(*part), pairwise(edges))
 
-    def _scratch_of(self, nbytes: int) -> Array:
-        """Return memory of the calling thread, whose contents are undefined."""
-        memory = getattr(self._scratch, "memory", None)
-        if memory is None or memory.size < nbytes:
-            memory = self._scratch.memory = aligned(nbytes, np.uint8)
-        return memory
+    def _scratch_of(self, nbytes: int) -> int:
+        """Return the address of memory of the calling thread, whose contents are undefined."""
+        own = self._scratch
+        if getattr(own, "nbytes", 0) < nbytes:
+            own.memory, own.nbytes = aligned(nbytes, np.uint8), nbytes
+            own.address = own.memory.ctypes.data
+        address: int = own.address
+        return address
 
 
 class Bfloat16Backend(CompiledBackend):
@@ -284,7 +281,7 @@ class Bfloat16Backend(CompiledBackend):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
-        self._cores["float32"] = Functions(library, "bfloat16")
+        self._cores[np.dtype("float32")] = Functions(library, "bfloat16")
 
     def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
         return Backend.losses(self, W, x, targets, bias=bias, logits=logits)

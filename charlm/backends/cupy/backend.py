@@ -43,11 +43,6 @@ class CupyBackend(Backend):
         array[...] = values
         return array
 
-    def zeros(self, shape: Shape, dtype: Any) -> Array:
-        array = self.empty(shape, dtype)
-        array[...] = 0
-        return array
-
     def to_device(self, values: np.ndarray) -> Array:
         # A batch is a view of the read-only arrays of an epoch: these are copied once, as a whole.
         whole = values.base if isinstance(values.base, np.ndarray) else values
@@ -140,9 +135,8 @@ class CupyBackend(Backend):
         kernels.clipping()(norm, most, factor)
         return factor
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
-        batch = x.shape[-1]
-        kernels.dropout(x, out, rate=rate, key=key, batch=batch, lanes=lanes or (0, batch))
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
+        kernels.dropout(x, out, rate=rate, key=key)
 
     def _ids(self, ids: np.ndarray, size: int) -> Array:
         """Return ids as an array of the device; raise IndexError for an id beyond `size`, which no kernel checks."""
