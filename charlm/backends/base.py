@@ -104,11 +104,9 @@ class Backend(ABC):
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         """Return a new array of zeros, C-contiguous."""
-        return self.array(np.zeros(shape, dtype))
-
-    def shared(self, size: int, dtype: Any) -> Array:
-        """Return a new vector of zeros whose memory is shared with the processes forked later."""
-        return self.zeros((size,), dtype)
+        array = self.empty(shape, dtype)
+        array[...] = 0
+        return array
 
     def to_device(self, values: np.ndarray) -> Array:
         """Return ids or flags of the host as an array of the device; nobody may write to it.
@@ -129,32 +127,21 @@ class Backend(ABC):
         out [m, n] or [T, m, n]: shares no memory with a and b
         """
 
+    @abstractmethod
     def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
         """Write the sum of each row of `x [n, N]` to `out [n, 1]`, or add it to `out`."""
-        sums = x.sum(axis=1, keepdims=True)
-        if add:
-            out += sums
-        else:
-            out[...] = sums
 
     @abstractmethod
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        """Write the one-hot columns of `ids [T, B]` to `out [T, V, B]`; the id -1 is the zero vector."""
-
     def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
         """Write `W [x; 1]` to `out`, with the one-hot columns x of `ids`; the id -1 is the zero vector.
 
         W [m, V+1]; ids [T, B]; out [m, T·B]
         x1 [V+1, T·B]: scratch, which `one_hot_grad` may read again
         """
-        T, batch = ids.shape
-        x1[-1] = 1
-        self.one_hot(ids, out=x1[:-1].reshape(len(x1) - 1, T, batch).transpose(1, 0, 2))
-        self.matmul(W, x1, out=out)
 
+    @abstractmethod
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
         """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it; ids and x1 are as in `one_hot_product`, dz is [m, T·B]."""
-        self.matmul(dz, x1.T, out=out, add=add)
 
     @abstractmethod
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
@@ -229,22 +216,19 @@ class Backend(ABC):
         """Return the factor that scales a vector of this norm down to norm `most`; None or 1 if it is not longer."""
 
     @abstractmethod
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         """Write x to `out`, with a share `rate` of its elements zeroed and the others divided by 1 - rate.
 
         Which elements are zeroed is a hash of (key, index): the same key gives the same mask on every device. So the
         backward pass computes the mask again, and it is not stored.
 
         x, out [T, rows, B], `out` as `Workspace.steps` lays it out
-        lanes: if x is some lanes of a batch, the first lane and the number of lanes of the batch; the mask is then
-            those lanes of the batch's mask
         """
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Any) -> Any:
+    def stream(self, table: Array, layers: Sequence[AffineLayer]) -> Any:
         """Return the device's own stream of sampling through a network, None if it has none.
 
         table [tokens, K]: x<t> of each token; or W x<t> of the first layer, [tokens, N], if its W is [N, 0]
         layers: from below; the last one computes the logits [V]
-        ws: the workspace that the stream's arrays lie in
         """
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 from itertools import pairwise
 from typing import Any
 
@@ -40,13 +39,9 @@ class NumpyBackend(Backend):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return np.empty(shape, dtype)
 
-    def shared(self, size: int, dtype: Any) -> Array:
-        kind = np.dtype(dtype)
-        try:
-            memory = mmap.mmap(-1, max(1, size) * kind.itemsize)
-        except (OSError, OverflowError) as error:
-            raise MemoryError(f"{size * kind.itemsize:,} bytes") from error
-        return np.frombuffer(memory, kind, size)
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        # Memory that is never written, such as the gradients of a model that does not learn, is never taken.
+        return np.zeros(shape, dtype)
 
     def row_stride(self, width: int) -> int:
         # Rows a power of two apart would share a few places of the cache. An odd number of lines spreads a column over
@@ -71,10 +66,23 @@ class NumpyBackend(Backend):
 
         self.workers.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        out[...] = 0
-        step, column = np.nonzero(ids >= 0)
-        out[step, ids[step, column], column] = 1
+    def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
+        sums = x.sum(axis=1, keepdims=True)
+        if add:
+            out += sums
+        else:
+            out[...] = sums
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        flat = ids.ravel()
+        columns = np.flatnonzero(flat >= 0)
+        x1[:-1] = 0
+        x1[:-1][flat[columns], columns] = 1
+        x1[-1] = 1
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        self.matmul(dz, x1.T, out=out, add=add)
 
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
         rows = table[ids]  # [T, B, D]; -1 takes the last row, overwritten below
@@ -190,17 +198,16 @@ class NumpyBackend(Backend):
     def clipping(self, norm: float, most: float, dtype: Any) -> float | None:
         return most / norm if norm > most else None
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
         batch = x.shape[-1]
-        first_lane, all_lanes = lanes or (0, batch)
         flat_x, flat_out = x.reshape(-1, batch), out.reshape(-1, batch)
         first, second = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32 & 0xFFFFFFFF)
         threshold = np.uint32(min(rate * 2.0**32, 2.0**32 - 1))
         kept = flat_x.dtype.type(1.0 / (1.0 - rate))
-        of_lane = np.arange(first_lane, first_lane + batch, dtype=np.uint32)
+        of_lane = np.arange(batch, dtype=np.uint32)
 
         def mask(part: slice) -> None:
-            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(all_lanes) + of_lane
+            bits = np.arange(part.start, part.stop, dtype=np.uint32)[:, None] * np.uint32(batch) + of_lane
             bits ^= first
             for word in (second, None):
                 bits ^= bits >> np.uint32(16)

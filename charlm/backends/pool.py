@@ -1,19 +1,17 @@
-"""The workers of the CPU: threads for pieces of a pass, processes for shares of a batch."""
+"""The workers of the CPU: threads for pieces of a pass."""
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from charlm.backends.process import CAN_FORK, Process
 from charlm.backends.workers import Part, Workers
 
 # A thread that waits on a queue of its own wakes up in a fifth of the time that an executor's takes.
@@ -43,10 +41,6 @@ class Pool(Workers):
         if self._count is None:
             self._count = max([1, *(library.num_threads for library in self._libraries)])
         return self._count
-
-    @property
-    def processes(self) -> int:
-        return self.count if CAN_FORK else 1
 
     def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
         parts = list(parts)
@@ -123,12 +117,6 @@ class Pool(Workers):
             finally:
                 self._inside.busy = False
 
-    def fork(self, function: Callable[..., object]) -> Process:
-        # After a fork OpenBLAS starts its threads again, in both processes, and ends a process that gets none.
-        if not can_start(self.count):
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return Process(function, prepare=partial(self._set, 1))
-
     def _set(self, count: int) -> None:
         self._count = count
         self._limit_blas(count)
@@ -165,23 +153,6 @@ class Pool(Workers):
 
         libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
         return libraries
-
-
-def can_start(count: int) -> bool:
-    """Return whether the system can start `count` further threads."""
-    end, started = threading.Event(), []
-    try:
-        for _ in range(count):
-            thread = threading.Thread(target=end.wait, daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError:
-        return False
-    finally:
-        end.set()
-        for thread in started:
-            thread.join()
-    return True
 
 
 def _work(tasks: Tasks) -> None:

@@ -1,12 +1,10 @@
-"""Who does the work of a backend: threads of this process, and further processes."""
+"""Who does the work of a backend: threads of this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
-
-from charlm.backends.process import Process
 
 Part = TypeVar("Part")
 
@@ -17,11 +15,6 @@ class Workers:
     @property
     def count(self) -> int:
         """The number of parts that `each` works on at the same time."""
-        return 1
-
-    @property
-    def processes(self) -> int:
-        """The number of processes that may share a batch, this one included."""
         return 1
 
     def each(self, work: Callable[[Part], None], parts: Iterable[Part]) -> None:
@@ -42,12 +35,5 @@ class Workers:
         return nullcontext()
 
     def calling_thread_only(self) -> AbstractContextManager[None]:
-        """Limit this thread to one worker inside the block, because other processes use the other cores."""
+        """Limit this thread to one worker, and BLAS to one thread, inside the block."""
         return nullcontext()
-
-    def fork(self, function: Callable[..., object]) -> Process:
-        """Start a process that answers calls of `function`, where `processes` is more than 1.
-
-        Raises OSError if the system refuses.
-        """
-        raise NotImplementedError

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from charlm.errors import ResourceError
@@ -27,7 +27,6 @@ class State:
     undisturbed: int = 0  # depth of nested blocks that a signal waits for
     raises: bool = False  # raise KeyboardInterrupt or SystemExit, because there are files to remove
     received: int = 0  # the last signal; the exception that it raised may have been swallowed
-    process: int = field(default_factory=os.getpid)
 
 
 state = State()
@@ -59,9 +58,6 @@ def undisturbed() -> Iterator[None]:
 
 def take_signal(number: int, _frame: Any) -> None:
     """Write all finished lines and end the process here: imports, callbacks and destructors swallow exceptions."""
-    if os.getpid() != state.process:
-        # A worker process ends with its parent.
-        return
     is_first, state.received = not state.received, number
     if state.raises:
         _raise()

@@ -155,18 +155,14 @@ class TrainingRun:
         """Train to the end or to a signal, and show the progress."""
         trainer, unit = self.session.trainer, self.session.language_model.facts.unit
         bar = ui.progress_bar(total, "step")
-        lost, tokens, begin = 0, 0, time.perf_counter()
+        tokens, begin = 0, time.perf_counter()
 
         def show(progress: Any) -> None:
-            nonlocal lost, tokens, begin
+            nonlocal tokens, begin
             tokens += progress.tokens
             bar.n = progress.step
             bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
             bar.update(0)
-            if trainer.model.lost_processes > lost:
-                bar.clear()
-                ui.warn("a worker process was killed or stopped; its work is repeated")
-            lost = trainer.model.lost_processes
             if progress.setback:
                 bar.clear()
                 ui.warn(f"{progress.setback}; continuing from the best weights so far, at half the learning rate")

@@ -13,7 +13,6 @@ The head on top is a softmax or a sigmoid, over tokens, labels or keys.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig
@@ -61,14 +60,7 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
     """Return the model of a network with these parameters."""
     config, ops = network.config, network.ops
     grads = network.bind(parameters)
-    twin = partial(_sharing, parameters, config, ops)
-    return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder, twin=twin)
-
-
-def _sharing(parameters: Parameters, config: ModelConfig, ops: Backend) -> Model:
-    """Return a model with the same values and gradients of its own."""
-    network = _Network(config, ops)
-    return _bound(network, Parameters(parameters.shapes, ops, config.array_dtype, values=parameters.values))
+    return Model(config, ops, network.body, network.head, parameters, grads, encoder=network.encoder)
 
 
 def for_training(model: Model) -> Model:
@@ -79,7 +71,10 @@ def for_training(model: Model) -> Model:
     Raises ResourceError if the device does not compute products in bfloat16.
     """
     ops = model.ops.in_precision(model.config.dtype)
-    return model if ops is model.ops else _sharing(model.parameters, model.config, ops)
+    if ops is model.ops:
+        return model
+    p = model.parameters
+    return _bound(_Network(model.config, ops), Parameters(p.shapes, ops, model.config.array_dtype, values=p.values))
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:

@@ -7,7 +7,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Noise, State, Views
+from charlm.nn.layer import Layer, State, Views
 from charlm.nn.workspace import Workspace, columns_of, steps_of
 
 
@@ -30,7 +30,7 @@ class Dense(Layer):
         self.p["b"][...] = 0
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         T, _, batch = x.shape
         columns = columns_of(x, ws, "x")

@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.backends import Array, Shape
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Noise, State, Views, pieces
+from charlm.nn.layer import Layer, State, Views, pieces
 from charlm.nn.workspace import Workspace
 from charlm.text.tokens.vocabulary import NOTHING
 
@@ -44,7 +44,7 @@ class Reversed(Layer):
         return self.layer.zero_state(batch)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         y, state = self.layer.forward(x[::-1], state, ws, starts=mirrored(starts), noise=noise)
         return y[::-1], state
@@ -82,7 +82,7 @@ class TwoSided(Layer):
         """Return the inputs of the two sides."""
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         y = ws.steps("y", (x.shape[0], self.n_out, x.shape[-1]))
         halves = (y[:, : self.half], y[:, self.half :])
@@ -161,7 +161,7 @@ class LastSteps(Layer):
         self.half = layer.half
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         ws.keep("edges", _edges(x.shape[0], x.shape[2], starts))
         return self._moved(x, ws, ws.steps("y", x.shape), back=False), ()

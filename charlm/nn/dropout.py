@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, Backend
-from charlm.nn.layer import Layer, Noise, State
+from charlm.nn.layer import Layer, State
 from charlm.nn.workspace import Workspace
 
 
@@ -26,7 +26,7 @@ class Dropout(Layer):
         self.rate, self.place = rate, place
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         ws.keep("noise", noise)
         return self._masked(x, ws, noise), ()
@@ -34,10 +34,10 @@ class Dropout(Layer):
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         return self._masked(dy, ws, ws.kept("noise")), ()
 
-    def _masked(self, x: Array, ws: Workspace, noise: Noise | None) -> Array:
+    def _masked(self, x: Array, ws: Workspace, noise: int | None) -> Array:
         if noise is None:
             return x
         out = ws.steps("masked", x.shape)
-        key = (noise.key + self.place * 0x9E3779B97F4A7C15) % 2**64  # an odd constant spreads the places over the keys
-        self.ops.dropout(x, rate=self.rate, key=key, out=out, lanes=noise.lanes)
+        key = (noise + self.place * 0x9E3779B97F4A7C15) % 2**64  # an odd constant spreads the places over the keys
+        self.ops.dropout(x, rate=self.rate, key=key, out=out)
         return out

@@ -9,7 +9,7 @@ import numpy as np
 from charlm.backends import Array, Backend, Shape
 from charlm.nn import initializers
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Noise, State, Views
+from charlm.nn.layer import Layer, State, Views
 from charlm.nn.workspace import Workspace
 
 
@@ -21,7 +21,7 @@ class MultiHot(Layer):
         self.n_in = self.n_out = keys
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         y = ws.steps("x", x.shape)
         y[...] = self.ops.array(x, y.dtype)
@@ -51,7 +51,7 @@ class Embedding(Layer):
         self.table[...] = self.ops.array(initializers.normal(self.table.shape, self.rms, rng), self.table.dtype)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         T, batch = x.shape
         y = ws.steps("x", (T, self.n_out, batch))
@@ -75,7 +75,7 @@ class InputColumns(Embedding):
     passes_on: ClassVar[bool] = True
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         return x, ()
 

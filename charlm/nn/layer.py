@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,18 +16,6 @@ State = tuple[Any, ...]  # nested tuples of arrays [H, B]; () for a layer withou
 Views = Mapping[str, Array]
 
 LONGEST_PIECE = 256  # steps; without a way back, a longer sequence is read in pieces
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The dropout of a training step.
-
-    key: the key of the step's masks
-    lanes: if a pass runs some lanes of a batch, the first lane and the number of lanes of the batch; else None
-    """
-
-    key: int
-    lanes: tuple[int, int] | None = None
 
 
 class Layer(ABC):
@@ -66,14 +53,14 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         """Run the sequence.
 
         x [T, n_in, B]: input; a first layer takes ids `[T, B]` instead; may be kept for the way back
         state: the state before the first step, arrays [H, B]; copied
         starts [T, B]: bool or None; a new sequence begins here, so the state before it is set to zero
-        noise: this training step's dropout, or None.
+        noise: key of this training step's dropout; None for none.
         Returns y [T, n_out, B], which is the workspace's until its next forward or backward, and a new state.
         """
 
@@ -106,7 +93,7 @@ class Stack(Layer):
         self.ops, self.n_in, self.n_out = last.ops, next(iter(layers.values())).n_in, last.n_out
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         after = []
         for (name, layer), before in zip(self.layers.items(), state, strict=True):

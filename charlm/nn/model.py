@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -13,12 +12,10 @@ from charlm.config import ModelConfig
 from charlm.nn.directions import Reversed
 from charlm.nn.grads import Grads
 from charlm.nn.heads import Head
-from charlm.nn.lanes import Share, divide, side_by_side
-from charlm.nn.layer import Noise, Stack, State
+from charlm.nn.layer import Stack, State
 from charlm.nn.outputs import checked
 from charlm.nn.parameters import Parameters
 from charlm.nn.stepping import Stepper, stepper_of
-from charlm.nn.twin import Twin
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch
 
@@ -35,13 +32,8 @@ class Model:
     on two workspaces are independent. If a batch has sources, an encoder reads them first, and the body begins with the
     encoder's last state instead of the given one.
 
-    The lanes of a batch are independent too. Several processes share a wide batch, each with some of its lanes and,
-    in training, with gradients of its own, which are then summed.
-
     Losses of targets and log-probabilities are finite; where they would not be, NonFiniteOutputError is raised. What
     `loss_and_grads` computes may be NaN or infinite.
-
-    twin: makes the same network with the same values and gradients of its own
     """
 
     def __init__(
@@ -54,13 +46,10 @@ class Model:
         grads: Grads,
         *,
         encoder: Reversed | None = None,
-        twin: Callable[[], Model] | None = None,
     ) -> None:
         self.config, self.ops = config, ops
         self.body, self.head, self.encoder = body, head, encoder
         self.parameters, self.grads = parameters, grads
-        self._make_twin = twin
-        self._twins: list[Twin] = []
 
     def workspace(self) -> Workspace:
         """Return a workspace for one pass at a time."""
@@ -80,25 +69,16 @@ class Model:
         noise: key of this step's dropout; None for none.
         Returns the loss summed over the targets, in nats, a number of the device, and the state after the last step.
         """
-        scale = 1.0 / max(1, batch.count)
-        losses, states = self._in_shares(Model._loss_and_grads, batch, state, ws, scale, noise)
-        if len(losses) == 1:
-            return losses[0], states[0]
-        for twin in self._twins[: len(losses) - 1]:
-            self.parameters.grads += twin.grads
-        return sum(losses), side_by_side(states)
-
-    def _loss_and_grads(self, share: Share, ws: Workspace, scale: float, noise: int | None) -> tuple[Number, State]:
-        self.grads.begin()
-        own = None if noise is None else Noise(noise, (share.first, share.lanes))
-        batch, state = share.batch, share.state
-        if batch.sources is not None:
-            state = self._encoded(batch.sources, batch.source_starts, ws, own)
-        y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=own)
-        loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
-        _, d_state = self.body.backward(dy, (), ws)
-        if self.encoder is not None:
-            self._encoder_backward(d_state, ws)
+        with self.ops.workers.single_threaded_blas():
+            self.grads.begin()
+            if batch.sources is not None:
+                state = self._encoded(batch.sources, batch.source_starts, ws, noise)
+            y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
+            scale = 1.0 / max(1, batch.count)
+            loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
+            _, d_state = self.body.backward(dy, (), ws)
+            if self.encoder is not None:
+                self._encoder_backward(d_state, ws)
         return loss, state
 
     @np.errstate(all="ignore")  # `checked` finds what exploded weights lead to
@@ -109,54 +89,9 @@ class Model:
 
         best [T, B]: if given, overwritten with the likeliest choice at each step
         """
-        found, states = self._in_shares(Model._nats, batch, state, ws, best is not None)
-        nats, likeliest = zip(*found, strict=True)
-        if best is not None:
-            best[...] = np.concatenate(likeliest, axis=-1)
-        return np.concatenate(nats, axis=-1), side_by_side(states)
-
-    def _nats(
-        self, share: Share, ws: Workspace, wants_best: bool
-    ) -> tuple[tuple[np.ndarray, np.ndarray | None], State]:
-        y, state = self._outputs(share.batch, share.state, ws)
-        targets = share.batch.targets
-        best = np.empty(targets.shape, np.int32) if wants_best else None
-        return (self.nats_of(y, targets, ws, best=best), best), state
-
-    def _in_shares(
-        self, method: Callable[..., tuple[Any, State]], batch: Batch, state: State, ws: Workspace, *arguments: Any
-    ) -> tuple[list[Any], list[State]]:
-        """Call a method with each share of a batch: the first on this model, the others on twins at the same time.
-
-        Returns the result and the state after of each share.
-        """
-        workers, own, others = self.ops.workers, Share(batch, state, 0, batch.lanes), list[Share]()
-        if self._make_twin is not None and workers.processes > 1:
-            own, *others = divide(batch, state, workers.processes, self.config.hidden_size)
-        if not others:
-            with workers.single_threaded_blas():
-                result, after = method(self, own, ws, *arguments)
-            return [result], [after]
-        while len(self._twins) < len(others):
-            assert self._make_twin is not None
-            self._twins.append(Twin(self._make_twin()))
-        twins = self._twins[: len(others)]
-        try:
-            for twin, share in zip(twins, others, strict=True):
-                twin.ask(method, share, *arguments)
-            with workers.calling_thread_only():
-                answers = [method(self, own, ws, *arguments)]
-            answers += [twin.answer() for twin in twins]
-        except BaseException:
-            self._twins.clear()  # a later call would get the answers to this one
-            raise
-        results, states = zip(*answers, strict=True)
-        return list(results), list(states)
-
-    @property
-    def lost_processes(self) -> int:
-        """The number of processes that were killed or stopped; their work was done in this process."""
-        return sum(twin.lost for twin in self._twins)
+        with self.ops.workers.single_threaded_blas():
+            y, state = self._outputs(batch, state, ws)
+            return self.nats_of(y, batch.targets, ws, best=best), state
 
     @np.errstate(all="ignore")
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
@@ -223,7 +158,7 @@ class Model:
         zero = self.encoder.zero_state(sources.shape[1])
         return self._of_decoder(self.encoder.last_state(sources, zero, ws.scope("encoder"), starts=starts))
 
-    def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: Noise | None) -> State:
+    def _encoded(self, sources: np.ndarray, starts: np.ndarray | None, ws: Workspace, noise: int | None) -> State:
         """Return the state that the body begins with; keep what the backward pass needs."""
         assert self.encoder is not None
         zero, own = self.encoder.zero_state(sources.shape[1]), ws.scope("encoder")

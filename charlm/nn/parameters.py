@@ -27,8 +27,8 @@ class Parameters:
         for name, shape in self.shapes.items():
             self._starts[name] = end
             end += -(-math.prod(shape) // _ALIGNMENT) * _ALIGNMENT
-        self.values = ops.shared(end, dtype) if values is None else values
-        self.grads = ops.shared(end, dtype)
+        self.values = ops.zeros((end,), dtype) if values is None else values
+        self.grads = ops.zeros((end,), dtype)
 
     def _view(self, flat: Array, name: str) -> Array:
         start, shape = self._starts[name], self.shapes[name]

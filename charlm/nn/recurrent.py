@@ -8,7 +8,7 @@ from charlm.backends import Array, Shape
 from charlm.nn.cells import Cell
 from charlm.nn.embedding import InputColumns
 from charlm.nn.grads import Grads
-from charlm.nn.layer import Layer, Noise, State, Views
+from charlm.nn.layer import Layer, State, Views
 from charlm.nn.scan import ReferenceScan, Scan
 from charlm.nn.workspace import Workspace, steps_of
 
@@ -55,7 +55,7 @@ class Recurrent(Layer):
         return tuple(self.ops.zeros((self.cell.hidden, batch), self.cell.W.dtype) for _ in self.cell.states)
 
     def forward(
-        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: Noise | None = None
+        self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
         return self.scan(ws).forward(self.project(x, ws), state, starts)
 

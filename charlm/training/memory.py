@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
-from charlm.nn.lanes import lanes_of_batch, shares_of
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.trainer import Trainer
@@ -13,7 +14,7 @@ from charlm.training.trainer import Trainer
 def memory_needed(trainer: Trainer) -> int:
     """Return the most bytes that the arrays of a training take at one time, without the corpus.
 
-    Part of it depends on the weights: gradients in each process, the optimizer's memory, and copies of the weights.
+    Part of it depends on the weights: the gradients, the optimizer's memory, and copies of the weights.
     The other part are the buffers of a pass over the largest batch.
     Every lane of a batch needs the same, so passes over one and over two lanes give their size.
     The gradients are overwritten.
@@ -29,25 +30,31 @@ def memory_needed(trainer: Trainer) -> int:
     def judge(batch: Batch, ws: Workspace) -> None:
         model.nats(batch, model.zero_state(batch.lanes), ws)
 
-    processes, buffers = _buffers(trainer, trainer.train, learn)
+    buffers = _buffers(trainer, trainer.train, learn)
     if trainer.valid is not None:
-        buffers += _buffers(trainer, trainer.valid, judge)[1]
-    return weights * (kept + processes + 2 * kept) + buffers
+        buffers += _buffers(trainer, trainer.valid, judge)
+    return weights * (kept + 1 + 2 * kept) + buffers
 
 
-def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> tuple[int, int]:
-    """Return how many processes share the largest batch, and the bytes of the buffers in all of them."""
-    model, batch = trainer.model, _largest(batches)
+def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> int:
+    """Return the bytes of the buffers of a pass over the largest batch."""
+    batch = _largest(batches)
 
     def of_lanes(count: int) -> int:
-        ws = model.workspace()
-        work(lanes_of_batch(batch, slice(0, count)), ws)
+        ws = trainer.model.workspace()
+        work(_first_lanes(batch, count), ws)
         return ws.nbytes
 
-    processes = len(shares_of(batch.lanes, model.ops.workers.processes, model.config.hidden_size))
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
-    return processes, processes * (one - lane) + batch.lanes * lane
+    return one + (batch.lanes - 1) * lane
+
+
+def _first_lanes(batch: Batch, count: int) -> Batch:
+    """Return the first lanes of a batch."""
+    arrays: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch) if field.init}
+    first: dict[str, Any] = {name: None if array is None else array[..., :count] for name, array in arrays.items()}
+    return Batch(**first)
 
 
 def _largest(batches: Batches) -> Batch:

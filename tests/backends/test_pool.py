@@ -111,6 +111,7 @@ def test_two_threads_may_use_one_pool(pool):
     assert blas_threads() == {2}
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the threads hold no lock
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_workers_of_its_own(pool):
     pool.each(lambda part: None, range(4))

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.memory [--lines 1000000]
 
-A small model scores the names of corpora/dinosaurs.txt over and over; resident memory is that of the process and of
-those that it shares its work with, read from /proc after each tenth of the lines has come out. The texts that come out
-have to be those that went in, one for one.
+A small model scores the names of corpora/dinosaurs.txt over and over; resident memory is
+read from /proc after each tenth of the lines has come out. The texts that come out have to be those that went in, one
+for one.
 """
 
 from __future__ import annotations
@@ -29,17 +29,11 @@ def children(pid: int, proc: Path = Path("/proc")) -> list[int]:
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 
-def private(pid: int) -> float:
-    """Return the megabytes of a process that it shares with no other."""
-    rows = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
-    return sum(int(row[1]) for row in rows if row[0].startswith("Private_")) / 1024
-
-
 def resident(pid: int) -> float:
-    """Return the megabytes of a process and of its children."""
+    """Return the megabytes of a process."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    return kilobytes / 1024 + sum(map(resident, children(pid)))
+    return kilobytes / 1024
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.memory import children, private
 from tests.benchmarks.speed_cases import SETTLING, Case, Step, case_named, lines_of
 from tests.benchmarks.windows import Clock
 
@@ -82,11 +81,11 @@ def torch_step(case: Case, form: dict[str, Any], folder: Path) -> tuple[Step, li
 
 
 def megabytes(command: list[str]) -> float:
-    """Return the peak memory of a command or, without one, of this process and of those that share its work."""
+    """Return the peak memory of a command or, without one, of this process."""
     if command:
         run = [sys.executable, "-I", "-c", _SMALL, *command]
         return int(subprocess.run(run, capture_output=True, check=True).stdout) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + sum(map(private, children(os.getpid())))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def serve(step: Step, command: list[str], kind: str) -> None:

@@ -241,28 +241,6 @@ def test_where_nothing_is_done_yet_smaller_sizes_are_proposed(charlm, monkeypatc
     charlm("train", "lm", "-o", "m", *TINY, *STEPS).failed(6, "out of memory", "--batch-size")
 
 
-def test_a_worker_that_is_killed_costs_nothing(charlm, monkeypatch, folder):
-    """The bytes are those of an undisturbed run. Only on NumPy is a batch shared between processes."""
-    monkeypatch.setenv("CHARLM_CORE", "numpy")
-    (folder / "wide").write_text("abcab\nbcab\n" * 200)
-    flags = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 32, "--threads", 2, *STEPS, "--seed", 3)
-    charlm("train", "wide", "-o", "whole", *flags).succeeded()
-    run_of = Trainer.run
-
-    def killing(self):
-        for progress in run_of(self):
-            if progress.step == 3:
-                (twin,) = self.model._twins
-                os.kill(twin.pid, 9)
-            yield progress
-
-    monkeypatch.setattr(Trainer, "run", killing)
-    result = charlm("train", "wide", "-o", "killed", *flags).succeeded()
-    assert result.err.count("was killed or stopped") == 1
-    for end in (".safetensors", ".ckpt.safetensors"):
-        assert (folder / f"killed{end}").read_bytes() == (folder / f"whole{end}").read_bytes()
-
-
 # ---- --quiet
 
 

@@ -121,6 +121,7 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
         assert begun > number / 4 and left  # else the moments were badly chosen
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the threads hold no lock
 @pytest.mark.parametrize(
     ("point", "is_new"), [("fchmod", False), ("fsync", False), ("replace", False), ("fsync of the folder", True)]
 )

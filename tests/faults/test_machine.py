@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from charlm import backends, benchmark
-from charlm.backends import NumpyBackend, get_backend
-from charlm.backends.pool import Pool, can_start
+from charlm.backends import get_backend
+from charlm.backends.pool import Pool
 from charlm.cli import loading, ui
 from charlm.config import TrainConfig
 from charlm.errors import ResourceError
@@ -121,7 +121,7 @@ def test_a_stream_that_cannot_be_silenced_is_forgotten(monkeypatch, descriptor):
     assert getattr(sys, name) is None
 
 
-# --- threads and processes --------------------------------------------------------------------------------------------
+# --- threads ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -154,19 +154,6 @@ def test_work_is_done_where_only_some_threads_can_be_started(monkeypatch):
     with pool.limit(4):
         pool.each(done.append, range(100))
     assert sorted(done) == list(range(100)) and len(started) == 1
-
-
-def test_no_process_is_forked_off_where_the_products_could_not_have_their_threads_again(no_threads):
-    """OpenBLAS would end both with a signal."""
-    assert not can_start(1)
-    ops = NumpyBackend()
-    with ops.workers.limit(2), pytest.raises(OSError, match=os.strerror(errno.EAGAIN)):
-        ops.workers.fork(lambda: None)
-
-
-def test_threads_that_were_only_tried_are_gone():
-    before = threading.active_count()
-    assert can_start(3) and threading.active_count() == before
 
 
 def test_a_bar_needs_no_thread(no_threads, monkeypatch):

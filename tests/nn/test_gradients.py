@@ -8,7 +8,7 @@ from charlm.nn.dropout import Dropout
 from charlm.nn.embedding import Embedding
 from charlm.nn.heads import Softmax
 from charlm.nn.heads import softmax as softmax_module
-from charlm.nn.layer import Noise, Stack
+from charlm.nn.layer import Stack
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch
@@ -111,9 +111,9 @@ def test_a_stack_down_to_its_input(rate):
         stack = Stack(layers)
         return stack, bind(stack, seed)
 
-    stack, parameters = first_clear(make, x, starts=starts, noise=Noise(99))
+    stack, parameters = first_clear(make, x, starts=starts, noise=99)
     assert (stack.n_in, stack.n_out) == (4, 2)
-    errors = layer_errors(stack, parameters, x, starts=starts, noise=Noise(99))
+    errors = layer_errors(stack, parameters, x, starts=starts, noise=99)
     holds(errors)
     assert {"x", "state0", "state1", "state2", "state3"} < set(errors)
 
@@ -134,7 +134,7 @@ def test_dense(activation):
 def test_dropout():
     """In x alone: the mask does not depend on it."""
     layer = Dropout(OPS, 4, 0.4, place=3)
-    holds(layer_errors(layer, bind(layer, 0), np.random.default_rng(10).standard_normal((3, 4, 2)), noise=Noise(5)))
+    holds(layer_errors(layer, bind(layer, 0), np.random.default_rng(10).standard_normal((3, 4, 2)), noise=5))
 
 
 def test_embedding():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlm.nn.dropout import Dropout
-from charlm.nn.layer import Noise, Stack
+from charlm.nn.layer import Stack
 from charlm.nn.workspace import Workspace
 from tests.gradcheck import OPS, bind, config_of, each_kind, leaves, make_model, make_recurrent, random_state
 
@@ -177,7 +177,7 @@ def test_dropout_does_not_mix_what_it_masks(rng):
     stack = Stack({**layers, "b": make_recurrent("gru", "after", 5, 4)[0]})
     bind(stack, 1)
     x, state = rng.standard_normal((T, I, B)), random_state(stack, B, rng)
-    y, _ = forward(stack, x, state, noise=Noise(7))
+    y, _ = forward(stack, x, state, noise=7)
     assert not same(y, forward(stack, x, state)[0])
     x[AT, :, COLUMN] += 1
-    assert_only_seen_later(y, forward(stack, x, state, noise=Noise(7))[0])
+    assert_only_seen_later(y, forward(stack, x, state, noise=7)[0])

@@ -7,7 +7,7 @@ import pytest
 
 from charlm.nn.dense import Dense
 from charlm.nn.dropout import Dropout
-from charlm.nn.layer import Noise, Stack
+from charlm.nn.layer import Stack
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch
 from tests.gradcheck import (
@@ -278,7 +278,7 @@ class TestDropout:
         return Dropout(OPS, 16, rate, place)
 
     def mask(self, noise, **options):
-        y, _ = self.layer(**options).forward(np.ones((50, 16, 20)), (), Workspace(OPS, "float64"), noise=Noise(noise))
+        y, _ = self.layer(**options).forward(np.ones((50, 16, 20)), (), Workspace(OPS, "float64"), noise=noise)
         return y.copy()
 
     def test_values_share_and_mean(self):
@@ -304,7 +304,7 @@ class TestDropout:
         layer, ws = self.layer(place=4), Workspace(OPS, "float64")
         rng = np.random.default_rng(50)
         x, dy = rng.uniform(1, 2, (2, 9, 16, 5))
-        y = layer.forward(x, (), ws, noise=Noise(12))[0].copy()
+        y = layer.forward(x, (), ws, noise=12)[0].copy()
         dx, state = layer.backward(dy, (), ws)
         assert state == ()
         np.testing.assert_array_equal(dx == 0, y == 0)

@@ -87,6 +87,14 @@ def test_larger_batches_take_more():
     assert large > 2 * small
 
 
+def test_threads_take_no_more():
+    ops, estimates = NumpyBackend(), []
+    for threads in (1, 2):
+        with ops.workers.limit(threads):
+            estimates.append(memory_needed(make("lstm", ops, batch_size=32)))
+    assert estimates[0] == estimates[1]
+
+
 def test_estimating_leaves_no_trace():
     ops = NumpyBackend()
     with ops.workers.limit(1):

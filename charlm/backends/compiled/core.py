@@ -67,11 +67,17 @@ class StreamLayer(ctypes.Structure):
     _fields_ = (
         ("N", _LONG),
         ("K", _LONG),
-        ("packed", _POINTER),
+        ("W", _POINTER),
         ("b", _POINTER),
         ("out", _POINTER),
-        ("step", _POINTER),
         ("activation", _LONG),
+        ("cell", _LONG),
+        ("H", _LONG),
+        ("W_a", _POINTER),
+        ("param", _POINTER),
+        ("state", _POINTER * _MOST_STATES),
+        ("kept", _POINTER),
+        ("z", _POINTER),
     )
 
 
@@ -140,9 +146,7 @@ class Functions:
         self.lookup_grad = function("lookup_grad", _POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG)
         self.column_sums = function("column_sums", _POINTER, _LONG, _LONG, _POINTER, _INT, _LONG, _LONG)
         key = (ctypes.c_uint64, ctypes.c_uint32, real)
-        self.dropout = function(
-            "dropout", _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, _LONG, _LONG, *key, _LONG, _LONG
-        )
+        self.dropout = function("dropout", _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, *key, _LONG, _LONG)
         self.squares = function("squares", _POINTER, _LONG, _LONG, _POINTER, _LONG, _LONG)
         self.adam = function("adam", *[_POINTER] * 4, *[real] * 3, _LONG, _LONG)
         stream = ctypes.POINTER(Stream)
@@ -152,14 +156,15 @@ class Functions:
         self.stream_draw = function("stream_draw", stream, _POINTER, _LONG, *[_POINTER] * 3, returns=_LONG)
 
 
-def aligned(size: int, dtype: Any) -> Array:
-    """Return a vector whose contents are undefined; it begins at a line of the cache."""
+def aligned(size: int, dtype: Any, allocate: Callable[[int, Any], Array] = np.empty) -> Array:
+    """Return a vector that begins at a line of the cache, with the contents of `np.empty` or `np.zeros`."""
     kind = np.dtype(dtype)
-    memory = np.empty(size * kind.itemsize + _ALIGNMENT, np.uint8)
+    memory = allocate(size * kind.itemsize + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
     return memory[first : first + size * kind.itemsize].view(kind)
 
 
 def strides(array: Array) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
-    return tuple(stride // array.itemsize for stride in array.strides)
+    item = array.itemsize
+    return tuple([stride // item for stride in array.strides])

@@ -141,13 +141,13 @@ INLINE uint32_t mixed(uint32_t bits, uint32_t first, uint32_t second) {
 }
 
 /* out = x, with elements zeroed by the hash of (key, index) and the others times kept, for rows [from, end) of [T·B, n].
- * Row t·B + l is lane first_lane + l of `lanes` at step t; index = (t n + j) lanes + lane. */
-void EXPORT(core_dropout)(const real *x, long ldx, real *out, long ldo, long n, long B, long first_lane, long lanes,
-                          uint64_t key, uint32_t threshold, real kept, long from, long end) {
+ * Row t·B + lane is a lane at step t; index = (t n + j) B + lane. */
+void EXPORT(core_dropout)(const real *x, long ldx, real *out, long ldo, long n, long B, uint64_t key,
+                          uint32_t threshold, real kept, long from, long end) {
     for (long r = from; r < end; r++) {
         const real *in = x + r * ldx;
         real *to = out + r * ldo;
-        uint32_t index = (uint32_t)(r / B * n) * (uint32_t)lanes + (uint32_t)(first_lane + r % B), step = lanes;
+        uint32_t index = (uint32_t)(r / B * n) * (uint32_t)B + (uint32_t)(r % B), step = B;
         for (long j = 0; j < n; j++)
             to[j] = in[j] * (mixed(index + (uint32_t)j * step, key, key >> 32) >= threshold ? kept : 0);
     }

@@ -43,11 +43,6 @@ class CupyBackend(Backend):
         array[...] = values
         return array
 
-    def zeros(self, shape: Shape, dtype: Any) -> Array:
-        array = self.empty(shape, dtype)
-        array[...] = 0
-        return array
-
     def to_device(self, values: np.ndarray) -> Array:
         # A batch is a view of the read-only arrays of an epoch: these are copied once, as a whole.
         whole = values.base if isinstance(values.base, np.ndarray) else values
@@ -76,9 +71,21 @@ class CupyBackend(Backend):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         self._products.multiply(a, b, out, add=add)
 
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        _, V, batch = out.shape
-        kernels.one_hot()(self._ids(ids, V), V, batch, out)
+    def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
+        sums = x.sum(axis=1, keepdims=True)
+        if add:
+            out += sums
+        else:
+            out[...] = sums
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        (T, batch), V = ids.shape, len(x1) - 1
+        x1[-1] = 1
+        kernels.one_hot()(self._ids(ids, V), V, batch, x1[:-1].reshape(V, T, batch).transpose(1, 0, 2))
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        self.matmul(dz, x1.T, out=out, add=add)
 
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
         _, D, batch = out.shape
@@ -140,9 +147,8 @@ class CupyBackend(Backend):
         kernels.clipping()(norm, most, factor)
         return factor
 
-    def dropout(self, x: Array, *, rate: float, key: int, out: Array, lanes: tuple[int, int] | None = None) -> None:
-        batch = x.shape[-1]
-        kernels.dropout(x, out, rate=rate, key=key, batch=batch, lanes=lanes or (0, batch))
+    def dropout(self, x: Array, *, rate: float, key: int, out: Array) -> None:
+        kernels.dropout(x, out, rate=rate, key=key)
 
     def _ids(self, ids: np.ndarray, size: int) -> Array:
         """Return ids as an array of the device; raise IndexError for an id beyond `size`, which no kernel checks."""

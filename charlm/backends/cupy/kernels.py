@@ -76,11 +76,11 @@ def sigmoid() -> Any:
     return cupy.ElementwiseKernel("", "T x", "x = T(0.5) * (T(1) + tanh(T(0.5) * x))", "sigmoid", no_return=True)
 
 
-def dropout(x: Array, out: Array, *, rate: float, key: int, batch: int, lanes: tuple[int, int]) -> None:
+def dropout(x: Array, out: Array, *, rate: float, key: int) -> None:
     """Zero elements by the hash of `NumpyBackend.dropout`, bit for bit."""
     threshold = int(min(rate * 2.0**32, 2.0**32 - 1))
     first, second = key & 0xFFFFFFFF, key >> 32 & 0xFFFFFFFF
-    _dropout()(x, first, second, threshold, 1.0 / (1.0 - rate), max(1, batch), *lanes, out)
+    _dropout()(x, first, second, threshold, 1.0 / (1.0 - rate), out)
 
 
 @cache
@@ -88,11 +88,10 @@ def _dropout() -> Any:
     mixed = """
     bits ^= bits >> 16; bits *= 0x7feb352du; bits ^= bits >> 15; bits *= 0x846ca68bu; bits ^= bits >> 16;"""
     body = f"""
-    unsigned bits = (unsigned)(i / batch) * lanes + lane + (unsigned)(i % batch);
-    bits ^= first; {mixed}
+    unsigned bits = (unsigned)i ^ first; {mixed}
     bits ^= second; {mixed}
     out = x * (bits >= threshold ? kept : T(0))"""
-    scalars = "uint32 first, uint32 second, uint32 threshold, T kept, uint32 batch, uint32 lane, uint32 lanes"
+    scalars = "uint32 first, uint32 second, uint32 threshold, T kept"
     return cupy.ElementwiseKernel(f"T x, {scalars}", "T out", body, "dropout", no_return=True)
 
 
