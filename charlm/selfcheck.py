@@ -175,8 +175,15 @@ def _ids(size: int) -> np.ndarray:
 
 
 def _one_hot(ops: Backend, dtype: str) -> np.ndarray:
-    out = ops.empty((12, 9, 7), dtype)
-    ops.one_hot(_ids(9), out=out)
+    x1, zx, grad = ops.empty((10, 84), dtype), ops.empty((6, 84), dtype), ops.empty((6, 10), dtype)
+    ops.one_hot_product(_numbers(ops, dtype, 6, 10), _ids(9), x1=x1, out=zx)
+    ops.one_hot_grad(zx, _ids(9), x1=x1, out=grad)
+    return np.concatenate([ops.numpy(zx), ops.numpy(grad)], axis=1)
+
+
+def _row_sums(ops: Backend, dtype: str) -> np.ndarray:
+    out = ops.empty((9, 1), dtype)
+    ops.row_sums(_numbers(ops, dtype, 9, 40), out=out)
     return ops.numpy(out)
 
 
@@ -240,7 +247,8 @@ _FUNCTIONS: dict[str, Callable[[Backend, str], np.ndarray]] = {
     "copies there and back": lambda ops, dtype: ops.numpy(ops.array(_numbers(ops, dtype, 5, 7).T)),
     "products": _matmul,
     "products of steps": _matmul_of_steps,
-    "one-hot columns": _one_hot,
+    "products with one-hot columns": _one_hot,
+    "sums": _row_sums,
     "look-up": _lookup,
     "gradient of the look-up": _lookup_grad,
     "columns moved": _move_columns,

@@ -24,7 +24,8 @@ def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatc
     some = {"lstm": {"": CELLS["lstm"][""]}}  # every cell: tests/cuda/test_parity.py
     monkeypatch.setattr(selfcheck, "CELLS", some)
     called = set()
-    functions = "matmul one_hot lookup lookup_grad move_columns log_softmax cross_entropy adam norm clipping dropout"
+    functions = "matmul one_hot_product one_hot_grad row_sums lookup lookup_grad move_columns log_softmax cross_entropy"
+    functions += " adam norm clipping dropout"
     for name in functions.split():
         method = getattr(type(ops), name)
 
@@ -34,9 +35,9 @@ def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatc
 
         monkeypatch.setattr(type(ops), name, watched)
     found = list(checks(ops))
-    assert len(found) == 1 + 2 * (13 + 1)
+    assert len(found) == 1 + 2 * (14 + 1)
     assert all(check.passed for check in found), [check for check in found if not check.passed]
-    assert len(called) == 11
+    assert len(called) == 13
 
 
 @pytest.mark.parametrize(

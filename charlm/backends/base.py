@@ -85,7 +85,7 @@ class Backend(ABC):
         """
         if dtype == "bfloat16":
             raise ResourceError(
-                f"--dtype bfloat16: core {self.core} has no bfloat16 products",
+                f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
                 hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
             )
         return self
@@ -127,32 +127,21 @@ class Backend(ABC):
         out [m, n] or [T, m, n]: shares no memory with a and b
         """
 
+    @abstractmethod
     def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
         """Write the sum of each row of `x [n, N]` to `out [n, 1]`, or add it to `out`."""
-        sums = x.sum(axis=1, keepdims=True)
-        if add:
-            out += sums
-        else:
-            out[...] = sums
 
     @abstractmethod
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        """Write the one-hot columns of `ids [T, B]` to `out [T, V, B]`; the id -1 is the zero vector."""
-
     def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
         """Write `W [x; 1]` to `out`, with the one-hot columns x of `ids`; the id -1 is the zero vector.
 
         W [m, V+1]; ids [T, B]; out [m, T·B]
         x1 [V+1, T·B]: scratch, which `one_hot_grad` may read again
         """
-        T, batch = ids.shape
-        x1[-1] = 1
-        self.one_hot(ids, out=x1[:-1].reshape(len(x1) - 1, T, batch).transpose(1, 0, 2))
-        self.matmul(W, x1, out=out)
 
+    @abstractmethod
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
         """Write `dz [x; 1]^T` to `out [m, V+1]`, or add it; ids and x1 are as in `one_hot_product`, dz is [m, T·B]."""
-        self.matmul(dz, x1.T, out=out, add=add)
 
     @abstractmethod
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:

@@ -66,10 +66,23 @@ class NumpyBackend(Backend):
 
         self.workers.each(of_rows, [slice(start, end) for start, end in pairwise(edges)])
 
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        out[...] = 0
-        step, column = np.nonzero(ids >= 0)
-        out[step, ids[step, column], column] = 1
+    def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
+        sums = x.sum(axis=1, keepdims=True)
+        if add:
+            out += sums
+        else:
+            out[...] = sums
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        flat = ids.ravel()
+        columns = np.flatnonzero(flat >= 0)
+        x1[:-1] = 0
+        x1[:-1][flat[columns], columns] = 1
+        x1[-1] = 1
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        self.matmul(dz, x1.T, out=out, add=add)
 
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
         rows = table[ids]  # [T, B, D]; -1 takes the last row, overwritten below

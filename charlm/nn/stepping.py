@@ -203,9 +203,9 @@ class _RecurrentStep:
             self._zx += self._b
             return self._gates
         if self._layer.one_hot:
-            self._ops.one_hot(x[None], out=self._x[None])
-        else:
-            self._x[...] = x
+            self._ops.one_hot_product(self._W_x1, x[None], x1=self._x1, out=self._zx)
+            return self._gates
+        self._x[...] = x
         self._ops.matmul(self._W_x1, self._x1, out=self._zx)
         return self._gates
 

@@ -114,7 +114,7 @@ class Trainer:
         self.verdict.last = batch
         loss, after = model.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
-        scale = model.ops.clipping(norm, config.clip, model.config.array_dtype) if config.clip else None
+        scale = model.ops.clipping(norm, config.clip, model.parameters.grads.dtype) if config.clip else None
         self.is_whole = False
         self.optimizer.step(numbers.step - numbers.restarted + 1, rate, scale)
         size = model.ops.norm(model.parameters.values)

@@ -44,6 +44,24 @@ def undefined(ops, shape, dtype):
     return array
 
 
+class TestPrecision:
+    def test_products_in_the_precision_of_the_arrays_are_its_own(self, ops, dtype):
+        assert ops.in_precision(dtype) is ops
+
+    def test_bfloat16_products_come_from_another_backend_or_are_refused(self, ops):
+        try:
+            other = ops.in_precision("bfloat16")
+        except ResourceError as error:
+            assert f"--dtype bfloat16: core {ops.core}" in error.message and "--dtype float32" in error.hint
+            return
+        assert other is not ops and other.workers is ops.workers and other.core == ops.core
+        # Nearer to 1 than to the next bfloat16 number.
+        a, out = ops.array(np.full((64, 64), 1 + 2.0**-9), "float32"), ops.empty((64, 64), "float32")
+        for backend, expected in ((ops, 64 * (1 + 2.0**-9) ** 2), (other, 64.0)):
+            backend.matmul(a, a, out=out)
+            np.testing.assert_allclose(ops.numpy(out), expected, rtol=1e-6)
+
+
 class TestArrays:
     def test_there_and_back_are_copies(self, ops, dtype):
         host = np.arange(6, dtype=dtype).reshape(2, 3)
@@ -135,12 +153,33 @@ IDS = {
 class TestTokens:
     V, D = 5, 3
 
-    def test_one_hot(self, ops, dtype, ids):
-        T, B = ids.shape
-        out = undefined(ops, (T, self.V, B), dtype)
-        ops.one_hot(ids, out=out)
-        expected = [[[float(ids[t, b] == v) for b in range(B)] for v in range(self.V)] for t in range(T)]
-        np.testing.assert_array_equal(ops.numpy(out), expected)
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_one_hot(self, ops, dtype, ids, rng, batch_first):
+        """The product with the columns written out, and that with their transpose."""
+        m, N = 6, ids.size
+        W, dz, given = rng.standard_normal((m, self.V + 1)), rng.standard_normal((m, N)), ids.copy()
+        columns = np.array([[i == v for i in ids.ravel()] for v in range(self.V)] + [[True] * N], float)
+        x1, out, d = (undefined(ops, (n, N), dtype) for n in (self.V + 1, m, m))
+        if batch_first:
+            x1, out, d = (undefined(ops, (N, n), dtype).T for n in (self.V + 1, m, m))
+        d[...] = ops.array(dz, dtype)
+        ops.one_hot_product(ops.array(W, dtype), ids, x1=x1, out=out)
+        close(ops, out, W.astype(dtype).astype(float) @ columns, dtype, scale=2)
+        grad = undefined(ops, (m, self.V + 4), dtype)[:, 2:-1]
+        right = dz.astype(dtype).astype(float) @ columns.T
+        for add in (False, True):
+            ops.one_hot_grad(d, ids, x1=x1, out=grad, add=add)
+            close(ops, grad, right * (1 + add), dtype, scale=20)
+        np.testing.assert_array_equal(ids, given)
+
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_row_sums(self, ops, dtype, ids, rng, batch_first):
+        x = rng.standard_normal((self.V, ids.size))
+        array = ops.array(x.T, dtype).T if batch_first else ops.array(x, dtype)
+        out = undefined(ops, (self.V, 1), dtype)
+        for add in (False, True):
+            ops.row_sums(array, out=out, add=add)
+            close(ops, out, x.sum(axis=1, keepdims=True) * (1 + add), dtype, scale=10)
 
     def test_lookup(self, ops, dtype, ids, rng):
         T, B = ids.shape
@@ -207,7 +246,12 @@ class TestRefused:
         ids = np.array([[0, beyond]])
         table, columns = ops.zeros((3, 2), "float32"), ops.zeros((1, 2, 2), "float32")
         calls = [
-            lambda: ops.one_hot(ids, out=ops.zeros((1, 3, 2), "float32")),
+            lambda: ops.one_hot_product(
+                ops.zeros((5, 4), "float32"),
+                ids,
+                x1=ops.zeros((4, 2), "float32"),
+                out=ops.zeros((2, 5), "float32").T if ops.batch_first else ops.zeros((5, 2), "float32"),
+            ),
             lambda: ops.lookup(table, ids, out=columns),
             lambda: ops.lookup_grad(columns, ids, table_grad=table),
             lambda: ops.cross_entropy(table, ids[0]),

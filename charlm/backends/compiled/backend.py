@@ -37,17 +37,19 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: Library) -> None:
         self.library, self.core = library, library.core
         self.workers = Pool()
-        self._cores = {dtype: Functions(library, dtype) for dtype in ("float32", "float64")}
+        self._cores = {np.dtype(name): Functions(library, name) for name in ("float32", "float64")}
         self._scratch = threading.local()
 
     def in_precision(self, dtype: str) -> Backend:
         if dtype == "bfloat16" and has_bfloat16(self.library):
-            return Bfloat16Backend(self.library)
+            ops = Bfloat16Backend(self.library)
+            ops.workers = self.workers
+            return ops
         return super().in_precision(dtype)
 
     def core_of(self, dtype: Any) -> Functions:
         """Return the core's functions for a precision."""
-        return self._cores[np.dtype(dtype).name]
+        return self._cores[np.dtype(dtype)]
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         return aligned(math.prod(shape), dtype).reshape(shape)
@@ -77,19 +79,18 @@ class CompiledBackend(NumpyBackend):
         parts = self.workers.count if 2 * M * N * K >= _WORTH_SHARING else 1
         vectors = -(-N // _LINE)
         shares_columns = parts > 1 and (vectors >= 4 * parts if by_rows else N > M)
+        core, item, (b_row, b_column), ldo = self.core_of(out.dtype), out.itemsize, strides(b), strides(out)[0]
+        left, right, result = (a.ctypes.data, *strides(a)), b.ctypes.data, out.ctypes.data
         edges = [(vectors if shares_columns else M) * part // parts for part in range(parts + 1)]
-        core = self.core_of(out.dtype)
+        products = []
+        for first, end in pairwise(edges):
+            # Complete before the work begins: threads wait for each other while they are in Python.
+            at, width = (first * _LINE, min(N, end * _LINE) - first * _LINE) if shares_columns else (0, N)
+            b_part = (right + at * b_column * item, b_row, b_column)
+            product = Product(M, width, K, *left, *b_part, result + at * item, ldo, add)
+            products.append((product, *((0, M) if shares_columns else (first, end))))
 
-        def multiply(part: tuple[int, int]) -> None:
-            rows, columns = part, (0, N)
-            if shares_columns:
-                rows, columns = (0, M), (part[0] * _LINE, min(N, part[1] * _LINE))
-            b_part, out_part = b[:, columns[0] : columns[1]], out[:, columns[0] : columns[1]]
-            product = Product(M, out_part.shape[1], K, a.ctypes.data, *strides(a), b_part.ctypes.data, *strides(b_part))
-            product.out, product.ldo, product.add = out_part.ctypes.data, strides(out)[0], add
-            core.product(product, *rows, self._scratch_of(core.product_scratch).ctypes.data)
-
-        self.workers.each(multiply, pairwise(edges))
+        self.workers.each(lambda part: core.product(*part, self._scratch_of(core.product_scratch)), products)
 
     def _numpy_matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
         # On one thread: the bytes of NumPy's products depend on how they are divided.
@@ -101,19 +102,24 @@ class CompiledBackend(NumpyBackend):
         table = self._table(W.shape, W.dtype)
         table[...] = W.T
         table[:-1] += table[-1]  # the last row is b, the product of the zero vector
-        self.lookup(table, np.where(ids < 0, len(table) - 1, ids), out=out.reshape(-1, T, batch).transpose(1, 0, 2))
+        self.lookup(table, self._or_last(ids, table), out=out.reshape(-1, T, batch).transpose(1, 0, 2))
 
     def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
         T, batch = ids.shape
         table = self._table(out.shape, dz.dtype)
         table[...] = 0
         steps = dz.reshape(-1, T, batch).transpose(1, 0, 2)
-        self.lookup_grad(steps, np.where(ids < 0, len(table) - 1, ids), table_grad=table)
+        self.lookup_grad(steps, self._or_last(ids, table), table_grad=table)
         table[-1] = table.sum(axis=0)
         if add:
             out += table.T
         else:
             out[...] = table.T
+
+    def _or_last(self, ids: np.ndarray, table: Array) -> np.ndarray:
+        """Return ids of the rows of a table, the last one in place of -1."""
+        last = len(table) - 1
+        return np.where(ids < 0, last, self._ids(ids, last).reshape(ids.shape))
 
     def _table(self, shape: Shape, dtype: Any) -> Array:
         """Return a new array for the transpose of an array of this shape, padded rows."""
@@ -265,12 +271,14 @@ class CompiledBackend(NumpyBackend):
         edges = [min(count, -(-count * part // parts // multiple) * multiple) for part in range(parts + 1)]
         self.workers.each(lambda part: go(*part), pairwise(edges))
 
-    def _scratch_of(self, nbytes: int) -> Array:
-        """Return memory of the calling thread, whose contents are undefined."""
-        memory = getattr(self._scratch, "memory", None)
-        if memory is None or memory.size < nbytes:
-            memory = self._scratch.memory = aligned(nbytes, np.uint8)
-        return memory
+    def _scratch_of(self, nbytes: int) -> int:
+        """Return the address of memory of the calling thread, whose contents are undefined."""
+        own = self._scratch
+        if getattr(own, "nbytes", 0) < nbytes:
+            own.memory, own.nbytes = aligned(nbytes, np.uint8), nbytes
+            own.address = own.memory.ctypes.data
+        address: int = own.address
+        return address
 
 
 class Bfloat16Backend(CompiledBackend):
@@ -278,7 +286,7 @@ class Bfloat16Backend(CompiledBackend):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
-        self._cores["float32"] = Functions(library, "bfloat16")
+        self._cores[np.dtype("float32")] = Functions(library, "bfloat16")
 
     def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
         return Backend.losses(self, W, x, targets, bias=bias, logits=logits)

@@ -67,11 +67,17 @@ class StreamLayer(ctypes.Structure):
     _fields_ = (
         ("N", _LONG),
         ("K", _LONG),
-        ("packed", _POINTER),
+        ("W", _POINTER),
         ("b", _POINTER),
         ("out", _POINTER),
-        ("step", _POINTER),
         ("activation", _LONG),
+        ("cell", _LONG),
+        ("H", _LONG),
+        ("W_a", _POINTER),
+        ("param", _POINTER),
+        ("state", _POINTER * _MOST_STATES),
+        ("kept", _POINTER),
+        ("z", _POINTER),
     )
 
 
@@ -160,4 +166,5 @@ def aligned(size: int, dtype: Any, allocate: Callable[[int, Any], Array] = np.em
 
 def strides(array: Array) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
-    return tuple(stride // array.itemsize for stride in array.strides)
+    item = array.itemsize
+    return tuple([stride // item for stride in array.strides])

@@ -59,7 +59,7 @@ class Buffers(Protocol):
 
 
 # The parameters beside W that the equations of a cell read, [params, H].
-_PARAMETERS: Mapping[str, Callable[[Any], Array]] = {
+PARAMETERS: Mapping[str, Callable[[Any], Array]] = {
     "gru-after": lambda cell: cell.p["b_ca"],
     "gru-both": lambda cell: cell.b_c,
     "lstm-relevance": lambda cell: cell.b_c,
@@ -171,8 +171,8 @@ class CompiledScan:
         for place, arrays in ((p.states, states), (p.kept, kept)):
             for index, array in enumerate(arrays):
                 place[index] = array.ctypes.data
-        if cell.name in _PARAMETERS:
-            values = _PARAMETERS[cell.name](cell)
+        if cell.name in PARAMETERS:
+            values = PARAMETERS[cell.name](cell)
             param = self.ws.array("param", values.shape)
             param[...] = values
             p.param = param.ctypes.data

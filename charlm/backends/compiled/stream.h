@@ -1,13 +1,19 @@
 /* One stream of sampling: a token through all layers to the logits, and the draw of the next token. */
 
-/* W x + b, and what follows from it: a step of a cell, an activation or nothing. */
+/* W x + b, and what follows from it: a step of a cell, an activation or nothing. Matrices are packed by
+ * `core_pack_weights`. N is G·H in a recurrent layer. */
 typedef struct {
-    long N, K;          /* of W [N, K]; K = 0 in a first layer whose table holds W x itself */
-    const real *packed; /* W, `core_packed_weights_size` reals, at a multiple of 64 bytes */
-    const real *b;      /* [N] */
-    real *out;          /* [N], room for whole vectors: W x + b, which is x of `step` */
-    const Pass *step;   /* T = B = 1; row 0 of its states is the current one. NULL for a layer without memory */
-    long activation;    /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
+    long N, K;
+    const real *W;   /* [N, K]; K = 0 in a first layer whose table holds W x itself */
+    const real *b;   /* [N] */
+    real *out;       /* [N], room for whole vectors: W x + b */
+    long activation; /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
+    long cell, H;    /* the cell's number, -1 in a layer without memory */
+    const real *W_a; /* [N, H]; the rows of a second product are packed apart */
+    const real *param; /* [params, H] */
+    real *state[2];    /* [H]: the current ones */
+    real *kept;        /* [H] scratch: the right factor of a second product */
+    real *z;           /* [N] scratch, room for whole vectors: W_a a */
 } StreamLayer;
 
 /* A network from token ids to logits, how the next token is chosen, and the memory for both. */
@@ -25,7 +31,7 @@ typedef struct {
     const int32_t *banned;
     long bans;
     long end;       /* the id after which nothing is drawn; -1: none */
-    double *e;      /* [V] scratch */
+    double *e;      /* [V] scratch, room for whole vectors */
     int32_t *heap;  /* [V] scratch */
 } Stream;
 
@@ -40,12 +46,12 @@ void EXPORT(core_pack_weights)(const real *W, long ldw, long N, long K, real *pa
     }
 }
 
-/* out [N] = W x + b */
-static void affine(const StreamLayer *p, const real *x) {
-    memcpy(p->out, p->b, p->N * sizeof(real));
-    for (long q = 0; q < panels_of(p->N); q++) {
-        long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
-        rows_by_panel(x, 0, 1, 1, p->packed + n * p->K, p->K, width / VL, p->out + n, 0, 1);
+/* out [N] = W x + b; without b if it is NULL. */
+static void affine(long N, long K, const real *W, const real *b, const real *x, real *out) {
+    if (b) memcpy(out, b, N * sizeof(real));
+    for (long q = 0; q < panels_of(N); q++) {
+        long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
+        rows_by_panel(x, 0, 1, 1, W + n * K, K, width / VL, out + n, 0, b != 0);
     }
 }
 
@@ -65,7 +71,7 @@ static void affine_of_token(Stream *s, long id) {
         memcpy(p->out, s->known + s->place[id] * p->N, p->N * sizeof(real));
         return;
     }
-    affine(p, x);
+    affine(p->N, p->K, p->W, p->b, x, p->out);
     if (s->used == s->room) {
         memset(s->place, -1, s->tokens * sizeof(int32_t));
         s->used = 0;
@@ -74,20 +80,51 @@ static void affine_of_token(Stream *s, long id) {
     memcpy(s->known + s->place[id] * p->N, p->out, p->N * sizeof(real));
 }
 
+/* A product with W_a is in z for gates [g0, g0 + gates), and W_x x + b in out: the equations that follow from both. */
+INLINE void cell_stage(const Facts f, Equations *equations, int g0, int gates, int is_last, const StreamLayer *p) {
+    const long H = p->H;
+    for (long j = 0; j < H; j += VL) {
+        const long n = H - j;
+        Unit q;
+        for (int g = 0; g < g0 + gates; g++) {
+            q.z[g] = load(p->z + g * H + j, n);
+            q.x[g] = load(p->out + g * H + j, n);
+        }
+        for (int s = 0; s < f.states; s++) q.old[s] = load(p->state[s] + j, n);
+        for (int k = 0; k < f.params; k++) q.param[k] = load(p->param + k * H + j, n);
+        equations(&q);
+        for (int s = 0; is_last && s < f.states; s++) store(p->state[s] + j, q.new[s], n);
+        for (int g = 0; !is_last && g < g0 + gates; g++) store(p->z + g * H + j, q.z[g], n);
+        if (!is_last) store(p->kept + j, q.kept[0], n);
+    }
+}
+
+/* A step of a cell: see `forward`. */
+INLINE void cell_step(const Facts f, Equations *first, Equations *second, const StreamLayer *p) {
+    const long H = p->H, reached = f.reached * H;
+    affine(reached, H, p->W_a, 0, p->state[0], p->z);
+    cell_stage(f, first, 0, f.reached, !second, p);
+    if (!second) return;
+    affine(p->N - reached, H, p->W_a + EXPORT(core_packed_weights_size)(reached, H), 0, p->kept, p->z + reached);
+    cell_stage(f, second, f.reached, f.gates - f.reached, 1, p);
+}
+
+#define STEP(number, facts, first, second, back, merge) \
+    static void step_##number(const StreamLayer *p) { cell_step(facts, first, second, p); }
+#define STEP_OF(number, facts, first, second, back, merge) [number] = step_##number,
+EACH_CELL(STEP)
+static void (*const step_of[])(const StreamLayer *) = {EACH_CELL(STEP_OF)};
+
 /* Read a token: the states go one step on, and the last layer's `out` holds the logits of the next token. */
 void EXPORT(core_stream_read)(Stream *s, long id) {
     const real *x = 0;
     for (const StreamLayer *p = s->layer; p < s->layer + s->layers; p++) {
         if (p == s->layer) affine_of_token(s, id);
-        else affine(p, x);
+        else affine(p->N, p->K, p->W, p->b, x, p->out);
         x = p->out;
-        if (p->step) {
-            forward_of[p->step->cell](p->step, 0, 1);
-            for (int state = 0; state < facts_of[p->step->cell]->states; state++) {
-                real *now = p->step->states[state];
-                memcpy(now, now + p->step->ld, p->step->H * sizeof(real));
-            }
-            x = p->step->states[0];
+        if (p->cell >= 0) {
+            step_of[p->cell](p);
+            x = p->state[0];
         } else if (p->activation)
             for (long j = 0; j < p->N; j += VL) {
                 V z = load(p->out + j, VL);
@@ -164,11 +201,20 @@ static long draw(const Stream *s, real *x, long n, double number, double *log_pr
     if (most == -INFINITY) return -1;
     if (s->temperature == 0) id = best;
     else {
-        for (long j = 0; j < n; j++) total += e[j] = exp((e[j] - most) / s->temperature);
-        if (s->top_k < n || s->top_p >= 0) {
+        for (long j = 0; j < n; j++) e[j] = (e[j] - most) / s->temperature;
+        if (s->top_k < n || s->top_p >= 0) { /* which tokens are likelier: single precision would make equals of some */
+            for (long j = 0; j < n; j++) total += e[j] = exp(e[j]);
             keep_likeliest(s, e, n, total);
             total = 0;
             for (long j = 0; j < n; j++) total += e[j];
+        } else {
+            for (int i = 0; i < VL; i++) e[n + i] = -INFINITY;
+            for (long j = 0; j < n; j += VL) {
+                V y;
+                for (int i = 0; i < VL; i++) y[i] = e[j + i];
+                y = exp_of(y);
+                for (int i = 0; i < VL; i++) total += e[j + i] = y[i];
+            }
         }
         for (long j = 0; j < n && sum <= number * total; j++)
             if (e[j] > 0) sum += e[id = j];

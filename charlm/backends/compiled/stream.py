@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.backends.base import AffineLayer, Array, Drawn
 from charlm.backends.compiled.core import Stream, StreamLayer, strides
-from charlm.backends.compiled.scan import Buffers, CompiledScan, State
+from charlm.backends.compiled.scan import CELLS, PARAMETERS, Buffers, CellFacts, State
 from charlm.config import SampleConfig
 
 _KNOWN = 1 << 22  # elements of the first layer's W x + b, over all tokens for which it is kept
@@ -27,21 +27,21 @@ class CompiledStream:
     """
 
     def __init__(self, ops: Any, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
-        self._ops, self._core = ops, ops.core_of(ws.dtype)
+        self._ops, self._core, self._dtype = ops, ops.core_of(ws.dtype), ws.dtype
         if table.strides[1] != table.itemsize:
             table = np.ascontiguousarray(table)
-        self._held: list[Any] = [table, ws]  # what the core knows by its address
+        self._held: list[Array] = [table]  # what the core knows by its address
         self._states: list[State] = []  # of the recurrent layers
         outputs, tokens = len(layers[-1].W), len(table)
-        made = [self._layer(layer, ws.scope(f"layer{number}")) for number, layer in enumerate(layers)]
+        made = [self._layer(layer) for layer in layers]
         self._layers = (StreamLayer * len(made))(*made)
         self._stream = s = Stream(layers=len(made), layer=ctypes.addressof(self._layers), tokens=tokens)
         s.table, s.ldt = table.ctypes.data, strides(table)[0]
         if made[0].K:
             s.room = max(1, min(tokens, _KNOWN // made[0].N))
-            s.known = ws.array("known", (s.room, made[0].N)).ctypes.data
+            s.known = self._address(ops.empty((s.room, made[0].N), ws.dtype))
             s.place = self._address(np.full(tokens, -1, np.int32))
-        s.e, s.heap = self._address(np.empty(outputs)), self._address(np.empty(outputs, np.int32))
+        s.e, s.heap = self._address(np.empty(outputs + _WIDEST)), self._address(np.empty(outputs, np.int32))
         weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
         most = min(_MOST, -(-_WEIGHTS // weights))
         self._ids, self._log_probs, self._masses = np.empty(most, np.int32), np.empty(most), np.empty(most)
@@ -85,26 +85,43 @@ class CompiledStream:
         count = self._core.stream_draw(s, numbers.ctypes.data, numbers.size, *addresses)
         return list(zip(*(array[:count].tolist() for array in found), strict=True))
 
-    def _layer(self, layer: AffineLayer, ws: Buffers) -> StreamLayer:
-        """Pack the weights of a layer; return it with its arrays."""
+    def _layer(self, layer: AffineLayer) -> StreamLayer:
+        """Return a layer with packed weights."""
         N, K = layer.W.shape
-        packed = ws.array("packed_W", (self._core.packed_weights_size(N, K),))
-        W = layer.W if K == 0 or layer.W.strides[1] == layer.W.itemsize else np.ascontiguousarray(layer.W)
-        self._core.pack_weights(W.ctypes.data, strides(W)[0], N, K, packed.ctypes.data)
-        out = ws.array("out", (N + _WIDEST,))
-        made = StreamLayer(N=N, K=K, packed=packed.ctypes.data, out=out.ctypes.data)
-        made.b = self._address(np.ascontiguousarray(layer.b[:, 0]))
-        made.activation = _ACTIVATIONS.index(layer.activation)
+        made = StreamLayer(N=N, K=K, W=self._packed(layer.W), b=self._address(np.ascontiguousarray(layer.b[:, 0])))
+        out = self._empty(N + _WIDEST)
+        made.out, self._logits = self._address(out), out[:N]
+        made.activation, made.cell = _ACTIVATIONS.index(layer.activation), -1
         if layer.cell is not None:
-            step, now, _ = CompiledScan(layer.cell, ws).new_place("now")
-            step.x = out.ctypes.data
-            made.step = ctypes.addressof(step)
-            self._held.append(step)
-            self._states.append(now)
-        self._logits: Array = out[:N]
+            self._add_cell(made, layer.cell)
         return made
+
+    def _add_cell(self, made: StreamLayer, cell: CellFacts) -> None:
+        H, reached = cell.hidden, len(cell.reached) * cell.hidden
+        made.cell, made.H = CELLS.index(cell.name), H
+        made.W_a = self._packed(cell.W_a[:reached], cell.W_a[reached:])
+        if cell.name in PARAMETERS:
+            made.param = self._address(np.ascontiguousarray(PARAMETERS[cell.name](cell)))
+        state = tuple(self._empty(H) for _ in cell.states)
+        for number, array in enumerate(state):
+            made.state[number] = self._address(array)
+        self._states.append(tuple(array[:, None] for array in state))
+        made.kept, made.z = self._address(self._empty(H)), self._address(self._empty(made.N + _WIDEST))
+
+    def _packed(self, *matrices: Array) -> int:
+        """Return the address of matrices that are packed one after the other."""
+        sizes = [self._core.packed_weights_size(*W.shape) for W in matrices]
+        address = first = self._address(self._empty(sum(sizes)))
+        for W, size in zip(matrices, sizes, strict=True):
+            rows = W if not W.size or W.strides[1] == W.itemsize else np.ascontiguousarray(W)
+            self._core.pack_weights(rows.ctypes.data, strides(rows)[0], *W.shape, address)
+            address += size * W.itemsize
+        return first
+
+    def _empty(self, size: int) -> Array:
+        return self._ops.empty((size,), self._dtype)
 
     def _address(self, array: np.ndarray) -> int:
         """Return the address of an array, which is kept for as long as the stream."""
         self._held.append(array)
-        return array.ctypes.data
+        return int(array.ctypes.data)

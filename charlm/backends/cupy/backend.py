@@ -71,9 +71,21 @@ class CupyBackend(Backend):
     def matmul(self, a: Array, b: Array, *, out: Array, add: bool = False) -> None:
         self._products.multiply(a, b, out, add=add)
 
-    def one_hot(self, ids: np.ndarray, *, out: Array) -> None:
-        _, V, batch = out.shape
-        kernels.one_hot()(self._ids(ids, V), V, batch, out)
+    def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
+        sums = x.sum(axis=1, keepdims=True)
+        if add:
+            out += sums
+        else:
+            out[...] = sums
+
+    def one_hot_product(self, W: Array, ids: np.ndarray, *, x1: Array, out: Array) -> None:
+        (T, batch), V = ids.shape, len(x1) - 1
+        x1[-1] = 1
+        kernels.one_hot()(self._ids(ids, V), V, batch, x1[:-1].reshape(V, T, batch).transpose(1, 0, 2))
+        self.matmul(W, x1, out=out)
+
+    def one_hot_grad(self, dz: Array, ids: np.ndarray, *, x1: Array, out: Array, add: bool = False) -> None:
+        self.matmul(dz, x1.T, out=out, add=add)
 
     def lookup(self, table: Array, ids: np.ndarray, *, out: Array) -> None:
         _, D, batch = out.shape

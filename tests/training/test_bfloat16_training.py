@@ -9,6 +9,8 @@ import pytest
 
 from charlm import api
 from charlm.backends import NumpyBackend
+from charlm.backends.compiled import backend as backend_module
+from charlm.backends.compiled import scan as scan_module
 from charlm.checkpoint import load, save, save_training
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import ResourceError
@@ -93,6 +95,19 @@ def test_without_bfloat16_the_network_that_learns_is_the_model_itself():
     for dtype in ("float32", "float64"):
         model = build(ModelConfig(5, hidden_size=3, dtype=dtype), RoundingBackend(), seed=1)
         assert for_training(model) is model
+
+
+def test_any_number_of_threads_computes_the_same_bytes(monkeypatch):
+    monkeypatch.setattr(backend_module, "_WORTH_SHARING", 1)
+    monkeypatch.setattr(backend_module, "_ELEMENTS_WORTH_SHARING", 1)
+    monkeypatch.setattr(scan_module, "_WORTH_SHARING", 8)
+    results = []
+    for count in (1, 2, 3):
+        session = session_of(machine("compiled"), hidden_size=40)
+        with session.language_model.model.ops.workers.limit(count):
+            results.append(result(trained(session, 4).trainer))
+    for other in results[1:]:
+        assert_same(other, results[0])
 
 
 @each_machine
