@@ -225,11 +225,10 @@ class Backend(ABC):
         x, out [T, rows, B], `out` as `Workspace.steps` lays it out
         """
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Any) -> Any:
+    def stream(self, table: Array, layers: Sequence[AffineLayer]) -> Any:
         """Return the device's own stream of sampling through a network, None if it has none.
 
         table [tokens, K]: x<t> of each token; or W x<t> of the first layer, [tokens, N], if its W is [N, 0]
         layers: from below; the last one computes the logits [V]
-        ws: the workspace that the stream's arrays lie in
         """
         return None

@@ -30,7 +30,7 @@ def stepper_of(body: Stack, head: Head, ws: Workspace) -> Stepper:
     """
     stepper: Stepper | None = None
     if isinstance(head, Softmax) and (network := _affine_layers(body, head)) is not None:
-        own = body.ops.stream(*network, ws)
+        own = body.ops.stream(*network)
         stepper = None if own is None else DeviceStepper(own)
     stepper = stepper or ReferenceStepper(body, head, ws)
     stepper.load(body.zero_state(1))

@@ -13,7 +13,7 @@ import numpy as np
 from charlm.backends.base import AffineLayer, Array, Backend, Shape
 from charlm.backends.compiled.core import Functions, Product, aligned, strides
 from charlm.backends.compiled.library import Library, has_bfloat16
-from charlm.backends.compiled.scan import SCANS, Buffers
+from charlm.backends.compiled.scan import SCANS
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
 from charlm.backends.pool import Pool
@@ -247,10 +247,10 @@ class CompiledBackend(NumpyBackend):
         mask = (key, threshold, 1.0 / (1.0 - rate))
         self._each_range(T * batch, lambda first, end: core.dropout(*arrays, *mask, first, end), work=x.size)
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> CompiledStream | None:
+    def stream(self, table: Array, layers: Sequence[AffineLayer]) -> CompiledStream | None:
         if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):
             return None
-        return CompiledStream(self, table, layers, ws)
+        return CompiledStream(self, table, layers)
 
     def _ids(self, ids: np.ndarray, size: int) -> np.ndarray:
         """Return ids as a vector; raise IndexError for an id beyond `size`, which the core does not check."""
@@ -288,7 +288,7 @@ class Bfloat16Backend(CompiledBackend):
     def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
         return Backend.losses(self, W, x, targets, bias=bias, logits=logits)
 
-    def stream(self, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
+    def stream(self, table: Array, layers: Sequence[AffineLayer]) -> None:
         """Return None: the core's stream multiplies float32 numbers."""
         return None
 

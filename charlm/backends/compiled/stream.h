@@ -136,7 +136,7 @@ void EXPORT(core_stream_read)(Stream *s, long id) {
 /* ---- the likeliest tokens, by a heap of ids: the likeliest first, and of equals the smaller id */
 INLINE int precedes(const double *e, int32_t i, int32_t j) { return e[i] > e[j] || (e[i] == e[j] && i < j); }
 
-/* Let the id at a place of a heap of n ids sink to where it belongs. */
+/* Sink the id at a place of a heap of n ids to where it belongs. */
 static void sink(const double *e, int32_t *heap, long at, long n) {
     int32_t id = heap[at];
     for (long child; (child = 2 * at + 1) < n; at = child) {

@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.backends.base import AffineLayer, Array, Drawn
 from charlm.backends.compiled.core import Stream, StreamLayer, strides
-from charlm.backends.compiled.scan import CELLS, PARAMETERS, Buffers, CellFacts, State
+from charlm.backends.compiled.scan import CELLS, PARAMETERS, CellFacts, State
 from charlm.config import SampleConfig
 
 _KNOWN = 1 << 22  # elements of the first layer's W x + b, over all tokens for which it is kept
@@ -21,13 +21,13 @@ _ACTIVATIONS = ("", "tanh", "relu")
 
 
 class CompiledStream:
-    """A network that reads one token at a time and draws the next one; see `Backend.stream` for the arguments.
+    """A network that reads one token at a time and draws the next one. The arguments are those of `Backend.stream`.
 
     The weights are packed at the beginning, so that two streams share no array that they write to.
     """
 
-    def __init__(self, ops: Any, table: Array, layers: Sequence[AffineLayer], ws: Buffers) -> None:
-        self._ops, self._core, self._dtype = ops, ops.core_of(ws.dtype), ws.dtype
+    def __init__(self, ops: Any, table: Array, layers: Sequence[AffineLayer]) -> None:
+        self._ops, self._core, self._dtype = ops, ops.core_of(table.dtype), table.dtype
         if table.strides[1] != table.itemsize:
             table = np.ascontiguousarray(table)
         self._held: list[Array] = [table]  # what the core knows by its address
@@ -39,7 +39,7 @@ class CompiledStream:
         s.table, s.ldt = table.ctypes.data, strides(table)[0]
         if made[0].K:
             s.room = max(1, min(tokens, _KNOWN // made[0].N))
-            s.known = self._address(ops.empty((s.room, made[0].N), ws.dtype))
+            s.known = self._address(self._empty(s.room * made[0].N))
             s.place = self._address(np.full(tokens, -1, np.int32))
         s.e, s.heap = self._address(np.empty(outputs + _WIDEST)), self._address(np.empty(outputs, np.int32))
         weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
@@ -71,7 +71,7 @@ class CompiledStream:
     def draw(
         self, most: int, rng: np.random.Generator, config: SampleConfig, banned: Sequence[int], end: int | None
     ) -> list[Drawn]:
-        """Draw some of the next `most` tokens, at least one, and read them; no one after `end`.
+        """Draw some of the next `most` tokens, at least one, and read them; stop after `end`.
 
         Returns [] if `next_token_probs` would raise an error.
         """
