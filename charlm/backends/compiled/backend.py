@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.backends.base import AffineLayer, Array, Backend, Shape
-from charlm.backends.compiled.core import Functions, Product, aligned, strides
+from charlm.backends.compiled.core import Functions, Product, aligned, rows_of, strides
 from charlm.backends.compiled.library import Library, has_bfloat16
 from charlm.backends.compiled.scan import SCANS
 from charlm.backends.compiled.stream import CompiledStream
@@ -291,10 +291,3 @@ class Bfloat16Backend(CompiledBackend):
     def stream(self, table: Array, layers: Sequence[AffineLayer]) -> None:
         """Return None: the core's stream multiplies float32 numbers."""
         return None
-
-
-def rows_of(x: Array) -> Array | None:
-    """Return activations `[T, n, B]` as a view [T·B, n] of contiguous rows; None if they do not lie batch first."""
-    T, n, batch = x.shape
-    rows = x.transpose(0, 2, 1).reshape(T * batch, n) if x.strides[1] == x.itemsize else None
-    return rows if rows is not None and rows.ctypes.data == x.ctypes.data else None

@@ -139,3 +139,10 @@ def strides(array: Array) -> tuple[int, ...]:
     """Return the strides of an array in elements."""
     item = array.itemsize
     return tuple([stride // item for stride in array.strides])
+
+
+def rows_of(x: Array) -> Array | None:
+    """Return activations `[T, n, B]` as a view [T·B, n] of contiguous rows; None if they do not lie batch first."""
+    T, n, batch = x.shape
+    rows = x.transpose(0, 2, 1).reshape(T * batch, n) if x.strides[1] == x.itemsize else None
+    return rows if rows is not None and rows.ctypes.data == x.ctypes.data else None
