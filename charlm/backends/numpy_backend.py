@@ -40,7 +40,7 @@ class NumpyBackend(Backend):
         return np.empty(shape, dtype)
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
-        # Memory that is never written, such as the gradients of a model that does not learn, is never taken.
+        # Pages that are never written take no memory: those of the gradients, if a model does not learn.
         return np.zeros(shape, dtype)
 
     def row_stride(self, width: int) -> int:

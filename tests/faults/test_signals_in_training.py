@@ -113,7 +113,7 @@ def test_a_signal_in_the_middle_of_a_save_leaves_it_whole(charlm, corpus, tmp_pa
 @pytest.mark.parametrize("core", ["numpy", "auto"])
 def test_a_signal_while_several_threads_compute(trained, tmp_path, core):
     """They finish the step."""
-    flags = ("--max-steps", 2000, "--threads", 2, "--hidden-size", 32, "--batch-size", 32, "--seed", 1)
+    flags = ("--max-steps", 50_000, "--threads", 2, "--hidden-size", 32, "--batch-size", 32, "--seed", 1)
     for number in (INTERRUPT, HANGUP):
         train = ("train", trained.names, "-o", tmp_path / "m", *flags, "--force")
         with started(*train, CHARLM_CORE=core) as process:

@@ -1,7 +1,10 @@
 """The estimate of a training's memory is what the training takes."""
 
 import gc
+import os
 import tracemalloc
+from operator import itemgetter
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from charlm.backends import NumpyBackend
 from charlm.config import TextConfig, TrainConfig
 from charlm.session import prepare
 from charlm.training import memory_needed
+from tests.compiled import compiled_backends
 
 LINES = [f"{'abcdefgh'[i % 8] * (3 + i % 9)} {'hgfedcba'[i % 8] * 4}" for i in range(400)]
 TAGGED = [f"{word}\t{word[0]}" if word else "" for line in LINES for word in [*line.split(), ""]]
@@ -93,6 +97,18 @@ def test_threads_take_no_more():
         with ops.workers.limit(threads):
             estimates.append(memory_needed(make("lstm", ops, batch_size=32)))
     assert estimates[0] == estimates[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize("backend", {"numpy": NumpyBackend, **compiled_backends()}.items(), ids=itemgetter(0))
+def test_gradients_that_are_never_written_take_no_memory(backend):
+    """As those of a model that does not learn."""
+    ops = backend[1]()
+    before = int(Path("/proc/self/statm").read_text().split()[1])
+    zeros = ops.zeros((1 << 26,), "float32")
+    taken = (int(Path("/proc/self/statm").read_text().split()[1]) - before) * os.sysconf("SC_PAGE_SIZE")
+    assert taken < zeros.nbytes / 10
+    assert not zeros[:: 1 << 20].any()
 
 
 def test_estimating_leaves_no_trace():

@@ -244,11 +244,8 @@ class CompiledBackend(NumpyBackend):
             rows = np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(T * batch, n)
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
         arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch)
-        self._each_range(
-            T * batch,
-            lambda first, end: core.dropout(*arrays, key, threshold, 1.0 / (1.0 - rate), first, end),
-            work=x.size,
-        )
+        mask = (key, threshold, 1.0 / (1.0 - rate))
+        self._each_range(T * batch, lambda first, end: core.dropout(*arrays, *mask, first, end), work=x.size)
 
     def stream(self, table: Array, layers: Sequence[AffineLayer]) -> CompiledStream | None:
         if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):
