@@ -281,13 +281,9 @@ class CompiledBackend(NumpyBackend):
 class Bfloat16Backend(CompiledBackend):
     """Products of bfloat16 numbers, which are added up in float32; everything else is in float32."""
 
+    # Those of the core multiply float32 numbers.
+    losses, stream = Backend.losses, Backend.stream
+
     def __init__(self, library: Library) -> None:
         super().__init__(library)
         self._cores[np.dtype("float32")] = Functions(library, "bfloat16")
-
-    def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
-        return Backend.losses(self, W, x, targets, bias=bias, logits=logits)
-
-    def stream(self, table: Array, layers: Sequence[AffineLayer]) -> None:
-        """Return None: the core's stream multiplies float32 numbers."""
-        return None
