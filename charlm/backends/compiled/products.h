@@ -60,7 +60,7 @@ INLINE void block(const int NV, const int NB, const Operand *a, long row, const 
 #pragma GCC unroll 12
     for (int i = 0; i < NV; i++)
 #pragma GCC unroll 12
-        for (int m = 0; m < NB; m++) sum[i][m] = add ? load(out + m * ldo + i * VL, VL) : all(0);
+        for (int m = 0; m < NB; m++) sum[i][m] = all(0);
     for (long k = 0; k < K; k++, panel += NV * VL, a += column) {
 #pragma GCC unroll 12
         for (int i = 0; i < NV; i++) w[i] = load_operands(panel + i * VL);
@@ -74,7 +74,10 @@ INLINE void block(const int NV, const int NB, const Operand *a, long row, const 
 #pragma GCC unroll 12
     for (int i = 0; i < NV; i++)
 #pragma GCC unroll 12
-        for (int m = 0; m < NB; m++) store(out + m * ldo + i * VL, sum[i][m], VL);
+        for (int m = 0; m < NB; m++) {
+            real *to = out + m * ldo + i * VL;
+            store(to, add ? load(to, VL) + sum[i][m] : sum[i][m], VL);
+        }
 }
 
 /* The elements of a row of `a` are contiguous (column = 1), or those of a column (row = 1). */

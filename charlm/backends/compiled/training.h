@@ -116,11 +116,15 @@ void EXPORT(core_lookup_grad)(const real *d, long ldd, const int32_t *ids, long 
     }
 }
 
-/* out [n] (+)= the sums of columns [from, end) of x [N, n], whose rows are ld apart. */
+/* out [n] (+)= the sums of columns [from, end) of x [N, n], whose rows are ld apart: sums of sums of DEEPEST rows. */
 void EXPORT(core_column_sums)(const real *x, long ld, long N, real *out, int add, long from, long end) {
     for (long j = from; j < end; j += VL) {
         V sum = add ? load(out + j, end - j) : all(0);
-        for (long r = 0; r < N; r++) sum += load(x + r * ld + j, end - j);
+        for (long first = 0; first < N; first += DEEPEST) {
+            V part = all(0);
+            for (long r = first; r < least(N, first + DEEPEST); r++) part += load(x + r * ld + j, end - j);
+            sum += part;
+        }
         store(out + j, sum, end - j);
     }
 }
