@@ -51,7 +51,7 @@ def test_gradients_of_every_body(body):
 
 
 def passes(model, batch, state):
-    """Give what a training step, with dropout, and a judgement leave."""
+    """Return what a training step, with dropout, and a judgement leave."""
     ws = model.workspace()
     results = []
     for noise in (None, NOISE):
