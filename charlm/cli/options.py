@@ -128,7 +128,7 @@ Reset = Annotated[
 RelevanceGate = Annotated[bool, typer.Option("--relevance-gate", help="lstm: add a relevance gate on the candidate.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads for matrix products.", show_default="all")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads that share the work.", show_default="all")]
 BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
 Dtype = Annotated[
     Literal[DTYPES],  # type: ignore[valid-type]
