@@ -17,15 +17,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-std=gnu11", "-fno-math-errno"]
 FLAGS += ["-ffp-contract=fast", "-fPIC", "-shared"]
 CORES = {"x86_64": ("v3", ["-march=x86-64-v3", "-DVECTOR_BYTES=32"]), "aarch64": ("neon", ["-DVECTOR_BYTES=16"])}
-TESTS = [
-    "tests/backends/test_contract.py",
-    "tests/backends/test_compiled_tails.py",
-    "tests/backends/test_compiled_functions.py",
-    "tests/nn/test_scans.py",
-    "tests/nn/test_compiled_scans.py",
-    "tests/nn/test_compiled_models.py",
-    "tests/nn/test_streams.py",
-]
+TESTS = ["tests/backends/test_contract.py", "tests/backends/test_compiled_tails.py", "tests/nn/test_scans.py"]
+# Minutes: SANITIZE=all runs these too.
+MORE = ["tests/backends/test_compiled_functions.py", "tests/nn/test_compiled_scans.py", "tests/nn/test_streams.py"]
+MORE += ["tests/nn/test_compiled_models.py"]
 BEYOND = """
 import numpy as np
 from tests.compiled import compiled_backend
@@ -36,13 +31,11 @@ print("no fault")
 """
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory):
+def sanitized(tree):
     """Return the name of a core, and what runs Python with its sanitized library in a copy of the tree."""
     if not shutil.which("gcc") or platform.machine() not in CORES or sys.platform != "linux":
         pytest.skip("needs gcc on Linux")
     core, flags = CORES[platform.machine()]
-    tree = tmp_path_factory.mktemp("tree")
     for folder in ("charlm", "tests"):
         ignored = shutil.ignore_patterns("*.so", "core_*.sha256", "__pycache__", "fixtures")
         shutil.copytree(REPOSITORY / folder, tree / folder, ignore=ignored)
@@ -65,18 +58,14 @@ def sanitized(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rows", [8, 9])
-def test_a_read_beyond_an_array_is_found(sanitized, rows):
-    core, run = sanitized
-    done = run("-c", BEYOND.format(core=core, rows=rows))
-    assert ("no fault" in done.stdout) == (rows == 8), done.stderr
-    assert ("heap-buffer-overflow" in done.stderr) == (rows > 8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tests", TESTS)
-def test_nothing_is_found(sanitized, tests):
-    core, run = sanitized
-    done = run("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", tests, "-k", core)
+def test_nothing_is_found_but_a_planted_read_beyond_an_array(tmp_path):
+    """One test, so that the library is built once."""
+    core, run = sanitized(tmp_path)
+    for rows in (8, 9):
+        done = run("-c", BEYOND.format(core=core, rows=rows))
+        assert ("no fault" in done.stdout) == (rows == 8), done.stderr
+        assert ("heap-buffer-overflow" in done.stderr) == (rows > 8)
+    tests = TESTS + MORE * (os.environ.get("SANITIZE") == "all")
+    done = run("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *tests, "-k", core)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout and "runtime error" not in done.stdout + done.stderr

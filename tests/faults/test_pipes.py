@@ -78,7 +78,7 @@ LEFT = {  # commands whose reader leaves in the middle, which is soon, or at any
     "inspect": "inspect {char}",
     "help": "train --help",
 }
-VARYING = re.compile(r"\d+(\.\d+)?")
+VARYING = re.compile(r"\d[\d,]*(\.\d+)?")
 
 
 def pytest_generate_tests(metafunc):

@@ -20,7 +20,8 @@ from charlm.backends.pool import Pool
 
 _LINE = 16  # float32 numbers in a line of the cache
 _WORTH_SHARING = 1 << 22  # operations: a thread takes longer to wake up than for fewer
-_ELEMENTS_WORTH_SHARING = 1 << 16  # of pointwise work
+_ELEMENTS_WORTH_SHARING = 1 << 19  # of pointwise work
+_EXPONENTIAL = 8  # elements whose pointwise work takes as long as e^x
 _FEWEST_ROWS = 32  # with fewer rows, packing the other operand takes longer than OpenBLAS' whole product
 _SQUARES = 1 << 14  # elements whose squares are summed in one precision
 
@@ -181,7 +182,7 @@ class CompiledBackend(NumpyBackend):
             lambda first, end: core.cross_entropy(
                 *where, ids.ctypes.data, scale or 0.0, losses.ctypes.data, first, end
             ),
-            work=logits.size,
+            work=_EXPONENTIAL * logits.size,
         )
         return losses
 
