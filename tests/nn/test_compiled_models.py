@@ -106,7 +106,7 @@ def check(ops, monkeypatch, config, batch, *, dtype="float64", largest_one_hot=N
     return found[0]
 
 
-@pytest.mark.thinned(11)
+@pytest.mark.thinned(22)
 @pytest.mark.parametrize("dtype", BARS)
 @pytest.mark.parametrize(
     ("kind", "body", "options"), CASES, ids=lambda case: case if isinstance(case, str) else "-".join(case)
