@@ -52,7 +52,6 @@ class BuildCore(build_ext):
             for level, flags in _LEVELS.get(platform.machine(), {}).items()
         ]
         super().finalize_options()
-        self.parallel = True  # the levels at the same time
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return the path of a library, without a tag of the Python, whose headers it does not use."""
