@@ -20,6 +20,7 @@ from charlm.text.reader import CorpusReader
 from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
 from charlm.training import Trainer
+from charlm.training.schedules import spread_anew
 
 VALIDATION_LANES = 64
 # Fields of `ModelConfig` that follow from the corpus.
@@ -199,8 +200,7 @@ def resume(
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
-        # The trainer plans again.
-        session.trainer.numbers.total_steps = 0
+        spread_anew(session.trainer.numbers)
     return session
 
 

@@ -27,6 +27,7 @@ ROOMS = [  # from the top of the house to its door
     "training",
     "checkpoint",
     "session",
+    "estimate",
     "saving",
     "api",
     "benchmark",

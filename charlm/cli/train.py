@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import signals
+from charlm.cli.dry_run import print_estimate
 from charlm.cli.options import (
     Activation,
     Cell,
@@ -42,6 +43,10 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
+    ] = False,
+    format: Annotated[Literal["text", "jsonl"], typer.Option(help="--dry-run: output format.")] = "text",
     task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
@@ -127,15 +132,24 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     run = TrainingRun(context, corpus, output, valid)
-    # From here on there are files to remove, so a signal raises an exception.
-    signals.state.raises = True
-    with kept_alone(output, run.model_path, run.checkpoint_path):
+
+    def prepare() -> None:
         texts = [*corpus, *([] if valid is None else [valid])]
-        check_output(run.model_path, run.checkpoint_path, texts, force=force, resume=resume)
+        check_output(run.model_path, run.checkpoint_path, texts, force=force or dry_run, resume=resume)
         if resume:
             run.resume(device)
         else:
             run.start(dict(context.params), init_from, device)
+
+    if dry_run:
+        prepare()
+        with run.session.trainer.model.ops.workers.limit(threads):
+            print_estimate(run.session, run.resident, format)
+        return
+    # From here on there are files to remove, so a signal raises an exception.
+    signals.state.raises = True
+    with kept_alone(output, run.model_path, run.checkpoint_path):
+        prepare()
         with run.session.trainer.model.ops.workers.limit(threads):
             code = run.train()
     if code:

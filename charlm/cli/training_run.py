@@ -109,9 +109,11 @@ class TrainingRun:
 
     def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:
         """Return the lines of the corpus and of the held-out file, to be read in this order."""
+        from charlm.estimate import resident
         from charlm.text import read_lines
         from charlm.text.lines.reading import HeldOutDigest
 
+        self.resident = resident()
         lines = read_lines(self.corpus, digest=hashlib.sha256())
         valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
         self._read_last = valid_lines or lines

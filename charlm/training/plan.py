@@ -36,7 +36,7 @@ def planned_steps(config: TrainConfig, batches: Batches, steps_in: Callable[[flo
 
 def evaluation_follows(step: int, total: int, steps_per_epoch: int) -> bool:
     """Return whether an evaluation follows a step; they are evenly spaced, and one follows the last step."""
-    count = _evaluations(total, steps_per_epoch)
+    count = evaluations(total, steps_per_epoch)
     return step * count // total > (step - 1) * count // total
 
 
@@ -54,12 +54,12 @@ def measured_steps(
     counts = range(1, 2 + max(0, int(left / of_step)))
 
     def taken(count: int) -> float:
-        return count * of_step + _evaluations(count, steps_per_epoch) * of_evaluation
+        return count * of_step + evaluations(count, steps_per_epoch) * of_evaluation
 
     return max(1, bisect_right(counts, left, key=taken))
 
 
-def _evaluations(steps: int, steps_per_epoch: int) -> int:
+def evaluations(steps: int, steps_per_epoch: int) -> int:
     """Return the number of evaluations of a run."""
     return min(max(round(steps / steps_per_epoch), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 

@@ -13,7 +13,8 @@ from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.training.optimizers import Optimizer
 
-LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted")  # missing from checkpoints of charlm 0.1.0
+# Missing from older checkpoints.
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", "spread_from")
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
 OTHER_CORPUS = "train with the files of the first run, in the same order"
 
@@ -35,6 +36,7 @@ class TrainingNumbers:
     halvings: int = 0  # of the learning rate: returns in all
     restarted: int = 0  # step at which the optimizer's memory was last cleared
     total_steps: int = 0  # 0: not planned yet
+    spread_from: int = 0  # step from which the schedule is spread over the steps that are left
     history: list[dict[str, Any]] = field(default_factory=list)  # one record of `HISTORY_FIELDS` an evaluation
 
     @classmethod

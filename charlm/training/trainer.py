@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.optimizers import OPTIMIZERS
-from charlm.training.plan import evaluation_follows, measured_steps, planned_steps
+from charlm.training.plan import evaluation_follows, evaluations, measured_steps, planned_steps
 from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.verdict import EXPLODED, Verdict, diverged
+
+
+Result = TypeVar("Result")
 
 
 class Trainer:
@@ -64,16 +68,18 @@ class Trainer:
         self.plan()
         self.is_whole = True
         keep_first(self._live)
-        while not self._is_done():
+        while not self.is_done:
             for batch in self.train.epoch(self.numbers.epoch, skip=self.numbers.index):
                 progress = self._advance(batch)
                 self.is_whole = True
                 yield progress
-                if self._is_done():
+                if self.is_done:
                     break
         self.verdict.check()
 
-    def _is_done(self) -> bool:
+    @property
+    def is_done(self) -> bool:
+        """Whether the planned steps are done, or patience has run out."""
         numbers, patience = self.numbers, self.config.patience
         return numbers.step >= numbers.total_steps or (patience is not None and numbers.waiting >= patience)
 
@@ -164,6 +170,24 @@ class Trainer:
         )
         self.restore(before)
         return steps
+
+    def rehearse(
+        self,
+        work: Callable[[Callable[[Batch], object], Callable[[], object] | None, Callable[[int], float]], Result],
+    ) -> Result:
+        """Return the result of `work`, which measures steps and validations; what they learn is undone.
+
+        work: called with a step on a batch, a validation or None, and how many such validations a run of so many
+            steps takes
+        """
+        before = self.state()
+        result = work(
+            lambda batch: self._step(batch, learning_rate(self.config, self.numbers)),
+            None if self.valid is None else self._validate,
+            lambda steps: evaluations(steps, self.train.steps(0)),
+        )
+        self.restore(before)
+        return result
 
     def state(self) -> TrainingState:
         """Return a host copy of all that `restore` needs to go on as if nothing had happened."""
