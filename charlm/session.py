@@ -110,9 +110,9 @@ def prepare_from(
     given: fields of `TextConfig`, `ModelConfig` and `TrainConfig`
     """
     network, config = _completed(_fields_of(ModelConfig, given)), TrainConfig(**_fields_of(TrainConfig, given))
-    check_network({**network, "tie_weights": False})
     task = task_of(network["task"])
     text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
+    check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1, 3), network)), **network})
     reader, ops = _opened(network, text, conditioned, ops)
     corpus = reader.gather(lines)
     choices: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def prepare_from(
     config = replace(config, **_fields_of(TrainConfig, choices))
     codec, train, valid = _learned(reader, corpus, valid_lines, config)
     size = CorpusSize(train.size, train.sequences, len(codec.tokenizer.vocabulary))
-    choices |= chosen(task, reader.text, size, given)
+    choices |= chosen(task, reader.text, size, {**given, **network})
     network |= _fields_of(ModelConfig, choices)
     config = replace(config, **_fields_of(TrainConfig, choices))
     return replace(_built(reader, codec, train, valid, network, config, ops), chosen=choices)

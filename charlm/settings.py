@@ -66,7 +66,7 @@ def before_reading(task: Task, text: TextConfig, records: int, given: Mapping[st
     """
     settings = {
         "valid_fraction": 0.1 if records < 5_000 else 0.05,
-        "min_count": 2 if text.level == "word" and task.needs_labels else 1,
+        "min_count": 2 if text.level == "word" and task.needs_labels and records >= 2_000 else 1,
     }
     return {name: value for name, value in settings.items() if name not in given}
 
@@ -74,7 +74,7 @@ def before_reading(task: Task, text: TextConfig, records: int, given: Mapping[st
 def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of network and training that are not given: fields of `ModelConfig` and `TrainConfig`.
 
-    given: fields of both
+    given: fields of both, and `bidirectional`
     """
     table = TABLES[f"lm {text.level}"]
     row = next(row for row in table if corpus.tokens <= row.tokens)
@@ -89,4 +89,16 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
         "learning_rate": row.learning_rate,
         **({} if limits else {"epochs": row.epochs}),
     }
-    return {name: value for name, value in settings.items() if name not in given}
+    settings = {name: value for name, value in settings.items() if name not in given}
+    return {**settings, **_tied(settings, given)} if given.get("tie_weights") else settings
+
+
+def _tied(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the size, if there is a free one, that makes the embedding as wide as the output layer's input."""
+    ways = 2 if given.get("bidirectional") else 1
+    dense = given.get("dense")
+    if "embedding_size" in settings:
+        return {"embedding_size": dense[-1] if dense else ways * {**settings, **given}["hidden_size"]}
+    if "hidden_size" in settings and not dense:
+        return {"hidden_size": max(1, given["embedding_size"] // ways)}
+    return {}
