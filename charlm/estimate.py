@@ -6,13 +6,14 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlm.errors import DivergenceError
 from charlm.session import Session
 from charlm.text.batches.lanes import Batch, Batches
-from charlm.training import Trainer, memory_needed
+from charlm.training import Trainer
+from charlm.training.memory import largest
 from charlm.training.plan import evaluations
 
 _SAMPLED = 12  # batches, spread over an epoch, because their lengths may differ
@@ -24,7 +25,7 @@ _SHORTEST = 1e-9  # seconds; a clock may stand still
 class Estimate:
     """What a training will take from where it stands.
 
-    memory: bytes, of the corpus and of the training, without the program itself; 0 if the system does not report it
+    memory: bytes at most, of the corpus and of the training, without the program itself
     model_file, checkpoint: bytes on the disk
     steps, epochs: at most; a training with --patience may end earlier
     tokens: targets to train on; tokens_per_second: of the steps alone; seconds: of steps and evaluations
@@ -50,28 +51,38 @@ def resident(field: str = "VmRSS") -> int:
     return 0
 
 
-def estimate(session: Session, *, before: int = 0) -> Estimate:
-    """Return what the training of a session will take; nothing of the session changes.
+@dataclass
+class CorpusMemory:
+    """The memory that reading a corpus and building its network takes: create it before, and call `read` after."""
 
-    before: memory of the process before it read the corpus, from `resident`; 0 counts the program too
-    """
+    before: int = field(default_factory=resident)
+    kept: int = 0
+    peak: int = 0
+
+    def read(self) -> None:
+        """Measure what is kept, and what was taken at most."""
+        self.kept, self.peak = resident() - self.before, resident("VmHWM") - self.before
+
+
+def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
+    """Return what the training of a session will take; nothing of the session changes."""
     trainer, model = session.trainer, session.language_model.model
-    read = resident()
-    training = memory_needed(trainer)
-    # Reading may have taken more for a while than training will take in all.
-    memory = max(read + training, resident("VmHWM")) - before if read else training
     total = trainer.plan()
     steps = max(0, total - trainer.step)
     per_step, tokens, per_judging, judgings = measured(trainer)
     weights = int(model.parameters.values.nbytes)
+    slots = len(trainer.optimizer.memory)
+    # The gradients, the best weights, and the state twice while it is saved. The weights are in memory already.
+    arrays = weights * (1 + slots + 1 + 2 * (2 + slots))
     per_epoch = trainer.train.steps(0)
     names = len(session.language_model.tokenizer.vocabulary)
-    header = _BYTES_OF_HEADER + _BYTES_PER_NAME * names + _BYTES_PER_RECORD * evaluations(max(1, total), per_epoch)
+    header = _BYTES_OF_HEADER + _BYTES_PER_NAME * names + _BYTES_PER_RECORD * min(total, evaluations(total, per_epoch))
     return Estimate(
         parameters=model.parameters.count,
-        memory=memory,
+        # Reading may have taken more for a while than training will take in all.
+        memory=max(corpus.peak, corpus.kept + arrays + trainer.buffers + _LIBRARIES),
         model_file=weights + header,
-        checkpoint=weights * (2 + len(trainer.optimizer.memory)) + header,
+        checkpoint=weights * (2 + slots) + header,
         steps=steps,
         epochs=steps / per_epoch,
         tokens=round(steps * tokens),
@@ -80,6 +91,8 @@ def estimate(session: Session, *, before: int = 0) -> Estimate:
     )
 
 
+# Bytes of the libraries that are loaded after the corpus is read, and of Python's own objects.
+_LIBRARIES = 10_000_000
 # Of the header: the configurations, a token with its quotes, and an evaluation.
 _BYTES_OF_HEADER, _BYTES_PER_NAME, _BYTES_PER_RECORD = 2_000, 10, 130
 
@@ -124,9 +137,10 @@ def _of_steps(batches: Batches, step: Callable[[Batch], object]) -> tuple[float,
             step(batch)
         return time.perf_counter() - started
 
-    # The first steps allocate the buffers.
-    for place in places[:2]:
-        measure(place)
+    # The buffers are allocated before anything is measured.
+    for _ in range(2):
+        with contextlib.suppress(DivergenceError):
+            step(largest(batches))
     begin = time.perf_counter()
     for place in itertools.cycle(places):
         spent = time.perf_counter() - begin

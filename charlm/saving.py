@@ -70,9 +70,12 @@ class SavedTraining:
                         self._save_model()
             raise
 
-    def finish(self) -> None:
-        """Write the model file if the best weights are worth one, and the checkpoint unless the training has ended."""
-        if self._trainer.is_done and self._keep is None:
+    def finish(self, *, is_stopped: bool = False) -> None:
+        """Write the model file if the best weights are worth one, and the checkpoint unless the training has ended.
+
+        is_stopped: whether the training was broken off, and so is to be continued
+        """
+        if self._keep is None and not is_stopped:
             # Until the model is on the disk, an older checkpoint can still be resumed.
             self._save_model_or_checkpoint()
             self._remove_checkpoint()

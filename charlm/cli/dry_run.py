@@ -8,12 +8,12 @@ from typing import Any
 from charlm.cli import ui
 
 
-def print_estimate(session: Any, before: int, form: str) -> None:
-    """Print the estimate of a session; before: memory of the process before it read the corpus."""
+def print_estimate(session: Any, corpus_memory: Any, form: str) -> None:
+    """Print what the training of a session would take; corpus_memory: what reading its corpus took."""
     from charlm.estimate import estimate
 
     output = ui.Output()
-    found = estimate(session, before=before)
+    found = estimate(session, corpus_memory)
     if form == "jsonl":
         output.line(ui.strict_json({**asdict(found), "unit": session.language_model.facts.unit}))
     else:

@@ -78,8 +78,12 @@ def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
 
 
 def command(program: str, corpus: Sequence[str], output: Path, valid: str | None, given: Mapping[str, Any]) -> str:
-    """Return the shell command that resumes the training, with --device and --threads as given."""
+    """Return the shell command that resumes the training, with the options of the machine and the log as given."""
     same = [f"--{name} {given[name]}" for name in ("device", "threads") if name in given]
+    if given.get("log") is not None:
+        same += ["--log", shell_argument(given["log"])]
+    if given.get("keep_checkpoint"):
+        same.append("--keep-checkpoint")
     held_out = [] if valid is None else ["--valid", _name(valid)]
     return " ".join([program, *map(_name, corpus), "-o", _name(str(output)), *held_out, *same, "--resume"])
 

@@ -25,8 +25,8 @@ from charlm.cli.options import (
     Threads,
     VocabSize,
 )
-from charlm.cli.training_output import check_output, kept_alone
-from charlm.cli.training_run import TrainingRun
+from charlm.cli.train_options import options_of
+from charlm.cli.training_run import TrainingRun, train_once
 
 FROM_CORPUS = "from the corpus"
 
@@ -42,6 +42,30 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of the model file.")] = False,
     init_from: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
+    ] = None,
+    keep_checkpoint: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-checkpoint/--no-checkpoint",
+            help="Keep the checkpoint after the end, to train more with --resume; or never write one.",
+            show_default="remove it at the end",
+        ),
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Take the settings of this model.", readable=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Take options from this file.", readable=False)
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="Append a record an evaluation.", readable=False)
+    ] = None,
+    sample_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="lm, music: draw a sample every N steps.")
+    ] = None,
+    sample_prompt: Annotated[str | None, typer.Option(help="How each of these samples begins.")] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Judge the best weights on this file at the end.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
@@ -131,26 +155,14 @@ def train(
     charlm train sentences.txt -o words.safetensors --level word --hidden-size 256
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
-    run = TrainingRun(context, corpus, output, valid)
-
-    def prepare() -> None:
-        texts = [*corpus, *([] if valid is None else [valid])]
-        check_output(run.model_path, run.checkpoint_path, texts, force=force or dry_run, resume=resume)
-        if resume:
-            run.resume(device)
-        else:
-            run.start(dict(context.params), init_from, device)
-
+    options = options_of(context, device)
     if dry_run:
-        prepare()
-        with run.session.trainer.model.ops.workers.limit(threads):
-            print_estimate(run.session, run.resident, format)
+        run = TrainingRun(context.command_path, options, output)
+        run.prepare()
+        with run.session.trainer.model.ops.workers.limit(options.values["threads"]):
+            print_estimate(run.session, run.corpus_memory, format)
         return
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True
-    with kept_alone(output, run.model_path, run.checkpoint_path):
-        prepare()
-        with run.session.trainer.model.ops.workers.limit(threads):
-            code = run.train()
-    if code:
+    if code := train_once(context.command_path, options, output):
         raise typer.Exit(code)

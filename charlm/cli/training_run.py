@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from charlm.cli import resumption, signals, ui
-from charlm.cli.options import choose_seed
+from charlm.cli.options import choose_seed, refuse_same_file
+from charlm.cli.train_options import TrainOptions, settings_given
 from charlm.cli.training_lines import describe, evaluation_line
-from charlm.cli.training_output import output_files
+from charlm.cli.training_log import TrainingLog
+from charlm.cli.training_output import check_output, kept_alone, output_files
 from charlm.errors import ResourceError, UsageError
+from charlm.storage.files import display_name
 
-
-def _given(context: typer.Context) -> dict[str, Any]:
-    """Return the options that stand on the command line, by the names of their parameters."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-
-
-def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings among the options, by the names of their fields in the configurations."""
-    from charlm.config import ModelConfig, TextConfig, TrainConfig
-
-    renamed = {**given, "learning_rate": given.get("lr"), "dense": tuple(given.get("dense") or ())}
-    names = {one.name for kind in (TextConfig, ModelConfig, TrainConfig) for one in dataclasses.fields(kind)}
-    return {name: value for name, value in renamed.items() if name in names and value not in (None, ())}
+_OTHER_LOG = "name another file: --log FILE.jsonl"
 
 
 class TrainingRun:
-    """The work of `charlm train`, step by step; corpus, valid: names of files, as given."""
+    """The work of `charlm train`, step by step.
 
-    def __init__(self, context: typer.Context, corpus: list[str], output: Path, valid: str | None) -> None:
-        self.command = context.command_path
-        self.corpus, self.valid, self.given = corpus, valid, _given(context)
+    command: how it was called, e.g. `charlm train`
+    """
+
+    def __init__(self, command: str, options: TrainOptions, output: Path) -> None:
+        self.command, self.options, self.given = command, options.values, options.given
+        self.corpus: list[str] = self.options["corpus"]
+        self.valid: str | None = self.options["valid"]
         self.model_path, self.checkpoint_path = output_files(output)
+        self.log: TrainingLog | None = None
         self.signal = 0
 
-    def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
-        """Prepare a new training; raise UsageError for a mistake in the flags before the corpus is read."""
+    def prepare(self) -> None:
+        """Prepare the training; raise what `start` and `resume` raise, and UsageError for files that would be lost."""
+        options = self.options
+        files = [*self.corpus, *(name for name in (self.valid, options["test"]) if name is not None)]
+        force, is_resumed = options["force"], options["resume"]
+        check_output(self.model_path, self.checkpoint_path, files, force=force or options["dry_run"], resume=is_resumed)
+        if options["log"] is not None and not options["dry_run"]:
+            refuse_same_file([*files, str(self.model_path), str(self.checkpoint_path)], options["log"], hint=_OTHER_LOG)
+            if options["log"].resolve() in (self.model_path.resolve(), self.checkpoint_path.resolve()):
+                raise UsageError(f"the log is also an output, {display_name(options['log'])}", hint=_OTHER_LOG)
+            self.log = TrainingLog(options["log"], force=force, resume=is_resumed)
+        if is_resumed:
+            self.resume(options["device"])
+        else:
+            self.start(options["device"])
+
+    def start(self, device: str) -> None:
+        """Prepare a new training; raise UsageError for a mistake in the options before the corpus is read."""
         from charlm.backends import get_backend
         from charlm.checkpoint import load
         from charlm.session import inherited, prepare_from
         from charlm.task import task_named, task_of
         from charlm.training.warm_start import warm_start
 
+        flags, init_from = self.options, self.options["init_from"]
         task = task_named(flags["task"], bidirectional=flags["bidirectional"])
         if init_from is not None and (flags["condition"] or not task_of(task).is_language_model):
             raise UsageError(
@@ -64,13 +73,16 @@ class TrainingRun:
             settings = {**inherited(source), **settings}
         lines, valid_lines = self._read()
         self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
+        self.corpus_memory.read()
+        run = self.session.language_model.run
+        run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
         if source is not None:
             matched = warm_start(self.session.language_model, source)
             tokens = len(self.session.language_model.tokenizer.vocabulary)
             ui.note(f"starting from {init_from}: {matched:,} of {tokens:,} tokens matched")
         if "seed" not in self.given:
             ui.needed(f"seed {seed}")
-        self.memory = describe(self.session)
+        self._describe()
 
     def resume(self, device: str) -> None:
         """Prepare to continue from the checkpoint; raise UsageError for another corpus or configuration."""
@@ -100,20 +112,39 @@ class TrainingRun:
             )
         limits = resumption.new_limits(self.given, checkpoint)
         self.session = resume(checkpoint, lines, valid_lines, limits)
+        self.corpus_memory.read()
         if model.core not in (None, core := model.model.ops.core):
             ui.note(
                 f"the checkpoint was trained on core {model.core}, this run continues on core {core}: "
                 "the last digits will differ from those of an uninterrupted run"
             )
+        if any(name in limits for name in resumption.LIMITS):
+            self._note_new_plan()
+        self._describe()
+
+    def _note_new_plan(self) -> None:
+        """Print how a resumed training with a new plan goes on."""
+        trainer = self.session.trainer
+        left = trainer.plan() - trainer.step
+        if left > 0:
+            how = "stays" if trainer.config.schedule == "constant" else "starts anew"
+            ui.note(f"a new plan: {left:,} more steps, the learning rate {how} at {trainer.config.learning_rate:g}")
+
+    def _describe(self) -> None:
+        """Take over the options of the run, check the files that it will use, and print its sizes."""
+        run = self.session.language_model.run
+        run.sample_every = self.options["sample_every"] or run.sample_every
+        run.sample_prompt = self.options["sample_prompt"] or run.sample_prompt
+        run.test_file = self.options["test"] or run.test_file
         self.memory = describe(self.session)
 
     def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:
         """Return the lines of the corpus and of the held-out file, to be read in this order."""
-        from charlm.estimate import resident
+        from charlm.estimate import CorpusMemory
         from charlm.text import read_lines
         from charlm.text.lines.reading import HeldOutDigest
 
-        self.resident = resident()
+        self.corpus_memory = CorpusMemory()
         lines = read_lines(self.corpus, digest=hashlib.sha256())
         valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
         self._read_last = valid_lines or lines
@@ -130,7 +161,9 @@ class TrainingRun:
 
         trainer = self.session.trainer
         total = trainer.plan()
-        saved = SavedTraining(self.session, self.model_path, self._digest())
+        self.session.language_model.run.planned_steps = total
+        keep = self.options["keep_checkpoint"]
+        saved = SavedTraining(self.session, self.model_path, self._digest(), keep=keep)
         if (minutes := trainer.config.minutes) is not None:
             ui.needed(f"{minutes:g} minutes are {total:,} steps here; to repeat this run: --max-steps {total}")
         signals.at_signals(self._take_signal)
@@ -140,10 +173,18 @@ class TrainingRun:
             saved.renew_model()
             return 0
         saved.begin()
+        if self.log is not None:
+            self.log.begin(trainer.step)
         self._learn(saved, total)
-        saved.finish()
+        saved.finish(is_stopped=bool(self.signal))
         if self.signal:
-            ui.needed(f"stopped at step {trainer.step:,} of {total:,}; continue with:")
+            stopped = f"stopped at step {trainer.step:,} of {total:,}"
+            if keep is False:
+                ui.needed(
+                    f"{stopped}; without a checkpoint it cannot be continued, {self.model_path} has the best weights"
+                )
+                return 128 + self.signal
+            ui.needed(f"{stopped}; continue with:")
             ui.needed(self._resume_command())
             return 128 + self.signal
         ui.note(f"wrote {self.model_path}")
@@ -168,6 +209,8 @@ class TrainingRun:
                 rate = tokens / (time.perf_counter() - begin)
                 bar.clear()
                 ui.note(evaluation_line(progress, rate, unit))
+                if self.log is not None:
+                    self.log.write(trainer.numbers.history[-1])
                 tokens, begin = 0, time.perf_counter()
 
         try:
@@ -176,7 +219,7 @@ class TrainingRun:
             raise ResourceError(
                 f"out of memory: about {self.memory / 1e6:,.0f} MB are needed",
                 hint=f"when there is more, continue with: {self._resume_command()}"
-                if trainer.step
+                if trainer.step and self.options["keep_checkpoint"] is not False
                 else "try a smaller --batch-size, --seq-length or --hidden-size",
             ) from error
         finally:
@@ -190,6 +233,19 @@ class TrainingRun:
 
     def _resume_command(self) -> str:
         return resumption.command(self.command, self.corpus, self.model_path, self.valid, self.given)
+
+
+def train_once(command: str, options: TrainOptions, output: Path) -> int:
+    """Train a model and write its files; return the exit code."""
+    run = TrainingRun(command, options, output)
+    with kept_alone(output, run.model_path, run.checkpoint_path):
+        run.prepare()
+        try:
+            with run.session.trainer.model.ops.workers.limit(options.values["threads"]):
+                return run.train()
+        finally:
+            if run.log is not None:
+                run.log.close()
 
 
 def _note_processor(reason: str) -> None:

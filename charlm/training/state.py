@@ -36,8 +36,8 @@ class TrainingNumbers:
     halvings: int = 0  # of the learning rate: returns in all
     restarted: int = 0  # step at which the optimizer's memory was last cleared
     total_steps: int = 0  # 0: not planned yet
-    spread_from: int = 0  # step from which the schedule is spread over the steps that are left
     history: list[dict[str, Any]] = field(default_factory=list)  # one record of `HISTORY_FIELDS` an evaluation
+    spread_from: int = 0  # step from which the schedule is spread over the steps that are left
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

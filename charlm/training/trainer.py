@@ -23,7 +23,6 @@ from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.verdict import EXPLODED, Verdict, diverged
 
-
 Result = TypeVar("Result")
 
 
@@ -211,6 +210,11 @@ class Trainer:
         """Load the best validated weights, if there are any, into the model."""
         if self._live.best is not None:
             self._live.set_weights(self._live.best)
+
+    @property
+    def buffers(self) -> int:
+        """The bytes of the buffers of the passes so far."""
+        return self._workspace.nbytes + self._valid_workspace.nbytes
 
     def free_buffers(self) -> None:
         """Free the buffers of the passes; the next pass allocates new ones."""

@@ -21,7 +21,10 @@ CONFIGURATIONS = {
         ["--level", "word", "--vocab-size", 10000, "--embedding-size", 64, "--hidden-size", 128, "--max-steps", 60],
     ),
     "tags": ("tags.tsv", ["--task", "tag", "--hidden-size", 64, "--embedding-size", 64, "--max-steps", 250]),
-    "translations": ("pairs.tsv", ["--task", "translate", "--hidden-size", 64, "--embedding-size", 64, "--max-steps", 150]),
+    "translations": (
+        "pairs.tsv",
+        ["--task", "translate", "--hidden-size", 64, "--embedding-size", 64, "--max-steps", 150],
+    ),
     "classes": ("classes.tsv", ["--task", "classify", "--level", "word", "--hidden-size", 64, "--max-steps", 150]),
 }
 COMMON = ["--batch-size", 32, "--num-layers", 1, "--seed", 1, "--threads", 1, "-q"]
@@ -51,6 +54,7 @@ if "--dry-run" not in sys.argv:
 
 def written(corpora, folder):
     """Write the corpora of the five configurations to a folder."""
+
     def write(name, lines):
         Path(folder, name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -67,7 +71,9 @@ def written(corpora, folder):
 
 def run(*command):
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", _CHILD, *map(str, command)], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, *map(str, command)], env=env, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 

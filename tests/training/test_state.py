@@ -11,7 +11,7 @@ NUMBERS = TrainingNumbers(7, 1, 2, 1.5, 3, 1, 4.25, 9, 1.25, 2, 4, 5, 20, [{"ste
 
 def test_the_header_has_the_numbers_in_the_order_of_earlier_versions():
     names = "step epoch index best_nats plateaus waiting sum_nats sum_tokens good_nats setbacks halvings restarted"
-    assert list(asdict(NUMBERS)) == [*names.split(), "total_steps", "history"]
+    assert list(asdict(NUMBERS)) == [*names.split(), "total_steps", "history", "spread_from"]
 
 
 def test_what_is_stored_is_what_is_read():
@@ -22,7 +22,7 @@ def test_what_is_stored_is_what_is_read():
 def test_a_checkpoint_of_charlm_0_1_0_knows_no_setbacks():
     """Its good weights are its best ones."""
     values = asdict(NUMBERS)
-    for name in ("good_nats", "setbacks", "halvings", "restarted"):
+    for name in ("good_nats", "setbacks", "halvings", "restarted", "spread_from"):
         del values[name]
     numbers = TrainingNumbers.from_dict(values)
     assert (numbers.good_nats, numbers.setbacks, numbers.halvings, numbers.restarted) == (1.5, 0, 0, 0)
