@@ -11,12 +11,11 @@ from typing import Any
 from charlm.errors import UsageError
 from charlm.storage.files import display_name
 
+# By the first word of the name of a parameter's type; all others are texts.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "integer": ((int,), "a whole number"),
-    "integer range": ((int,), "a whole number"),
+    "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
-    "float range": ((int, float), "a number"),
-    "boolean": ((bool,), "true or false"),
+    "bool": ((bool,), "true or false"),
 }
 
 
@@ -51,6 +50,11 @@ def _unknown(key: str, path: Path, allowed: Mapping[str, Any]) -> UsageError:
     return UsageError(f"unknown option {key!r}, {display_name(path)}", hint=hint)
 
 
+def _kind_of(parameter: Any) -> str:
+    name = str(parameter.type.name).split(" ")[0]
+    return {"integer": "int", "boolean": "bool"}.get(name, name)
+
+
 def _checked(key: str, value: Any, parameter: Any, path: Path) -> Any:
     """Return a value as the command line would; raise UsageError for another type or a value out of range."""
     if getattr(parameter, "multiple", False):
@@ -60,7 +64,7 @@ def _checked(key: str, value: Any, parameter: Any, path: Path) -> Any:
 
 
 def _one(key: str, value: Any, parameter: Any, path: Path) -> Any:
-    kinds, wanted = _KINDS.get(parameter.type.name, ((str,), "a text in quotes"))
+    kinds, wanted = _KINDS.get(_kind_of(parameter), ((str,), "a text in quotes"))
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise UsageError(f"{key} is {value!r}, not {wanted}, {display_name(path)}", hint=f"write {key} = VALUE anew")
     try:

@@ -69,3 +69,13 @@ def evaluation_line(progress: Any, rate: float, unit: str) -> str:
         f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
         f"train {progress.train_nats:.4f}{valid}  nats/{unit}  lr {progress.learning_rate:.2g}  {rate:,.0f} {unit}s/s"
     )
+
+
+def figures_of_test(test: Mapping[str, Any]) -> str:
+    """Return the figures of a test file in one line; test: its name under `file`, and the figures."""
+    figures = [
+        f"{name} {ui.figure(value) if isinstance(value, float) else value}"
+        for name, value in test.items()
+        if name != "file" and value is not None
+    ]
+    return f"{test['file']}: {', '.join(figures)}"
