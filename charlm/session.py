@@ -61,9 +61,14 @@ def settings_of(language_model: LanguageModel) -> dict[str, Any]:
     return {**language_model.text.to_dict(), **network, **language_model.train.to_dict()}
 
 
-def inherited(source: LanguageModel) -> dict[str, Any]:
-    """Return the settings that a training takes over together with the weights of a model: its text and its network."""
+def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
+    """Return the settings that a training takes over together with the weights of a model: its text and its network.
+
+    task: of the training; of another task, what belongs to the head and to the form of the corpus is not taken over
+    """
     free = {"dropout", "dtype", *(one.name for one in fields(TrainConfig))}
+    if source.task != task:
+        free |= {"task", "unit", "tie_weights"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
 
 

@@ -55,22 +55,17 @@ class TrainingRun:
         from charlm.backends import get_backend
         from charlm.checkpoint import load
         from charlm.session import inherited, prepare_from
-        from charlm.task import task_named, task_of
+        from charlm.task import task_named
         from charlm.training.warm_start import warm_start
 
         flags, init_from = self.options, self.options["init_from"]
         task = task_named(flags["task"], bidirectional=flags["bidirectional"])
-        if init_from is not None and (flags["condition"] or not task_of(task).is_language_model):
-            raise UsageError(
-                "--init-from starts only plain language models",
-                hint="leave out --init-from, or --task, --condition and --bidirectional",
-            )
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
         settings = {**settings_given(self.given), "task": task, "seed": seed}
         ops = get_backend(device, watch=_note_processor)
         source = None if init_from is None else load(init_from, ops).language_model
         if source is not None:
-            settings = {**inherited(source), **settings}
+            settings = {**inherited(source, task), **settings}
         lines, valid_lines = self._read()
         self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
         self.corpus_memory.read()
@@ -78,8 +73,8 @@ class TrainingRun:
         run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
         if source is not None:
             matched = warm_start(self.session.language_model, source)
-            tokens = len(self.session.language_model.tokenizer.vocabulary)
-            ui.note(f"starting from {init_from}: {matched:,} of {tokens:,} tokens matched")
+            counts = ", ".join(f"{one.count:,} of {one.total:,} {one.kind}" for one in matched)
+            ui.note(f"starting from {init_from}: {counts} matched")
         if "seed" not in self.given:
             ui.needed(f"seed {seed}")
         self._describe()

@@ -143,7 +143,9 @@ def test_like_with_resume_and_like_what_is_no_model_are_refused(charlm, corpus, 
 
 def test_a_file_has_options_and_flags_win(charlm, corpus, tmp_path):
     file = tmp_path / "small.toml"
-    file.write_text('hidden-size = 8\nnum_layers = 1\ncell = "gru"\ndense = [5, 4]\nlowercase = true\nlr = 1e-2\nseed = 3\n')
+    file.write_text(
+        'hidden-size = 8\nnum_layers = 1\ncell = "gru"\ndense = [5, 4]\nlowercase = true\nlr = 1e-2\nseed = 3\n'
+    )
     charlm("train", corpus, "-o", tmp_path / "m", "--config", file, "--max-steps", 3, "--cell", "rnn").succeeded()
     text, network, learning = settings(tmp_path / "m.safetensors")
     assert (network.hidden_size, network.num_layers, network.cell, network.dense) == (8, 1, "rnn", (5, 4))
