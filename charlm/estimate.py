@@ -102,8 +102,8 @@ Measured = tuple[float, float, float, Callable[[int], float]]
 def measured(trainer: Trainer) -> Measured:
     """Measure steps and a validation; what they learn is undone.
 
-    Returns the mean seconds of a step and its mean targets, the seconds of a validation, and how many such
-    validations a run of so many steps takes.
+    Returns the mean seconds of a step and its mean targets, and the seconds of a validation. The last value returns
+    how many validations a run of so many steps takes.
     """
 
     def work(

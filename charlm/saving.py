@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from charlm.checkpoint import checkpoint_path, save, save_training
 from charlm.errors import DivergenceError, ModelFileError, ResourceError
+from charlm.inference.figures import figures
 from charlm.session import Session
 from charlm.storage.container import Container
 from charlm.training import Progress
@@ -69,6 +71,18 @@ class SavedTraining:
                     if trainer.verdict.has_learned():
                         self._save_model()
             raise
+
+    def test(self, lines: Iterable[str]) -> None:
+        """Judge the best weights on a text, in the format of the corpus, and keep the figures for the model file."""
+        before = self._trainer.state()
+        self._trainer.take_best()
+        found = figures(self._language_model, lines)
+        self._trainer.restore(before)
+        scalars = {name: value for name, value in found.items() if isinstance(value, str | int | float)}
+        # The speed is not the same twice.
+        scalars.pop("tokens_per_second", None)
+        finite = {name: v for name, v in scalars.items() if not isinstance(v, float) or math.isfinite(v)}
+        self._language_model.run.test = finite
 
     def finish(self, *, is_stopped: bool = False) -> None:
         """Write the model file if the best weights are worth one, and the checkpoint unless the training has ended.

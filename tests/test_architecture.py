@@ -28,6 +28,8 @@ ROOMS = [  # from the top of the house to its door
     "checkpoint",
     "session",
     "estimate",
+    "samples",
+    "seeds",
     "saving",
     "api",
     "benchmark",

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.training_lines import figures_of_test
 from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
+from charlm.cli.training_lines import figures_of_test
 
 PICTURES = (".svg", ".png")
 # Options whose value may be left out, and whether the argument after one is its value.
@@ -115,7 +115,7 @@ def _samples(opened: list[tuple[str, Any]], format: str, output: ui.Output) -> N
             if format == "jsonl":
                 output.line(ui.strict_json({**sample, **which}))
             else:
-                output.line(f"{sample['step']:>10,}  {sample['text']}")
+                output.line(f"{sample['step']:>10,}  {ui.tsv_field(sample['text'])}")
 
 
 def _check_picture(path: Path) -> None:

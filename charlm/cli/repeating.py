@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _FILES = ("valid", "init_from", "test")
 def training_command(language_model: Any, path: Path) -> str:
     """Return the `charlm train` command that repeats the training of a model, all settings explicit.
 
-    A time limit becomes the number of steps that it was. A model that does not know its files has CORPUS in their place.
+    A time limit becomes the number of steps that it was. CORPUS stands for files that the model does not know.
     """
     run = language_model.run
     options = model_options(language_model, held_out_file=True)
@@ -38,8 +39,12 @@ def training_command(language_model: Any, path: Path) -> str:
     }
     options |= {name: value for name, value in of_run.items() if value}
     corpus = [_name(file) for file in run.corpus] or ["CORPUS"]
-    flags = [flag for name, value in options.items() for flag in _flags(name, value)]
-    return " ".join(["charlm train", *corpus, "-o", _name(str(path)), *flags])
+    return " ".join(["charlm train", *corpus, "-o", _name(str(path)), *flags_of(options)])
+
+
+def flags_of(options: Mapping[str, Any]) -> list[str]:
+    """Return options as on the command line, quoted for a shell; options: by the names of their parameters."""
+    return [flag for name, value in options.items() for flag in _flags(name, value)]
 
 
 def _flags(name: str, value: Any) -> list[str]:
@@ -50,7 +55,7 @@ def _flags(name: str, value: Any) -> list[str]:
     if isinstance(value, list):
         return [f"{flag} {one}" for one in value]
     if name in _FILES:
-        return [f"{flag} {_name(value)}"]
+        return [f"{flag} {_name(str(value))}"]
     # With an equals sign a text may begin with a dash.
     return [shell_argument(f"{flag}={value}").removeprefix("./")] if isinstance(value, str) else [f"{flag} {value}"]
 

@@ -82,6 +82,8 @@ def command(program: str, corpus: Sequence[str], output: Path, valid: str | None
     same = [f"--{name} {given[name]}" for name in ("device", "threads") if name in given]
     if given.get("log") is not None:
         same += ["--log", shell_argument(given["log"])]
+    if given.get("test") is not None:
+        same += ["--test", shell_argument(given["test"])]
     if given.get("keep_checkpoint"):
         same.append("--keep-checkpoint")
     held_out = [] if valid is None else ["--valid", _name(valid)]

@@ -27,6 +27,7 @@ from charlm.cli.options import (
 )
 from charlm.cli.train_options import options_of
 from charlm.cli.training_run import TrainingRun, train_once
+from charlm.cli.training_seeds import train_seeds
 
 FROM_CORPUS = "from the corpus"
 
@@ -55,10 +56,11 @@ def train(
         Path | None, typer.Option(metavar="MODEL", help="Take the settings of this model.", readable=False)
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Take options from this file.", readable=False)
+        Path | None, typer.Option(metavar="FILE", help="Take options from this TOML file.", readable=False)
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(metavar="FILE.jsonl", help="Append a record an evaluation.", readable=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Append each evaluation to this JSON Lines file.", readable=False),
     ] = None,
     sample_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="lm, music: draw a sample every N steps.")
@@ -66,6 +68,9 @@ def train(
     sample_prompt: Annotated[str | None, typer.Option(help="How each of these samples begins.")] = None,
     test: Annotated[
         str | None, typer.Option(metavar="FILE", help="Judge the best weights on this file at the end.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=2, max=1000, help="Train with N seeds, and keep the best.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
@@ -156,7 +161,7 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     options = options_of(context, device)
-    if dry_run:
+    if dry_run and seeds is None:
         run = TrainingRun(context.command_path, options, output)
         run.prepare()
         with run.session.trainer.model.ops.workers.limit(options.values["threads"]):
@@ -164,5 +169,6 @@ def train(
         return
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True
-    if code := train_once(context.command_path, options, output):
+    once = train_once if options.values["seeds"] is None else train_seeds
+    if code := once(context.command_path, options, output):
         raise typer.Exit(code)

@@ -34,7 +34,7 @@ def check_output(model: Path, checkpoint: Path, inputs: list[str], *, force: boo
         if model.exists():
             raise ModelFileError(
                 f"no checkpoint to resume, {checkpoint}: a training that has ended leaves none",
-                hint=f"start from its weights: --init-from {shell_argument(model)} -o NEW; --keep-checkpoint keeps the next",
+                hint=f"start from its weights: --init-from {shell_argument(model)} -o NEW; --keep-checkpoint keeps one",
             )
         raise ModelFileError(f"no checkpoint to resume, {checkpoint}", hint="train without --resume")
     for path in (model, checkpoint):

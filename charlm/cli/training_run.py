@@ -11,10 +11,10 @@ from typing import Any
 from charlm.cli import resumption, signals, ui
 from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.train_options import TrainOptions, settings_given
-from charlm.cli.training_lines import describe, evaluation_line
+from charlm.cli.training_lines import describe, evaluation_line, figures_of_test
 from charlm.cli.training_log import TrainingLog
 from charlm.cli.training_output import check_output, kept_alone, output_files
-from charlm.errors import ResourceError, UsageError
+from charlm.errors import CorpusError, ResourceError, UsageError
 from charlm.storage.files import display_name
 
 _OTHER_LOG = "name another file: --log FILE.jsonl"
@@ -33,6 +33,7 @@ class TrainingRun:
         self.model_path, self.checkpoint_path = output_files(output)
         self.log: TrainingLog | None = None
         self.signal = 0
+        self.alone = True
 
     def prepare(self) -> None:
         """Prepare the training; raise what `start` and `resume` raise, and UsageError for files that would be lost."""
@@ -127,11 +128,32 @@ class TrainingRun:
 
     def _describe(self) -> None:
         """Take over the options of the run, check the files that it will use, and print its sizes."""
+        from charlm.samples import Sampling
+
         run = self.session.language_model.run
         run.sample_every = self.options["sample_every"] or run.sample_every
         run.sample_prompt = self.options["sample_prompt"] or run.sample_prompt
         run.test_file = self.options["test"] or run.test_file
+        self.test_lines = self._read_test(run.test_file)
+        self.sampling = Sampling(self.session.language_model) if run.sample_every else None
         self.memory = describe(self.session)
+
+    def _read_test(self, file: str) -> list[str]:
+        """Return the lines of the test file, read before the training so that a mistake in it is found."""
+        from charlm.text import read_lines
+
+        if not file:
+            return []
+        if file == "-":
+            raise UsageError("--test -: standard input is not a file", hint="name a file: --test FILE")
+        lines = list(read_lines([file]))
+        reader, labels = self.session.language_model.reader, self.session.language_model.labels
+        if not reader.records_in(reader.gather(lines)):
+            raise CorpusError(
+                f"the test file is empty, {display_name(file)}", hint="name a file with some text: --test"
+            )
+        reader.read(read_lines([file]), set(labels) or None)
+        return lines
 
     def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:
         """Return the lines of the corpus and of the held-out file, to be read in this order."""
@@ -171,7 +193,12 @@ class TrainingRun:
         if self.log is not None:
             self.log.begin(trainer.step)
         self._learn(saved, total)
+        run = self.session.language_model.run
+        if self.test_lines and not self.signal:
+            saved.test(self.test_lines)
         saved.finish(is_stopped=bool(self.signal))
+        if run.test:
+            ui.note(f"test {figures_of_test({'file': run.test_file, **run.test})}")
         if self.signal:
             stopped = f"stopped at step {trainer.step:,} of {total:,}"
             if keep is False:
@@ -179,8 +206,11 @@ class TrainingRun:
                     f"{stopped}; without a checkpoint it cannot be continued, {self.model_path} has the best weights"
                 )
                 return 128 + self.signal
-            ui.needed(f"{stopped}; continue with:")
-            ui.needed(self._resume_command())
+            if self.alone:
+                ui.needed(f"{stopped}; continue with:")
+                ui.needed(self._resume_command())
+            else:
+                ui.needed(stopped)
             return 128 + self.signal
         ui.note(f"wrote {self.model_path}")
         return 0
@@ -193,6 +223,7 @@ class TrainingRun:
 
         def show(progress: Any) -> None:
             nonlocal tokens, begin
+            sample = None if self.sampling is None else self.sampling.after(progress.step)
             tokens += progress.tokens
             bar.n = progress.step
             bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
@@ -207,6 +238,9 @@ class TrainingRun:
                 if self.log is not None:
                     self.log.write(trainer.numbers.history[-1])
                 tokens, begin = 0, time.perf_counter()
+            if sample is not None:
+                bar.clear()
+                ui.note(f"sample at step {progress.step:,}: {sample}")
 
         try:
             saved.learn(show, lambda: bool(self.signal))
@@ -230,9 +264,13 @@ class TrainingRun:
         return resumption.command(self.command, self.corpus, self.model_path, self.valid, self.given)
 
 
-def train_once(command: str, options: TrainOptions, output: Path) -> int:
-    """Train a model and write its files; return the exit code."""
+def train_once(command: str, options: TrainOptions, output: Path, *, alone: bool = True) -> int:
+    """Train a model and write its files; return the exit code.
+
+    alone: whether this is all that the command does, and so it prints the command that resumes the training
+    """
     run = TrainingRun(command, options, output)
+    run.alone = alone
     with kept_alone(output, run.model_path, run.checkpoint_path):
         run.prepare()
         try:

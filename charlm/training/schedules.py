@@ -41,8 +41,8 @@ def learning_rate(config: TrainConfig, numbers: TrainingNumbers) -> float:
 def spread_anew(numbers: TrainingNumbers) -> None:
     """Begin a new plan: the schedule begins again, over the steps that are left, and patience is counted anew.
 
-    At the end of a schedule the rate is too low to change anything. A warm restart at the full rate, Loshchilov and
-    Hutter 2017, lowered the validation loss of runs that had not converged more than one at half the rate.
+    At the end of a schedule the rate is too low to change anything, so it is restarted, Loshchilov and Hutter 2017.
+    Half the rate lowered the validation loss less, of runs that had not converged.
     """
     numbers.spread_from, numbers.total_steps = numbers.step, 0
     numbers.plateaus = numbers.waiting = 0
