@@ -173,5 +173,5 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     output = ways * hidden * corpus.outputs
     of_token = stacks * recurrent + (0 if task.body == "last step" else output)
     weights = stacks * recurrent + output + embedding * corpus.outputs
-    tokens: int = settings["batch_size"] * settings["seq_length"]
-    return tokens * of_token + _STEP_WORK_PER_WEIGHT * weights + _STEP_WORK
+    tokens = settings["batch_size"] * settings["seq_length"]
+    return float(tokens * of_token + _STEP_WORK_PER_WEIGHT * weights + _STEP_WORK)
