@@ -71,8 +71,9 @@ def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
     """
     limits = {name: given[name] for name in _FREE if name in given}
     config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
-    asked = {name: given.get(name) for name in LIMITS}
-    if numbers.step < numbers.total_steps and asked == {name: getattr(config, name) for name in LIMITS}:
+    # Limits that followed from the corpus are stored too, and a repeated command does not have them.
+    is_repeated = all(given[name] == getattr(config, name) for name in LIMITS if name in given)
+    if numbers.step < numbers.total_steps and is_repeated:
         return {name: value for name, value in limits.items() if name not in LIMITS}
     return limits
 

@@ -26,7 +26,8 @@ from charlm.cli.options import (
     VocabSize,
 )
 from charlm.cli.train_options import options_of
-from charlm.cli.training_run import TrainingRun, train_once
+from charlm.cli.training_preparation import Preparation
+from charlm.cli.training_run import train_once
 from charlm.cli.training_seeds import train_seeds
 
 FROM_CORPUS = "from the corpus"
@@ -162,10 +163,10 @@ def train(
     """
     options = options_of(context, device)
     if dry_run and seeds is None:
-        run = TrainingRun(context.command_path, options, output)
-        run.prepare()
-        with run.session.trainer.model.ops.workers.limit(options.values["threads"]):
-            print_estimate(run.session, run.corpus_memory, format)
+        prepared = Preparation(options, output)
+        prepared.prepare()
+        with prepared.session.trainer.model.ops.workers.limit(options.values["threads"]):
+            print_estimate(prepared.session, prepared.corpus_memory, format)
         return
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True

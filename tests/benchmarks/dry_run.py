@@ -32,20 +32,20 @@ COMMON = ["--batch-size", 32, "--num-layers", 1, "--seed", 1, "--threads", 1, "-
 _CHILD = """
 import json, sys, time
 time.perf_counter = time.process_time
-from charlm.cli import app, training_run
+from charlm.cli import app, training_preparation, training_run
 from charlm.estimate import resident
 seen = {}
-def patched(name, key):
-    work = getattr(training_run.TrainingRun, name)
+def patched(owner, name, key):
+    work = getattr(owner, name)
     def timed(self, *args):
         begin = time.perf_counter()
         seen.setdefault("before", resident())
         result = work(self, *args)
         seen[key] = time.perf_counter() - begin
         return result
-    setattr(training_run.TrainingRun, name, timed)
-patched("_read", "read")
-patched("_learn", "seconds")
+    setattr(owner, name, timed)
+patched(training_preparation.Preparation, "_read", "read")
+patched(training_run.TrainingRun, "_learn", "seconds")
 assert app.main(sys.argv[1:]) == 0
 if "--dry-run" not in sys.argv:
     print(json.dumps({"memory": resident("VmHWM") - seen["before"], "seconds": seen["seconds"]}))

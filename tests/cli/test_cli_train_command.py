@@ -108,10 +108,11 @@ def test_like_takes_every_setting_and_flags_win(charlm, corpus, tmp_path):
     charlm("train", corpus, "-o", first, *TINY[:-4], *flags).succeeded()
     charlm("train", corpus, "-o", like, "--like", first, "--threads", 1).succeeded()
     assert settings(like) == settings(first)
-    charlm("train", corpus, "-o", other, "--like", first, "--hidden-size", 6, "--max-steps", 3).succeeded()
+    flags = ("--hidden-size", 6, "--max-steps", 3, "--epochs", 9)
+    charlm("train", corpus, "-o", other, "--like", first, *flags).succeeded()
     text, network, learning = settings(other)
     assert (network.hidden_size, network.cell, network.dense) == (6, "gru", (5,))
-    assert (learning.max_steps, learning.epochs, learning.learning_rate, learning.seed) == (3, None, 0.01, 5)
+    assert (learning.max_steps, learning.epochs, learning.learning_rate, learning.seed) == (3, 9, 0.01, 5)
     assert text.lowercase
 
 

@@ -12,7 +12,20 @@ from charlm.training import Trainer
 from tests.cli.shell import files_of
 from tests.cli.test_cli_resume import text_of
 
-TINY = ("--hidden-size", 8, "--num-layers", 1, "--batch-size", 4, "--max-steps", 6, "--threads", 1, "--valid-fraction", 0.2)
+TINY = (
+    "--hidden-size",
+    8,
+    "--num-layers",
+    1,
+    "--batch-size",
+    4,
+    "--max-steps",
+    6,
+    "--threads",
+    1,
+    "--valid-fraction",
+    0.2,
+)
 
 
 @pytest.fixture
@@ -36,7 +49,8 @@ def test_the_best_of_the_trainings_is_kept_and_their_spread_printed(charlm, corp
         path = tmp_path / f"{seed}.safetensors"
         charlm("train", corpus, "-o", path, *TINY, "--seed", seed, "--test", corpus).succeeded()
         losses[seed], test[seed] = best_loss(path), load(path).run.test["accuracy"]
-    said = charlm("train", corpus, "-o", tmp_path / "m", *TINY, "--seed", 5, "--seeds", 3, "--test", corpus).succeeded().err
+    flags = (*TINY, "--seed", 5, "--seeds", 3, "--test", corpus)
+    said = charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded().err
     best = min(losses, key=losses.get)
     assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / f"{best}.safetensors").read_bytes()
     assert said.endswith(f"wrote {tmp_path / 'm.safetensors'}, seed {best}\n")

@@ -12,7 +12,8 @@ from tests.training.test_memory import TAGGED
 from tests.trainings import assert_same, everything, through_file
 
 LETTERS = [f"{'abcdefgh'[i % 8] * (3 + i % 5)}{'hgfedcba'[i % 8] * 4}" for i in range(120)]
-WORDS = [" ".join("the a cat dog sees it and".split()[(i * j) % 7] for j in range(1, 8)) for i in range(120)]
+SEVEN = ("the", "a", "cat", "dog", "sees", "it", "and")
+WORDS = [" ".join(SEVEN[(i * j) % 7] for j in range(1, 8)) for i in range(120)]
 CASES = {
     "characters": (LETTERS, {"hidden_size": 16, "max_steps": 30}),
     "words": (WORDS, {"level": "word", "unit": "stream", "embedding_size": 8, "hidden_size": 12, "max_steps": 20}),
