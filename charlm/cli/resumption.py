@@ -73,7 +73,8 @@ def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
     config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
     # Limits that followed from the corpus are stored too, and a repeated command does not have them.
     is_repeated = all(given[name] == getattr(config, name) for name in LIMITS if name in given)
-    if numbers.step < numbers.total_steps and is_repeated:
+    # Minutes after the end are more minutes.
+    if is_repeated and (numbers.step < numbers.total_steps or "minutes" not in given):
         return {name: value for name, value in limits.items() if name not in LIMITS}
     return limits
 

@@ -255,7 +255,7 @@ def test_a_checkpoint_that_another_training_has_is_in_use(train, here, monkeypat
     second = []
 
     def learning(self, *args):
-        second.append(run("train", self.corpus[0], *TINY, "-o", "x", "--force"))
+        second.append(run("train", self.prepared.corpus[0], *TINY, "-o", "x", "--force"))
         learn(self, *args)
 
     monkeypatch.setattr(training_run.TrainingRun, "_learn", learning)
