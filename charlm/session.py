@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from charlm.backends import Backend, get_backend
@@ -11,12 +12,14 @@ from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
+from charlm.inference.tallies import tally_named
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, for_training
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
+from charlm.text.sampling import sample_batches
 from charlm.text.tasks import corpus_reader
-from charlm.training import Trainer
+from charlm.training import HeldOut, Trainer, Validation, check_keep, figure_of
 
 VALIDATION_LANES = 64
 
@@ -75,6 +78,7 @@ def prepare(
     ops.in_precision(network.get("dtype", ModelConfig.dtype))
     task = network["task"]
     check_text(task, text, conditioned=conditioned)
+    check_keep(config.keep, task_of(task))
     reader = corpus_reader(task, text, conditioned=conditioned)
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     codec, train, valid = reader.learn(lines, config, held_out)
@@ -82,6 +86,8 @@ def prepare(
         valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with at least one line")
+    figure = figure_of(config.keep, task_of(task), codec.labels)
+    config = replace(config, keep=config.keep or figure or "loss")
     model = build(ModelConfig(**{**codec.sizes(task), **network}), ops, seed=config.seed)
     language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
@@ -132,10 +138,13 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word")
     batch_size, seq_length = train.fit(config.batch_size, config.seq_length)
     batches = train.batches(batch_size, seq_length, seed=config.seed)
-    judged = None
+    model, judged = for_training(language_model.model), None
     if valid.size:
-        lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
-        judged = valid.batches(lanes, steps, context=CONTEXT)
-    trainer = Trainer(for_training(language_model.model), config, batches, judged)
+        sample = partial(sample_batches, valid, VALIDATION_LANES, config.seq_length, CONTEXT)
+        held_out = HeldOut(valid.size, train.size / batches.steps(0), sample)
+        name = figure_of(config.keep, language_model.facts, language_model.labels)
+        figure = None if name is None else partial(tally_named, name, language_model.labels)
+        judged = Validation(model, sample(valid.size), held_out, figure, name or "")
+    trainer = Trainer(model, config, batches, judged)
     trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

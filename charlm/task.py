@@ -25,6 +25,7 @@ class Task:
     levels, units: allowed values of --level and --unit
     split: default of --split
     step: what the network reads at one time step
+    figures: figures besides the loss that tell how good a model is, the first for any labels
     unit: what the loss is a mean over
     one_record: advice for a corpus of a single record, if there is some
 
@@ -50,6 +51,7 @@ class Task:
     split: str = "punct"
     step: str = "token"
     unit: str = "token"
+    figures: tuple[str, ...] = ()
     one_record: str = ""
 
     inputs: str = "tokens"
@@ -124,6 +126,7 @@ TASKS: dict[str, Task] = {
             reader="tagged sentences",
             levels=("word",),
             split="whitespace",
+            figures=("accuracy", "f1"),
             one_record="the corpus is one sentence: end each sentence with a blank line",
             targets="labels",
             bidirectional=(True, False),
@@ -135,6 +138,7 @@ TASKS: dict[str, Task] = {
             "classes",
             reader="labelled texts",
             unit="text",
+            figures=("accuracy",),
             targets="labels",
             body="last step",
             bidirectional=(True, False),

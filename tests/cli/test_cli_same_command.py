@@ -10,6 +10,7 @@ from charlm.backends import get_backend
 from charlm.storage.container import Container
 from charlm.training import Trainer
 from charlm.training import trainer as trainer_module
+from charlm.training import validation as validation_module
 from tests.cli.shell import files_of
 from tests.cli.test_cli_resume import broken_off
 from tests.task_models import TEXTS
@@ -212,7 +213,7 @@ def test_memory_that_runs_out_costs_nothing_that_was_whole(charlm, monkeypatch, 
     target, name, last = {
         "a pass": (trainer_module.Model, "loss_and_grads", 2 + 3),  # two of them are for the estimate
         "the step": (type(get_backend("cpu")), "adam", 3),
-        "an evaluation": (trainer_module, "evaluate", 3),
+        "an evaluation": (validation_module, "evaluate", 3),
     }[place]
     original, calls = getattr(target, name), []
 

@@ -44,7 +44,7 @@ def test_the_buffers_are_as_large_as_estimated(name):
         list(trainer.run())
     weights = trainer.model.parameters.values.nbytes
     kept = 3 * (1 + len(trainer.optimizer.memory) + 2) + 1
-    buffers = sum(ws.nbytes for ws in (trainer._workspace, trainer._valid_workspace))
+    buffers = sum(ws.nbytes for ws in (trainer._workspace, trainer.validation.workspace))
     assert estimate == pytest.approx(kept * weights + buffers, rel=0.15)
     assert buffers > weights
 
