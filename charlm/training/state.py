@@ -15,8 +15,9 @@ from charlm.nn.model import Model
 from charlm.training.optimizers import Optimizer
 
 # Missing from older checkpoints.
-_OF_KEPT = ("best_figure", "kept_step", "kept_nats", "kept_figure", "sample", "end_nats", "end_figure", "end_tokens")
-LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", *_OF_KEPT)
+_OF_KEPT = ("best_figure", "kept_step", "kept_nats", "kept_figure")
+_OF_ENDS = ("first_nats", "sample", "end_nats", "end_figure", "end_tokens")
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", *_OF_KEPT, *_OF_ENDS)
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
 FIGURES = ("accuracy", "f1")  # a record of the history has one of them too, if the task has a figure
 OTHER_CORPUS = "train with the files of the first run, in the same order"
@@ -44,6 +45,7 @@ class TrainingNumbers:
     kept_step: int = 0  # step of the kept weights, if they were validated
     kept_nats: float | None = None  # their validation loss
     kept_figure: float | None = None  # their figure
+    first_nats: float | None = None  # training loss of the first weights
     sample: int = 0  # held-out tokens that an evaluation judges; 0: all
     end_nats: float | None = None  # loss of the kept weights at the end, judged on `end_tokens`
     end_figure: float | None = None  # their figure

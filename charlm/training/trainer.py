@@ -149,6 +149,8 @@ class Trainer:
         if self.valid is None and numbers.step + 1 == numbers.total_steps:
             # While training can still go back.
             self.verdict.check()
+        if numbers.step == 0:
+            numbers.first_nats = nats / max(1, batch.count)
         if numbers.good_nats is None:
             # The loss is of the first weights, which this step has changed.
             numbers.good_nats = nats / max(1, batch.count)
