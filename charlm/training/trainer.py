@@ -15,6 +15,7 @@ from charlm.language_model import Outcome
 from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
+from charlm.training.advice import Advice, advice
 from charlm.training.baseline import baseline_nats
 from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.plan import evaluation_follows, measured_steps, planned_steps
@@ -171,6 +172,10 @@ class Trainer:
         if is_best:
             self._live.best = self._live.weights()
         return nats, {} if tally is None else {self.validation.figure_name: tally.value}, is_best
+
+    def advice(self) -> list[Advice]:
+        """Return what looks wrong with the finished training."""
+        return list(advice(self.numbers, self.baseline_nats, self.config, self.model.config))
 
     def outcome(self) -> Outcome:
         """Return what the training has come to so far."""
