@@ -11,7 +11,7 @@ from charlm.training.state import TrainingNumbers
 
 _HARDLY = 0.95  # of the loss of the frequencies
 _LEAST_BASELINE = 0.05  # nats; below it, the frequencies say nearly everything
-_STEEP = 0.2  # share of the whole gain that the last third of the evaluations has
+_STEEP = 0.1  # share of the whole gain that the last third of the evaluations has
 _FEWEST = 6  # evaluations in which a trend can be seen
 _FAR_BELOW = 0.75  # training loss, of the validation loss
 _MORE_DROPOUT, _MOST_DROPOUT = 0.3, 0.7
