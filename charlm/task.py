@@ -26,7 +26,9 @@ class Task:
     split: default of --split
     step: what the network reads at one time step
     figures: figures besides the loss that tell how good a model is, the first for any labels
-    unit: what the loss is a mean over
+    unit: what an evaluation counts
+    target: what the loss is a mean over; empty for tokens, which are named by --level
+    frequencies: what the baseline of the loss knows; empty for those of the tokens
     one_record: advice for a corpus of a single record, if there is some
 
     The network:
@@ -51,6 +53,8 @@ class Task:
     split: str = "punct"
     step: str = "token"
     unit: str = "token"
+    target: str = ""
+    frequencies: str = ""
     figures: tuple[str, ...] = ()
     one_record: str = ""
 
@@ -126,6 +130,8 @@ TASKS: dict[str, Task] = {
             reader="tagged sentences",
             levels=("word",),
             split="whitespace",
+            target="tag",
+            frequencies="label frequencies",
             figures=("accuracy", "f1"),
             one_record="the corpus is one sentence: end each sentence with a blank line",
             targets="labels",
@@ -138,6 +144,8 @@ TASKS: dict[str, Task] = {
             "classes",
             reader="labelled texts",
             unit="text",
+            target="label",
+            frequencies="label frequencies",
             figures=("accuracy",),
             targets="labels",
             body="last step",
@@ -161,6 +169,8 @@ TASKS: dict[str, Task] = {
             split="whitespace",
             step="step",
             unit="step",
+            target="step",
+            frequencies="key frequencies",
             inputs="keys",
             targets="keys",
             head="sigmoid",

@@ -11,19 +11,17 @@ from typing import Any
 from charlm.cli import ui
 from charlm.quoting import shell_argument
 
+_TOKENS = {"char": "letters"}  # the plural of a level, if it is another word
+
 
 @dataclass(frozen=True)
 class Units:
-    """What the loss is a mean over, what is read, and what the baseline knows the frequencies of."""
+    """What the loss is a mean over, what the speed and the held-out part count, and what the baseline knows."""
 
     loss: str
     pace: str
+    tokens: str
     baseline: str
-
-    @property
-    def tokens(self) -> str:
-        """What the held-out part is counted in."""
-        return {"tag": "words", "label": "tokens"}.get(self.loss, f"{self.loss}s")
 
 
 def describe(session: Any) -> int:
@@ -53,14 +51,10 @@ def describe(session: Any) -> int:
 
 def units_of(language_model: Any) -> Units:
     """Return the names of what a model of this task predicts."""
-    level, name = language_model.text.level, language_model.task
-    of_task = {
-        "tag": Units("tag", "word", "label frequencies"),
-        "classify": Units("label", "text", "label frequencies"),
-        "music": Units("step", "step", "key frequencies"),
-    }
-    of_level = {"char": Units("char", "char", "letters"), "word": Units("word", "word", "words")}
-    return of_task.get(name) or of_level.get(level) or Units(level, level, f"{level}s")
+    facts, level = language_model.facts, language_model.text.level
+    read = {"token": level}.get(facts.unit, facts.unit)
+    tokens = f"{facts.step if facts.target else level}s"
+    return Units(facts.target or level, read, tokens, facts.frequencies or _TOKENS.get(level, f"{level}s"))
 
 
 def legend(session: Any) -> str:
@@ -122,7 +116,7 @@ def _next_command(language_model: Any, model_path: Path) -> str:
     if "predict" in language_model.commands:
         return f"charlm predict {model} FILE"
     label = f" --class {shell_argument(language_model.labels[0])}" if language_model.is_conditioned else ""
-    count = "" if language_model.is_stream or language_model.task == "music" else " -n 10"
+    count = "" if language_model.is_stream or language_model.facts.answers == "pieces" else " -n 10"
     return f"charlm generate {model}{label}{count}"
 
 

@@ -74,7 +74,7 @@ class TrainingNumbers:
     def add_validation(self, nats: float, tally: Tally | None, keep: str) -> bool:
         """Count an evaluation; return whether its weights are kept.
 
-        With a figure, the latest weights within one standard error of the best figure are kept: a small validation set
+        With a figure, the latest weights within one standard error of the best figure are kept. A small validation set
         cannot tell them apart, and later weights have learned more. Breiman et al. 1984 choose the simplest such model.
 
         keep: `loss`, `last` or the name of a figure

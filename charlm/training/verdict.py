@@ -65,8 +65,8 @@ class Verdict:
     def _has_worsened(self) -> bool:
         """Return whether the kept weights predict worse than a uniform guess, and worse than the first weights.
 
-        The training part decides: an honest training may do so on a few odd validation tokens, and one that diverged
-        may be right about a few by chance.
+        The training part decides. On a few validation tokens, an honest training may be worse by chance, and one that
+        diverged may be better.
         """
         factor, more = _WORSE_THAN_FIRST
         first = self._live.numbers.first_nats
