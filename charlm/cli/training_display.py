@@ -34,7 +34,7 @@ class TrainingDisplay:
             self._bar.clear()
             ui.warn(f"{progress.setback}; continuing from the best weights so far, at half the learning rate")
         now = time.perf_counter()
-        waits = self._bar.disable and not self._has_line and now - self.begin > _FIRST_LINE
+        waits = self._bar.disable and not self._has_line and now - self.begin >= _FIRST_LINE
         if progress.is_evaluation or waits:
             self._bar.clear()
             self._line(progress, now)
