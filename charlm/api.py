@@ -17,27 +17,21 @@ from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.scoring import Score, Scorer
 from charlm.language_model import LanguageModel
-from charlm.session import prepare, text_defaults
-
-# Fields of `ModelConfig` that follow from the corpus.
-_SIZES = {"vocabulary_size", "labels", "target_size"}
+from charlm.session import SIZES, prepare_from
 
 
 def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> LanguageModel:
     """Train a model on lines and return it with the weights of its best evaluation.
 
     condition: whether each line begins with a label and a tab; the label is then x<1>
-    options: fields of `TextConfig`, `ModelConfig` and `TrainConfig`
+    options: fields of `TextConfig`, `ModelConfig` and `TrainConfig`; those not given follow from the corpus
     Raises UsageError for an invalid option, TypeError for an unknown one, CorpusError for an empty or malformed corpus.
     Raises DivergenceError if the loss becomes NaN or infinite and cannot be recovered.
     """
-    kinds = (TextConfig, ModelConfig, TrainConfig)
-    names = [{field.name for field in fields(kind)} - _SIZES - {"valid"} for kind in kinds]
-    options = {**text_defaults(options.get("task", "lm")), **options}
-    if strange := sorted(set(options).difference(*names)):
+    names = {field.name for kind in (TextConfig, ModelConfig, TrainConfig) for field in fields(kind)}
+    if strange := sorted(set(options) - (names - {*SIZES, "valid"})):
         raise TypeError(f"train() has no option {strange[0]!r}")
-    text, network, config = ({k: v for k, v in options.items() if k in of_kind} for of_kind in names)
-    session = prepare(_lines(lines), TextConfig(**text), network, TrainConfig(**config), conditioned=condition)
+    session = prepare_from(_lines(lines), options, conditioned=condition)
     for _ in session.trainer.run():
         pass
     session.trainer.take_best()

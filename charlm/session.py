@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,18 @@ from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, for_training
+from charlm.settings import CorpusSize, before_reading, chosen
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
+from charlm.text.reader import CorpusReader
 from charlm.text.sampling import sample_batches
 from charlm.text.tasks import corpus_reader
+from charlm.text.tokens.codec import Codec
 from charlm.training import HeldOut, Trainer, Validation, check_keep, figure_of
 
 VALIDATION_LANES = 64
+# Fields of `ModelConfig` that follow from the corpus.
+SIZES = ("vocabulary_size", "labels", "target_size")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Session:
 
     batch_size, seq_length: those of the configuration, or smaller ones for a small corpus
     warnings: what looks wrong with the corpus, one sentence each
+    chosen: the settings that followed from the corpus, fields of the configurations
 
     The trainer's model is the language model's, or shares its weights: see `nn.build.for_training`.
     """
@@ -41,6 +47,7 @@ class Session:
     batch_size: int
     seq_length: int
     warnings: Sequence[str] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def text_defaults(task: str) -> dict[str, str]:
@@ -49,9 +56,22 @@ def text_defaults(task: str) -> dict[str, str]:
     return {"level": facts.levels[0], "split": facts.split}
 
 
+def settings_of(language_model: LanguageModel) -> dict[str, Any]:
+    """Return the settings of a model's training: fields of the configurations, without the sizes of its corpus."""
+    network = language_model.model.config.to_dict()
+    network = {name: value for name, value in network.items() if name not in SIZES}
+    return {**language_model.text.to_dict(), **network, **language_model.train.to_dict()}
+
+
+def inherited(source: LanguageModel) -> dict[str, Any]:
+    """Return the settings that a training takes over together with the weights of a model: its text and its network."""
+    free = {"dropout", "dtype", *(one.name for one in fields(TrainConfig))}
+    return {name: value for name, value in settings_of(source).items() if name not in free}
+
+
 def check_network(network: dict[str, Any]) -> None:
     """Raise UsageError for an invalid network, before the size of its vocabulary is known."""
-    ModelConfig(**{"vocabulary_size": 3, "labels": 1, "target_size": 3, **_completed(network)})
+    ModelConfig(**{**dict.fromkeys(SIZES, 3), **_completed(network)})
 
 
 def prepare(
@@ -74,22 +94,86 @@ def prepare(
     """
     network = _completed(network)
     check_network(network)
+    check_keep(config.keep, task_of(network["task"]))
+    reader, ops = _opened(network, text, conditioned, ops)
+    codec, train, valid = _learned(reader, lines, valid_lines, config)
+    return _built(reader, codec, train, valid, network, config, ops)
+
+
+def prepare_from(
+    lines: Iterable[str],
+    given: Mapping[str, Any],
+    *,
+    conditioned: bool = False,
+    valid_lines: Iterable[str] | None = None,
+    ops: Backend | None = None,
+) -> Session:
+    """Prepare a training as `prepare` does; the settings that are not given follow from the corpus, see `settings`.
+
+    given: fields of `TextConfig`, `ModelConfig` and `TrainConfig`
+    """
+    network, config = _completed(_fields_of(ModelConfig, given)), TrainConfig(**_fields_of(TrainConfig, given))
+    task = task_of(network["task"])
+    check_keep(config.keep, task)
+    text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
+    check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1), network)), **network})
+    reader, ops = _opened(network, text, conditioned, ops)
+    corpus = reader.gather(lines)
+    choices: dict[str, Any] = {}
+    if "unit" not in given and not conditioned and "stream" in task.units and reader.is_running_text(corpus):
+        choices["unit"] = "stream"
+        reader = corpus_reader(task.name, replace(text, unit="stream"), conditioned=conditioned)
+    choices |= before_reading(task, reader.text, reader.records_in(corpus), given)
+    config = replace(config, **_fields_of(TrainConfig, choices))
+    codec, train, valid = _learned(reader, corpus, valid_lines, config)
+    size = CorpusSize(train.size, codec.outputs(task.name))
+    choices |= chosen(task, reader.text, size, {**given, **network})
+    network |= _fields_of(ModelConfig, choices)
+    config = replace(config, **_fields_of(TrainConfig, choices))
+    return replace(_built(reader, codec, train, valid, network, config, ops), chosen=choices)
+
+
+def _fields_of(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are fields of a configuration."""
+    return {one.name: settings[one.name] for one in fields(kind) if one.name in settings}
+
+
+def _opened(
+    network: Mapping[str, Any], text: TextConfig, conditioned: bool, ops: Backend | None
+) -> tuple[CorpusReader, Backend]:
+    """Return the reader of the corpus and the backend, after checking that they can do what is asked for."""
     ops = ops or get_backend("cpu")
     ops.in_precision(network.get("dtype", ModelConfig.dtype))
-    task = network["task"]
-    check_text(task, text, conditioned=conditioned)
-    check_keep(config.keep, task_of(task))
-    reader = corpus_reader(task, text, conditioned=conditioned)
-    held_out = 0.0 if valid_lines is not None else config.valid_fraction
-    codec, train, valid = reader.learn(lines, config, held_out)
+    check_text(network["task"], text, conditioned=conditioned)
+    return corpus_reader(network["task"], text, conditioned=conditioned), ops
+
+
+def _learned(
+    reader: CorpusReader, corpus: Any, valid_lines: Iterable[str] | None, config: TrainConfig
+) -> tuple[Codec, Encoded, Encoded]:
+    """Return the codec, the training part and the held-out part of a corpus."""
+    codec, train, valid = reader.learn(corpus, config, 0.0 if valid_lines is not None else config.valid_fraction)
     if valid_lines is not None:
         valid = reader.encode_corpus(valid_lines, codec)
         if not valid.size:
             raise CorpusError("the held-out text is empty", hint="name a file with at least one line")
-    figure = figure_of(config.keep, task_of(task), codec.labels)
+    return codec, train, valid
+
+
+def _built(
+    reader: CorpusReader,
+    codec: Codec,
+    train: Encoded,
+    valid: Encoded,
+    network: Mapping[str, Any],
+    config: TrainConfig,
+    ops: Backend,
+) -> Session:
+    """Return the training of a new network."""
+    figure = figure_of(config.keep, task_of(network["task"]), codec.labels)
     config = replace(config, keep=config.keep or figure or "loss")
-    model = build(ModelConfig(**{**codec.sizes(task), **network}), ops, seed=config.seed)
-    language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
+    model = build(ModelConfig(**{**codec.sizes(network["task"]), **network}), ops, seed=config.seed)
+    language_model = LanguageModel(model, codec, reader.text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
 
 

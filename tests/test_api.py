@@ -33,6 +33,7 @@ def test_seven_functions_are_the_package():
 def test_other_tasks_than_language_are_trained_and_asked_by_the_same_functions():
     """A tagger learns words by heart, a cloze model fills a gap, a class comes first; what does not fit is refused."""
     small = {"hidden_size": 16, "num_layers": 1, "epochs": 60, "learning_rate": 0.02, "valid_fraction": 0.0, "seed": 1}
+    small |= {"dropout": 0.0, "batch_size": 64, "embedding_size": 0}
     tagger = charlm.train(["the\tD", "cat\tN", "", "the\tD", "dog\tN"] * 4, task="tag", **small)
     (tagged,) = charlm.predict(tagger, ["the dog the\n"])
     assert (tagged.prediction, len(tagged.prob)) == (["D", "N", "D"], 3)

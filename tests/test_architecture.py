@@ -15,6 +15,7 @@ ROOMS = [  # from the top of the house to its door
     "errors",
     "task",
     "config",
+    "settings",
     "randomness",
     "quoting",
     "storage",

@@ -15,7 +15,6 @@ from charlm.cli.options import (
     Device,
     Dtype,
     Lowercase,
-    MinCount,
     Normalize,
     RelevanceGate,
     Reset,
@@ -27,6 +26,8 @@ from charlm.cli.options import (
 )
 from charlm.cli.training_output import check_output, kept_alone
 from charlm.cli.training_run import TrainingRun
+
+FROM_CORPUS = "from the corpus"
 
 
 def train(
@@ -48,20 +49,30 @@ def train(
         typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
     ] = "char",
     unit: Annotated[
-        Literal["line", "stream"], typer.Option(help="What a sequence is: each line, or the whole text.")
-    ] = "line",
+        Literal["line", "stream"] | None,
+        typer.Option(help="What a sequence is: each line, or the whole text.", show_default=FROM_CORPUS),
+    ] = None,
     split: Split = "punct",
     lowercase: Lowercase = False,
     normalize: Normalize = "nfc",
     vocab_size: VocabSize = None,
-    min_count: MinCount = 1,
+    min_count: Annotated[
+        int | None, typer.Option(min=1, help="Keep tokens that occur at least N times.", show_default=FROM_CORPUS)
+    ] = None,
     cell: Cell = "lstm",
     activation: Activation = "tanh",
     reset: Reset = "after",
     relevance_gate: RelevanceGate = False,
-    hidden_size: Annotated[int, typer.Option(metavar="N", help="Hidden units per layer.")] = 128,
-    num_layers: Annotated[int, typer.Option(metavar="N", help="Recurrent layers.")] = 2,
-    embedding_size: Annotated[int, typer.Option(metavar="N", help="Size of token embeddings; 0: one-hot tokens.")] = 0,
+    hidden_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Hidden units per layer.", show_default=FROM_CORPUS)
+    ] = None,
+    num_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Recurrent layers.", show_default=FROM_CORPUS)
+    ] = None,
+    embedding_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Size of token embeddings; 0: one-hot tokens.", show_default=FROM_CORPUS),
+    ] = None,
     dense: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Add a dense layer of N units on top; repeatable.")
     ] = None,
@@ -74,24 +85,31 @@ def train(
             show_default="--bidirectional for cloze, tag and classify",
         ),
     ] = None,
-    dropout: Annotated[float, typer.Option(metavar="P", help="Dropout probability between layers.")] = 0.0,
-    seq_length: Annotated[int, typer.Option(metavar="N", help="Tokens of backpropagation through time.")] = 64,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Sequences per mini-batch.")] = 64,
+    dropout: Annotated[
+        float | None, typer.Option(metavar="P", help="Dropout probability between layers.", show_default=FROM_CORPUS)
+    ] = None,
+    seq_length: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of backpropagation through time.", show_default=FROM_CORPUS)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Sequences per mini-batch.", show_default=FROM_CORPUS)
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Passes over the corpus; 10 without --minutes or --max-steps.")
+        int | None, typer.Option(metavar="N", help="Passes over the corpus.", show_default=FROM_CORPUS)
     ] = None,
     minutes: Annotated[float | None, typer.Option(metavar="N", help="Train for about N minutes.")] = None,
     max_steps: Annotated[int | None, typer.Option(metavar="N", help="Train for at most N steps.")] = None,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
-    lr: Annotated[float, typer.Option(metavar="N", help="Learning rate.")] = 0.002,
+    lr: Annotated[float | None, typer.Option(metavar="N", help="Learning rate.", show_default=FROM_CORPUS)] = None,
     schedule: Annotated[
         Literal["constant", "cosine", "plateau"], typer.Option(help="How the learning rate falls.")
     ] = "cosine",
     clip: Annotated[float, typer.Option(metavar="N", help="Clip the gradient to this norm; 0: never.")] = 5.0,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out text.")] = None,
     valid_fraction: Annotated[
-        float, typer.Option(metavar="P", help="Share of the corpus to hold out without --valid; 0: none.")
-    ] = 0.05,
+        float | None,
+        typer.Option(metavar="P", help="Share of the corpus to hold out; 0: none.", show_default=FROM_CORPUS),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N evaluations without a new best.")
     ] = None,
@@ -110,9 +128,9 @@ def train(
     """Learn a model from text.
 
     \b
-    charlm train names.txt -o names.safetensors --epochs 40 --batch-size 16
-    charlm train book.txt -o book.safetensors --unit stream --hidden-size 256 --minutes 3
-    charlm train sentences.txt -o words.safetensors --level word --embedding-size 128 --min-count 2
+    charlm train names.txt -o names.safetensors
+    charlm train book.txt -o book.safetensors --minutes 3
+    charlm train sentences.txt -o words.safetensors --level word --hidden-size 256
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     run = TrainingRun(context, corpus, output, valid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +38,8 @@ def describe(session: Any) -> int:
         f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
         f"about {needed / 1e6:,.0f} MB of memory"
     )
+    if session.chosen:
+        ui.note(f"settings from the corpus: {', '.join(in_words(session.chosen))}")
     for warning in session.warnings:
         ui.warn(warning)
     if lm.text.unit == "line" and session.train.sequences == 1 and (config.valid or not session.valid.size):
@@ -47,6 +50,31 @@ def describe(session: Any) -> int:
     if not session.valid.size and (config.patience is not None or config.schedule == "plateau"):
         ui.warn("without held-out text --patience and --schedule plateau have no effect")
     return needed
+
+
+# The settings that may follow from the corpus, in the order in which they are printed.
+_IN_WORDS = {
+    "unit": "the lines read as one text",
+    "min_count": "tokens seen at least {} times",
+    "valid_fraction": "{:.0%} held out",
+    "num_layers": "layers {}",
+    "hidden_size": "hidden size {}",
+    "embedding_size": "embedding size {}",
+    "dropout": "dropout {:g}",
+    "batch_size": "batch size {}",
+    "seq_length": "sequence length {}",
+    "learning_rate": "learning rate {:g}",
+    "epochs": "{} epochs",
+    "max_steps": "{:,} steps",
+    "patience": "patience {}",
+}
+_NOTHING = (("min_count", 1), ("embedding_size", 0))
+
+
+def in_words(chosen: Mapping[str, Any]) -> list[str]:
+    """Return settings as phrases, those of no effect left out."""
+    shown = {name: value for name, value in chosen.items() if (name, value) not in _NOTHING}
+    return [words.format(shown[name]) for name, words in _IN_WORDS.items() if name in shown]
 
 
 def units_of(language_model: Any) -> Units:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ def _given(context: typer.Context) -> dict[str, Any]:
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
+def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings among the options, by the names of their fields in the configurations."""
+    from charlm.config import ModelConfig, TextConfig, TrainConfig
+
+    renamed = {**given, "learning_rate": given.get("lr"), "dense": tuple(given.get("dense") or ())}
+    names = {one.name for kind in (TextConfig, ModelConfig, TrainConfig) for one in dataclasses.fields(kind)}
+    return {name: value for name, value in renamed.items() if name in names and value not in (None, ())}
+
+
 class TrainingRun:
     """The work of `charlm train`, step by step; corpus, valid: names of files, as given."""
 
@@ -38,37 +47,24 @@ class TrainingRun:
         """Prepare a new training; raise UsageError for a mistake in the flags before the corpus is read."""
         from charlm.backends import get_backend
         from charlm.checkpoint import load
-        from charlm.config import ModelConfig, TextConfig, TrainConfig
-        from charlm.session import prepare, text_defaults
+        from charlm.session import inherited, prepare_from
         from charlm.task import task_named, task_of
         from charlm.training.warm_start import warm_start
 
-        flags["task"] = task_named(flags["task"], bidirectional=flags["bidirectional"])
-        if flags["bidirectional"] is None:
-            del flags["bidirectional"]
-        flags |= {name: value for name, value in text_defaults(flags["task"]).items() if name not in self.given}
-        if init_from is not None and (flags["condition"] or not task_of(flags["task"]).is_language_model):
+        task = task_named(flags["task"], bidirectional=flags["bidirectional"])
+        if init_from is not None and (flags["condition"] or not task_of(task).is_language_model):
             raise UsageError(
                 "--init-from starts only plain language models",
                 hint="leave out --init-from, or --task, --condition and --bidirectional",
             )
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
-        flags = {**flags, "learning_rate": flags["lr"], "seed": seed, "dense": tuple(flags["dense"] or ())}
-
-        def chosen(kind: Any) -> dict[str, Any]:
-            return {field.name: flags[field.name] for field in dataclasses.fields(kind) if field.name in flags}
-
-        text, config = TextConfig(**chosen(TextConfig)), TrainConfig(**chosen(TrainConfig))
-        network = chosen(ModelConfig)
+        settings = {**settings_given(self.given), "task": task, "seed": seed}
         ops = get_backend(device, watch=_note_processor)
         source = None if init_from is None else load(init_from, ops).language_model
-        if source is not None and "normalize" not in self.given:
-            # A model older than the option reads text unchanged.
-            text = dataclasses.replace(text, normalize=source.text.normalize)
+        if source is not None:
+            settings = {**inherited(source), **settings}
         lines, valid_lines = self._read()
-        self.session = prepare(
-            lines, text, network, config, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops
-        )
+        self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
         if source is not None:
             matched = warm_start(self.session.language_model, source)
             tokens = len(self.session.language_model.tokenizer.vocabulary)

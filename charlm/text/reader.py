@@ -13,6 +13,10 @@ from charlm.text.ids.held_out import split_lines
 from charlm.text.tokens.codec import Codec
 
 
+class Gathered(list[Any]):
+    """The records of a corpus that was read."""
+
+
 class CorpusReader(ABC):
     """The reader of a task's corpus.
 
@@ -45,15 +49,26 @@ class CorpusReader(ABC):
         """Return the records as ids."""
 
     def gather(self, lines: Iterable[str]) -> Any:
-        """Read a whole corpus; the methods below take the result in place of lines. Raises CorpusError."""
-        return list(lines)
+        """Read a whole corpus, unless it is read already; the methods below take the result in place of lines.
+
+        Raises CorpusError with the place of a malformed record.
+        """
+        return lines if isinstance(lines, Gathered) else Gathered(self.read(lines))
+
+    def records_in(self, corpus: Any) -> int:
+        """Return the number of records of a corpus that was gathered."""
+        return len(corpus)
+
+    def is_running_text(self, corpus: Any) -> bool:
+        """Return whether a corpus that was gathered is one text, whose lines belong together."""
+        return False
 
     def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:
         """Hold out a fraction of the corpus, learn the names from the rest, and encode both parts.
 
         Raises CorpusError for an empty or malformed corpus.
         """
-        records = self.read(lines)
+        records = self.gather(lines)
         self.warnings = self.doubts(records)
         learned, held_out = _split(records, fraction, train.seed)
         codec = self.codec(learned, train, records)
@@ -61,7 +76,7 @@ class CorpusReader(ABC):
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
         """Encode both parts of a corpus with the names that `learn` returned; the parts are the same."""
-        learned, held_out = _split(self.read(lines), fraction, train.seed)
+        learned, held_out = _split(self.gather(lines), fraction, train.seed)
         return self.encode(learned, codec), self.encode(held_out, codec)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
@@ -69,7 +84,8 @@ class CorpusReader(ABC):
 
         Raises CorpusError with the place of a malformed record or an unknown label.
         """
-        return self.encode(self.read(lines, set(codec.labels) or None), codec)
+        records = lines if isinstance(lines, Gathered) else self.read(lines, set(codec.labels) or None)
+        return self.encode(records, codec)
 
     def doubts(self, records: list[Any]) -> list[str]:
         """Return a warning for each thing that looks wrong with the records of a training corpus."""

@@ -33,6 +33,7 @@ from charlm.text.learning import encode_corpus, gather, learn_vocabulary
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
+from charlm.text.running_text import is_running_text
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.splitter import RESERVED, splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
@@ -58,6 +59,12 @@ class Lines(Texts):
 
     def gather(self, lines: Iterable[str]) -> Store:
         return gather(lines, splitter_of(self.text))
+
+    def records_in(self, corpus: Store) -> int:
+        return corpus.lines
+
+    def is_running_text(self, corpus: Store) -> bool:
+        return is_running_text(corpus)
 
     def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:
         tokenizer, learned, held_out = learn_vocabulary(
@@ -166,7 +173,7 @@ class Translated(CorpusReader):
         return Codec(source, target=target)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Pairs:
-        records = self.read(lines)
+        records = self.gather(lines)
         self.warnings = [*self.warnings, *(f"held out: {doubt}" for doubt in self.doubts(records))]
         return self.encode(records, codec)
 

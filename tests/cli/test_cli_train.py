@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from charlm.config import CELL_NAMES
+from charlm.config import CELL_NAMES, TextConfig
+from charlm.settings import CorpusSize, chosen
+from charlm.task import task_of
 from charlm.training.setbacks import MOST_SETBACKS
 from tests.cli.shell import files_of, run
 
@@ -80,24 +82,28 @@ def test_the_flags_are_in_the_model(charlm, corpus, model):
     assert {array.dtype for array in weights_of(model).values()} == {np.dtype("float64")}
 
 
-def test_the_defaults_are_those_of_the_contract(charlm, corpus, model):
-    charlm("train", corpus, "-o", model, "--max-steps", 1, "--seed", 1).succeeded()
+def test_the_defaults_are_those_of_the_contract_and_of_the_corpus(charlm, corpus, model):
+    done = charlm("train", corpus, "-o", model, "--max-steps", 1, "--seed", 1).succeeded()
     header = header_of(model)
     network, training = header["model"], header["train"]
     text = {"level": "char", "unit": "line", "split": "punct", "lowercase": False, "normalize": "nfc"}
     assert header["text"] == text
-    assert (network["cell"], network["hidden_size"], network["num_layers"]) == ("lstm", 128, 2)
-    assert (network["embedding_size"], network["dense"], network["dropout"]) == (0, [], 0.0)
-    assert (network["tie_weights"], network["relevance_gate"], network["dtype"]) == (False, False, "float32")
-    assert (training["seq_length"], training["batch_size"], training["clip"]) == (64, 64, 5.0)
-    assert (training["optimizer"], training["learning_rate"], training["schedule"]) == ("adam", 0.002, "cosine")
-    assert (training["valid_fraction"], training["min_count"], training["vocab_size"]) == (0.05, 1, None)
+    assert (network["cell"], network["dense"], network["tie_weights"]) == ("lstm", [], False)
+    assert (network["relevance_gate"], network["dtype"], training["vocab_size"]) == (False, "float32", None)
+    assert (training["optimizer"], training["schedule"], training["clip"]) == ("adam", "cosine", 5.0)
+    task, tokens = task_of("lm"), sum(len(line) + 1 for line in corpus.read_text().splitlines())
+    size = CorpusSize(tokens, tokens, len(header["vocabulary"]))
+    expected = chosen(task, TextConfig(**text), size, {"max_steps": 1})
+    assert expected.items() <= {**network, **training}.items()
+    for value in (expected["hidden_size"], expected["batch_size"], f"{expected['learning_rate']:g}"):
+        assert re.search(rf"^settings from the corpus: .*\b{re.escape(str(value))}\b", done.err, re.MULTILINE)
 
 
-def test_without_a_limit_there_are_ten_epochs(charlm, corpus, model):
+def test_without_a_limit_the_epochs_follow_from_the_corpus(charlm, corpus, model):
     without_limit = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 64)
     charlm("train", corpus, "-o", model, *without_limit).succeeded()
-    assert header_of(model)["history"][-1]["epoch"] == 10
+    header = header_of(model)
+    assert header["history"][-1]["epoch"] == header["train"]["epochs"] > 1
 
 
 @pytest.mark.parametrize("level", ["char", "word"])
@@ -329,8 +335,7 @@ def test_a_flag_out_of_range_is_refused_before_anything_is_read(charlm, tmp_path
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--tie-weights",),
-        ("--tie-weights", "--embedding-size", 64),
+        ("--tie-weights", "--embedding-size", 64, "--hidden-size", 32),
         ("--tie-weights", "--embedding-size", 128, "--dense", 64),
         ("--relevance-gate", "--cell", "gru"),
         ("--activation", "relu", "--cell", "lstm"),
@@ -388,7 +393,7 @@ def test_a_failed_command_leaves_an_existing_model_as_it_was(charlm, corpus, mod
         (3, [empty, "--force"]),
         (3, [corpus, "--force", "--valid", tmp_path / "missing"]),
         (2, [corpus, "--force", "--hidden-size", 0]),
-        (2, [corpus, "--force", "--tie-weights"]),
+        (2, [corpus, "--force", "--tie-weights", "--embedding-size", 3]),
         (2, [corpus, "--force", "--bogus"]),
         (4, [corpus, "--force", "--init-from", tmp_path / "missing"]),
         (4, [corpus, "--force", "--init-from", corpus]),
