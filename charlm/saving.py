@@ -6,6 +6,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,8 @@ class SavedTraining:
         self._save_checkpoint()
 
     def _save_model(self) -> None:
-        save(self._model_path, self._language_model, weights=self._trainer.best_weights())
+        language_model = replace(self._language_model, outcome=self._trainer.outcome())
+        save(self._model_path, language_model, weights=self._trainer.best_weights())
 
     def _save_checkpoint(self) -> None:
         path = checkpoint_path(self._model_path)

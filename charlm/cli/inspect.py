@@ -201,10 +201,13 @@ def _record(language_model: Any) -> dict[str, Any]:
         "vocabulary_size": len(language_model.tokenizer.vocabulary),
         **({"target_vocabulary_size": len(target.vocabulary)} if target is not None else {}),
         "history": language_model.history,
+        "outcome": None if language_model.outcome is None else language_model.outcome.to_dict(),
     }
 
 
 def _describe(language_model: Any) -> list[str]:
+    from charlm.cli.history import history_lines
+
     record = _record(language_model)
     lines = [f"task           {record['task']}, for {', '.join(record['commands'])}"]
     for title, part in (
@@ -230,14 +233,4 @@ def _describe(language_model: Any) -> list[str]:
         )
     lines.append(f"parameters     {record['parameters']:,}")
     lines += [f"  {name:<20} {' x '.join(map(str, shape))}" for name, shape in record["arrays"].items()]
-    if record["history"]:
-        lines.append(f"{'step':>10} {'epoch':>8} {'train':>8} {'valid':>8}   nats a token")
-        lines += [
-            f"{row['step']:>10,} {_number(row['epoch'], 2)} {_number(row['train_nats'])} {_number(row['valid_nats'])}"
-            for row in record["history"]
-        ]
-    return lines
-
-
-def _number(value: float | None, decimals: int = 4) -> str:
-    return f"{'-' if value is None else ui.figure(value, decimals):>8}"
+    return [*lines, *history_lines(language_model)]

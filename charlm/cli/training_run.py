@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import typer
 
 from charlm.cli import resumption, signals, ui
 from charlm.cli.options import choose_seed
-from charlm.cli.training_lines import describe, evaluation_line
+from charlm.cli.training_display import TrainingDisplay
+from charlm.cli.training_lines import describe, end_line
 from charlm.cli.training_output import output_files
 from charlm.errors import ResourceError, UsageError
 
@@ -41,6 +41,7 @@ class TrainingRun:
         self.corpus, self.valid, self.given = corpus, valid, _given(context)
         self.model_path, self.checkpoint_path = output_files(output)
         self.signal = 0
+        self.seconds = 0.0
 
     def start(self, flags: dict[str, Any], init_from: Path | None, device: str) -> None:
         """Prepare a new training; raise UsageError for a mistake in the flags before the corpus is read."""
@@ -145,31 +146,18 @@ class TrainingRun:
             ui.needed(self._resume_command())
             return 128 + self.signal
         ui.note(f"wrote {self.model_path}")
+        for one in trainer.advice():
+            ui.warn(f"{one.message}; {one.hint}")
+        ui.note(end_line(self.session, self.model_path, self.seconds))
         return 0
 
     def _learn(self, saved: Any, total: int) -> None:
         """Train to the end or to a signal, and show the progress."""
-        trainer, unit = self.session.trainer, self.session.language_model.facts.unit
-        bar = ui.progress_bar(total, "step")
-        tokens, begin = 0, time.perf_counter()
-
-        def show(progress: Any) -> None:
-            nonlocal tokens, begin
-            tokens += progress.tokens
-            bar.n = progress.step
-            bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
-            bar.update(0)
-            if progress.setback:
-                bar.clear()
-                ui.warn(f"{progress.setback}; continuing from the best weights so far, at half the learning rate")
-            if progress.is_evaluation:
-                rate = tokens / (time.perf_counter() - begin)
-                bar.clear()
-                ui.note(evaluation_line(progress, rate, unit))
-                tokens, begin = 0, time.perf_counter()
-
+        trainer = self.session.trainer
+        display = TrainingDisplay(self.session, total)
         try:
-            saved.learn(show, lambda: bool(self.signal))
+            saved.learn(display.show, lambda: bool(self.signal))
+            self.seconds = display.seconds
         except MemoryError as error:
             raise ResourceError(
                 f"out of memory: about {self.memory / 1e6:,.0f} MB are needed",
@@ -178,7 +166,7 @@ class TrainingRun:
                 else "try a smaller --batch-size, --seq-length or --hidden-size",
             ) from error
         finally:
-            bar.close()
+            display.close()
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:

@@ -36,30 +36,31 @@ def planned_steps(config: TrainConfig, batches: Batches, steps_in: Callable[[flo
 
 def evaluation_follows(step: int, total: int, steps_per_epoch: int) -> bool:
     """Return whether an evaluation follows a step; they are evenly spaced, and one follows the last step."""
-    count = _evaluations(total, steps_per_epoch)
+    count = evaluations(total, steps_per_epoch)
     return step * count // total > (step - 1) * count // total
 
 
 def measured_steps(
-    seconds: float, step: Callable[[], object], evaluation: Callable[[], object] | None, steps_per_epoch: int
+    seconds: float, step: Callable[[], object], judge: Callable[[], object] | None, judged: Callable[[int], float]
 ) -> int:
     """Return how many steps fit into a time together with their evaluations and with this measurement.
 
-    step, evaluation: do one; evaluation is None in a training without a validation set
+    step, judge: do one step, and one validation; judge is None in a training without a validation set
+    judged: returns the validations in a run of so many steps, in times of `judge`
     """
     begin = time.perf_counter()
     of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds))
-    of_evaluation = 0.0 if evaluation is None else min(_timed(evaluation) for _ in range(2))
+    of_judging = 0.0 if judge is None else min(_timed(judge) for _ in range(2))
     left = seconds - (time.perf_counter() - begin)
     counts = range(1, 2 + max(0, int(left / of_step)))
 
     def taken(count: int) -> float:
-        return count * of_step + _evaluations(count, steps_per_epoch) * of_evaluation
+        return count * of_step + judged(count) * of_judging
 
     return max(1, bisect_right(counts, left, key=taken))
 
 
-def _evaluations(steps: int, steps_per_epoch: int) -> int:
+def evaluations(steps: int, steps_per_epoch: int) -> int:
     """Return the number of evaluations of a run."""
     return min(max(round(steps / steps_per_epoch), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
