@@ -28,6 +28,7 @@ ROOMS = [  # from the top of the house to its door
     "checkpoint",
     "session",
     "saving",
+    "tuning",
     "api",
     "benchmark",
     "selfcheck",
@@ -41,6 +42,8 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "cupy": "backends/cupy/",
     "cupyx": "backends/cupy/",
     "cupy_backends": "backends/cupy/",
+    "optuna": "tuning/",
+    "sqlalchemy": "tuning/",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))

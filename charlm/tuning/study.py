@@ -1,0 +1,304 @@
+"""The trials of a search, in memory or in a storage that several processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.pruners import SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from charlm.errors import ResourceError, UsageError
+from charlm.randomness import key
+
+NAME = "charlm"  # of the study: a storage has one search
+COMPLETE, PRUNED, FAILED, INTERRUPTED, RUNNING = "complete", "pruned", "failed", "interrupted", "running"
+REDUCTION = 3  # one trial in three goes on
+_RANDOM_TRIALS = 6  # before the sampler learns from them
+_LOCK_SECONDS = 60  # to wait while another process writes to the storage
+_TERMS_SECONDS = 10.0  # to wait for the terms of a search that another process begins
+_STORAGE_HINT, _ANOTHER = (f"name {a} file: --storage sqlite:///FILE" for a in ("a", "another"))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all processes of a search have in common.
+
+    corpus: SHA-256 of the text, as hexadecimal digits
+    fixed: the settings that every trial has: fields of the configurations, and whether it is conditioned
+    limits: how long a trial trains: fields of `TrainConfig`
+    seed: of all trials
+    """
+
+    corpus: str
+    fixed: dict[str, Any]
+    limits: dict[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial.
+
+    settings: those that are searched
+    state: complete, pruned, failed, interrupted or running
+    nats: the lowest validation loss; infinite if the trial failed, NaN before the first evaluation
+    steps, planned_steps: done, and of the whole training
+    """
+
+    number: int
+    state: str
+    nats: float
+    steps: int
+    planned_steps: int
+    settings: Mapping[str, Any]
+    failure: str = ""
+
+
+class Sampler(BaseSampler):
+    """Tree-structured Parzen estimator, Bergstra et al. 2011, whose draws depend on the seed and the trial's number.
+
+    So processes with the same seed draw different trials, and a continued search draws as an uninterrupted one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._trial = seed, -1
+        self._sampler = self._of(0)
+
+    def _of(self, number: int) -> TPESampler:
+        if number != self._trial:
+            seed = key(self._seed, number) % (1 << 32)
+            self._trial, self._sampler = number, TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
+        return self._sampler
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._of(trial.number).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._of(trial.number).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._of(trial.number).sample_independent(study, trial, param_name, param_distribution)
+
+
+class Study:
+    """The trials of a search.
+
+    storage: URL of a database, which may hold earlier trials; None keeps them in memory
+    Raises UsageError for an invalid URL, ResourceError for a storage that cannot be opened.
+    """
+
+    def __init__(self, storage: str | None) -> None:
+        optuna.logging.disable_default_handler()
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        self.is_shared = storage is not None
+        with self._reporting():
+            self._storage = InMemoryStorage() if storage is None else _opened(storage)
+        self._study: optuna.Study | None = None
+
+    @property
+    def _optuna(self) -> optuna.Study:
+        assert self._study is not None
+        return self._study
+
+    def stored_terms(self) -> Terms | None:
+        """Return the terms of the search in the storage; None if it is new."""
+        terms = self._attributes().get("terms")
+        return None if terms is None else Terms(**json.loads(terms))
+
+    def begin(self, terms: Terms, defaults: Mapping[str, float]) -> None:
+        """Begin the search, or join the one in the storage.
+
+        defaults: the drawn numbers of the first trial
+        Raises UsageError if the search in the storage has other terms.
+        """
+        with self._reporting():
+            how: dict[str, Any] = {
+                "study_name": NAME,
+                "storage": self._storage,
+                "sampler": Sampler(terms.seed),
+                "pruner": SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
+            }
+            try:
+                self._study = optuna.create_study(**how, direction="minimize")
+            except DuplicatedStudyError:
+                self._study = optuna.load_study(**how)
+                self._check(terms)
+                self._give_up_dead()
+            else:
+                self._study.enqueue_trial(dict(defaults))
+                self._study.set_user_attr("terms", json.dumps(asdict(terms)))
+
+    def _check(self, terms: Terms) -> None:
+        """Raise UsageError if the stored terms differ."""
+        end = time.monotonic() + _TERMS_SECONDS
+        while (stored := self.stored_terms()) is None:
+            if time.monotonic() > end:
+                raise ResourceError("the storage has a search that never began", hint=_ANOTHER)
+            time.sleep(0.05)
+        own, other = (json.loads(json.dumps(asdict(one))) for one in (terms, stored))
+        if own["corpus"] != other["corpus"]:
+            raise UsageError(
+                "the storage has a search on another corpus",
+                hint=f"give the files of that search in the same order, or {_ANOTHER}",
+            )
+        for part in ("fixed", "limits"):
+            for name in sorted(own[part].keys() | other[part].keys()):
+                ours, theirs = own[part].get(name), other[part].get(name)
+                if ours != theirs:
+                    raise UsageError(
+                        f"the search in the storage has other settings: {name} is {_word(theirs)} there, "
+                        f"{_word(ours)} here",
+                        hint=f"give the flags of that search, or {_ANOTHER}",
+                    )
+        if own["seed"] != other["seed"]:
+            raise UsageError(
+                f"the search in the storage has seed {other['seed']}, not {own['seed']}",
+                hint=f"leave --seed out, or {_ANOTHER}",
+            )
+
+    def ask(self, distributions: dict[str, BaseDistribution]) -> optuna.Trial:
+        """Return a new trial with a number drawn from each distribution."""
+        with self._reporting():
+            trial = self._optuna.ask(distributions)
+            trial.set_user_attr("process", _process())
+            return trial
+
+    def describe(self, trial: optuna.Trial, settings: Mapping[str, Any], planned_steps: int) -> None:
+        """Store the settings of a trial."""
+        with self._reporting():
+            trial.set_user_attr("settings", dict(settings))
+            trial.set_user_attr("planned_steps", planned_steps)
+
+    def is_behind(self, trial: optuna.Trial, resource: int, nats: float) -> bool:
+        """Report a trial's loss at a rung; return whether other trials were better there."""
+        with self._reporting():
+            trial.report(nats, resource)
+            return trial.should_prune()
+
+    def end(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        """Store the end of a trial; an interrupted one is tried again later."""
+        with self._reporting():
+            finite = record.nats if math.isfinite(record.nats) else None
+            result = {"state": record.state, "nats": finite, "steps": record.steps, "failure": record.failure}
+            trial.set_user_attr("result", result)
+            if record.state == PRUNED:
+                self._optuna.tell(trial, state=TrialState.PRUNED)
+            elif record.state == INTERRUPTED:
+                self._optuna.tell(trial, state=TrialState.FAIL)
+                self._optuna.enqueue_trial(trial.params)
+            else:
+                self._optuna.tell(trial, record.nats)
+
+    def records(self) -> list[TrialRecord]:
+        """Return the trials of all processes that have begun, in order."""
+        with self._reporting():
+            trials = self._optuna.get_trials(deepcopy=False)
+        return [_record(trial) for trial in trials if trial.state is not TrialState.WAITING]
+
+    def winner(self) -> TrialRecord | None:
+        """Return the complete trial with the lowest loss of all processes; of equal ones, the first."""
+        complete = [one for one in self.records() if one.state == COMPLETE]
+        return min(complete, key=lambda one: one.nats, default=None)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The trial whose weights were last written: `trial`, `path` and `sha256` of the file."""
+        return dict(self._attributes().get("model", {}))
+
+    @model.setter
+    def model(self, written: dict[str, Any]) -> None:
+        with self._reporting():
+            self._optuna.set_user_attr("model", written)
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return what is stored beside the trials; it is empty for a new search."""
+        with self._reporting():
+            studies = self._storage.get_all_studies()
+            return next((one.user_attrs for one in studies if one.study_name == NAME), {})
+
+    def _give_up_dead(self) -> None:
+        """End the trials of killed processes of this machine, to be tried again."""
+        machine, _, _ = _process().partition(":")
+        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            host, _, number = trial.user_attrs.get("process", "").partition(":")
+            if host == machine and number and not _is_alive(int(number)):
+                self._optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                if trial.params:
+                    self._optuna.enqueue_trial(trial.params)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Turn errors of the storage inside the block into those of charlm, and hide warnings."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except (SQLAlchemyError, StorageInternalError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            reason = str(getattr(cause, "orig", None) or cause or error).splitlines()[0]
+            raise ResourceError(f"cannot use the storage: {reason}", hint=_STORAGE_HINT) from error
+
+
+def _opened(url: str) -> BaseStorage:
+    """Return the storage at a URL."""
+    is_sqlite = url.startswith("sqlite")
+    connect = {"connect_args": {"timeout": _LOCK_SECONDS}} if is_sqlite else {}
+    try:
+        return RDBStorage(url, engine_kwargs=connect)
+    except (ArgumentError, ImportError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--storage {url}: {reason}", hint=_STORAGE_HINT) from error
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    attributes = trial.user_attrs
+    result = attributes.get("result", {})
+    unfinished = RUNNING if trial.state is TrialState.RUNNING else INTERRUPTED
+    state = result.get("state", unfinished) if trial.state.is_finished() else RUNNING
+    nats = result.get("nats")
+    return TrialRecord(
+        trial.number,
+        state,
+        (math.inf if state == FAILED else math.nan) if nats is None else nats,
+        result.get("steps", 0),
+        attributes.get("planned_steps", 0),
+        attributes.get("settings", {}),
+        result.get("failure", ""),
+    )
+
+
+def _word(value: Any) -> str:
+    return "not given" if value is None else str(value)
+
+
+def _process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
