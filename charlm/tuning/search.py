@@ -14,7 +14,7 @@ from typing import Any
 
 from charlm.checkpoint import save
 from charlm.config import ModelConfig, TrainConfig
-from charlm.errors import CorpusError, DivergenceError, ResourceError
+from charlm.errors import CorpusError, DivergenceError
 from charlm.nn.build import build
 from charlm.session import Session, assemble, settings_of
 from charlm.storage.files import write_atomically
@@ -166,23 +166,9 @@ class Search:
                 write_atomically(self._model_path, source.read_bytes())
         return next(one for one in self._study.records() if one.number == written["trial"])
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the model file inside the block if other processes may write it too; wait for them."""
-        if not self._study.is_shared:
-            yield
-            return
-        with contextlib.ExitStack() as stack:
-            end = time.monotonic() + _LOCK_SECONDS
-            while True:
-                try:
-                    stack.enter_context(held(self._model_path))
-                    break
-                except ResourceError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.05)
-            yield
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        """Lock the model file inside the block if other processes may write it too."""
+        return held(self._model_path, wait=_LOCK_SECONDS) if self._study.is_shared else contextlib.nullcontext()
 
 
 def is_of_search(path: Path, study: Study) -> bool:

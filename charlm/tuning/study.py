@@ -7,30 +7,29 @@ import json
 import math
 import os
 import socket
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.pruners import SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from charlm.errors import ResourceError, UsageError
-from charlm.randomness import key
+from charlm.storage.locks import held
+from charlm.tuning.sampler import Sampler
 
 NAME = "charlm"  # of the study: a storage has one search
 COMPLETE, PRUNED, FAILED, INTERRUPTED, RUNNING = "complete", "pruned", "failed", "interrupted", "running"
 REDUCTION = 3  # one trial in three goes on
-_RANDOM_TRIALS = 6  # before the sampler learns from them
 _LOCK_SECONDS = 60  # to wait while another process writes to the storage
-_TERMS_SECONDS = 10.0  # to wait for the terms of a search that another process begins
 _STORAGE_HINT, _ANOTHER = (f"name {a} file: --storage sqlite:///FILE" for a in ("a", "another"))
 
 
@@ -69,36 +68,6 @@ class TrialRecord:
     failure: str = ""
 
 
-class Sampler(BaseSampler):
-    """Tree-structured Parzen estimator, Bergstra et al. 2011, whose draws depend on the seed and the trial's number.
-
-    So processes with the same seed draw different trials, and a continued search draws as an uninterrupted one.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed, self._trial = seed, -1
-        self._sampler = self._of(0)
-
-    def _of(self, number: int) -> TPESampler:
-        if number != self._trial:
-            seed = key(self._seed, number) % (1 << 32)
-            self._trial, self._sampler = number, TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
-        return self._sampler
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial.number).infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._of(trial.number).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._of(trial.number).sample_independent(study, trial, param_name, param_distribution)
-
-
 class Study:
     """The trials of a search.
 
@@ -110,7 +79,8 @@ class Study:
         optuna.logging.disable_default_handler()
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.is_shared = storage is not None
-        with self._reporting():
+        self._file = None if storage is None else _file_of(storage)
+        with self._reporting(), self._locked():
             self._storage = InMemoryStorage() if storage is None else _opened(storage)
         self._study: optuna.Study | None = None
 
@@ -130,7 +100,7 @@ class Study:
         defaults: the drawn numbers of the first trial
         Raises UsageError if the search in the storage has other terms.
         """
-        with self._reporting():
+        with self._reporting(), self._locked():
             how: dict[str, Any] = {
                 "study_name": NAME,
                 "storage": self._storage,
@@ -149,11 +119,9 @@ class Study:
 
     def _check(self, terms: Terms) -> None:
         """Raise UsageError if the stored terms differ."""
-        end = time.monotonic() + _TERMS_SECONDS
-        while (stored := self.stored_terms()) is None:
-            if time.monotonic() > end:
-                raise ResourceError("the storage has a search that never began", hint=_ANOTHER)
-            time.sleep(0.05)
+        stored = self.stored_terms()
+        if stored is None:
+            raise ResourceError("the storage has a search that never began", hint=_ANOTHER)
         own, other = (json.loads(json.dumps(asdict(one))) for one in (terms, stored))
         if own["corpus"] != other["corpus"]:
             raise UsageError(
@@ -245,6 +213,10 @@ class Study:
                 if trial.params:
                     self._optuna.enqueue_trial(trial.params)
 
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        """Lock the file of the storage inside the block: two processes cannot create the same tables."""
+        return contextlib.nullcontext() if self._file is None else held(self._file, wait=_LOCK_SECONDS)
+
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
         """Turn errors of the storage inside the block into those of charlm, and hide warnings."""
@@ -258,10 +230,19 @@ class Study:
             raise ResourceError(f"cannot use the storage: {reason}", hint=_STORAGE_HINT) from error
 
 
+def _file_of(url: str) -> Path | None:
+    """Return the file of an SQLite storage; None for another one."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UsageError(f"--storage {url} is not a URL", hint=_STORAGE_HINT) from error
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return Path(str(parsed.database)) if is_file else None
+
+
 def _opened(url: str) -> BaseStorage:
     """Return the storage at a URL."""
-    is_sqlite = url.startswith("sqlite")
-    connect = {"connect_args": {"timeout": _LOCK_SECONDS}} if is_sqlite else {}
+    connect = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
     try:
         return RDBStorage(url, engine_kwargs=connect)
     except (ArgumentError, ImportError, ValueError, RuntimeError) as error:
