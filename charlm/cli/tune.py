@@ -37,14 +37,16 @@ def tune(
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
     **settings: Any,
 ) -> None:
-    """Search for the settings with the lowest validation loss.
+    """Search for the best settings of a training.
 
-    The first trial has the settings of `charlm train`. Each flag of `train` that is given stays fixed in all trials.
-    Trials that fall behind are stopped early. The model is that of the best trial.
+    The best ones have the lowest validation loss. The first trial has the settings that `charlm train` would choose.
+    Flags of `train` are the same in all trials. Trials that fall behind are stopped early. The model is that of the
+    best trial.
 
     \b
     charlm tune names.txt -o names.safetensors --minutes 10
-    charlm tune book.txt -o book.safetensors --trials 20 --trial-minutes 2 --num-layers 2
+    charlm tune book.txt -o book.safetensors --minutes 60 --trial-minutes 5
+    charlm tune names.txt -o names.safetensors --trials 20 --num-layers 2
     charlm tune book.txt -o book.safetensors --minutes 60 --storage sqlite:///book.db
     """
     run = TuningRun(context, corpus, output, settings["valid"])

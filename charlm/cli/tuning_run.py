@@ -176,15 +176,17 @@ class TuningRun:
             ui.needed("stopped; to continue the search, run the same command again")
         elif self.signal:
             ui.needed("stopped; a search with --storage sqlite:///FILE can be continued")
-        best = self.winner or written
-        if best is None:
-            if self.signal:
-                return 128 + self.signal
+        if running := sum(one.state == "running" for one in self.records):
+            ui.note(f"trials that still run in other processes: {running}; the best one may change")
+        if self.winner is None and not self.signal and written is None:
             self._explain_failure()
-        else:
-            ui.needed(f"{'best' if self.winner else 'unfinished'}: trial {best.number}, to repeat it:")
-            ui.needed(self._command(best))
-        if best is not None and written is not None and written.number == best.number:
+        if self.winner is not None:
+            ui.needed(f"best: trial {self.winner.number}; to repeat it:")
+            ui.needed(self._command(self.winner))
+        elif written is not None:
+            ui.warn(f"no trial is complete: the model is that of trial {written.number} at step {written.steps:,}")
+            ui.needed(self._command(written))
+        if written is not None and written.number == (self.winner or written).number:
             ui.note(f"wrote {self.model_path}")
         elif self.winner is not None:
             ui.warn("the weights of the best trial are in a file of another process, which is missing: repeat it")

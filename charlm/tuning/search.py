@@ -12,6 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from optuna import Trial
+
 from charlm.checkpoint import save
 from charlm.config import ModelConfig, TrainConfig
 from charlm.errors import CorpusError, DivergenceError
@@ -75,47 +77,36 @@ class Search:
         trials: of all processes together, without interrupted ones; None: as many as fit into the time
         end: on the clock of `time.monotonic`; a trial begins if it is expected to end before
         """
-        while not is_stopped():
-            if trials is not None and sum(one.state != INTERRUPTED for one in self._study.records()) >= trials:
+        while not is_stopped() and time.monotonic() + self._expected() <= end:
+            trial = self._study.ask({name: axis.distribution for name, axis in self._axes.items()}, trials)
+            if trial is None:
                 return
-            if time.monotonic() + self._expected() > end:
-                return
-            yield self._trial(watch, is_stopped, end)
+            yield self._run(trial, watch, is_stopped, end)
 
     def _expected(self) -> float:
         """Return the seconds that a trial in full takes."""
         return self._longest if self._minutes is None else min(60.0 * self._minutes, self._longest or math.inf)
 
-    def _trial(self, watch: Callable[[int, Progress], None], is_stopped: Callable[[], bool], end: float) -> TrialRecord:
+    def _run(
+        self, trial: Trial, watch: Callable[[int, Progress], None], is_stopped: Callable[[], bool], end: float
+    ) -> TrialRecord:
         """Run one trial."""
         begin = time.monotonic()
-        trial = self._study.ask({name: axis.distribution for name, axis in self._axes.items()})
-        settings = settings_for(self._axes, trial.params)
-        record = TrialRecord(trial.number, INTERRUPTED, math.nan, 0, 0, settings)
         latest = end + (_SLACK - 1.0) * self._expected()
-        defaults = settings_of(self._base.language_model)
-        is_default = all(defaults[name] == value for name, value in settings.items())
-        session = None
+        settings = settings_for(self._axes, trial.params)
+        record, session = TrialRecord(trial.number, INTERRUPTED, math.nan, 0, 0, settings), None
+        self._study.describe(trial, settings=settings)
         try:
             session = _with(self._base, {**settings, "minutes": self._minutes})
-            trainer = session.trainer
-            record = replace(record, planned_steps=trainer.plan())
-            self._study.describe(trial, settings, record.planned_steps)
-            curve = Curve()
-            state = COMPLETE
-            for progress in trainer.run():
+            record = replace(record, planned_steps=session.trainer.plan())
+            self._study.describe(trial, planned_steps=record.planned_steps)
+
+            def is_over(progress: Progress) -> bool:
                 watch(trial.number, progress)
-                if is_stopped() or time.monotonic() > latest:
-                    state = INTERRUPTED
-                    break
-                if progress.valid_nats is None:
-                    continue
-                passed = curve.add(progress.step / progress.total_steps, progress.valid_nats)
-                behind = [self._study.is_behind(trial, rung, nats) for rung, nats in passed]
-                if any(behind) and not is_default and progress.step < progress.total_steps:
-                    state = PRUNED
-                    break
-            record = replace(record, state=state, nats=_loss(session), steps=trainer.step)
+                return is_stopped() or time.monotonic() > latest
+
+            state = self._learned(trial, session, is_over)
+            record = replace(record, state=state, nats=_loss(session), steps=session.trainer.step)
         except (DivergenceError, MemoryError) as error:
             steps = 0 if session is None else session.trainer.step
             failure = "out of memory" if isinstance(error, MemoryError) else str(error)
@@ -129,6 +120,23 @@ class Search:
             self._keep(session, record)
         return record
 
+    def _learned(self, trial: Trial, session: Session, is_over: Callable[[Progress], bool]) -> str:
+        """Train to the end, to a rung at which the trial is behind, or until `is_over`; return the state."""
+        curve, defaults = Curve(), settings_of(self._base.language_model)
+        settings = settings_for(self._axes, trial.params)
+        # What the winner is compared with.
+        is_default = all(defaults[name] == value for name, value in settings.items())
+        for progress in session.trainer.run():
+            if is_over(progress):
+                return INTERRUPTED
+            if progress.valid_nats is None:
+                continue
+            passed = curve.add(progress.step / progress.total_steps, progress.valid_nats)
+            behind = [self._study.is_behind(trial, rung, nats) for rung, nats in passed]
+            if any(behind) and not is_default and progress.step < progress.total_steps:
+                return PRUNED
+        return COMPLETE
+
     def _keep(self, session: Session, record: TrialRecord) -> None:
         """Write the model file if the trial is the winner so far, or if no trial is complete yet."""
         with self._locked():
@@ -139,11 +147,8 @@ class Search:
             language_model = session.language_model
             # As the command that repeats it would configure it.
             config = replace(language_model.train, epochs=None, minutes=None, max_steps=record.planned_steps)
-            save(
-                self._model_path,
-                replace(language_model, train=config),
-                weights=session.trainer.best_weights(),
-            )
+            trained = replace(language_model, train=config)
+            save(self._model_path, trained, weights=session.trainer.best_weights())
             self._study.model = {
                 "trial": record.number,
                 "path": os.path.abspath(self._model_path),

@@ -79,7 +79,7 @@ class Study:
         optuna.logging.disable_default_handler()
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.is_shared = storage is not None
-        self._file = None if storage is None else _file_of(storage)
+        self._url, self._file = storage, None if storage is None else _file_of(storage)
         with self._reporting(), self._locked():
             self._storage = InMemoryStorage() if storage is None else _opened(storage)
         self._study: optuna.Study | None = None
@@ -121,11 +121,11 @@ class Study:
         """Raise UsageError if the stored terms differ."""
         stored = self.stored_terms()
         if stored is None:
-            raise ResourceError("the storage has a search that never began", hint=_ANOTHER)
+            raise ResourceError(f"the storage has a search that never began, {self._url}", hint=_ANOTHER)
         own, other = (json.loads(json.dumps(asdict(one))) for one in (terms, stored))
         if own["corpus"] != other["corpus"]:
             raise UsageError(
-                "the storage has a search on another corpus",
+                f"the storage has a search on another corpus, {self._url}",
                 hint=f"give the files of that search in the same order, or {_ANOTHER}",
             )
         for part in ("fixed", "limits"):
@@ -134,27 +134,32 @@ class Study:
                 if ours != theirs:
                     raise UsageError(
                         f"the search in the storage has other settings: {name} is {_word(theirs)} there, "
-                        f"{_word(ours)} here",
+                        f"{_word(ours)} here, {self._url}",
                         hint=f"give the flags of that search, or {_ANOTHER}",
                     )
         if own["seed"] != other["seed"]:
             raise UsageError(
-                f"the search in the storage has seed {other['seed']}, not {own['seed']}",
+                f"the search in the storage has seed {other['seed']}, not {own['seed']}, {self._url}",
                 hint=f"leave --seed out, or {_ANOTHER}",
             )
 
-    def ask(self, distributions: dict[str, BaseDistribution]) -> optuna.Trial:
-        """Return a new trial with a number drawn from each distribution."""
-        with self._reporting():
+    def ask(self, distributions: dict[str, BaseDistribution], most: int | None = None) -> optuna.Trial | None:
+        """Return a new trial with a number drawn from each distribution; None if `most` trials have begun.
+
+        most: of all processes together, without interrupted ones
+        """
+        with self._reporting(), self._locked():
+            if most is not None and sum(one.state != INTERRUPTED for one in self.records()) >= most:
+                return None
             trial = self._optuna.ask(distributions)
             trial.set_user_attr("process", _process())
             return trial
 
-    def describe(self, trial: optuna.Trial, settings: Mapping[str, Any], planned_steps: int) -> None:
-        """Store the settings of a trial."""
+    def describe(self, trial: optuna.Trial, **attributes: Any) -> None:
+        """Store the `settings` or the `planned_steps` of a trial."""
         with self._reporting():
-            trial.set_user_attr("settings", dict(settings))
-            trial.set_user_attr("planned_steps", planned_steps)
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
 
     def is_behind(self, trial: optuna.Trial, resource: int, nats: float) -> bool:
         """Report a trial's loss at a rung; return whether other trials were better there."""
@@ -227,7 +232,7 @@ class Study:
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             reason = str(getattr(cause, "orig", None) or cause or error).splitlines()[0]
-            raise ResourceError(f"cannot use the storage: {reason}", hint=_STORAGE_HINT) from error
+            raise ResourceError(f"cannot use the storage: {reason}, {self._url}", hint=_STORAGE_HINT) from error
 
 
 def _file_of(url: str) -> Path | None:
@@ -247,7 +252,7 @@ def _opened(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs=connect)
     except (ArgumentError, ImportError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--storage {url}: {reason}", hint=_STORAGE_HINT) from error
+        raise UsageError(f"cannot open the storage: {reason}, {url}", hint=_STORAGE_HINT) from error
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
