@@ -235,7 +235,7 @@ def test_the_readme_names_all_rooms_in_their_order():
 class TestStartUp:
     """What is imported before anything is asked for: NumPy alone takes a tenth of a second."""
 
-    HEAVY = ("numpy", "cupy", "cupyx", "torch")
+    HEAVY = ("numpy", "cupy", "cupyx", "torch", "optuna", "sqlalchemy")
 
     def imported_by(self, *arguments):
         command = [sys.executable, "-X", "importtime", *arguments]
@@ -256,6 +256,12 @@ class TestStartUp:
         assert "Usage" in text
         assert libraries.isdisjoint(self.HEAVY), modules
         assert "pydantic" not in libraries
+
+    @pytest.mark.parametrize("command", ["train", "tune"])
+    def test_help_of_a_command(self, command):
+        text, libraries, modules = self.imported_by("-m", "charlm", command, "--help")
+        assert "Usage" in text
+        assert libraries.isdisjoint(self.HEAVY), modules
 
     def test_it_would_be_seen(self):
         assert "numpy" in self.imported_by("-c", "import numpy.linalg")[1]

@@ -25,7 +25,8 @@ import pkgutil
 from importlib import import_module
 import charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    if not any(part in module.name for part in ("cupy", "charlm.tuning", "compiled.build", "compiled.core_", "__main__")):
+    foreign = ("cupy", "charlm.tuning", "compiled.build", "compiled.core_", "__main__")
+    if not any(part in module.name for part in foreign):
         import_module(module.name)
 """
 

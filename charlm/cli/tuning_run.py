@@ -22,6 +22,7 @@ from charlm.cli.training_run import options_given, settings_given
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import ResourceError, UsageError
 
+_FEW_STEPS = 30
 _LIMITS = ("epochs", "max_steps", "minutes")
 _OTHER_OPTIONS = ("lr", "condition", "device", "threads")
 # Not part of what processes have in common: the digest of the corpus includes the held-out text.
@@ -154,6 +155,8 @@ class TuningRun:
             for record in self.search.run(show, lambda: bool(self.signal), trials=trials, end=end):
                 close()
                 ui.note(self._line(record))
+                if record.number == 0 and 0 < record.planned_steps < _FEW_STEPS:
+                    ui.warn(f"a trial has only {record.planned_steps} steps: give it more time, --trial-minutes")
         finally:
             close()
 

@@ -127,13 +127,13 @@ class Search:
         # What the winner is compared with.
         is_default = all(defaults[name] == value for name, value in settings.items())
         for progress in session.trainer.run():
-            if is_over(progress):
+            if is_over(progress) and progress.step < progress.total_steps:
                 return INTERRUPTED
-            if progress.valid_nats is None:
+            if progress.valid_nats is None or progress.step == progress.total_steps:
                 continue
             passed = curve.add(progress.step / progress.total_steps, progress.valid_nats)
             behind = [self._study.is_behind(trial, rung, nats) for rung, nats in passed]
-            if any(behind) and not is_default and progress.step < progress.total_steps:
+            if any(behind) and not is_default:
                 return PRUNED
         return COMPLETE
 
@@ -177,9 +177,10 @@ class Search:
 
 
 def is_of_search(path: Path, study: Study) -> bool:
-    """Return whether a model file is the one that the search has written."""
-    digest = _digest(path)
-    return digest is not None and study.model.get("sha256") == digest
+    """Return whether a model file is the one that the search of a shared study has written."""
+    with held(path, wait=_LOCK_SECONDS):
+        digest = _digest(path)
+        return digest is not None and study.model.get("sha256") == digest
 
 
 class Curve:

@@ -106,16 +106,25 @@ def test_a_held_out_file_is_judged_and_named_in_the_command(tune, corpus, tmp_pa
     assert f"--valid '{held_out}'" in command and "--valid-fraction" not in command
 
 
+@pytest.mark.slow
 def test_minutes_are_a_number_of_steps_of_each_trial(tune):
     result = tune("--trials", 2, "--trial-minutes", 0.01, settings=(*FIXED[:8], *FIXED[10:])).succeeded()
     assert "--minutes" not in command_of(result) and "--max-steps" in command_of(result)
 
 
+@pytest.mark.slow
 def test_minutes_alone_end_the_search(tune):
     result = tune("--minutes", 0.08, "--format", "jsonl", settings=(*FIXED[:8], *FIXED[10:])).succeeded()
     assert len(result.records) >= 2
 
 
+def test_a_trial_of_a_few_steps_is_warned_of(tune):
+    settings = (*FIXED[:8], "--max-steps", 10, "--seed", 3)
+    assert "only 10 steps" in tune("--trials", 1, settings=settings).succeeded().err
+    assert "warning" not in tune("--trials", 1, output="n").succeeded().err
+
+
+@pytest.mark.slow
 def test_a_search_is_shared_and_continued(tune, corpus, tmp_path):
     """Two processes at the same time, then a third one."""
     storage = f"sqlite:///{tmp_path / 'search.db'}"
@@ -211,7 +220,9 @@ def test_optuna_is_missing(tune, monkeypatch, unchanged):
     unchanged()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_the_best_model_and_the_table(corpus, tmp_path, number, code):
     """And the search goes on from there."""
     storage = ("--storage", f"sqlite:///{tmp_path / 'search.db'}", "--threads", 1, *FIXED)
