@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import signals
+from charlm.cli import signals, ui
 from charlm.cli.options import CorpusArgument
 from charlm.cli.train import train
 from charlm.cli.tuning_run import TuningRun, is_training_setting
@@ -49,10 +49,12 @@ def tune(
     charlm tune names.txt -o names.safetensors --trials 20 --num-layers 2
     charlm tune book.txt -o book.safetensors --minutes 60 --storage sqlite:///book.db
     """
+    # Standard output is checked before any work is done.
+    table = ui.Output()
     run = TuningRun(context, corpus, output, settings["valid"])
     signals.state.raises = True
     code = run.run(trials=trials, minutes=minutes, trial_minutes=trial_minutes, storage=storage, force=force)
-    run.print_table(format)
+    run.print_table(format, table)
     if code:
         raise typer.Exit(code)
 

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from charlm.cli.training_command import train_command
 from charlm.cli.training_lines import describe, in_words
 from charlm.cli.training_output import check_output, kept_alone, output_files
 from charlm.cli.training_run import options_given, settings_given
+from charlm.cli.tuning_table import rows, table
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import ResourceError, UsageError
 
@@ -199,8 +199,11 @@ class TuningRun:
         """Raise the error of a search without a complete trial."""
         from charlm.errors import DivergenceError
 
-        if any(one.failure for one in self.records):
-            raise DivergenceError("every trial failed", hint="leave --lr out, or give a lower one")
+        failures = {one.failure for one in self.records if one.failure}
+        if failures == {"out of memory"}:
+            raise ResourceError("every trial ran out of memory", hint="give a smaller --hidden-size or --batch-size")
+        if failures:
+            raise DivergenceError(f"every trial failed: {min(failures)}", hint="leave --lr out, or give a lower one")
         raise UsageError("the time ended before the first evaluation", hint="give more --minutes, or fewer --epochs")
 
     def _command(self, record: Any) -> str:
@@ -214,50 +217,14 @@ class TuningRun:
         settings = {name: value for name, value in settings.items() if name not in ("epochs", "minutes")}
         return train_command(self.program, self.corpus, self.model_path, settings)
 
-    def print_table(self, form: str) -> None:
+    def print_table(self, form: str, output: ui.Output) -> None:
         """Write the trials to standard output."""
-        output = ui.Output()
         if form == "text":
-            for line in self._table():
+            for line in table(self.records, self.winner, self._unit):
                 output.line(line)
             output.close()
         else:
-            ui.write_records(self._rows(absent="" if form == "tsv" else None), form, output)
-
-    def _rows(self, absent: Any) -> Iterator[dict[str, Any]]:
-        """Yield the fields of each trial, with `absent` in place of a missing loss."""
-        names: Iterable[str] = next((one.settings for one in self.records if one.settings), {})
-        for one in self.records:
-            nats = one.nats if math.isfinite(one.nats) else absent
-            yield {
-                "trial": one.number,
-                "state": one.state,
-                "best": one == self.winner,
-                "valid_nats": nats,
-                "steps": one.steps,
-                "planned_steps": one.planned_steps,
-                **{name: one.settings.get(name, absent) for name in names},
-            }
-
-    def _table(self) -> Iterator[str]:
-        """Yield the lines of the table in words; a star marks the best trial."""
-        head = ("trial", "state", f"nats/{self._unit}", "steps", "settings")
-        rows = [
-            (
-                str(one.number),
-                one.state,
-                ("inf" if one.state == "failed" else "" if math.isnan(one.nats) else ui.figure(one.nats))
-                + ("*" if one == self.winner else " "),
-                f"{one.steps:,}",
-                ", ".join(in_words(one.settings)),
-            )
-            for one in self.records
-        ]
-        wide = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
-        for row in (head, *rows):
-            yield (
-                f"{row[0]:>{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]:>{wide[2]}}  {row[3]:>{wide[3]}}  {row[4]}".rstrip()
-            )
+            ui.write_records(rows(self.records, self.winner, absent="" if form == "tsv" else None), form, output)
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:

@@ -79,7 +79,8 @@ class Study:
         optuna.logging.disable_default_handler()
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.is_shared = storage is not None
-        self._url, self._file = storage, None if storage is None else _file_of(storage)
+        self._file = None if storage is None else _file_of(storage)
+        self._url = "" if storage is None else _shown(storage)
         with self._reporting(), self._locked():
             self._storage = InMemoryStorage() if storage is None else _opened(storage)
         self._study: optuna.Study | None = None
@@ -252,7 +253,12 @@ def _opened(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs=connect)
     except (ArgumentError, ImportError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"cannot open the storage: {reason}, {url}", hint=_STORAGE_HINT) from error
+        raise UsageError(f"cannot open the storage: {reason}, {_shown(url)}", hint=_STORAGE_HINT) from error
+
+
+def _shown(url: str) -> str:
+    """Return a URL for a message: without its password."""
+    return make_url(url).render_as_string()
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:

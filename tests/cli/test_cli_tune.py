@@ -211,6 +211,14 @@ def test_a_search_whose_trials_all_diverge(tune, tmp_path):
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_a_search_whose_trials_all_need_too_much_memory(tune, monkeypatch):
+    def build(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("charlm.tuning.search.build", build)
+    tune("--trials", 2).failed(6, "out of memory", "--hidden-size")
+
+
 def test_optuna_is_missing(tune, monkeypatch, unchanged):
     for name in [one for one in sys.modules if one.split(".")[0] == "optuna" or one.startswith("charlm.tuning")]:
         monkeypatch.delitem(sys.modules, name)
