@@ -18,7 +18,7 @@ from charlm.cli.training_output import output_files
 from charlm.errors import ResourceError, UsageError
 
 
-def options_given(context: typer.Context) -> dict[str, Any]:
+def _given(context: typer.Context) -> dict[str, Any]:
     """Return the options that stand on the command line, by the names of their parameters."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
@@ -38,7 +38,7 @@ class TrainingRun:
 
     def __init__(self, context: typer.Context, corpus: list[str], output: Path, valid: str | None) -> None:
         self.command = context.command_path
-        self.corpus, self.valid, self.given = corpus, valid, options_given(context)
+        self.corpus, self.valid, self.given = corpus, valid, _given(context)
         self.model_path, self.checkpoint_path = output_files(output)
         self.signal = 0
 

@@ -17,7 +17,7 @@ from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.training_command import train_command
 from charlm.cli.training_lines import describe, in_words
 from charlm.cli.training_output import check_output, kept_alone, output_files
-from charlm.cli.training_run import options_given, settings_given
+from charlm.cli.training_run import settings_given
 from charlm.cli.tuning_table import rows, table
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import ResourceError, UsageError
@@ -40,7 +40,7 @@ class TuningRun:
 
     def __init__(self, context: typer.Context, corpus: list[str], output: Path, valid: str | None) -> None:
         self.program = context.command_path.removesuffix("tune") + "train"
-        self.flags, self.given = context.params, options_given(context)
+        self.flags, self.given = context.params, _given(context)
         self.corpus, self.output, self.valid = corpus, output, valid
         self.model_path, self.checkpoint_path = output_files(output)
         self.records: list[Any] = []
@@ -231,6 +231,12 @@ class TuningRun:
             # A second signal ends the process at once.
             signals.take_signal(number, frame)
         self.signal = number
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return the options on the command line, by the names of their parameters."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def _check_times(trials: int | None, minutes: float | None, trial_minutes: float | None) -> None:
