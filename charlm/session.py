@@ -111,7 +111,7 @@ def prepare_from(
     network, config = _completed(_fields_of(ModelConfig, given)), TrainConfig(**_fields_of(TrainConfig, given))
     task = task_of(network["task"])
     text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
-    check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1, 3), network)), **network})
+    check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1), network)), **network})
     reader, ops = _opened(network, text, conditioned, ops)
     corpus = reader.gather(lines)
     choices: dict[str, Any] = {}
@@ -121,7 +121,7 @@ def prepare_from(
     choices |= before_reading(task, reader.text, reader.records_in(corpus), given)
     config = replace(config, **_fields_of(TrainConfig, choices))
     codec, train, valid = _learned(reader, corpus, valid_lines, config)
-    size = CorpusSize(train.size, train.sequences, len(codec.tokenizer.vocabulary))
+    size = CorpusSize(train.size, codec.outputs(task.name))
     choices |= chosen(task, reader.text, size, {**given, **network})
     network |= _fields_of(ModelConfig, choices)
     config = replace(config, **_fields_of(TrainConfig, choices))

@@ -1,60 +1,107 @@
 """Settings that follow from the corpus: whatever a training is not given.
 
-Each table has a row for a size of the training part, in targets (tokens, labels or steps). The rows were found by
-measuring: `python -m tests.benchmarks.settings`.
+`TABLES` has a table for each task and level, found by measuring what validates best in a given time:
+`python -m tests.benchmarks.settings` compares it with a search. A row is for corpora of a size. If the time does not
+suffice for the passes over the corpus that a row is worth, the training takes fewer steps; a row of large corpora also
+has a `least` number of steps, and with fewer the row before it is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
 from charlm.config import TextConfig
 from charlm.task import Task
 
+# The work of a training without a limit, and of a minute: multiply-adds of its forward passes. Two cores of an AMD EPYC
+# (Zen 4) take about two minutes for the first.
+_WORK, _WORK_PER_MINUTE = 2.0e12, 0.9e12
+# What a step costs besides its products, in the same unit: in all, and for each weight that the optimizer moves.
+_STEP_WORK, _STEP_WORK_PER_WEIGHT = 6e7, 60.0
+_FEW_RECORDS = 5_000  # a twentieth of fewer is too small to judge by
+_RARE_FROM = 2_000  # records; from here on words that occur once become <UNK>, so that it is learned
+_GATES = {"rnn": 1, "gru-simple": 2, "gru": 3, "lstm": 4, "lstm-peephole": 4}
+
 
 @dataclass(frozen=True)
 class CorpusSize:
     """What the settings follow from.
 
-    tokens: number of steps of the training part
-    sequences: lines, sentences, pairs or pieces of the training part
-    types: number of tokens in the vocabulary
+    tokens: time steps of the training part
+    outputs: units of the output layer: tokens, labels or keys
     """
 
     tokens: int
-    sequences: int
-    types: int
+    outputs: int
 
 
 @dataclass(frozen=True)
 class Row:
-    """The settings of corpora of up to `tokens` tokens; `epochs` is an upper limit, see `within`."""
+    """The settings of corpora of up to `tokens` time steps.
+
+    least: the fewest steps of a training for which the row is better than the one before it
+    """
 
     tokens: float
+    least: int
     hidden_size: int
     num_layers: int
+    embedding_size: int
     dropout: float
     batch_size: int
-    epochs: int
+    seq_length: int
     learning_rate: float
-    embedding_size: int = 0
+    epochs: int
 
 
 TABLES: dict[str, tuple[Row, ...]] = {
     "lm char": (
-        Row(3_000, 64, 1, 0.3, 8, 60, 0.005),
-        Row(20_000, 128, 1, 0.4, 8, 40, 0.004),
-        Row(100_000, 128, 2, 0.4, 16, 30, 0.004),
-        Row(500_000, 192, 2, 0.2, 32, 20, 0.004),
-        Row(inf, 256, 2, 0.15, 32, 12, 0.005),
+        Row(4_000, 0, 96, 1, 0, 0.5, 8, 32, 0.005, 25),
+        Row(12_000, 0, 128, 1, 0, 0.5, 8, 32, 0.005, 18),
+        Row(50_000, 0, 192, 1, 0, 0.5, 16, 32, 0.005, 14),
+        Row(300_000, 0, 256, 1, 0, 0.3, 16, 32, 0.004, 12),
+        Row(inf, 0, 192, 1, 0, 0.1, 16, 32, 0.005, 12),
+        Row(inf, 2_000, 256, 2, 0, 0.15, 32, 32, 0.005, 12),
     ),
     "lm word": (
-        Row(20_000, 64, 1, 0.4, 8, 20, 0.004, 64),
-        Row(200_000, 128, 1, 0.4, 16, 12, 0.004, 64),
-        Row(inf, 256, 1, 0.3, 32, 6, 0.004, 128),
+        Row(100_000, 0, 64, 1, 64, 0.4, 16, 32, 0.005, 8),
+        Row(inf, 0, 64, 1, 64, 0.0, 16, 32, 0.004, 8),
+        Row(inf, 3_000, 128, 1, 128, 0.2, 32, 32, 0.004, 8),
+    ),
+    "cloze char": (
+        Row(50_000, 0, 96, 1, 0, 0.5, 16, 32, 0.005, 16),
+        Row(inf, 0, 128, 1, 0, 0.2, 16, 32, 0.005, 10),
+    ),
+    "cloze word": (
+        Row(100_000, 0, 64, 1, 64, 0.4, 16, 32, 0.005, 8),
+        Row(inf, 0, 64, 1, 64, 0.1, 16, 32, 0.004, 8),
+    ),
+    "tag word": (
+        Row(30_000, 0, 64, 1, 64, 0.4, 8, 64, 0.005, 10),
+        Row(inf, 0, 96, 1, 96, 0.4, 16, 64, 0.004, 6),
+    ),
+    "classify char": (
+        Row(30_000, 0, 64, 1, 32, 0.4, 8, 64, 0.005, 12),
+        Row(inf, 0, 96, 1, 32, 0.3, 32, 64, 0.005, 8),
+    ),
+    "classify word": (
+        Row(30_000, 0, 32, 1, 32, 0.5, 8, 64, 0.004, 8),
+        Row(inf, 0, 64, 1, 64, 0.6, 16, 64, 0.003, 3),
+    ),
+    "translate word": (
+        Row(30_000, 0, 96, 1, 64, 0.3, 16, 32, 0.005, 20),
+        Row(inf, 0, 128, 1, 96, 0.2, 32, 32, 0.005, 8),
+    ),
+    "translate char": (
+        Row(30_000, 0, 96, 1, 0, 0.3, 16, 32, 0.005, 20),
+        Row(inf, 0, 128, 1, 0, 0.2, 32, 32, 0.005, 10),
+    ),
+    "music word": (
+        Row(5_000, 0, 64, 1, 0, 0.4, 8, 64, 0.005, 60),
+        Row(inf, 0, 128, 1, 0, 0.3, 16, 64, 0.005, 60),
     ),
 }
 
@@ -65,8 +112,8 @@ def before_reading(task: Task, text: TextConfig, records: int, given: Mapping[st
     records: lines, sentences, pairs or pieces of the corpus
     """
     settings = {
-        "valid_fraction": 0.1 if records < 5_000 else 0.05,
-        "min_count": 2 if text.level == "word" and task.needs_labels and records >= 2_000 else 1,
+        "valid_fraction": 0.1 if records < _FEW_RECORDS else 0.05,
+        "min_count": 2 if text.level == "word" and task.needs_labels and records >= _RARE_FROM else 1,
     }
     return {name: value for name, value in settings.items() if name not in given}
 
@@ -75,30 +122,56 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
     """Return the settings of network and training that are not given: fields of `ModelConfig` and `TrainConfig`.
 
     given: fields of both, and `bidirectional`
+
+    A training that is given neither epochs nor steps ends after the passes of its row, or when its work is done:
+    that of its minutes, or of a training without a limit.
     """
-    table = TABLES[f"lm {text.level}"]
-    row = next(row for row in table if corpus.tokens <= row.tokens)
-    limits = {"epochs", "max_steps", "minutes"} & given.keys()
-    settings = {
-        "hidden_size": row.hidden_size,
-        "num_layers": row.num_layers,
-        "embedding_size": row.embedding_size if task.inputs == "tokens" else 0,
-        "dropout": row.dropout,
-        "batch_size": row.batch_size,
-        "seq_length": 64,
-        "learning_rate": row.learning_rate,
-        **({} if limits else {"epochs": row.epochs}),
-    }
-    settings = {name: value for name, value in settings.items() if name not in given}
-    return {**settings, **_tied(settings, given)} if given.get("tie_weights") else settings
+    work = _WORK if given.get("minutes") is None else _WORK_PER_MINUTE * given["minutes"]
+    rows = [row for row in TABLES[f"{task.name} {text.level}"] if corpus.tokens <= row.tokens]
+    settings = _settings(rows[0], task, given)
+    for row in rows[1:]:
+        larger = _settings(row, task, given)
+        if row.tokens == rows[0].tokens and work >= row.least * _work_of_step(task, corpus, {**larger, **given}):
+            settings = larger
+    if not {"epochs", "max_steps"} & given.keys():
+        settings |= _limits(task, corpus, {**settings, **given}, work)
+    return {name: value for name, value in settings.items() if name not in given and value is not None}
 
 
-def _tied(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, int]:
-    """Return the size, if there is a free one, that makes the embedding as wide as the output layer's input."""
-    ways = 2 if given.get("bidirectional") else 1
-    dense = given.get("dense")
-    if "embedding_size" in settings:
-        return {"embedding_size": dense[-1] if dense else ways * {**settings, **given}["hidden_size"]}
-    if "hidden_size" in settings and not dense:
-        return {"hidden_size": max(1, given["embedding_size"] // ways)}
+def _settings(row: Row, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a row, as they fit the task and what is given."""
+    settings = {name: value for name, value in asdict(row).items() if name not in ("tokens", "least")}
+    if task.inputs != "tokens":
+        settings["embedding_size"] = 0
+    if not given.get("tie_weights"):
+        return settings
+    # The embedding is as wide as the input of the output layer.
+    ways, dense = (2 if given.get("bidirectional") else 1), given.get("dense")
+    if "embedding_size" not in given:
+        settings["embedding_size"] = dense[-1] if dense else ways * {**settings, **given}["hidden_size"]
+    elif not dense:
+        settings["hidden_size"] = max(1, given["embedding_size"] // ways)
+    return settings
+
+
+def _limits(task: Task, corpus: CorpusSize, settings: Mapping[str, Any], work: float) -> dict[str, Any]:
+    """Return where a training ends: after the epochs of its row, or after the steps that its work suffices for."""
+    of_step = _work_of_step(task, corpus, settings)
+    steps = settings["epochs"] * corpus.tokens / (settings["batch_size"] * settings["seq_length"])
+    if steps * of_step > work:
+        return {"epochs": None, **({} if settings.get("minutes") else {"max_steps": int(work / of_step)})}
     return {}
+
+
+def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -> float:
+    """Return the multiply-adds of a step's forward pass, and what else it costs."""
+    hidden, layers, embedding = settings["hidden_size"], settings["num_layers"], settings["embedding_size"]
+    ways = 2 if settings.get("bidirectional") else 1
+    inputs = embedding + (layers - 1) * ways * hidden
+    recurrent = ways * _GATES[settings.get("cell", "lstm")] * hidden * (layers * hidden + inputs)
+    stacks = 2 if task.translates else 1
+    output = ways * hidden * corpus.outputs
+    of_token = stacks * recurrent + (0 if task.body == "last step" else output)
+    weights = stacks * recurrent + output + embedding * corpus.outputs
+    tokens = settings["batch_size"] * settings["seq_length"]
+    return float(tokens * of_token + _STEP_WORK_PER_WEIGHT * weights + _STEP_WORK)

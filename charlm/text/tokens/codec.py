@@ -34,6 +34,11 @@ class Codec:
             "target_size": 0 if self.target is None else len(self.target.vocabulary),
         }
 
+    def outputs(self, task: str) -> int:
+        """Return the number of units of a task's output layer."""
+        facts, sizes = task_of(task), self.sizes(task)
+        return sizes["labels"] if facts.needs_labels else sizes["target_size"] or sizes["vocabulary_size"]
+
     def label_ids(self, labels: Iterable[str]) -> np.ndarray:
         """Return the ids of labels, int32."""
         ids = {label: i for i, label in enumerate(self.labels)}
