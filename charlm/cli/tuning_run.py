@@ -209,12 +209,12 @@ class TuningRun:
     def _command(self, record: Any) -> str:
         """Return the `train` command that repeats a trial."""
         lm = self.session.language_model
-        chosen = {name: value for name, value in self.session.chosen.items() if name != "epochs"}
+        chosen = dict(self.session.chosen)
         if self.valid is not None:
             chosen.pop("valid_fraction", None)
         given = {name: value for name, value in self.given.items() if is_training_setting(name)}
         settings = {**given, **chosen, **record.settings, "seed": lm.train.seed, "max_steps": record.planned_steps}
-        settings = {name: value for name, value in settings.items() if name not in ("epochs", "minutes")}
+        settings |= {"epochs": lm.train.epochs, "minutes": None}
         return train_command(self.program, self.corpus, self.model_path, settings)
 
     def print_table(self, form: str, output: ui.Output) -> None:

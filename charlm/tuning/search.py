@@ -146,7 +146,7 @@ class Search:
                 return
             language_model = session.language_model
             # As the command that repeats it would configure it.
-            config = replace(language_model.train, epochs=None, minutes=None, max_steps=record.planned_steps)
+            config = replace(language_model.train, minutes=None, max_steps=record.planned_steps)
             trained = replace(language_model, train=config)
             save(self._model_path, trained, weights=session.trainer.best_weights())
             self._study.model = {

@@ -209,13 +209,13 @@ def test_the_time_ends_the_search(path):
 
 
 def test_a_trial_is_cut_when_the_time_is_over(path):
-    begun = Begun(path, max_steps=10**7)
+    begun = Begun(path, max_steps=10**7, epochs=10**6)
     (record,) = begun.run(end=time.monotonic() + 0.5)
     assert record.state == "interrupted" and 0 < record.steps < 10**6
 
 
 def test_minutes_of_a_trial_become_its_steps(path):
-    begun = Begun(path, max_steps=10**7, minutes=0.01)
+    begun = Begun(path, max_steps=10**7, epochs=10**6, minutes=0.01)
     (record,) = begun.run(1)
     assert record.state == "complete" and record.steps == record.planned_steps < 10**6
     assert load(path, get_backend("cpu")).language_model.train.max_steps == record.steps
