@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def train(lines: Iterable[str], *, condition: bool = False, **options: Any) -> L
     for _ in session.trainer.run():
         pass
     session.trainer.take_best()
-    return session.language_model
+    return replace(session.language_model, outcome=session.trainer.outcome())
 
 
 def save(model: LanguageModel, path: str | Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CharlmError, ModelFileError
-from charlm.language_model import LanguageModel, RunRecord
+from charlm.language_model import LanguageModel, Outcome, RunRecord
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
 from charlm.storage import container
@@ -26,7 +26,7 @@ from charlm.task import TASKS
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.music_steps import HIGHEST_KEY
-from charlm.training import HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
+from charlm.training import FIGURES, HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
 from charlm.version import __version__
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.
@@ -97,6 +97,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         history = _checked_history(header["history"])
         core = _checked_core(header.get("core"))
         run = RunRecord.from_dict(header.get("run", {}))
+        outcome = _checked_outcome(header.get("outcome"))
         if not is_model:
             _check_training(header["training"])
             corpus = header["corpus"]
@@ -121,7 +122,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     model = build(config, ops)
     for name, array in model.parameters.named(model.parameters.values).items():
         array[...] = ops.array(values[name if is_model else f"weights/{name}"])
-    language_model = LanguageModel(model, codec, text, train, history, core, run=run)
+    language_model = LanguageModel(model, codec, text, train, history, core, outcome, run)
     if is_model:
         return Checkpoint(language_model)
     return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
@@ -142,6 +143,7 @@ def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:
         "history": language_model.history,
         **({} if language_model.core is None else {"core": language_model.core}),
         **({"run": run} if (run := language_model.run.to_dict()) else {}),
+        **({} if language_model.outcome is None else {"outcome": language_model.outcome.to_dict()}),
     }
 
 
@@ -191,7 +193,7 @@ def _check_version(file: Container) -> None:
 def _checked_history(history: Any) -> list[dict[str, Any]]:
     """Return the history; raise ValueError for a malformed one."""
     for row in history if isinstance(history, list) else [None]:
-        if not isinstance(row, dict) or set(row) != set(HISTORY_FIELDS):
+        if not isinstance(row, dict) or set(row) - set(FIGURES) != set(HISTORY_FIELDS):
             raise ValueError("the history is not a list of records")
         if not all(_is_number(v) or (v is None and k == "valid_nats") for k, v in row.items()):
             raise ValueError("the history contains an invalid number")
@@ -203,6 +205,21 @@ def _checked_core(core: Any) -> str | None:
     if core is not None and not (isinstance(core, str) and core.isidentifier() and len(core) <= _LONGEST_NAME):
         raise ValueError("the core is not a name")
     return core
+
+
+def _checked_outcome(outcome: Any) -> Outcome | None:
+    """Return what a training has come to, or None; raise ValueError for a malformed record."""
+    if outcome is None:
+        return None
+    if not isinstance(outcome, dict):
+        raise ValueError("the outcome is not a record")
+    optional = ("valid_nats", "figure")
+    numbers = {key: value for key, value in outcome.items() if key != "figure_name"}
+    if outcome.get("figure_name") not in ("", *FIGURES) or not all(
+        _is_number(value) or (value is None and key in optional) for key, value in numbers.items()
+    ):
+        raise ValueError("the outcome contains an invalid value")
+    return Outcome.from_dict(outcome)
 
 
 def _check_training(training: Any) -> None:

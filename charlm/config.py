@@ -15,6 +15,7 @@ SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
 DTYPES = ("float32", "float64", "bfloat16")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
+KEPT = ("loss", "accuracy", "f1", "last")
 SCHEDULES = ("constant", "cosine", "plateau")
 
 # The cells: for each its variants, and the fields of `ModelConfig` that choose one. The first variant is the default.
@@ -235,6 +236,7 @@ class TrainConfig(Record):
     min_count: int = 1  # minimum of occurrences of a token in the vocabulary
     patience: int | None = None
     seed: int = 1
+    keep: str | None = None  # what decides which weights are kept; None: the task's figure; of older files, the loss
 
     def __post_init__(self) -> None:
         _whole("--seq-length", self.seq_length, 1)
@@ -252,6 +254,7 @@ class TrainConfig(Record):
             _number("--minutes", self.minutes, 0.0, 1e6, open_low=True)
         _one_of("--optimizer", self.optimizer, OPTIMIZERS)
         _one_of("--schedule", self.schedule, SCHEDULES)
+        _one_of("--keep", self.keep or KEPT[0], KEPT)
         if not isinstance(self.valid, str | None):
             raise UsageError(f"--valid is {self.valid!r}", hint="name a file")
         _number("--lr", self.learning_rate, 0.0, 1e9, open_low=True)

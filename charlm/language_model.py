@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from charlm.config import TextConfig, TrainConfig
+from charlm.config import Record, TextConfig, TrainConfig
 from charlm.errors import UsageError
 from charlm.nn.model import Model
 from charlm.task import Task
@@ -67,10 +67,32 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class Outcome(Record):
+    """What a training has come to.
+
+    baseline_nats: the loss of the frequencies of the targets; steps: done
+    kept_step: the step of the weights, 0 if they were not validated
+    valid_nats: their loss, on `judged` of `held_out` tokens; None if they were not validated
+    figure: their accuracy or F1, as named by `figure_name`; None and "" if the task has no figure
+    """
+
+    baseline_nats: float
+    steps: int
+    kept_step: int = 0
+    valid_nats: float | None = None
+    figure_name: str = ""
+    figure: float | None = None
+    judged: int = 0
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
 class LanguageModel:
     """A trained model, its vocabulary and labels, and the configurations of its training.
 
-    history: one record for each evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate
+    history: one record for each evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate, and accuracy
+        or f1 if the task has a figure
+    outcome: None if its file, of an older charlm, has none
     run: what is known of its training besides
     core: what it was trained on, as in `Backend.core`; None if its file, of an older charlm, does not name it
     """
@@ -81,6 +103,7 @@ class LanguageModel:
     train: TrainConfig
     history: list[dict[str, Any]] = field(default_factory=list)
     core: str | None = None
+    outcome: Outcome | None = None
     run: RunRecord = field(default_factory=RunRecord)
 
     @property

@@ -7,6 +7,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,8 @@ class SavedTraining:
             raise ResourceError(error.message, hint=hint) from error
 
     def _save_model(self) -> None:
-        save(self._model_path, self._language_model, weights=self._trainer.best_weights())
+        language_model = replace(self._language_model, outcome=self._trainer.outcome())
+        save(self._model_path, language_model, weights=self._trainer.best_weights())
 
     def _save_checkpoint(self) -> None:
         if self._keep is not False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 from charlm.backends import Backend, get_backend
@@ -11,15 +12,17 @@ from charlm.checkpoint import Checkpoint
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
+from charlm.inference.tallies import tally_named
 from charlm.language_model import LanguageModel
 from charlm.nn.build import build, for_training
 from charlm.settings import CorpusSize, before_reading, chosen
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
 from charlm.text.reader import CorpusReader
+from charlm.text.sampling import sample_batches
 from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
-from charlm.training import Trainer
+from charlm.training import HeldOut, Trainer, Validation, check_keep, figure_of
 from charlm.training.schedules import spread_anew
 
 VALIDATION_LANES = 64
@@ -97,6 +100,7 @@ def prepare(
     """
     network = _completed(network)
     check_network(network)
+    check_keep(config.keep, task_of(network["task"]))
     reader, ops = _opened(network, text, conditioned, ops)
     codec, train, valid = _learned(reader, lines, valid_lines, config)
     return _built(reader, codec, train, valid, network, config, ops)
@@ -116,6 +120,7 @@ def prepare_from(
     """
     network, config = _completed(_fields_of(ModelConfig, given)), TrainConfig(**_fields_of(TrainConfig, given))
     task = task_of(network["task"])
+    check_keep(config.keep, task)
     text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
     check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1), network)), **network})
     reader, ops = _opened(network, text, conditioned, ops)
@@ -171,6 +176,8 @@ def _built(
     ops: Backend,
 ) -> Session:
     """Return the training of a new network."""
+    figure = figure_of(config.keep, task_of(network["task"]), codec.labels)
+    config = replace(config, keep=config.keep or figure or "loss")
     model = build(ModelConfig(**{**codec.sizes(network["task"]), **network}), ops, seed=config.seed)
     language_model = LanguageModel(model, codec, reader.text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
@@ -220,10 +227,13 @@ def assemble(language_model: LanguageModel, train: Encoded, valid: Encoded) -> S
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word")
     batch_size, seq_length = train.fit(config.batch_size, config.seq_length)
     batches = train.batches(batch_size, seq_length, seed=config.seed)
-    judged = None
+    model, judged = for_training(language_model.model), None
     if valid.size:
-        lanes, steps = valid.fit(VALIDATION_LANES, config.seq_length)
-        judged = valid.batches(lanes, steps, context=CONTEXT)
-    trainer = Trainer(for_training(language_model.model), config, batches, judged)
+        sample = partial(sample_batches, valid, VALIDATION_LANES, config.seq_length, CONTEXT)
+        held_out = HeldOut(valid.size, train.size / batches.steps(0), sample)
+        name = figure_of(config.keep, language_model.facts, language_model.labels)
+        figure = None if name is None else partial(tally_named, name, language_model.labels)
+        judged = Validation(model, sample(valid.size), held_out, figure, name or "")
+    trainer = Trainer(model, config, batches, judged)
     trainer.numbers.history = language_model.history
     return Session(language_model, trainer, train, valid, batch_size, seq_length)

@@ -1,9 +1,10 @@
 """Settings that follow from the corpus: whatever a training is not given.
 
-`TABLES` has a table for each task and level, found by measuring what validates best in a given time:
-`python -m tests.benchmarks.settings` compares it with a search. A row is for corpora of a size. If the time does not
-suffice for the passes over the corpus that a row is worth, the training takes fewer steps; a row of large corpora also
-has a `least` number of steps, and with fewer the row before it is better.
+`TABLES` has a table for each task and level, with a row for each size of corpus. The rows were found by measuring what
+validates best in a given time. `python -m tests.benchmarks.settings` compares them with a search.
+
+If the time does not suffice for the passes over the corpus that a row is worth, the training takes fewer steps. A row
+of large corpora also has a `least` number of steps: with fewer, the row before it is better.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
 
     given: fields of both, and `bidirectional`
 
-    A training that is given neither epochs nor steps ends after the passes of its row, or when its work is done:
-    that of its minutes, or of a training without a limit.
+    Without epochs and steps, a training ends after the passes of its row, or when its work is done. The work is that of
+    the minutes that are given, or else a fixed one.
     """
     work = _WORK if given.get("minutes") is None else _WORK_PER_MINUTE * given["minutes"]
     rows = [row for row in TABLES[f"{task.name} {text.level}"] if corpus.tokens <= row.tokens]
@@ -133,8 +134,8 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
         larger = _settings(row, task, given)
         if row.tokens == rows[0].tokens and work >= row.least * _work_of_step(task, corpus, {**larger, **given}):
             settings = larger
-    if not {"epochs", "max_steps"} & given.keys():
-        settings |= _limits(task, corpus, {**settings, **given}, work)
+    limited = {"epochs", "max_steps"} & given.keys()
+    settings |= {"epochs": None} if limited else _limits(task, corpus, {**settings, **given}, work)
     return {name: value for name, value in settings.items() if name not in given and value is not None}
 
 
@@ -167,7 +168,7 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     """Return the multiply-adds of a step's forward pass, and what else it costs."""
     hidden, layers, embedding = settings["hidden_size"], settings["num_layers"], settings["embedding_size"]
     ways = 2 if settings.get("bidirectional") else 1
-    inputs = embedding + (layers - 1) * ways * hidden
+    inputs = embedding + (layers - 1) * (1 if task.is_cloze else ways) * hidden
     recurrent = ways * _GATES[settings.get("cell", "lstm")] * hidden * (layers * hidden + inputs)
     stacks = 2 if task.translates else 1
     output = ways * hidden * corpus.outputs

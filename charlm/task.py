@@ -25,7 +25,10 @@ class Task:
     levels, units: allowed values of --level and --unit
     split: default of --split
     step: what the network reads at one time step
-    unit: what the loss is a mean over
+    figures: figures besides the loss that tell how good a model is, the first for any labels
+    unit: what an evaluation counts
+    target: what the loss is a mean over; empty for tokens, which are named by --level
+    frequencies: what the baseline of the loss knows; empty for those of the tokens
     one_record: advice for a corpus of a single record, if there is some
 
     The network:
@@ -50,6 +53,9 @@ class Task:
     split: str = "punct"
     step: str = "token"
     unit: str = "token"
+    target: str = ""
+    frequencies: str = ""
+    figures: tuple[str, ...] = ()
     one_record: str = ""
 
     inputs: str = "tokens"
@@ -124,6 +130,9 @@ TASKS: dict[str, Task] = {
             reader="tagged sentences",
             levels=("word",),
             split="whitespace",
+            target="tag",
+            frequencies="label frequencies",
+            figures=("accuracy", "f1"),
             one_record="the corpus is one sentence: end each sentence with a blank line",
             targets="labels",
             bidirectional=(True, False),
@@ -135,6 +144,9 @@ TASKS: dict[str, Task] = {
             "classes",
             reader="labelled texts",
             unit="text",
+            target="label",
+            frequencies="label frequencies",
+            figures=("accuracy",),
             targets="labels",
             body="last step",
             bidirectional=(True, False),
@@ -157,6 +169,8 @@ TASKS: dict[str, Task] = {
             split="whitespace",
             step="step",
             unit="step",
+            target="step",
+            frequencies="key frequencies",
             inputs="keys",
             targets="keys",
             head="sigmoid",

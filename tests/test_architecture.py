@@ -31,6 +31,7 @@ ROOMS = [  # from the top of the house to its door
     "samples",
     "seeds",
     "saving",
+    "tuning",
     "api",
     "benchmark",
     "selfcheck",
@@ -44,6 +45,8 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "cupy": "backends/cupy/",
     "cupyx": "backends/cupy/",
     "cupy_backends": "backends/cupy/",
+    "optuna": "tuning/",
+    "sqlalchemy": "tuning/",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -235,7 +238,7 @@ def test_the_readme_names_all_rooms_in_their_order():
 class TestStartUp:
     """What is imported before anything is asked for: NumPy alone takes a tenth of a second."""
 
-    HEAVY = ("numpy", "cupy", "cupyx", "torch")
+    HEAVY = ("numpy", "cupy", "cupyx", "torch", "optuna", "sqlalchemy")
 
     def imported_by(self, *arguments):
         command = [sys.executable, "-X", "importtime", *arguments]
@@ -256,6 +259,12 @@ class TestStartUp:
         assert "Usage" in text
         assert libraries.isdisjoint(self.HEAVY), modules
         assert "pydantic" not in libraries
+
+    @pytest.mark.parametrize("command", ["train", "tune"])
+    def test_help_of_a_command(self, command):
+        text, libraries, modules = self.imported_by("-m", "charlm", command, "--help")
+        assert "Usage" in text
+        assert libraries.isdisjoint(self.HEAVY), modules
 
     def test_it_would_be_seen(self):
         assert "numpy" in self.imported_by("-c", "import numpy.linalg")[1]

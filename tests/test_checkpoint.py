@@ -22,7 +22,7 @@ from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load, save, save_training
 from charlm.config import ModelConfig, TextConfig, TrainConfig, cell_fields
 from charlm.errors import ModelFileError
-from charlm.language_model import LanguageModel
+from charlm.language_model import LanguageModel, Outcome
 from charlm.nn import build as build_module
 from charlm.nn.build import build
 from charlm.session import prepare, resume
@@ -533,6 +533,28 @@ def test_a_history_of_another_form_is_refused(request, file):
     values = [value for value in ODD_VALUES if value != []]
     changes = {f"history = {value!r}": set_key("history", value) for value in values}
     assert not not_refused(request.getfixturevalue(file), changes)
+
+
+OUTCOME = Outcome(3.1, 40, 30, 2.5, "accuracy", 0.75, 100, 1000)
+
+
+def test_the_outcome_and_the_figures_come_back(tmp_path):
+    history = [{**HISTORY[0], "accuracy": 0.75}]
+    lm = replace(language_model(history=history), outcome=OUTCOME)
+    save(tmp_path / "m", lm)
+    stored = load(tmp_path / "m", OPS).language_model
+    assert (stored.outcome, stored.history) == (OUTCOME, history)
+
+
+def test_an_outcome_of_another_form_is_refused(tmp_path):
+    path = tmp_path / "m"
+    save(path, replace(language_model(history=HISTORY), outcome=OUTCOME))
+    wrong = [1, [], "good", {}, {**OUTCOME.to_dict(), "zebra": 1}]
+    wrong += [{**OUTCOME.to_dict(), name: value} for name in ("baseline_nats", "steps") for value in (None, "1", True)]
+    wrong += [{**OUTCOME.to_dict(), "figure_name": "zebra"}, {**OUTCOME.to_dict(), "valid_nats": 10**400}]
+    assert not not_refused(path, {f"outcome = {value!r:.60}": set_key("outcome", value) for value in wrong})
+    rows = [{**HISTORY[0], "accuracy": None}, {**HISTORY[0], "zebra": 1.0}]
+    assert not not_refused(path, {f"{row}": set_key("history", [row]) for row in rows})
 
 
 @pytest.mark.parametrize("file", ["model_file", "checkpoint_file"])

@@ -19,7 +19,19 @@ if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported af
     import typer
 
 # In the order of the help. Each is a function in the module of the same name.
-COMMANDS = ("train", "generate", "score", "evaluate", "fill", "predict", "inspect", "vocab", "bench", "selfcheck")
+COMMANDS = (
+    "train",
+    "tune",
+    "generate",
+    "score",
+    "evaluate",
+    "fill",
+    "predict",
+    "inspect",
+    "vocab",
+    "bench",
+    "selfcheck",
+)
 _COMPLETION = "_CHARLM_COMPLETE"  # set by a shell that completes a word
 
 

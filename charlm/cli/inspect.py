@@ -229,10 +229,13 @@ def _record(language_model: Any) -> dict[str, Any]:
         **({"corpus": run.corpus} if run.corpus else {}),
         **({"test": {"file": run.test_file, **run.test}} if run.test else {}),
         "history": language_model.history,
+        "outcome": None if language_model.outcome is None else language_model.outcome.to_dict(),
     }
 
 
 def _describe(language_model: Any) -> list[str]:
+    from charlm.cli.history import history_lines
+
     record = _record(language_model)
     lines = [f"task           {record['task']}, for {', '.join(record['commands'])}"]
     for title, part in (
@@ -262,14 +265,4 @@ def _describe(language_model: Any) -> list[str]:
         lines.append(f"test           {figures_of_test(record['test'])}")
     lines.append(f"parameters     {record['parameters']:,}")
     lines += [f"  {name:<20} {' x '.join(map(str, shape))}" for name, shape in record["arrays"].items()]
-    if record["history"]:
-        lines.append(f"{'step':>10} {'epoch':>8} {'train':>8} {'valid':>8}   nats a token")
-        lines += [
-            f"{row['step']:>10,} {_number(row['epoch'], 2)} {_number(row['train_nats'])} {_number(row['valid_nats'])}"
-            for row in record["history"]
-        ]
-    return lines
-
-
-def _number(value: float | None, decimals: int = 4) -> str:
-    return f"{'-' if value is None else ui.figure(value, decimals):>8}"
+    return [*lines, *history_lines(language_model)]

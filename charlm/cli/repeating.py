@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from charlm.cli.train_options import model_options
-from charlm.quoting import shell_argument
+from charlm.cli.training_command import train_command
 from charlm.training.plan import DEFAULT_EPOCHS
-
-_STANDARD_INPUT = "-"
-_FILES = ("valid", "init_from", "test")
 
 
 def training_command(language_model: Any, path: Path) -> str:
@@ -38,27 +34,4 @@ def training_command(language_model: Any, path: Path) -> str:
         "test": run.test_file,
     }
     options |= {name: value for name, value in of_run.items() if value}
-    corpus = [_name(file) for file in run.corpus] or ["CORPUS"]
-    return " ".join(["charlm train", *corpus, "-o", _name(str(path)), *flags_of(options)])
-
-
-def flags_of(options: Mapping[str, Any]) -> list[str]:
-    """Return options as on the command line, quoted for a shell; options: by the names of their parameters."""
-    return [flag for name, value in options.items() for flag in _flags(name, value)]
-
-
-def _flags(name: str, value: Any) -> list[str]:
-    """Return an option as on the command line; a switch that is off is left out."""
-    flag = "--" + name.replace("_", "-")
-    if isinstance(value, bool):
-        return [flag] if value else ["--causal"] if name == "bidirectional" else []
-    if isinstance(value, list):
-        return [f"{flag} {one}" for one in value]
-    if name in _FILES:
-        return [f"{flag} {_name(str(value))}"]
-    # With an equals sign a text may begin with a dash.
-    return [shell_argument(f"{flag}={value}").removeprefix("./")] if isinstance(value, str) else [f"{flag} {value}"]
-
-
-def _name(file: str) -> str:
-    return file if file == _STANDARD_INPUT else shell_argument(file)
+    return train_command("charlm train", run.corpus or ["CORPUS"], path, options)

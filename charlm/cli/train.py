@@ -148,6 +148,13 @@ def train(
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N evaluations without a new best.")
     ] = None,
+    keep: Annotated[
+        Literal["loss", "accuracy", "f1", "last"] | None,
+        typer.Option(
+            help="What decides which weights are kept.",
+            show_default="tag: f1 or accuracy; classify: accuracy; else loss",
+        ),
+    ] = None,
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from charlm.cli import ui
+from charlm.quoting import shell_argument
+
+_TOKENS = {"char": "letters"}  # the plural of a level, if it is another word
+
+
+@dataclass(frozen=True)
+class Units:
+    """What the loss is a mean over, what the speed and the held-out part count, and what the baseline knows."""
+
+    loss: str
+    pace: str
+    tokens: str
+    baseline: str
 
 
 def describe(session: Any) -> int:
@@ -60,14 +77,36 @@ def in_words(chosen: Mapping[str, Any]) -> list[str]:
     return [words.format(shown[name]) for name, words in _IN_WORDS.items() if name in shown]
 
 
-def evaluation_line(progress: Any, rate: float, unit: str) -> str:
-    """Return the line for an evaluation; rate: units trained on per second."""
-    valid = (
-        "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}{'*' if progress.is_best else ' '}"
-    )
+def units_of(language_model: Any) -> Units:
+    """Return the names of what a model of this task predicts."""
+    facts, level = language_model.facts, language_model.text.level
+    read = {"token": level}.get(facts.unit, facts.unit)
+    tokens = f"{facts.step if facts.target else level}s"
+    return Units(facts.target or level, read, tokens, facts.frequencies or _TOKENS.get(level, f"{level}s"))
+
+
+def legend(session: Any) -> str:
+    """Return the line before the evaluations: the loss of the frequencies, and the meaning of the star."""
+    trainer, units = session.trainer, units_of(session.language_model)
+    keep = trainer.config.keep
+    star = {"accuracy": "the best accuracy", "f1": "the best F1"}.get(keep)
+    meaning = f"kept so far, the latest within a standard error of {star}" if star else "best so far"
+    shown = f"; * {meaning}" if trainer.validation is not None and keep != "last" else ""
+    return f"{units.baseline} alone {trainer.baseline_nats:.4f} nats/{units.loss}{shown}"
+
+
+def progress_line(progress: Any, rate: float, left: float, units: Units, keep: str | None) -> str:
+    """Return the line for an evaluation, or for a step before the first one.
+
+    rate: units trained on per second; left: seconds to the end
+    """
+    star = "*" if progress.is_best and keep != "last" else " "
+    valid = "" if progress.valid_nats is None else f"  valid {progress.valid_nats:.4f}"
+    figures = "".join(f"  {name} {value:.4f}" for name, value in progress.figures.items())
     return (
         f"step {progress.step:,}/{progress.total_steps:,}  epoch {progress.epoch:.2f}  "
-        f"train {progress.train_nats:.4f}{valid}  nats/{unit}  lr {progress.learning_rate:.2g}  {rate:,.0f} {unit}s/s"
+        f"train {progress.train_nats:.4f}{valid}{figures}{star if valid else ''}  nats/{units.loss}  "
+        f"lr {rate_figure(progress.learning_rate)}  {rate:,.0f} {units.pace}s/s  {_clock(left)} left"
     )
 
 
@@ -79,3 +118,56 @@ def figures_of_test(test: Mapping[str, Any]) -> str:
         if name != "file" and value is not None
     ]
     return f"{test['file']}: {', '.join(figures)}"
+
+
+def rate_figure(value: float) -> str:
+    """Return a learning rate with three significant digits, without an exponent from 1e-6 on."""
+    short = f"{value:.3g}"
+    return format(Decimal(short), "f") if value >= 1e-6 or not value else short
+
+
+def end_line(session: Any, model_path: Path, seconds: float) -> str:
+    """Return what a finished training has come to, and what to type next."""
+    outcome, units = session.trainer.outcome(), units_of(session.language_model)
+    what = "last" if session.trainer.config.keep == "last" else "best"
+    alone = f"{units.baseline} alone {outcome.baseline_nats:.3g}"
+    if outcome.valid_nats is None:
+        history = session.trainer.numbers.history
+        last = f", training loss {history[-1]['train_nats']:.4g} nats/{units.loss}" if history else ""
+        found = f"{outcome.steps:,} steps{last}, nothing held out, {_duration(seconds)}; {alone}"
+    else:
+        found = f"{outcome.valid_nats:.4g} nats/{units.loss}"
+        if outcome.figure is not None:
+            found = f"{'F1' if outcome.figure_name == 'f1' else outcome.figure_name} {outcome.figure:.4f}, {found}"
+        elif units.loss in ("char", "word"):
+            found += f" ({outcome.valid_nats / math.log(2.0):.3g} bits)"
+        found = f"{what} {found} at step {outcome.kept_step:,} of {outcome.steps:,}, {_duration(seconds)}; {alone}"
+        if outcome.judged < outcome.held_out:
+            found += f"; judged on {outcome.judged:,} of {outcome.held_out:,} held-out {units.tokens}"
+    return f"{found}. Now: {_next_command(session.language_model, model_path)}"
+
+
+def _next_command(language_model: Any, model_path: Path) -> str:
+    model = shell_argument(str(model_path))
+    if "fill" in language_model.commands:
+        return f"charlm fill {model} FILE"
+    if "predict" in language_model.commands:
+        return f"charlm predict {model} FILE"
+    label = f" --class {shell_argument(language_model.labels[0])}" if language_model.is_conditioned else ""
+    count = "" if language_model.is_stream or language_model.facts.answers == "pieces" else " -n 10"
+    return f"charlm generate {model}{label}{count}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words."""
+    if seconds < 120:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as M:SS or H:MM:SS."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

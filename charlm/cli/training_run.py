@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from charlm.cli import resumption, signals, ui
 from charlm.cli.train_options import TrainOptions
-from charlm.cli.training_lines import evaluation_line, figures_of_test
+from charlm.cli.training_display import TrainingDisplay
+from charlm.cli.training_lines import end_line, figures_of_test
 from charlm.cli.training_output import kept_alone
 from charlm.cli.training_preparation import Preparation
 from charlm.errors import ResourceError
@@ -25,6 +25,7 @@ class TrainingRun:
         self.session, self.options, self.log = prepared.session, prepared.options, prepared.log
         self.model_path = prepared.model_path
         self.signal = 0
+        self.seconds = 0.0
 
     def train(self) -> int:
         """Train to the end or to a signal; return the exit code."""
@@ -68,37 +69,28 @@ class TrainingRun:
                 ui.needed(stopped)
             return 128 + self.signal
         ui.note(f"wrote {self.model_path}")
+        for one in trainer.advice():
+            ui.warn(f"{one.message}; {one.hint}")
+        ui.note(end_line(self.session, self.model_path, self.seconds))
         return 0
 
     def _learn(self, saved: Any, total: int) -> None:
         """Train to the end or to a signal, and show the progress."""
-        trainer, unit = self.session.trainer, self.session.language_model.facts.unit
-        bar = ui.progress_bar(total, "step")
-        tokens, begin = 0, time.perf_counter()
+        trainer = self.session.trainer
+        display = TrainingDisplay(self.session, total)
 
         def show(progress: Any) -> None:
-            nonlocal tokens, begin
-            sample = None if self.prepared.sampling is None else self.prepared.sampling.after(progress.step)
-            tokens += progress.tokens
-            bar.n = progress.step
-            bar.set_postfix_str(f"{progress.train_nats:.3f} nats", refresh=False)
-            bar.update(0)
-            if progress.setback:
-                bar.clear()
-                ui.warn(f"{progress.setback}; continuing from the best weights so far, at half the learning rate")
-            if progress.is_evaluation:
-                rate = tokens / (time.perf_counter() - begin)
-                bar.clear()
-                ui.note(evaluation_line(progress, rate, unit))
-                if self.log is not None:
-                    self.log.write(trainer.numbers.history[-1])
-                tokens, begin = 0, time.perf_counter()
+            sampling = self.prepared.sampling
+            sample = None if sampling is None else sampling.after(progress.step)
+            display.show(progress)
+            if progress.is_evaluation and self.log is not None:
+                self.log.write(trainer.numbers.history[-1])
             if sample is not None:
-                bar.clear()
-                ui.note(f"sample at step {progress.step:,}: {sample}")
+                display.note(f"sample at step {progress.step:,}: {sample}")
 
         try:
             saved.learn(show, lambda: bool(self.signal))
+            self.seconds = display.seconds
         except MemoryError as error:
             raise ResourceError(
                 f"out of memory: about {self.prepared.memory / 1e6:,.0f} MB are needed",
@@ -107,7 +99,7 @@ class TrainingRun:
                 else "try a smaller --batch-size, --seq-length or --hidden-size",
             ) from error
         finally:
-            bar.close()
+            display.close()
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:

@@ -131,8 +131,8 @@ def _say_how_to_go_on(command: str, options: TrainOptions, model: Path, first: i
 
 def _settings(options: TrainOptions) -> str:
     """Return the settings that were given, which trainings that have not begun need."""
-    from charlm.cli.repeating import flags_of
     from charlm.cli.train_options import settings_given
+    from charlm.cli.training_command import flags_of
 
     names = {**{name: name for name in settings_given(options.given)}, "learning_rate": "lr"}
     chosen = {names[name]: options.given[names[name]] for name in settings_given(options.given)}

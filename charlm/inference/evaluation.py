@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.inference.tallies import Tally
 from charlm.nn.model import Model
 from charlm.nn.outputs import total
 from charlm.nn.workspace import Workspace
@@ -58,11 +59,14 @@ def perplexity(nats: float, tokens: int) -> float:
         return math.inf
 
 
-def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool = False) -> Evaluation:
+def evaluate(
+    model: Model, batches: Batches, ws: Workspace, tally: Tally | None = None, *, count_right: bool = False
+) -> Evaluation:
     """Run the model over one epoch of `batches` without learning, and return its loss.
 
     The state is carried from batch to batch if `batches.carries`.
 
+    tally: counts the likeliest labels, of a model that predicts labels
     count_right: count the tokens that are the likeliest choice; `<UNK>` never counts as right
     """
     state = model.zero_state(batches.batch_size)
@@ -70,7 +74,7 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
     tokens = oov = words = right = 0
     nats = oov_nats = 0.0
     for batch in batches.epoch():
-        best = np.empty(batch.targets.shape, np.int32) if count_right else None
+        best = np.empty(batch.targets.shape, np.int32) if count_right or tally is not None else None
         before = state if batches.carries else model.zero_state(batch.lanes)
         of_each, state = model.nats(batch, before, ws, best=best)
         unknown = (batch.targets == UNK_ID) if are_tokens else np.zeros(of_each.shape, bool)
@@ -78,7 +82,9 @@ def evaluate(model: Model, batches: Batches, ws: Workspace, *, count_right: bool
         oov += int(np.count_nonzero(unknown))
         nats = total(of_each, nats)
         oov_nats += float(of_each[unknown].sum())
-        if best is not None:
+        if tally is not None and best is not None:
+            tally.add(batch, best)
+        if count_right and best is not None:
             is_word = batch.targets > EOS_ID
             words += int(np.count_nonzero(is_word))
             right += int(np.count_nonzero(is_word & (best == batch.targets) & ~unknown))

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,18 +24,26 @@ _CONTENT = re.compile(rb"\d{0,19}\n?")  # of a lock: empty, or a process id
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+_POLL_SECONDS = 0.05
+
+
+class InUseError(ResourceError):
+    """Another process holds the lock."""
+
+
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Lock the file at `path`, which need not exist yet, for this process inside the block.
 
     The lock is a file beside it that contains the process id. It is a POSIX record lock: the system releases it when
     the process ends, and forked processes do not inherit it. A file system without locks locks nothing.
 
-    Raises ResourceError if another process holds the lock, or if another file has its name.
+    wait: seconds to wait for another process
+    Raises InUseError if another process holds the lock, ResourceError if another file has its name.
     """
     target = Path(os.path.realpath(path))
     lock = target.with_name(hidden_prefix(target) + "lock")
-    descriptor = None if fcntl is None else _locked(lock, path)
+    descriptor = None if fcntl is None else _awaited(lock, path, wait)
     try:
         yield
     finally:
@@ -60,6 +69,18 @@ def sweep(path: Path) -> list[str]:
         with contextlib.suppress(OSError):
             os.unlink(target.with_name(name))
     return names
+
+
+def _awaited(lock: Path, path: Path, seconds: float) -> int | None:
+    """Lock a file as `_locked` does, waiting for another process."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return _locked(lock, path)
+        except InUseError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _locked(lock: Path, path: Path) -> int | None:
@@ -99,7 +120,7 @@ def _is_locked(descriptor: int, path: Path) -> bool:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             return False
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        raise ResourceError(
+        raise InUseError(
             f"in use by process {owner or 'unknown'}, {display_name(path)}",
             hint="wait until it ends, or name another --output",
         ) from None

@@ -143,7 +143,7 @@ class Dataset(Encoded):
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> Batches:
         if self.unit == "line":
             return LineBatches(self, batch_size=batch_size, seq_length=seq_length, seed=seed)
-        return StreamBatches(self.size, self._slice, batch_size=batch_size, seq_length=seq_length, context=context)
+        return StreamBatches(self.size, self.read, batch_size=batch_size, seq_length=seq_length, context=context)
 
     def lengths(self, number: int) -> np.ndarray:
         """Return the lengths of those lines that end in a window of the store, int64."""
@@ -161,7 +161,7 @@ class Dataset(Encoded):
         first = np.full(lengths.size, NOTHING, np.int32) if self.store.first is None else self.store.first[chosen]
         return EncodedLines(self._numbered(ids), lengths, first)
 
-    def _slice(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int) -> np.ndarray:
         """Return the ids of a slice of the stream."""
         begin, _ = self._run()
         return self._numbered(self.store.slice(begin + start, begin + stop))
@@ -184,7 +184,7 @@ class Dataset(Encoded):
             yield from (self.window(number).ids for number in range(self.store.windows))
         else:
             for at in range(0, self.size, _COUNTED_TOGETHER):
-                yield self._slice(at, min(at + _COUNTED_TOGETHER, self.size))
+                yield self.read(at, min(at + _COUNTED_TOGETHER, self.size))
 
     def _numbered(self, ids: np.ndarray) -> np.ndarray:
         return ids if self.numbers is None else self.numbers.take(ids)

@@ -19,9 +19,9 @@ _ENDS = frozenset(".!?\"'\u2026\u201d\u2019\u00bb\u3002\uff01\uff1f")
 def is_running_text(corpus: Store) -> bool:
     """Return whether a text should be learned as one sequence instead of line by line.
 
-    The beginning of the text decides. It is running text in each of these cases:
-    it has one line; blank lines separate its parts; its lines are very long; it is wrapped, that is, many lines begin
-    with a small letter after a full line that does not end a sentence.
+    The beginning of the text decides. A text of one line, or of very long lines, is running text. So is a text with
+    blank lines between its parts. So is a wrapped text, in which many lines begin with a small letter, after a full
+    line that does not end a sentence.
     """
     ids = corpus.slice(0, min(_LOOKED_AT, corpus.size))
     ends = np.flatnonzero(ids == EOS_ID)

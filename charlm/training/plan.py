@@ -41,20 +41,21 @@ def evaluation_follows(step: int, total: int, steps_per_epoch: int) -> bool:
 
 
 def measured_steps(
-    seconds: float, step: Callable[[], object], evaluation: Callable[[], object] | None, steps_per_epoch: int
+    seconds: float, step: Callable[[], object], judge: Callable[[], object] | None, judged: Callable[[int], float]
 ) -> int:
     """Return how many steps fit into a time together with their evaluations and with this measurement.
 
-    step, evaluation: do one; evaluation is None in a training without a validation set
+    step, judge: do one step, and one validation; judge is None in a training without a validation set
+    judged: returns the validations in a run of so many steps, in times of `judge`
     """
     begin = time.perf_counter()
     of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds))
-    of_evaluation = 0.0 if evaluation is None else min(_timed(evaluation) for _ in range(2))
+    of_judging = 0.0 if judge is None else min(_timed(judge) for _ in range(2))
     left = seconds - (time.perf_counter() - begin)
     counts = range(1, 2 + max(0, int(left / of_step)))
 
     def taken(count: int) -> float:
-        return count * of_step + evaluations(count, steps_per_epoch) * of_evaluation
+        return count * of_step + judged(count) * of_judging
 
     return max(1, bisect_right(counts, left, key=taken))
 

@@ -9,13 +9,17 @@ from typing import Any, Self
 import numpy as np
 
 from charlm.errors import ModelFileError
+from charlm.inference.tallies import Tally
 from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.training.optimizers import Optimizer
 
 # Missing from older checkpoints.
-LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", "spread_from")
+_OF_KEPT = ("best_figure", "kept_step", "kept_nats", "kept_figure")
+_OF_ENDS = ("first_nats", "sample", "end_nats", "end_figure", "end_tokens")
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", *_OF_KEPT, *_OF_ENDS, "spread_from")
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
+FIGURES = ("accuracy", "f1")  # a record of the history has one of them too, if the task has a figure
 OTHER_CORPUS = "train with the files of the first run, in the same order"
 
 
@@ -27,8 +31,8 @@ class TrainingNumbers:
     epoch: int = 0  # epochs done
     index: int = 0  # batches done of the current epoch
     best_nats: float | None = None  # lowest validation loss
-    plateaus: int = 0  # evaluations that did not lower it, in all
-    waiting: int = 0  # such evaluations since the lowest one
+    plateaus: int = 0  # evaluations without a new best loss or figure, in all
+    waiting: int = 0  # such evaluations since the best one
     sum_nats: float = 0.0  # training loss since the last evaluation
     sum_tokens: int = 0  # its targets
     good_nats: float | None = None  # loss of the good weights
@@ -37,6 +41,15 @@ class TrainingNumbers:
     restarted: int = 0  # step at which the optimizer's memory was last cleared
     total_steps: int = 0  # 0: not planned yet
     history: list[dict[str, Any]] = field(default_factory=list)  # one record of `HISTORY_FIELDS` an evaluation
+    best_figure: float | None = None  # highest figure of the task
+    kept_step: int = 0  # step of the kept weights, if they were validated
+    kept_nats: float | None = None  # their validation loss
+    kept_figure: float | None = None  # their figure
+    first_nats: float | None = None  # training loss of the first weights
+    sample: int = 0  # held-out tokens that an evaluation judges; 0: all
+    end_nats: float | None = None  # loss of the kept weights at the end, judged on `end_tokens`
+    end_figure: float | None = None  # their figure
+    end_tokens: int = 0  # held-out tokens judged at the end; 0: the end is not reached
     spread_from: int = 0  # step from which the schedule is spread over the steps that are left
 
     @classmethod
@@ -47,25 +60,45 @@ class TrainingNumbers:
         """
         names = {number.name for number in fields(cls)}
         whole = {number.name for number in fields(cls) if isinstance(number.default, int)}
+        optional = {number.name for number in fields(cls) if number.default is None}
         if not isinstance(values, Mapping) or set(values) | set(LATER_NUMBERS) != names:
             raise ValueError("the training state is incomplete")
         for name, value in values.items():
-            if name == "history" or (value is None and name in ("best_nats", "good_nats")):
+            if name == "history" or (value is None and name in optional):
                 continue
             kind: Any = int if name in whole else int | float
             if not isinstance(value, kind) or isinstance(value, bool) or (name in whole and value < 0):
                 raise ValueError(f"the training state has {name} = {value!r}"[:200])
-        return cls(**{"good_nats": values["best_nats"], **values})
+        best = values["best_nats"]
+        return cls(**{"good_nats": best, "kept_nats": best, **values})
 
-    def add_validation(self, nats: float) -> bool:
-        """Count an evaluation; return whether its loss is the lowest so far."""
-        is_best = self.best_nats is None or nats < self.best_nats
-        if is_best:
-            self.best_nats, self.waiting = nats, 0
+    def add_validation(self, nats: float, tally: Tally | None, keep: str) -> bool:
+        """Count an evaluation; return whether its weights are kept.
+
+        With a figure, the latest weights within one standard error of the best figure are kept. A small validation set
+        cannot tell them apart, and later weights have learned more. Breiman et al. 1984 choose the simplest such model.
+
+        keep: `loss`, `last` or the name of a figure
+        """
+        is_better = self.best_nats is None or nats < self.best_nats
+        if is_better:
+            self.best_nats = nats
+        is_kept = is_better or keep == "last"
+        figure = None if tally is None else tally.value
+        if figure is not None:
+            is_higher = self.best_figure is None or figure > self.best_figure
+            self.best_figure = figure if is_higher else self.best_figure
+        if tally is not None and figure is not None and keep in FIGURES:
+            assert self.best_figure is not None
+            is_better, is_kept = is_higher, figure >= self.best_figure - tally.error_of(self.best_figure)
+        if is_better:
+            self.waiting = 0
         else:
             self.plateaus += 1
             self.waiting += 1
-        return is_best
+        if is_kept:
+            self.kept_step, self.kept_nats, self.kept_figure = self.step, nats, figure
+        return is_kept
 
     def clear_sums(self) -> None:
         """Start a new mean of the training loss."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from charlm.config import TrainConfig
-from charlm.errors import DivergenceError, ModelFileError, NonFiniteOutputError
-from charlm.inference.evaluation import evaluate
+from charlm.errors import DivergenceError, ModelFileError
+from charlm.language_model import Outcome
 from charlm.nn.model import Model
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
+from charlm.training.advice import Advice, advice
+from charlm.training.baseline import baseline_nats
 from charlm.training.optimizers import OPTIMIZERS
-from charlm.training.plan import evaluation_follows, evaluations, measured_steps, planned_steps
+from charlm.training.plan import evaluation_follows, measured_steps, planned_steps
 from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
+from charlm.training.validation import Validation
 from charlm.training.verdict import EXPLODED, Verdict, diverged
 
 Result = TypeVar("Result")
@@ -33,19 +37,29 @@ class Trainer:
     step is dropped and training goes back: see `setbacks`.
 
     train: batches to learn from
-    valid: batches to validate on; None: no validation, and the last weights are the best
+    valid: batches to validate on, or how to; None: no validation, and the last weights are the best
     is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together
     """
 
-    def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | None) -> None:
-        self.model, self.config = model, config
-        self.train, self.valid = train, valid
+    def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | Validation | None) -> None:
+        self.model, self.config, self.train = model, config, train
+        self.validation = Validation(model, valid) if isinstance(valid, Batches) else valid
         self.optimizer = OPTIMIZERS[config.optimizer](model.parameters, model.ops)
         self._live = LiveState(model, self.optimizer, model.zero_state(train.batch_size) if train.carries else ())
         self.numbers = self._live.numbers
         self.is_whole = True
-        self._workspace, self._valid_workspace = model.workspace(), model.workspace()
+        self._workspace = model.workspace()
         self.verdict = Verdict(self._live, train, self._workspace, is_validated=valid is not None)
+
+    @property
+    def valid(self) -> Batches | None:
+        """All batches of the validation set, if there is one."""
+        return None if self.validation is None else self.validation.batches
+
+    @cached_property
+    def baseline_nats(self) -> float:
+        """The loss of the frequencies of the targets, see `baseline`."""
+        return baseline_nats(self.model.head, self.train, self.valid)
 
     @property
     def step(self) -> int:
@@ -55,7 +69,11 @@ class Trainer:
     def plan(self) -> int:
         """Return the number of steps; the first call fixes it."""
         if not self.numbers.total_steps:
-            self.numbers.total_steps = planned_steps(self.config, self.train, lambda s: self.step + self._steps_in(s))
+            total = planned_steps(self.config, self.train, lambda s: self.step + self._steps_in(s))
+            self.numbers.total_steps = total
+            # A resumed training keeps its sample, so that losses can be compared.
+            if self.validation is not None and not self.step:
+                self.numbers.sample = self.validation.plan(total, self.train.steps(0))
         return self.numbers.total_steps
 
     def run(self) -> Iterator[Progress]:
@@ -68,9 +86,12 @@ class Trainer:
         self.is_whole = True
         keep_first(self._live)
         while not self.is_done:
+            self.numbers.end_tokens = 0
             for batch in self.train.epoch(self.numbers.epoch, skip=self.numbers.index):
                 progress = self._advance(batch)
                 self.is_whole = True
+                if self.is_done and self.validation is not None:
+                    self.validation.conclude(self._live)
                 yield progress
                 if self.is_done:
                     break
@@ -85,7 +106,9 @@ class Trainer:
     def _advance(self, batch: Batch) -> Progress:
         """Take one step, evaluate if it is due, and go back if either explodes."""
         live, numbers = self._live, self.numbers
-        rate, setback, valid_nats, is_best = learning_rate(self.config, numbers), "", None, False
+        rate, setback, is_best = learning_rate(self.config, numbers), "", False
+        valid_nats: float | None = None
+        figures: dict[str, float] = {}
         try:
             self._step(batch, rate)
         except DivergenceError as divergence:
@@ -99,16 +122,16 @@ class Trainer:
         is_evaluation = not setback and evaluation_follows(self.step, numbers.total_steps, self.train.steps(0))
         if is_evaluation:
             try:
-                valid_nats, is_best = self._validate()
+                valid_nats, figures, is_best = self._validate()
                 keep_if_better(live, train_nats if valid_nats is None else valid_nats, live.best if is_best else None)
                 row = (self.step, epoch, train_nats, valid_nats, rate)
-                numbers.history.append(dict(zip(HISTORY_FIELDS, row, strict=True)))
+                numbers.history.append({**dict(zip(HISTORY_FIELDS, row, strict=True)), **figures})
                 numbers.clear_sums()
             except DivergenceError as divergence:
                 go_back(live, divergence)
                 is_evaluation, rate, setback = False, learning_rate(self.config, numbers), divergence.message
-        report = (epoch, train_nats, valid_nats, is_evaluation, is_best, rate, batch.count, setback)
-        return Progress(self.step, numbers.total_steps, *report)
+        report = (epoch, train_nats, valid_nats, is_evaluation, is_best, rate, batch.count)
+        return Progress(self.step, numbers.total_steps, *report, figures, setback)
 
     @np.errstate(all="ignore")  # an explosion raises an error, without NumPy's warnings
     def _step(self, batch: Batch, rate: float) -> None:
@@ -132,6 +155,8 @@ class Trainer:
         if self.valid is None and numbers.step + 1 == numbers.total_steps:
             # While training can still go back.
             self.verdict.check()
+        if numbers.step == 0:
+            numbers.first_nats = nats / max(1, batch.count)
         if numbers.good_nats is None:
             # The loss is of the first weights, which this step has changed.
             numbers.good_nats = nats / max(1, batch.count)
@@ -141,31 +166,42 @@ class Trainer:
         numbers.sum_nats += nats
         numbers.sum_tokens += batch.count
 
-    @np.errstate(all="ignore")
-    def _validate(self) -> tuple[float | None, bool]:
-        """Return the validation loss and whether it is the lowest so far; if so, keep the weights."""
-        if self.valid is None:
-            return None, True
-        try:
-            nats = evaluate(self.model, self.valid, self._valid_workspace).nats_per_token
-        except NonFiniteOutputError:
-            nats = math.nan
+    def _validate(self) -> tuple[float | None, dict[str, float], bool]:
+        """Return the loss and the figure of the sample, and whether the weights are kept as the best so far."""
+        if self.validation is None:
+            return None, {}, True
+        nats, tally = self.validation.judge(self.numbers.sample)
         if not nats <= EXPLODED:
             raise diverged(self.step, f"validation loss {nats:g}")
-        is_best = self.numbers.add_validation(nats)
+        is_best = self.numbers.add_validation(nats, tally, self.config.keep or "loss")
         if is_best:
             self._live.best = self._live.weights()
-        return nats, is_best
+        return nats, {} if tally is None else {self.validation.figure_name: tally.value}, is_best
+
+    def advice(self) -> list[Advice]:
+        """Return what looks wrong with the finished training."""
+        return list(advice(self.numbers, self.baseline_nats, self.config, self.model.config))
+
+    def outcome(self) -> Outcome:
+        """Return what the training has come to so far."""
+        numbers, size = self.numbers, 0 if self.validation is None else self.validation.size
+        is_ended = numbers.end_tokens > 0
+        nats, figure = (numbers.end_nats, numbers.end_figure) if is_ended else (numbers.kept_nats, numbers.kept_figure)
+        name = "" if self.validation is None or figure is None else self.validation.figure_name
+        judged = (numbers.end_tokens if is_ended else numbers.sample) or size
+        return Outcome(self.baseline_nats, numbers.step, numbers.kept_step, nats, name, figure, judged, size)
 
     def _steps_in(self, seconds: float) -> int:
         """Return how many steps the time holds, measured; what the measurement learns is undone."""
         before = self.state()
+        validation = self.validation
+        tokens, judged = (0, lambda _: 0.0) if validation is None else validation.trial(self.train.steps(0))
         batches = itertools.chain.from_iterable(map(self.train.epoch, itertools.count()))
         steps = measured_steps(
             seconds,
             lambda: self._step(next(batches), learning_rate(self.config, self.numbers)),
-            None if self.valid is None else self._validate,
-            self.train.steps(0),
+            None if validation is None else lambda: validation.judge(tokens),
+            judged,
         )
         self.restore(before)
         return steps
@@ -179,11 +215,12 @@ class Trainer:
         work: called with a step on a batch, a validation or None, and how many such validations a run of so many
             steps takes
         """
-        before = self.state()
+        before, validation = self.state(), self.validation
+        tokens, judged = (0, lambda _: 0.0) if validation is None else validation.trial(self.train.steps(0))
         result = work(
             lambda batch: self._step(batch, learning_rate(self.config, self.numbers)),
-            None if self.valid is None else self._validate,
-            lambda steps: evaluations(steps, self.train.steps(0)),
+            None if validation is None else lambda: validation.judge(tokens),
+            judged,
         )
         self.restore(before)
         return result
@@ -214,9 +251,10 @@ class Trainer:
     @property
     def buffers(self) -> int:
         """The bytes of the buffers of the passes so far."""
-        return self._workspace.nbytes + self._valid_workspace.nbytes
+        return self._workspace.nbytes + (0 if self.validation is None else self.validation.workspace.nbytes)
 
     def free_buffers(self) -> None:
         """Free the buffers of the passes; the next pass allocates new ones."""
         self._workspace.free()
-        self._valid_workspace.free()
+        if self.validation is not None:
+            self.validation.workspace.free()

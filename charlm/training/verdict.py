@@ -15,6 +15,9 @@ EXPLODED = 1000.0  # nats a target; a uniform guess costs ln V, and a network th
 # The limit of a hopeless loss: a factor times the loss of a uniform guess, plus so many nats. A validation set of a
 # few odd tokens may cost several times a uniform guess, so the limit is low only after an explosion.
 _HOPELESS_AFTER_EXPLOSION, _HOPELESS = (2.0, 1.0), (10.0, 30.0)
+# The same limit of the training loss, of the first weights or of a uniform guess, whichever is higher.
+_WORSE_THAN_FIRST = (1.2, 0.1)
+_FEWEST_JUDGED = 2000  # steps of training sequences
 
 
 def diverged(step: int, what: str) -> DivergenceError:
@@ -48,13 +51,51 @@ class Verdict:
     def is_usable(self, *, on_the_way: bool = False) -> bool:
         """Return whether the best weights are worth a model file; on_the_way: training continues and may explode."""
         exploded = on_the_way or self._live.numbers.halvings > 0 or self._has_exploded()
-        return not is_hopeless(self._best_nats(), self._blind_nats, exploded=exploded)
+        if is_hopeless(self._best_nats(), self._blind_nats, exploded=exploded):
+            return False
+        return on_the_way or not self._has_worsened()
 
     def check(self) -> None:
         """Raise DivergenceError if the best weights are useless."""
         if not self.is_usable():
-            what = f"the best loss is {self._best_nats():g}, and a uniform guess has {self._blind_nats:.3g}"
+            nats = max(self._best_nats(), self.train_nats())
+            what = f"the best loss is {nats:g}, and a uniform guess has {self._blind_nats:.3g}"
             raise diverged(self._live.numbers.step, what)
+
+    def _has_worsened(self) -> bool:
+        """Return whether the kept weights predict worse than a uniform guess, and worse than the first weights.
+
+        The training part decides. On a few validation tokens, an honest training may be worse by chance, and one that
+        diverged may be better.
+        """
+        factor, more = _WORSE_THAN_FIRST
+        first = self._live.numbers.first_nats
+        return first is not None and not self.train_nats() <= factor * max(first, self._blind_nats) + more
+
+    def train_nats(self) -> float:
+        """Return the loss of the kept weights on the first batches of the training part, without dropout.
+
+        The loss is infinite if the model outputs NaN or infinity.
+        """
+        live, model = self._live, self._live.model
+        last = live.weights()
+        if live.best is not None:
+            live.set_weights(live.best)
+        self._ws.free()
+        nats, targets, judged = 0.0, 0, 0
+        try:
+            for batch in self._train.epoch(0):
+                of_each, _ = model.nats(batch, model.zero_state(batch.lanes), self._ws)
+                nats, targets = nats + float(of_each.sum()), targets + batch.count
+                judged += len(batch.inputs) * batch.lanes
+                if judged >= _FEWEST_JUDGED:
+                    break
+        except NonFiniteOutputError:
+            nats = math.inf
+        finally:
+            self._ws.free()
+            live.set_weights(last)
+        return nats / max(1, targets)
 
     def has_learned(self) -> bool:
         """Return whether a training that ended early has usable weights, other than the first ones."""

@@ -69,7 +69,7 @@ def test_however_it_is_broken_off_the_bytes_are_those_of_an_unbroken_run(charlm,
     charlm("score", broken, stdin=b"abc\n").succeeded()
 
     done = bash(printed).succeeded()
-    assert done.err.splitlines()[-1] == f"wrote {broken}"
+    assert f"wrote {broken}" in done.err.splitlines()
     assert broken.read_bytes() == whole.read_bytes()
     checkpoints = [tmp_path / f"{name}.ckpt.safetensors" for name in ("broken", "whole")]
     assert checkpoints[0].read_bytes() == checkpoints[1].read_bytes()
@@ -138,7 +138,7 @@ def test_several_files_with_strange_names_are_resumed(charlm, monkeypatch, tmp_p
     for file in files:
         file.write_text(text_of(30))
     command = broken_off(charlm, monkeypatch, *files, "-o", tmp_path / "a model", *SMALL, "--max-steps", 20, after=5)
-    assert bash(command).succeeded().err.endswith(f"wrote {tmp_path / 'a model.safetensors'}\n")
+    assert f"wrote {tmp_path / 'a model.safetensors'}\n" in bash(command).succeeded().err
 
 
 def test_the_printed_command_computes_as_the_broken_one_did(charlm, monkeypatch, corpus, tmp_path):

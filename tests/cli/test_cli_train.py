@@ -64,7 +64,10 @@ def test_a_model_and_its_checkpoint_are_written_and_nothing_else(charlm, corpus,
     assert set(files_of(tmp_path)) == {"corpus.txt", "m.safetensors", "m.ckpt.safetensors"}
     assert result.out == b""
     assert re.search(r"^step 4/4 .* train \d\.\d+ .* valid \d\.\d+", result.err, re.MULTILINE)
-    assert result.err.endswith(f"wrote {tmp_path / 'm.safetensors'}\n")
+    model = tmp_path / "m.safetensors"
+    assert f"wrote {model}\n" in result.err
+    end = result.err.splitlines()[-1]
+    assert re.fullmatch(rf"best .* at step \d of 4, .*; letters alone .*\. Now: charlm generate {model} -n 10", end)
 
 
 def test_the_suffix_is_added(charlm, corpus, tmp_path):

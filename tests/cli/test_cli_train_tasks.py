@@ -21,7 +21,7 @@ def test_a_task_is_trained_and_its_model_does_what_it_is_for(charlm, tmp_path, k
     assert lm.model.config.bidirectional == (task in ("cloze", "tag", "classify"))
     assert list(lm.labels) == sorted(lm.labels)
     assert bool(lm.labels) == (kind not in ("lm", "cloze", "translate", "music"))
-    unit = {"classify": "text", "music": "step"}.get(task, "token")
+    unit = {"classify": "label", "music": "step", "tag": "tag", "translate": "word"}.get(task, "char")
     assert f"nats/{unit} " in result.err
     for command in FITTING[task]:
         flags = CLASSES.get(kind, ()) if command == "generate" else ()

@@ -14,7 +14,7 @@ from charlm.nn.build import build
 from charlm.session import prepare, resume
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer
-from charlm.training import trainer as trainer_module
+from charlm.training import validation as validation_module
 from tests.trainings import assert_same, result, through_file
 
 pytestmark = pytest.mark.usefixtures("each_core")
@@ -97,7 +97,7 @@ def test_each_part_of_the_state_matters(lost, monkeypatch):
 
     def script_evaluations():
         nats = chain([3.0, 2.5, 2.6, 2.4, 2.7, 2.8, 2.9, 3.1], repeat(1.0))
-        monkeypatch.setattr(trainer_module, "evaluate", lambda *_: Evaluation(1, 0, next(nats), 0.0))
+        monkeypatch.setattr(validation_module, "evaluate", lambda *_: Evaluation(1, 0, next(nats), 0.0))
 
     whole, first, second = (make("gru", "stream", 0.3, "adam", schedule="plateau", patience=4) for _ in range(3))
     script_evaluations()

@@ -17,7 +17,7 @@ from charlm.text.batches import lanes as batches_module
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer, TrainingState
 from charlm.training import plan as plan_module
-from charlm.training import trainer as trainer_module
+from charlm.training import validation as validation_module
 from tests.batches import joined
 from tests.trainings import assert_same, everything
 
@@ -46,7 +46,7 @@ def make(*, lines=32, held=8, batches=4, network=None, **config):
 def scripted(monkeypatch, nats):
     """Make the evaluations return these losses, one after the other."""
     script = iter(nats)
-    monkeypatch.setattr(trainer_module, "evaluate", lambda *_: Evaluation(1, 0, next(script), 0.0))
+    monkeypatch.setattr(validation_module, "evaluate", lambda *_: Evaluation(1, 0, next(script), 0.0))
 
 
 def values(trainer):
@@ -167,7 +167,7 @@ def test_dropout_is_another_one_each_step_and_none_in_evaluations():
 def test_nothing_is_learned_from_what_is_held_out():
     """With other held-out lines the evaluations differ, and the weights are the same."""
     one, other = make(max_steps=8), make(max_steps=8)
-    other.valid = dataset(8, seed=5).batches(2, 8)
+    other.validation.batches = dataset(8, seed=5).batches(2, 8)
     lists = [[p.valid_nats for p in trainer.run()] for trainer in (one, other)]
     assert lists[0] != lists[1]
     assert np.array_equal(values(one), values(other))
@@ -365,7 +365,7 @@ def test_minutes_become_as_many_steps_as_fit_with_their_evaluations(monkeypatch,
         return worked
 
     monkeypatch.setattr(plan_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(trainer_module, "evaluate", ticking(evaluate, evaluation))
+    monkeypatch.setattr(validation_module, "evaluate", ticking(evaluate, evaluation))
     trainer = make(lines=64, batches=batches, held=held, minutes=0.5)
     trainer.model.loss_and_grads = ticking(trainer.model.loss_and_grads, step)
     for _ in trainer.run():

@@ -11,6 +11,7 @@ from charlm.nn import initializers
 from charlm.nn.grads import Grads
 from charlm.nn.layer import Views
 from charlm.nn.workspace import Workspace
+from charlm.text.batches.lanes import NO_TARGET
 
 
 class Head(ABC):
@@ -43,6 +44,18 @@ class Head(ABC):
     @abstractmethod
     def blind_nats(self) -> float:
         """The loss of a target under a uniform guess."""
+
+    def counts(self, targets: np.ndarray) -> np.ndarray:
+        """Return how often each of V choices occurs among the targets [T, B], [V] int64; `NO_TARGET` is not counted."""
+        return np.bincount(targets[targets != NO_TARGET], minlength=self.outputs)
+
+    def frequency_nats(self, seen: np.ndarray, judged: np.ndarray) -> float:
+        """Return the mean loss of targets under P(k) = (n_k + 1) / (n + V), their frequencies with Laplace's smoothing.
+
+        seen, judged: `counts` of the targets that the frequencies come from, and of those to predict
+        """
+        log_probs = np.log(seen + 1.0) - np.log(seen.sum() + self.outputs)
+        return float(-(judged * log_probs).sum() / max(1, judged.sum()))
 
     @abstractmethod
     def loss_and_grad(self, y: Array, targets: np.ndarray, scale: float, ws: Workspace) -> tuple[Number, Array]:

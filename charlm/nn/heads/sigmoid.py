@@ -21,6 +21,16 @@ class Sigmoid(Head):
     def blind_nats(self) -> float:
         return self.outputs * math.log(2.0)
 
+    def counts(self, targets: np.ndarray) -> np.ndarray:
+        """Return how often each unit is 0 and 1, [2, N]."""
+        units = targets.reshape(targets.shape[0], self.outputs, targets.shape[-1])
+        return np.stack([(units == value).sum(axis=(0, 2)) for value in (0, 1)])
+
+    def frequency_nats(self, seen: np.ndarray, judged: np.ndarray) -> float:
+        """P(1) = (n_1 + 1) / (n + 2) of each unit; the loss is the sum over the units."""
+        log_probs = np.log(seen + 1.0) - np.log(seen.sum(axis=0) + 2.0)
+        return float(-(judged * log_probs).sum() / max(1, judged[:, 0].sum()))
+
     def _logits(self, a: Array, ws: Workspace) -> Array:
         """Return W_y a + b_y, [N, T·B], of columns a `[n, T·B]`; the workspace's."""
         logits = ws.columns("logits", self.outputs, a.shape[1])

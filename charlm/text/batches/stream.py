@@ -56,3 +56,28 @@ class StreamBatches(Batches):
                 inputs[1 - before : steps, lane] = found[:-1]
                 targets[unpredicted:steps, lane] = found[before + unpredicted :]
         return inputs, targets, starts
+
+
+class StretchBatches(StreamBatches):
+    """An even sample of one sequence: each lane reads a stretch, and predicts the end of it.
+
+    size, read: as above
+    stretches: their number, the lanes of a batch
+    own, context: tokens of a stretch that are predicted, and those before them that are only read
+    """
+
+    def __init__(
+        self,
+        size: int,
+        read: Callable[[int, int], np.ndarray],
+        *,
+        stretches: int,
+        own: int,
+        context: int,
+        seq_length: int,
+    ) -> None:
+        super().__init__(size, read, batch_size=stretches, seq_length=seq_length)
+        length = context + own
+        self._reads = (size - length) * np.arange(stretches) // max(1, stretches - 1)
+        self._begins, self._ends = self._reads + context, self._reads + length
+        self._length = length
