@@ -10,42 +10,42 @@ from pathlib import Path
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import load
 
-_OF_PROGRESS = ("step", "epoch", "learning_rate")
-
 
 @dataclass(frozen=True)
 class SeedResult:
     """What one training has come to.
 
     path: its model file
-    figures: by name; the loss that decides which is best comes first, those of a test file begin with `test_`
+    loss: validation loss of the kept weights; of a training that was not validated, the last training loss
+    figure: their accuracy or F1, if the task has one
+    figures: all of them by name; those of a test file begin with `test_`
     """
 
     seed: int
     path: Path
+    loss: float
+    figure: float | None
     figures: dict[str, float]
-
-    @property
-    def loss(self) -> float:
-        """The lowest validation loss; of a training that was not validated, its training loss."""
-        return next(iter(self.figures.values()))
 
 
 def result_of(path: Path, seed: int) -> SeedResult:
     """Return the result in a model file; raise ModelFileError if it cannot be read."""
     language_model = load(path, NumpyBackend()).language_model
-    history = language_model.history
-    validated = [row for row in history if row["valid_nats"] is not None]
-    row = min(validated, key=lambda row: row["valid_nats"]) if validated else history[-1]
-    loss = "valid_nats" if validated else "train_nats"
-    of_row = {name: value for name, value in row.items() if name not in _OF_PROGRESS and value is not None}
-    test = {f"test_{name}": v for name, v in language_model.run.test.items() if isinstance(v, float)}
-    return SeedResult(seed, path, {loss: of_row.pop(loss), **of_row, **test})
+    outcome, history = language_model.outcome, language_model.history
+    if outcome is None or outcome.valid_nats is None:
+        name, loss, figure = "train_nats", history[-1]["train_nats"], None
+    else:
+        name, loss, figure = "valid_nats", outcome.valid_nats, outcome.figure
+    figures = {name: loss}
+    if outcome is not None and figure is not None:
+        figures[outcome.figure_name] = figure
+    test = {f"test_{name}": value for name, value in language_model.run.test.items() if isinstance(value, float)}
+    return SeedResult(seed, path, loss, figure, {**figures, **test})
 
 
 def best_of(results: Sequence[SeedResult]) -> SeedResult:
-    """Return the result of the lowest loss, the first of several."""
-    return min(results, key=lambda one: one.loss)
+    """Return the result of the highest figure, of equal ones or without figures that of the lowest loss."""
+    return min(results, key=lambda one: (0.0 if one.figure is None else -one.figure, one.loss))
 
 
 def spread_of(results: Sequence[SeedResult], name: str) -> tuple[float, float | None]:

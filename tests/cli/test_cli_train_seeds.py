@@ -67,6 +67,24 @@ def test_the_best_of_the_trainings_is_kept_and_their_spread_printed(charlm, corp
         assert float(table["deviation"][at]) == pytest.approx(statistics.stdev(expected.values()), abs=1e-4)
 
 
+def test_of_a_task_with_a_figure_the_best_has_the_highest(charlm, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.write_text("".join(f"{'xy'[i % 3 == 0]}\t{'abc'[i % 3]}{'de'[i % 2]}\n" for i in range(60)))
+    flags = (*TINY, "--task", "classify", "--valid-fraction", 0.4)
+    figures = {}
+    for seed in (5, 6, 7):
+        charlm("train", corpus, "-o", tmp_path / str(seed), *flags, "--seed", seed).succeeded()
+        outcome = load(tmp_path / f"{seed}.safetensors").outcome
+        figures[seed] = (-outcome.figure, outcome.valid_nats)
+    charlm("train", corpus, "-o", tmp_path / "m", *flags, "--seed", 5, "--seeds", 3).succeeded()
+    assert load(tmp_path / "m.safetensors").train.seed == min(figures, key=figures.get)
+
+
+def test_without_validation_the_training_loss_decides(charlm, corpus, tmp_path):
+    flags = (*TINY, "--valid-fraction", 0, "--seed", 5, "--seeds", 2)
+    assert "train_nats" in charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded().err
+
+
 def interrupted_at(monkeypatch, seed, step):
     """Send Ctrl-C at a step of the training with a seed; step 0: while it is prepared."""
     run_of, prepare_of = Trainer.run, Trainer.__init__

@@ -107,7 +107,8 @@ def _is_json(case: Case, result: Result) -> None:
             record = strict_json(line)
         except (AssertionError, ValueError) as error:
             raise Failed(f"not strict JSON: {line[:300]!r}") from error
-        keys = set() if case.has("--vocabulary", "--gradients", "--coverage", "--command", "--samples") else KEYS.get(case.command, set())
+        others = ("--vocabulary", "--gradients", "--coverage", "--command", "--samples")
+        keys = set() if case.has(*others) else KEYS.get(case.command, set())
         if missing := keys - record.keys():
             raise Failed(f"a record without {missing}: {line[:300]!r}")
         if not set(case.models) & NOT_FINITE.keys() and not _are_probabilities(record):
