@@ -39,16 +39,15 @@ class RunRecord:
     @classmethod
     def from_dict(cls, values: Any) -> RunRecord:
         """Return the record of a header; raise ValueError for a malformed one."""
-        empty = cls()
+        empty = vars(cls())
         if not isinstance(values, dict):
             raise ValueError("the record of the run is not an object")
-        for name, value in values.items():
-            if not hasattr(empty, name):
-                # Of a newer charlm.
-                continue
-            if type(value) is not type(getattr(empty, name)):
+        # Others are of a newer charlm.
+        known = {name: value for name, value in values.items() if name in empty}
+        for name, value in known.items():
+            if type(value) is not type(empty[name]):
                 raise ValueError(f"the record of the run has an invalid {name}")
-        run = cls(**{name: value for name, value in values.items() if hasattr(empty, name)})
+        run = cls(**known)
         are_samples = all(
             isinstance(one, dict)
             and set(one) == {"step", "text"}

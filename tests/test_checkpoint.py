@@ -22,7 +22,7 @@ from charlm.backends import NumpyBackend
 from charlm.checkpoint import checkpoint_path, load, save, save_training
 from charlm.config import ModelConfig, TextConfig, TrainConfig, cell_fields
 from charlm.errors import ModelFileError
-from charlm.language_model import LanguageModel, Outcome
+from charlm.language_model import LanguageModel, Outcome, RunRecord
 from charlm.nn import build as build_module
 from charlm.nn.build import build
 from charlm.session import prepare, resume
@@ -475,6 +475,47 @@ def test_a_core_that_is_not_a_name_is_refused(request, file, core):
     path = request.getfixturevalue(file)
     rewrite(path, lambda ours: ours.update(core=core))
     assert "the core is not a name" in refusal_of(path)
+
+
+RUN = RunRecord(["a.txt"], "b", 9, 2, "the", [{"step": 2, "text": "the cat"}], "c", {"accuracy": 0.5, "tokens": 3})
+
+
+def test_what_is_known_of_a_training_stays_with_its_model(tmp_path):
+    save(tmp_path / "m", replace(language_model(), run=RUN))
+    assert load(tmp_path / "m", OPS).language_model.run == RUN
+    rewrite(tmp_path / "m", lambda ours: ours["run"].update(of_a_newer_charlm=[1]))
+    assert load(tmp_path / "m", OPS).language_model.run == RUN
+
+
+def test_a_model_without_a_record_of_its_training_stays_so(tmp_path):
+    save(tmp_path / "m", language_model())
+    assert "run" not in json.loads(parts_of(tmp_path / "m")[0]["__metadata__"]["charlm"])
+    assert load(tmp_path / "m", OPS).language_model.run == RunRecord()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        [],
+        "x",
+        {"corpus": "a.txt"},
+        {"corpus": [1]},
+        {"planned_steps": True},
+        {"planned_steps": 1.5},
+        {"sample_prompt": None},
+        {"samples": [{"step": 1}]},
+        {"samples": [{"step": "1", "text": "a"}]},
+        {"samples": [{"step": 1, "text": 2}]},
+        {"samples": ["a"]},
+        {"test": {"accuracy": [1]}},
+        {"test": []},
+    ],
+)
+@pytest.mark.parametrize("file", ["model_file", "checkpoint_file"])
+def test_a_malformed_record_of_a_training_is_refused(request, file, run):
+    path = request.getfixturevalue(file)
+    rewrite(path, lambda ours: ours.update(run=run))
+    assert "the record of the run" in refusal_of(path)
 
 
 @pytest.mark.parametrize("version", [1, 2])

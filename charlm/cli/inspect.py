@@ -12,6 +12,7 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
 from charlm.cli.training_lines import figures_of_test
+from charlm.storage.files import display_name
 
 PICTURES = (".svg", ".png")
 # Options whose value may be left out, and whether the argument after one is its value.
@@ -260,7 +261,7 @@ def _describe(language_model: Any) -> list[str]:
             f"target         {len(target):,}: {' '.join(map(repr, target[2:12]))}{' ...' if len(target) > 12 else ''}"
         )
     if "corpus" in record:
-        lines.append(f"corpus         {' '.join(record['corpus'])}")
+        lines.append(f"corpus         {' '.join(map(display_name, record['corpus']))}")
     if "test" in record:
         lines.append(f"test           {figures_of_test(record['test'])}")
     lines.append(f"parameters     {record['parameters']:,}")
