@@ -16,7 +16,7 @@ import numpy as np
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
 from charlm.errors import CharlmError, ModelFileError
-from charlm.language_model import LanguageModel, Outcome
+from charlm.language_model import LanguageModel, Outcome, RunRecord
 from charlm.nn.build import build, parameter_shapes
 from charlm.nn.cells import cell_class
 from charlm.storage import container
@@ -96,6 +96,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         is_model = {"model": True, "checkpoint": False}[header["kind"]]
         history = _checked_history(header["history"])
         core = _checked_core(header.get("core"))
+        run = RunRecord.from_dict(header.get("run", {}))
         outcome = _checked_outcome(header.get("outcome"))
         if not is_model:
             _check_training(header["training"])
@@ -121,7 +122,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     model = build(config, ops)
     for name, array in model.parameters.named(model.parameters.values).items():
         array[...] = ops.array(values[name if is_model else f"weights/{name}"])
-    language_model = LanguageModel(model, codec, text, train, history, core, outcome)
+    language_model = LanguageModel(model, codec, text, train, history, core, outcome, run)
     if is_model:
         return Checkpoint(language_model)
     return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
@@ -141,6 +142,7 @@ def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:
         **_names(language_model.codec),
         "history": language_model.history,
         **({} if language_model.core is None else {"core": language_model.core}),
+        **({"run": run} if (run := language_model.run.to_dict()) else {}),
         **({} if language_model.outcome is None else {"outcome": language_model.outcome.to_dict()}),
     }
 

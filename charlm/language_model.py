@@ -15,6 +15,57 @@ from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
 
 
+@dataclass
+class RunRecord:
+    """What is known of a training besides its settings and its history; empty for a model of the Python API.
+
+    corpus: the names of its files, as they were given
+    init_from: the model whose weights it began with
+    planned_steps: number of steps that the schedule was spread over
+    sample_every, sample_prompt: after how many steps a sample is drawn, 0 for never, and how each begins
+    samples: one record each, with `step` and `text`
+    test_file, test: a file that was judged at the end with the best weights, and its figures
+    """
+
+    corpus: list[str] = field(default_factory=list)
+    init_from: str = ""
+    planned_steps: int = 0
+    sample_every: int = 0
+    sample_prompt: str = ""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    test_file: str = ""
+    test: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> RunRecord:
+        """Return the record of a header; raise ValueError for a malformed one."""
+        empty = cls()
+        if not isinstance(values, dict):
+            raise ValueError("the record of the run is not an object")
+        for name, value in values.items():
+            if not hasattr(empty, name):
+                # Of a newer charlm.
+                continue
+            if type(value) is not type(getattr(empty, name)):
+                raise ValueError(f"the record of the run has an invalid {name}")
+        run = cls(**{name: value for name, value in values.items() if hasattr(empty, name)})
+        are_samples = all(
+            isinstance(one, dict)
+            and set(one) == {"step", "text"}
+            and type(one["step"]) is int
+            and isinstance(one["text"], str)
+            for one in run.samples
+        )
+        are_figures = all(value is None or isinstance(value, str | int | float) for value in run.test.values())
+        if not (are_samples and are_figures and all(isinstance(name, str) for name in run.corpus)):
+            raise ValueError("the record of the run is malformed")
+        return run
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is not empty, as plain JSON values."""
+        return {name: value for name, value in vars(self).items() if value}
+
+
 @dataclass(frozen=True)
 class Outcome(Record):
     """What a training has come to.
@@ -42,6 +93,7 @@ class LanguageModel:
     history: one record for each evaluation, in order: step, epoch, train_nats, valid_nats, learning_rate, and accuracy
         or f1 if the task has a figure
     outcome: None if its file, of an older charlm, has none
+    run: what is known of its training besides
     core: what it was trained on, as in `Backend.core`; None if its file, of an older charlm, does not name it
     """
 
@@ -52,6 +104,7 @@ class LanguageModel:
     history: list[dict[str, Any]] = field(default_factory=list)
     core: str | None = None
     outcome: Outcome | None = None
+    run: RunRecord = field(default_factory=RunRecord)
 
     @property
     def tokenizer(self) -> Tokenizer:

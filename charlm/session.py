@@ -23,6 +23,7 @@ from charlm.text.sampling import sample_batches
 from charlm.text.tasks import corpus_reader
 from charlm.text.tokens.codec import Codec
 from charlm.training import HeldOut, Trainer, Validation, check_keep, figure_of
+from charlm.training.schedules import spread_anew
 
 VALIDATION_LANES = 64
 # Fields of `ModelConfig` that follow from the corpus.
@@ -63,9 +64,14 @@ def settings_of(language_model: LanguageModel) -> dict[str, Any]:
     return {**language_model.text.to_dict(), **network, **language_model.train.to_dict()}
 
 
-def inherited(source: LanguageModel) -> dict[str, Any]:
-    """Return the settings that a training takes over together with the weights of a model: its text and its network."""
+def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
+    """Return the settings that a training takes over together with the weights of a model: its text and its network.
+
+    task: of the training; of another task, what belongs to the head and to the form of the corpus is not taken over
+    """
     free = {"dropout", "dtype", *(one.name for one in fields(TrainConfig))}
+    if source.task != task:
+        free |= {"task", "unit", "tie_weights"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
 
 
@@ -207,8 +213,7 @@ def resume(
     session = assemble(language_model, train, valid)
     session.trainer.restore(state)
     if limits.keys() - {"patience"}:
-        # The trainer plans again.
-        session.trainer.numbers.total_steps = 0
+        spread_anew(session.trainer.numbers)
     return session
 
 

@@ -101,7 +101,6 @@ def test_a_first_session(machine, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {
         "names.txt",
         "m.safetensors",
-        "m.ckpt.safetensors",
         "locked",
     }
 

@@ -11,6 +11,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
+from charlm.cli.training_lines import figures_of_test
 
 PICTURES = (".svg", ".png")
 # Options whose value may be left out, and whether the argument after one is its value.
@@ -56,6 +57,10 @@ def inspect(
         bool,
         typer.Option("--vocabulary", help="Print only the tokens, by id; for --task translate, of both sides."),
     ] = False,
+    command: Annotated[
+        bool, typer.Option("--command", help="Print only the train command that repeats the training.")
+    ] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="Print only the samples of the training.")] = False,
     format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
 ) -> None:
     """Print what is in a model file.
@@ -75,7 +80,15 @@ def inspect(
     # A list, not a dict, because a file that is named twice has two records.
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     output = ui.Output()
-    if gradients is not None:
+    if command:
+        from charlm.cli.repeating import training_command
+
+        for path, (name, language_model) in zip(models, opened, strict=True):
+            line = training_command(language_model, path)
+            output.line(ui.strict_json({"model": name, "command": line}) if format == "jsonl" else line)
+    elif samples:
+        _samples(opened, format, output)
+    elif gradients is not None:
         _gradients(opened, gradients, longest, format, plot, output)
     else:
         if picture is not None:
@@ -90,6 +103,19 @@ def inspect(
                 name, language_model, output, vocabulary=vocabulary, format=format, plot=plot, many=len(models) > 1
             )
     output.close()
+
+
+def _samples(opened: list[tuple[str, Any]], format: str, output: ui.Output) -> None:
+    """Print the samples that were drawn while the models were trained."""
+    for name, language_model in opened:
+        which = {"model": name} if len(opened) > 1 else {}
+        if which and format == "text":
+            output.line(f"== {name}")
+        for sample in language_model.run.samples:
+            if format == "jsonl":
+                output.line(ui.strict_json({**sample, **which}))
+            else:
+                output.line(f"{sample['step']:>10,}  {ui.tsv_field(sample['text'])}")
 
 
 def _check_picture(path: Path) -> None:
@@ -189,7 +215,7 @@ def _gradients(
 def _record(language_model: Any) -> dict[str, Any]:
     parts = (language_model.text, language_model.model.config, language_model.train)
     shapes = language_model.model.parameters.shapes
-    target = language_model.codec.target
+    target, run = language_model.codec.target, language_model.run
     return {
         "task": language_model.task,
         "core": language_model.core,
@@ -200,6 +226,8 @@ def _record(language_model: Any) -> dict[str, Any]:
         "arrays": {name: list(shape) for name, shape in shapes.items()},
         "vocabulary_size": len(language_model.tokenizer.vocabulary),
         **({"target_vocabulary_size": len(target.vocabulary)} if target is not None else {}),
+        **({"corpus": run.corpus} if run.corpus else {}),
+        **({"test": {"file": run.test_file, **run.test}} if run.test else {}),
         "history": language_model.history,
         "outcome": None if language_model.outcome is None else language_model.outcome.to_dict(),
     }
@@ -231,6 +259,10 @@ def _describe(language_model: Any) -> list[str]:
         lines.append(
             f"target         {len(target):,}: {' '.join(map(repr, target[2:12]))}{' ...' if len(target) > 12 else ''}"
         )
+    if "corpus" in record:
+        lines.append(f"corpus         {' '.join(record['corpus'])}")
+    if "test" in record:
+        lines.append(f"test           {figures_of_test(record['test'])}")
     lines.append(f"parameters     {record['parameters']:,}")
     lines += [f"  {name:<20} {' x '.join(map(str, shape))}" for name, shape in record["arrays"].items()]
     return [*lines, *history_lines(language_model)]

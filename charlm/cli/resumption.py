@@ -71,15 +71,23 @@ def new_limits(given: Mapping[str, Any], checkpoint: Any) -> dict[str, Any]:
     """
     limits = {name: given[name] for name in _FREE if name in given}
     config, numbers = checkpoint.language_model.train, checkpoint.training.numbers
-    asked = {name: given.get(name) for name in LIMITS}
-    if numbers.step < numbers.total_steps and asked == {name: getattr(config, name) for name in LIMITS}:
+    # Limits that followed from the corpus are stored too, and a repeated command does not have them.
+    is_repeated = all(given[name] == getattr(config, name) for name in LIMITS if name in given)
+    # Minutes after the end are more minutes.
+    if is_repeated and (numbers.step < numbers.total_steps or "minutes" not in given):
         return {name: value for name, value in limits.items() if name not in LIMITS}
     return limits
 
 
 def command(program: str, corpus: Sequence[str], output: Path, valid: str | None, given: Mapping[str, Any]) -> str:
-    """Return the shell command that resumes the training, with --device and --threads as given."""
+    """Return the shell command that resumes the training, with the options of the machine and the log as given."""
     same = [f"--{name} {given[name]}" for name in ("device", "threads") if name in given]
+    if given.get("log") is not None:
+        same += ["--log", shell_argument(given["log"])]
+    if given.get("test") is not None:
+        same += ["--test", shell_argument(given["test"])]
+    if given.get("keep_checkpoint"):
+        same.append("--keep-checkpoint")
     held_out = [] if valid is None else ["--valid", _name(valid)]
     return " ".join([program, *map(_name, corpus), "-o", _name(str(output)), *held_out, *same, "--resume"])
 

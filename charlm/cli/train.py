@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import signals
+from charlm.cli.dry_run import print_estimate
 from charlm.cli.options import (
     Activation,
     Cell,
@@ -24,8 +25,10 @@ from charlm.cli.options import (
     Threads,
     VocabSize,
 )
-from charlm.cli.training_output import check_output, kept_alone
-from charlm.cli.training_run import TrainingRun
+from charlm.cli.train_options import options_of
+from charlm.cli.training_preparation import Preparation
+from charlm.cli.training_run import train_once
+from charlm.cli.training_seeds import train_seeds
 
 FROM_CORPUS = "from the corpus"
 
@@ -42,6 +45,38 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
     ] = None,
+    keep_checkpoint: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-checkpoint/--no-checkpoint",
+            help="Keep the checkpoint after the end, to train more with --resume; or never write one.",
+            show_default="remove it at the end",
+        ),
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Take the settings of this model.", readable=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take options from this TOML file.", readable=False)
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append each evaluation to this JSON Lines file.", readable=False),
+    ] = None,
+    sample_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="lm, music: draw a sample every N steps.")
+    ] = None,
+    sample_prompt: Annotated[str | None, typer.Option(help="How each of these samples begins.")] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Judge the best weights on this file at the end.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=2, max=1000, help="Train with N seeds, and keep the best.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
+    ] = False,
+    format: Annotated[Literal["text", "jsonl"], typer.Option(help="--dry-run: output format.")] = "text",
     task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
@@ -133,17 +168,15 @@ def train(
     charlm train sentences.txt -o words.safetensors --level word --hidden-size 256
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
-    run = TrainingRun(context, corpus, output, valid)
+    options = options_of(context, device)
+    if dry_run and seeds is None:
+        prepared = Preparation(options, output)
+        prepared.prepare()
+        with prepared.session.trainer.model.ops.workers.limit(options.values["threads"]):
+            print_estimate(prepared.session, prepared.corpus_memory, format)
+        return
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True
-    with kept_alone(output, run.model_path, run.checkpoint_path):
-        texts = [*corpus, *([] if valid is None else [valid])]
-        check_output(run.model_path, run.checkpoint_path, texts, force=force, resume=resume)
-        if resume:
-            run.resume(device)
-        else:
-            run.start(dict(context.params), init_from, device)
-        with run.session.trainer.model.ops.workers.limit(threads):
-            code = run.train()
-    if code:
+    once = train_once if options.values["seeds"] is None else train_seeds
+    if code := once(context.command_path, options, output):
         raise typer.Exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from charlm.quoting import shell_argument
 
 # The options that are not called as their field in the configurations.
 _OPTIONS = {"learning_rate": "lr"}
-_FILES = ("valid",)
+_FILES = ("valid", "init_from", "test")
+# Options whose value may be any text, also one that begins with a dash.
+_TEXTS = ("sample_prompt",)
 _STANDARD_INPUT = "-"
 
 
@@ -20,8 +23,12 @@ def train_command(program: str, corpus: Sequence[str], output: Path, settings: M
     settings: fields of the configurations and options of `train`, by their names
     """
     files = [name if name == _STANDARD_INPUT else shell_argument(name) for name in corpus]
-    flags = [word for name, value in settings.items() for word in _flag(_OPTIONS.get(name, name), value)]
-    return " ".join([program, *files, "-o", shell_argument(str(output)), *flags])
+    return " ".join([program, *files, "-o", shell_argument(str(output)), *flags_of(settings)])
+
+
+def flags_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the words of settings and options, quoted for a shell."""
+    return [word for name, value in settings.items() for word in _flag(_OPTIONS.get(name, name), value)]
 
 
 def _flag(option: str, value: Any) -> Iterator[str]:
@@ -34,6 +41,8 @@ def _flag(option: str, value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from (flag, str(one))
+    elif option in _TEXTS:
+        yield f"{flag}={shlex.quote(value)}"
     elif value is not None:
         text = str(value)
         yield from (flag, shell_argument(text) if option in _FILES and text != _STANDARD_INPUT else text)

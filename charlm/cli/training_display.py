@@ -39,6 +39,11 @@ class TrainingDisplay:
             self._bar.clear()
             self._line(progress, now)
 
+    def note(self, message: str) -> None:
+        """Print a note beside the bar."""
+        self._bar.clear()
+        ui.note(message)
+
     def _line(self, progress: Any, now: float) -> None:
         """Print a line, and begin to measure the speed anew."""
         rate = self._tokens / (now - self._since)

@@ -110,6 +110,16 @@ def progress_line(progress: Any, rate: float, left: float, units: Units, keep: s
     )
 
 
+def figures_of_test(test: Mapping[str, Any]) -> str:
+    """Return the figures of a test file in one line; test: its name under `file`, and the figures."""
+    figures = [
+        f"{name} {ui.figure(value) if isinstance(value, float) else value}"
+        for name, value in test.items()
+        if name != "file" and value is not None
+    ]
+    return f"{test['file']}: {', '.join(figures)}"
+
+
 def rate_figure(value: float) -> str:
     """Return a learning rate with three significant digits, without an exponent from 1e-6 on."""
     short = f"{value:.3g}"

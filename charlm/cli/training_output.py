@@ -9,6 +9,7 @@ from pathlib import Path
 
 from charlm.cli.options import refuse_same_file
 from charlm.errors import ModelFileError, UsageError
+from charlm.quoting import shell_argument
 
 _HINT = "name a file: -o NAME.safetensors"
 
@@ -30,6 +31,11 @@ def output_files(output: Path) -> tuple[Path, Path]:
 def check_output(model: Path, checkpoint: Path, inputs: list[str], *, force: bool, resume: bool) -> None:
     """Raise UsageError for files that would be lost, and ModelFileError for a missing checkpoint to resume."""
     if resume and not checkpoint.exists():
+        if model.exists():
+            raise ModelFileError(
+                f"no checkpoint to resume, {checkpoint}: a training that has ended leaves none",
+                hint=f"start from its weights: --init-from {shell_argument(model)} -o NEW; --keep-checkpoint keeps one",
+            )
         raise ModelFileError(f"no checkpoint to resume, {checkpoint}", hint="train without --resume")
     for path in (model, checkpoint):
         refuse_same_file(inputs, path, hint="name another output: -o NAME")

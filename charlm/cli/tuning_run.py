@@ -14,10 +14,10 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, refuse_same_file
+from charlm.cli.train_options import settings_given
 from charlm.cli.training_command import train_command
 from charlm.cli.training_lines import describe, in_words, units_of
 from charlm.cli.training_output import check_output, kept_alone, output_files
-from charlm.cli.training_run import settings_given
 from charlm.cli.tuning_table import rows, table
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.errors import ResourceError, UsageError
@@ -120,6 +120,7 @@ class TuningRun:
             valid_lines=valid_lines,
             ops=get_backend(flags["device"], watch=_note_processor),
         )
+        self.session.language_model.run.corpus = list(self.corpus)
         describe(self.session)
         digest = (valid_lines or lines).digest
         assert digest is not None

@@ -1,68 +1,124 @@
-"""Starting a language model from the weights of another one, with tokens matched by name."""
+"""Starting a network from the weights of another one, with tokens and labels matched by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charlm.backends import Array
+from charlm.config import ModelConfig
 from charlm.errors import UsageError
+from charlm.nn.cells import cell_class
 from charlm.nn.layer import Views
 from charlm.nn.model import Model
 
+SIDES = ("from_left.", "from_right.")
+# The stacks of layers that read names, by the prefix of their parameters.
+_STACKS = ("", "towers.from_left.", "towers.from_right.")
+_ENCODER = "encoder."
 
-def transfer(source: Model, source_tokens: Sequence[str], target: Model, target_tokens: Sequence[str]) -> int:
-    """Copy the weights of `source` to `target`; the weights of a token go to the token of the same name.
 
-    Tokens that are missing in `source` keep their weights. Returns the number of tokens that were matched.
-    Raises UsageError if the networks differ in more than vocabulary, dropout and precision.
+@dataclass(frozen=True)
+class Names:
+    """What the rows of a network's weights are for.
+
+    inputs: what the body reads; outputs: what the head predicts; sources: what the encoder of a translator reads
     """
-    same = replace(
-        source.config,
-        vocabulary_size=target.config.vocabulary_size,
-        dropout=target.config.dropout,
-        dtype=target.config.dtype,
-    )
-    if same != target.config:
-        theirs_of, ours_of = same.to_dict(), target.config.to_dict()
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    sources: Sequence[str] = ()
+
+
+def transfer(source: Model, source_names: Names, target: Model, target_names: Names) -> None:
+    """Copy the weights of `source` to `target`; the weights of a name go to the same name.
+
+    Names that are missing in `source` keep their weights. A network that predicts labels may start from a language
+    model of the same layers; its head then keeps its weights.
+    Raises UsageError if the networks differ in more than names, dropout and precision.
+    """
+    _check_sizes(source.config, target.config)
+    ours_flat, theirs_flat = (model.ops.numpy(model.parameters.values) for model in (target, source))
+    ours, theirs = target.parameters.named(ours_flat), source.parameters.named(theirs_flat)
+    same_task = source.config.facts.targets == target.config.facts.targets
+    inputs = _pairs(source_names.inputs, target_names.inputs)
+    sources = _pairs(source_names.sources, target_names.sources)
+    if same_task:
+        old, new = _pairs(source_names.outputs, target_names.outputs)
+        for name in ("head.W_y", "head.b_y"):
+            if name in ours and name in theirs:
+                ours[name][new] = theirs[name][old]
+    special = {"head.W_y", "head.b_y"}
+    for prefix, (old, new) in ((_ENCODER, sources), *((stack, inputs) for stack in _STACKS)):
+        if ours.keys() & {f"{prefix}layer0.W", f"{prefix}layer0.{SIDES[0]}W"}:
+            special |= _first_layer(prefix, (source, theirs), (target, ours), old, new)
+    for name in ours.keys() & theirs.keys() - special:
+        if ours[name].shape == theirs[name].shape:
+            ours[name][...] = theirs[name]
+    target.parameters.values[...] = target.ops.array(ours_flat)
+
+
+def _check_sizes(source: ModelConfig, target: ModelConfig) -> None:
+    """Raise UsageError if two networks differ in more than names, dropout and precision."""
+    free = {"vocabulary_size", "labels", "target_size", "dropout", "dtype"}
+    if source.task != target.task:
+        if not (source.facts.is_language_model and target.facts.needs_labels):
+            raise UsageError(
+                f"--init-from: a model of --task {source.task} cannot start one of --task {target.task}",
+                hint="start from a model of the same task; tag and classify also start from lm models",
+            )
+        # The head is another one.
+        free |= {"task", "tie_weights"}
+    same = replace(source, **{name: getattr(target, name) for name in free})
+    if same != target:
+        theirs_of, ours_of = same.to_dict(), target.to_dict()
         name = next(key for key in ours_of if theirs_of[key] != ours_of[key])
         raise UsageError(
             f"--init-from: its {name.replace('_', ' ')} is {theirs_of[name]}, not {ours_of[name]}",
             hint="use the flags of the model to start from: charlm inspect MODEL prints them",
         )
-    ids = {token: i for i, token in enumerate(source_tokens)}
-    pairs = [(ids[token], i) for i, token in enumerate(target_tokens) if token in ids]
-    old, new = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
-    ours_flat, theirs_flat = (model.ops.numpy(model.parameters.values) for model in (target, source))
-    our_views, their_views = target.parameters.named(ours_flat), source.parameters.named(theirs_flat)
-    for name in our_views.keys() & their_views.keys():
-        ours, theirs = our_views[name], their_views[name]
-        if name in ("input.E", "head.W_y", "head.b_y"):
-            ours[new] = theirs[old]
-        elif ours.shape == theirs.shape and name != "layer0.W":
-            ours[...] = theirs
-    _first_layer(source, target, their_views, our_views, old, new)
-    target.parameters.values[...] = target.ops.array(ours_flat)
-    return len(pairs)
+
+
+def _pairs(old: Sequence[str], new: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the names that both have, in the old and in the new order."""
+    numbers = {name: i for i, name in enumerate(old)}
+    pairs = [(numbers[name], i) for i, name in enumerate(new) if name in numbers]
+    columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    return columns[0], columns[1]
 
 
 def _first_layer(
-    source: Model, target: Model, their_views: Views, our_views: Views, old: np.ndarray, new: np.ndarray
-) -> None:
-    """Copy W of the first layer. With one-hot input, each of its columns for x belongs to one token."""
-    ours, theirs = our_views["layer0.W"], their_views["layer0.W"]
-    hidden = target.config.hidden_size
-    ours[:, :hidden], ours[:, -1] = theirs[:, :hidden], theirs[:, -1]
-    if target.config.embedding_size:
-        ours[...] = theirs
-    else:
-        _input_rows(target, our_views)[new] = _input_rows(source, their_views)[old]
+    prefix: str, source: tuple[Model, Views], target: tuple[Model, Views], old: np.ndarray, new: np.ndarray
+) -> set[str]:
+    """Copy the input and the first recurrent layer of a stack; return the names of all its arrays."""
+    (_, theirs), (model, ours) = source, target
+    hidden = model.config.hidden_size
+    table = f"{prefix}input.E"
+    names = {table}
+    if model.config.embedding_size:
+        if table in ours:
+            ours[table][new] = theirs[table][old]
+        return names
+    for (name, our_rows), (_, their_rows) in zip(
+        _input_rows(prefix, *target), _input_rows(prefix, *source), strict=True
+    ):
+        names.add(name)
+        ours[name][:, :hidden], ours[name][:, -1] = theirs[name][:, :hidden], theirs[name][:, -1]
+        our_rows[new] = their_rows[old]
+    return names
 
 
-def _input_rows(model: Model, views: Views) -> Array:
-    """Return W_x of a model with one-hot input, a view `[V, G·H]`: of W, or of the table of a large vocabulary."""
-    if "input.E" in views:
-        return views["input.E"]
-    return views["layer0.W"][:, model.config.hidden_size : -1].T
+def _input_rows(prefix: str, model: Model, views: Views) -> Iterator[tuple[str, Array]]:
+    """Yield W of the first layer, each side's, by name, with its W_x, a view `[names, G·H]`.
+
+    With one-hot input each column of W_x belongs to one name. A large vocabulary has a table in its place.
+    """
+    hidden = model.config.hidden_size
+    rows = len(cell_class(model.config).gates) * hidden
+    sides = SIDES if f"{prefix}layer0.{SIDES[0]}W" in views else ("",)
+    for number, side in enumerate(sides):
+        name, table = f"{prefix}layer0.{side}W", views.get(f"{prefix}input.E")
+        W_x = views[name][:, hidden:-1].T if table is None else table[:, number * rows : (number + 1) * rows]
+        yield name, W_x

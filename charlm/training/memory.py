@@ -38,7 +38,7 @@ def memory_needed(trainer: Trainer) -> int:
 
 def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> int:
     """Return the bytes of the buffers of a pass over the largest batch."""
-    batch = _largest(batches)
+    batch = largest(batches)
 
     def of_lanes(count: int) -> int:
         ws = trainer.model.workspace()
@@ -57,7 +57,7 @@ def _first_lanes(batch: Batch, count: int) -> Batch:
     return Batch(**first)
 
 
-def _largest(batches: Batches) -> Batch:
+def largest(batches: Batches) -> Batch:
     """Return the batch of an epoch that takes most memory."""
     if batches.carries:  # all have the same length, give or take a step
         return next(batches.epoch(0))

@@ -32,6 +32,17 @@ SCHEDULES: dict[str, Callable[[float, int], float]] = {"constant": constant, "co
 
 def learning_rate(config: TrainConfig, numbers: TrainingNumbers) -> float:
     """Return the learning rate of the next step, halved once for each explosion so far."""
-    done = numbers.step / numbers.total_steps if numbers.total_steps else 0.0
+    steps = numbers.total_steps - numbers.spread_from
+    done = (numbers.step - numbers.spread_from) / steps if steps > 0 else 0.0
     share = SCHEDULES[config.schedule](done, numbers.plateaus) * 0.5**numbers.halvings
     return float(config.learning_rate * share)
+
+
+def spread_anew(numbers: TrainingNumbers) -> None:
+    """Begin a new plan: the schedule begins again, over the steps that are left, and patience is counted anew.
+
+    At the end of a schedule the rate is too low to change anything, so it is restarted, Loshchilov and Hutter 2017.
+    Half the rate lowered the validation loss less, of runs that had not converged.
+    """
+    numbers.spread_from, numbers.total_steps = numbers.step, 0
+    numbers.plateaus = numbers.waiting = 0

@@ -17,7 +17,7 @@ from charlm.training.optimizers import Optimizer
 # Missing from older checkpoints.
 _OF_KEPT = ("best_figure", "kept_step", "kept_nats", "kept_figure")
 _OF_ENDS = ("first_nats", "sample", "end_nats", "end_figure", "end_tokens")
-LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", *_OF_KEPT, *_OF_ENDS)
+LATER_NUMBERS = ("good_nats", "setbacks", "halvings", "restarted", *_OF_KEPT, *_OF_ENDS, "spread_from")
 HISTORY_FIELDS = ("step", "epoch", "train_nats", "valid_nats", "learning_rate")
 FIGURES = ("accuracy", "f1")  # a record of the history has one of them too, if the task has a figure
 OTHER_CORPUS = "train with the files of the first run, in the same order"
@@ -50,6 +50,7 @@ class TrainingNumbers:
     end_nats: float | None = None  # loss of the kept weights at the end, judged on `end_tokens`
     end_figure: float | None = None  # their figure
     end_tokens: int = 0  # held-out tokens judged at the end; 0: the end is not reached
+    spread_from: int = 0  # step from which the schedule is spread over the steps that are left
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.validation import Validation
 from charlm.training.verdict import EXPLODED, Verdict, diverged
+
+Result = TypeVar("Result")
 
 
 class Trainer:
@@ -82,19 +85,21 @@ class Trainer:
         self.plan()
         self.is_whole = True
         keep_first(self._live)
-        while not self._is_done():
+        while not self.is_done:
             self.numbers.end_tokens = 0
             for batch in self.train.epoch(self.numbers.epoch, skip=self.numbers.index):
                 progress = self._advance(batch)
                 self.is_whole = True
-                if self._is_done() and self.validation is not None:
+                if self.is_done and self.validation is not None:
                     self.validation.conclude(self._live)
                 yield progress
-                if self._is_done():
+                if self.is_done:
                     break
         self.verdict.check()
 
-    def _is_done(self) -> bool:
+    @property
+    def is_done(self) -> bool:
+        """Whether the planned steps are done, or patience has run out."""
         numbers, patience = self.numbers, self.config.patience
         return numbers.step >= numbers.total_steps or (patience is not None and numbers.waiting >= patience)
 
@@ -201,6 +206,25 @@ class Trainer:
         self.restore(before)
         return steps
 
+    def rehearse(
+        self,
+        work: Callable[[Callable[[Batch], object], Callable[[], object] | None, Callable[[int], float]], Result],
+    ) -> Result:
+        """Return the result of `work`, which measures steps and validations; what they learn is undone.
+
+        work: called with a step on a batch, a validation or None, and how many such validations a run of so many
+            steps takes
+        """
+        before, validation = self.state(), self.validation
+        tokens, judged = (0, lambda _: 0.0) if validation is None else validation.trial(self.train.steps(0))
+        result = work(
+            lambda batch: self._step(batch, learning_rate(self.config, self.numbers)),
+            None if validation is None else lambda: validation.judge(tokens),
+            judged,
+        )
+        self.restore(before)
+        return result
+
     def state(self) -> TrainingState:
         """Return a host copy of all that `restore` needs to go on as if nothing had happened."""
         return self._live.snapshot()
@@ -223,6 +247,11 @@ class Trainer:
         """Load the best validated weights, if there are any, into the model."""
         if self._live.best is not None:
             self._live.set_weights(self._live.best)
+
+    @property
+    def buffers(self) -> int:
+        """The bytes of the buffers of the passes so far."""
+        return self._workspace.nbytes + (0 if self.validation is None else self.validation.workspace.nbytes)
 
     def free_buffers(self) -> None:
         """Free the buffers of the passes; the next pass allocates new ones."""

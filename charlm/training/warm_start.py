@@ -1,21 +1,61 @@
-"""Starting a plain language model from the weights of another one."""
+"""Starting a model from the weights of another one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from charlm.errors import UsageError
 from charlm.language_model import LanguageModel
-from charlm.nn.transfer import transfer
+from charlm.nn.transfer import Names, transfer
+from charlm.text.tokens.codec import BINARY, SPECIAL
 
 
-def warm_start(target: LanguageModel, source: LanguageModel) -> int:
-    """Overwrite the weights of `target` with those of `source`; return the number of tokens matched by name.
+@dataclass(frozen=True)
+class Matched:
+    """How many names of one kind were found in the model to start from: `count` of `total`."""
 
-    Raises UsageError if the two differ in how they read text, or in more of the network than vocabulary, dropout and
+    kind: str
+    count: int
+    total: int
+
+
+def warm_start(target: LanguageModel, source: LanguageModel) -> list[Matched]:
+    """Overwrite the weights of `target` with those of `source`; return the names that were matched, by kind.
+
+    Raises UsageError if the two differ in how they read text, or in more of the network than names, dropout and
     precision.
     """
-    if source.text != target.text:
-        old, new = source.text.to_dict(), target.text.to_dict()
+    # How a text is cut into sequences does not change its tokens.
+    theirs = source.text if source.task == target.task else replace(source.text, unit=target.text.unit)
+    if theirs != target.text:
+        old, new = theirs.to_dict(), target.text.to_dict()
         name = next(key for key in new if old[key] != new[key])
         raise UsageError(f"--init-from: its {name} is {old[name]}, not {new[name]}", hint="see charlm inspect")
-    source_tokens, target_tokens = (lm.tokenizer.vocabulary.tokens for lm in (source, target))
-    return transfer(source.model, source_tokens, target.model, target_tokens)
+    transfer(source.model, _names(source), target.model, _names(target))
+    kinds = [("tokens", [one.tokenizer.vocabulary.tokens for one in (source, target)])]
+    if target.codec.target is not None and source.codec.target is not None:
+        kinds.append(("target tokens", [one.vocabulary.tokens for one in (source.codec.target, target.codec.target)]))
+    kinds.append(("labels", [source.labels, target.labels]))
+    return [
+        Matched(kind, len(set(new) & set(old)), len(new))
+        for kind, (old, new) in kinds
+        if new and (old or kind != "labels" or source.task == target.task)
+    ]
+
+
+def _names(language_model: LanguageModel) -> Names:
+    """Return what the rows of a model's weights are for. The names of labels cannot be those of tokens."""
+    facts, codec = language_model.facts, language_model.codec
+    tokens = list(codec.tokenizer.vocabulary.tokens)
+    labels = [f"label\0{label}" for label in codec.labels]
+    if facts.translates:
+        assert codec.target is not None
+        target = list(codec.target.vocabulary.tokens)
+        return Names(target, target, tokens)
+    if facts.inputs == "keys":
+        tokens = tokens[SPECIAL:]
+    if facts.needs_labels:
+        # A head with one output, the probability of 1, has other weights than one with an output for each label.
+        is_binary = language_model.model.config.labels == 1 and codec.labels == BINARY
+        return Names(tokens, ["sigmoid"] if is_binary else labels)
+    return Names([*tokens, *labels], tokens)

@@ -147,7 +147,8 @@ class Search:
             language_model = session.language_model
             # As the command that repeats it would configure it.
             config = replace(language_model.train, minutes=None, max_steps=record.planned_steps)
-            trained = replace(language_model, train=config, outcome=session.trainer.outcome())
+            run = replace(language_model.run, planned_steps=record.planned_steps)
+            trained = replace(language_model, train=config, run=run, outcome=session.trainer.outcome())
             save(self._model_path, trained, weights=session.trainer.best_weights())
             self._study.model = {
                 "trial": record.number,

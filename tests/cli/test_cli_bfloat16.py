@@ -55,7 +55,7 @@ def lacks_bfloat16(request, monkeypatch, tmp_path_factory):
 def trained(charlm, corpus, tmp_path, has_bfloat16):
     """A model that was trained in bfloat16."""
     path = tmp_path / "m.safetensors"
-    charlm("train", corpus, "-o", path, *TINY, *BFLOAT16).succeeded()
+    charlm("train", corpus, "-o", path, *TINY, *BFLOAT16, "--keep-checkpoint").succeeded()
     return path
 
 
@@ -112,12 +112,13 @@ def test_the_weights_start_a_training_in_float32(charlm, trained, corpus, tmp_pa
 
 def test_a_training_is_resumed_in_its_precision(charlm, corpus, trained, tmp_path):
     """Without the flag too, and in other bytes than a training that stays in float32."""
-    charlm("train", corpus, "-o", trained, "--resume", "--max-steps", 9).succeeded()
+    more = ("--resume", "--max-steps", 9, "--keep-checkpoint")
+    charlm("train", corpus, "-o", trained, *more).succeeded()
     files = {name: tmp_path / name for name in ("bfloat16.safetensors", "float32.safetensors")}
     for dtype in ("bfloat16", "float32"):
         path = files[f"{dtype}.safetensors"]
-        charlm("train", corpus, "-o", path, *TINY, "--dtype", dtype).succeeded()
-        charlm("train", corpus, "-o", path, *TINY[:-2], "--dtype", dtype, "--resume", "--max-steps", 9).succeeded()
+        charlm("train", corpus, "-o", path, *TINY, "--dtype", dtype, "--keep-checkpoint").succeeded()
+        charlm("train", corpus, "-o", path, *TINY[:-2], "--dtype", dtype, *more).succeeded()
     assert trained.read_bytes() == files["bfloat16.safetensors"].read_bytes()
     arrays = [Container(path).arrays() for path in files.values()]
     assert not any(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])

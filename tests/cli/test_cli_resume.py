@@ -14,7 +14,7 @@ from charlm.backends.compiled.library import CORES, obstacle
 from tests.cli.shell import SECONDS, bash, files_of, read_line, run, started, wait_for_more
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "format1"
-SMALL = ("--hidden-size", 8, "--num-layers", 2, "--batch-size", 4, "--seq-length", 8, "--seed", 3)
+SMALL = ("--keep-checkpoint", "--hidden-size", 8, "--num-layers", 2, "--batch-size", 4, "--seq-length", 8, "--seed", 3)
 
 
 def text_of(lines):
@@ -264,6 +264,43 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(charlm, corpus, tmp_pat
     result.failed(result.code, str(checkpoint))
 
 
+def test_a_checkpoint_that_an_ended_training_has_removed_is_named_with_the_ways_out(charlm, corpus, tmp_path):
+    model = tmp_path / "m.safetensors"
+    charlm("train", corpus, "-o", model, *SMALL[1:], "--max-steps", 2).succeeded()
+    assert not (tmp_path / "m.ckpt.safetensors").exists()
+    result = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 4)
+    result.failed(4, "m.ckpt.safetensors", "has ended", "--init-from", "--keep-checkpoint")
+
+
+def test_without_checkpoints_none_is_ever_written(charlm, monkeypatch, corpus, tmp_path):
+    """And one of an earlier training is removed, which could be resumed in its place."""
+    from charlm import saving
+
+    model, checkpoint = tmp_path / "m.safetensors", tmp_path / "m.ckpt.safetensors"
+    charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 2).succeeded()
+    assert checkpoint.exists()
+    monkeypatch.setattr(saving, "SAVE_SECONDS", {True: -1.0, False: -1.0})
+    monkeypatch.setattr(saving, "save_training", None)
+    flags = (*SMALL[1:], "--max-steps", 9, "--no-checkpoint", "--force")
+    said = broken_off(charlm, monkeypatch, corpus, "-o", model, *flags, after=5)
+    assert "stopped at step 5 of 9" in said and "cannot be continued" in said
+    assert not checkpoint.exists() and model.exists()
+    charlm("train", corpus, "-o", model, *flags).succeeded()
+    assert not checkpoint.exists()
+
+
+def test_a_training_that_is_broken_off_at_its_last_step_keeps_its_checkpoint(charlm, monkeypatch, corpus, tmp_path):
+    command = broken_off(charlm, monkeypatch, corpus, "-o", tmp_path / "m", *SMALL[1:], "--max-steps", 5, after=5)
+    charlm(*shlex.split(command)[1:]).succeeded()
+
+
+def test_a_new_plan_is_announced(charlm, corpus, tmp_path):
+    model = tmp_path / "m.safetensors"
+    charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 5).succeeded()
+    said = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 12).succeeded().err
+    assert "a new plan: 7 more steps, the learning rate starts anew at " in said
+
+
 def test_a_damaged_checkpoint_is_refused(charlm, corpus, tmp_path):
     model, checkpoint = tmp_path / "m.safetensors", tmp_path / "m.ckpt.safetensors"
     charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 2).succeeded()
@@ -305,7 +342,7 @@ def test_a_signal_before_training_leaves_nothing(tmp_path, number, code):
 def test_with_the_reader_of_its_messages_gone_training_goes_on(corpus, tmp_path):
     result = bash(f"charlm train {corpus} -o {tmp_path}/m --hidden-size 4 --max-steps 3 2>&-")
     assert result.code == 0
-    assert {"m.safetensors", "m.ckpt.safetensors"} < set(files_of(tmp_path))
+    assert set(files_of(tmp_path)) == {corpus.name, "m.safetensors"}
     assert run("inspect", tmp_path / "m.safetensors").code == 0
 
 
@@ -325,12 +362,15 @@ def test_another_core_is_noted_once_and_named_from_then_on(charlm, monkeypatch, 
     model = tmp_path / "m.safetensors"
     monkeypatch.setenv("CHARLM_CORE", core)
     assert NOTE not in charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 2).succeeded().err
-    assert NOTE not in charlm("train", corpus, "-o", model, "--resume", "--max-steps", 4).succeeded().err
+    assert (
+        NOTE
+        not in charlm("train", corpus, "-o", model, "--resume", "--max-steps", 4, "--keep-checkpoint").succeeded().err
+    )
     assert core_in(charlm, model) == core
     assert f"core           {core}" in charlm("inspect", model).succeeded().lines
     monkeypatch.setenv("CHARLM_CORE", "numpy")
     assert core_in(charlm, model) == core
-    result = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 6).succeeded()
+    result = charlm("train", corpus, "-o", model, "--resume", "--max-steps", 6, "--keep-checkpoint").succeeded()
     assert f"trained on core {core}, this run continues on core numpy: {NOTE}\n" in result.err
     assert result.err.count(NOTE) == 1
     assert core_in(charlm, model) == "numpy"

@@ -15,7 +15,19 @@ from tests.cli.shell import files_of
 from tests.cli.test_cli_resume import broken_off
 from tests.task_models import TEXTS
 
-TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--threads", 1)
+TINY = (
+    "--keep-checkpoint",
+    "--hidden-size",
+    4,
+    "--num-layers",
+    1,
+    "--batch-size",
+    4,
+    "--seq-length",
+    8,
+    "--threads",
+    1,
+)
 STEPS = ("--max-steps", 6)
 RUNS = {  # the text that is learned, and the flags
     "conditioned": ("conditioned", ("--condition",)),

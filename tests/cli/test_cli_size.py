@@ -53,7 +53,7 @@ def test_a_line_that_changes_sides_is_another_corpus(charlm, corpus, cache, tmp_
     held_out, model = tmp_path / "held_out.txt", tmp_path / "model.safetensors"
     held_out.write_text("abc\n")
     charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 3, "--valid", held_out).succeeded()
-    again = ("train", corpus, "-o", model, "--valid", held_out, "--resume", "--max-steps", 4)
+    again = ("train", corpus, "-o", model, "--valid", held_out, "--resume", "--max-steps", 4, "--keep-checkpoint")
     charlm(*again).succeeded()
     corpus.write_text(corpus.read_text() + "abc\n")
     held_out.write_text("")
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(charlm, monkeypatch, cor
     charlm("train", corpus, "-o", with_cache, *SMALL, "--max-steps", 3).succeeded()
     for limit in (3, 5):
         monkeypatch.setenv("CHARLM_CACHE", str(tmp_path / "file"))
-        further = ["--resume"] if limit > 3 else SMALL
+        further = ["--resume", "--keep-checkpoint"] if limit > 3 else SMALL
         charlm("train", corpus, "-o", without, *further, "--max-steps", limit).succeeded()
         monkeypatch.setenv("CHARLM_CACHE", str(cache))
         if limit > 3:

@@ -80,7 +80,7 @@ def test_resuming_and_starting_from_another_model(gpu, capfd, tmp_path):
     names.write_text("".join((REPOSITORY / "corpora" / "dinosaurs.txt").read_text().splitlines(keepends=True)[:60]))
     small = ["--hidden-size", "6", "--batch-size", "8", "--seed", "1", "--dtype", "float64"]
     begin = ["train", names, "-o", model, *small]
-    printed(capfd, *begin, "--device", "cuda", "--max-steps", "3")
+    printed(capfd, *begin, "--device", "cuda", "--max-steps", "3", "--keep-checkpoint")
     printed(capfd, "train", names, "-o", model, "--resume", "--device", "cpu", "--max-steps", "6")
     printed(capfd, *begin[:3], other, *begin[4:], "--device", "cpu", "--max-steps", "6", "--init-from", model)
     cpu = json.loads(printed(capfd, "evaluate", other, names, "--device", "cpu", "--format", "jsonl"))

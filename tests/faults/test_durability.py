@@ -17,7 +17,21 @@ from charlm.checkpoint import checkpoint_path, load
 from charlm.storage import container
 from tests.cli.shell import SECONDS, Result, environment, read_line, run, started, wait_until
 
-TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--seed", 3, "--threads", 1)
+TINY = (
+    "--keep-checkpoint",
+    "--hidden-size",
+    6,
+    "--num-layers",
+    1,
+    "--batch-size",
+    4,
+    "--seq-length",
+    8,
+    "--seed",
+    3,
+    "--threads",
+    1,
+)
 STEPS = ("--max-steps", 60)
 
 # `charlm` that saves after every step; what it is to do besides comes in front.
@@ -112,7 +126,9 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
         if resumed:
             assert opened(checkpoint_path(broken)).training is not None
             begun += 1
-        run("train", corpus, "-o", broken, *(["--resume"] if resumed else [*TINY, *STEPS])).succeeded()
+        run(
+            "train", corpus, "-o", broken, *(["--resume", "--keep-checkpoint"] if resumed else [*TINY, *STEPS])
+        ).succeeded()
         for written, unbroken in ((broken, whole), (checkpoint_path(broken), checkpoint_path(whole))):
             assert written.read_bytes() == unbroken.read_bytes(), f"after kill {number}"
         assert sorted(path.name for path in folder.iterdir()) == ["m.ckpt.safetensors", "m.safetensors"]
@@ -157,7 +173,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_harms_nothing(small_disk, corpus)
     opened(path)
     assert 19 <= opened(checkpoint_path(path)).training.numbers.step <= 20
     (small_disk / "filler").unlink()
-    run("train", corpus, "-o", path, "--resume").succeeded()
+    run("train", corpus, "-o", path, "--resume", "--keep-checkpoint").succeeded()
 
 
 def test_a_limit_on_the_size_of_files(tmp_path, corpus):
@@ -181,7 +197,7 @@ def test_a_disk_that_breaks_ends_the_run_and_harms_nothing(tmp_path, corpus):
     opened(path)
     assert 0 < opened(checkpoint_path(path)).training.numbers.step < 60
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-    run("train", corpus, "-o", path, "--resume").succeeded()
+    run("train", corpus, "-o", path, "--resume", "--keep-checkpoint").succeeded()
 
 
 @pytest.fixture

@@ -187,7 +187,19 @@ def test_the_same_command_twice_gives_the_same_bytes(filled_in, row, times):  # 
 
 
 def test_training_twice_gives_the_same_bytes(trained, tmp_path, times):
-    flags = ("--task", "lm", "--max-steps", 20, "--hidden-size", 8, "--dropout", 0.2, "--batch-size", 8)
+    flags = (
+        "--task",
+        "lm",
+        "--keep-checkpoint",
+        "--max-steps",
+        20,
+        "--hidden-size",
+        8,
+        "--dropout",
+        0.2,
+        "--batch-size",
+        8,
+    )
     for seed in range(times(1, 5)):
         files = []
         for hash_seed in range(times(2, 4)):

@@ -16,7 +16,21 @@ from tests.cli.shell import bash, files_of, run
 from tests.special import KINDS, looks_of, make_special
 from tests.task_models import saved
 
-TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--max-steps", 3, "--seed", 3)
+TINY = (
+    "--keep-checkpoint",
+    "--hidden-size",
+    6,
+    "--num-layers",
+    1,
+    "--batch-size",
+    4,
+    "--seq-length",
+    8,
+    "--max-steps",
+    3,
+    "--seed",
+    3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +255,7 @@ def test_a_checkpoint_that_another_training_has_is_in_use(train, here, monkeypat
     second = []
 
     def learning(self, *args):
-        second.append(run("train", self.corpus[0], *TINY, "-o", "x", "--force"))
+        second.append(run("train", self.prepared.corpus[0], *TINY, "-o", "x", "--force"))
         learn(self, *args)
 
     monkeypatch.setattr(training_run.TrainingRun, "_learn", learning)

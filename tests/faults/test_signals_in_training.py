@@ -38,7 +38,7 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
     folder, whole = tmp_path / "broken", tmp_path / "whole"
     folder.mkdir()
     whole.mkdir()
-    flags = ("--max-steps", steps, *SMALL)
+    flags = ("--max-steps", steps, "--keep-checkpoint", *SMALL)
     run("train", corpus, "-o", whole / "m", *flags).succeeded()
     rng, stopped = random.Random(2), 0
     arguments, expected = ["train", corpus, "-o", folder / "m", *flags], ["m.ckpt.safetensors", "m.safetensors"]
@@ -88,7 +88,7 @@ def test_a_signal_in_the_middle_of_a_save_leaves_it_whole(charlm, corpus, tmp_pa
     """Two of them end the save; what was there before is then still there."""
     folder = tmp_path / "out"
     folder.mkdir()
-    charlm("train", corpus, "-o", folder / "m", *SMALL, "--max-steps", 1).succeeded()
+    charlm("train", corpus, "-o", folder / "m", *SMALL, "--max-steps", 1, "--keep-checkpoint").succeeded()
     before, calls, original = files_of(folder), [], getattr(os, function)
 
     def signalled(*args, **kwargs):
@@ -100,7 +100,7 @@ def test_a_signal_in_the_middle_of_a_save_leaves_it_whole(charlm, corpus, tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(f"charlm.storage.files.os.{function}", signalled)
-        result = charlm("train", corpus, "-o", folder / "m", *SMALL, "--max-steps", 4, "--resume")
+        result = charlm("train", corpus, "-o", folder / "m", *SMALL, "--max-steps", 4, "--resume", "--keep-checkpoint")
     assert len(calls) >= call
     assert result.code == 128 + INTERRUPT
     check_what_is_left(folder, result.err)

@@ -33,6 +33,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "prompt": ("", "a", "abc", "the", "the cat", "60 - 62", "60,64 67", "\n", "a\nb", " ", "é", "👍🏽", "\udcff", "-"),
     "stop": ("a", "b", ".", "\n", "the", "cat sees"), "label": ("x", "y", "zz", "jig", "waltz", "bad", "ß", "nope"),
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
+    "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
+    "sample_prompt": ("", "a", "60"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
@@ -49,7 +51,7 @@ _BOUNDED = (
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
-_RARE = ("quiet", "no_color", "debug", "device")
+_RARE = ("quiet", "no_color", "debug", "device", "dry_run", "seeds", "config")
 
 
 @dataclass
@@ -138,7 +140,8 @@ class _Drawing:
             if one.param_type_name == "argument":
                 continue
             wanted = one.required or rng.random() < (chance / 3 if one.name in _RARE else chance)
-            if one.name in ("format", "seed", "force") or (one.name == "midi" and self.kind in ("music", "genre")):
+            often = ("format", "seed", "force", "keep_checkpoint")
+            if one.name in often or (one.name == "midi" and self.kind in ("music", "genre")):
                 wanted = rng.random() < 0.5
             if one.name in ("max_steps", "hidden_size", "seconds", "repeats") and rng.random() < 0.97:
                 wanted = True  # what has large defaults takes long
@@ -231,7 +234,7 @@ class _Drawing:
             return str(_pick(rng, choices))
         if one.name in GOOD:
             return str(_pick(rng, GOOD[one.name]))
-        if one.name == "init_from":
+        if one.name in ("init_from", "like"):
             return str(_pick(rng, list(self.kinds)))
         if kind == "path" or "FILE" in (one.metavar or ""):
             return self._text()

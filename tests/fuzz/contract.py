@@ -78,7 +78,7 @@ def _has_the_right_code(case: Case, result: Result) -> None:
     """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
     models = [one for one in case.models if one not in case.good_models]
     at_fault = {
-        4: bool(models) or case.has("--resume", "--init-from", "--plot", "--gradients"),
+        4: bool(models) or case.has("--resume", "--init-from", "--like", "--plot", "--gradients"),
         5: case.command == "train",
         6: bool(case.outputs) or case.value("--device") == "cuda",
     }
@@ -91,7 +91,7 @@ def _has_all_records(case: Case, result: Result) -> None:
     wanted = None
     if case.command == "generate":
         wanted = int(case.value("-n", "--num-samples", default="1") or 1)
-    elif case.command == "inspect" and not case.has("--vocabulary"):
+    elif case.command == "inspect" and not case.has("--vocabulary", "--samples"):
         wanted = None if case.has("--plot", "--gradients") else len(case.models)
     if wanted is not None and result.out.count(b"\n") != wanted:
         raise Failed(f"{len(result.lines)} records, not {wanted}")
@@ -107,7 +107,8 @@ def _is_json(case: Case, result: Result) -> None:
             record = strict_json(line)
         except (AssertionError, ValueError) as error:
             raise Failed(f"not strict JSON: {line[:300]!r}") from error
-        keys = set() if case.has("--vocabulary", "--gradients", "--coverage") else KEYS.get(case.command, set())
+        others = ("--vocabulary", "--gradients", "--coverage", "--command", "--samples")
+        keys = set() if case.has(*others) else KEYS.get(case.command, set())
         if missing := keys - record.keys():
             raise Failed(f"a record without {missing}: {line[:300]!r}")
         if not set(case.models) & NOT_FINITE.keys() and not _are_probabilities(record):
@@ -194,6 +195,8 @@ def _is_of(name: str, output: str) -> bool:
     path = os.path.normpath(output)
     stem = path.removesuffix(".safetensors")
     also = {"old.safetensors"} if stem == "link" else set()  # what the link points to
+    if name.startswith(f"{stem}.seed-"):
+        return True
     return name in {path, stem, f"{stem}.safetensors", f"{stem}.ckpt.safetensors", *also}
 
 

@@ -34,6 +34,7 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
     monkeypatch.setenv("CHARLM_CACHE", cache)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(os, "_exit", _exits)
+    monkeypatch.setattr("charlm.estimate._SECONDS", 0.0)
     processes = times(120, 60)  # one command line of so many is tried as a process, too
 
     def check(number: int) -> None:
@@ -67,8 +68,9 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
 
 
 def goes_on(charlm, case) -> None:
-    """The same command with --resume works, as soon as the training has ended."""
-    if case.has("--resume", "--init-from", "-h", "--help"):
+    """The same command with --resume works, as soon as the training has ended and has kept its checkpoint."""
+    others = ("--resume", "--init-from", "--like", "--dry-run", "--seeds", "--no-checkpoint", "-h", "--help")
+    if case.has(*others) or not case.has("--keep-checkpoint"):
         return
     arguments = [argument for argument in case.arguments if argument != "--force"]
     again = in_process(charlm, replace(case, arguments=[*arguments, "--resume"]))
@@ -114,7 +116,7 @@ def _guarded():
 
 def _repeats(case) -> bool:
     """Tell whether a command line is to give the same when it is given again."""
-    if case.command in ("bench", "selfcheck") or case.has("--minutes"):
+    if case.command in ("bench", "selfcheck") or case.has("--minutes", "--dry-run"):
         return False
     if case.command in ("train", "generate"):
         return case.value("--seed") is not None

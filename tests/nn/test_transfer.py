@@ -8,7 +8,8 @@ from charlm.config import CELL_NAMES, ModelConfig
 from charlm.errors import UsageError
 from charlm.nn import build as build_module
 from charlm.nn.build import build
-from charlm.nn.transfer import transfer
+from charlm.nn.transfer import Names
+from charlm.nn.transfer import transfer as transfer_names
 from tests.gradcheck import config_of, each_kind, make_model
 
 OPS = NumpyBackend()
@@ -25,6 +26,12 @@ FORMS = {
     "dense": {"dense": (6, 3), "activation": "relu", "dropout": 0.2},
     "tied dense": {"embedding_size": 3, "dense": (6, 3), "tie_weights": True},
 }
+
+
+def transfer(source, old, target, new):
+    """Transfer between plain language models; return the number of tokens that both have."""
+    transfer_names(source, Names(old, old), target, Names(new, new))
+    return len(set(old) & set(new))
 
 
 def make(tokens, *, seed, looked_up=False, **options):

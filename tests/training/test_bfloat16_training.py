@@ -20,7 +20,7 @@ from charlm.nn.build import build, for_training
 from charlm.session import prepare, resume
 from charlm.storage.container import Container
 from charlm.training import memory_needed
-from charlm.training.warm_start import warm_start
+from charlm.training.warm_start import Matched, warm_start
 from tests.bfloat16 import RoundedProducts, RoundingBackend, machine, rounded
 from tests.trainings import assert_same, result
 
@@ -184,7 +184,8 @@ def test_a_resumed_training_goes_on_in_the_same_precision(tmp_path, kind, unit):
 def test_a_training_starts_from_weights_of_another_precision(old, new):
     source, target = session_of(RoundingBackend(), old), session_of(RoundingBackend(), new)
     trained(source)
-    assert warm_start(target.language_model, source.language_model) == len(source.language_model.tokenizer.vocabulary)
+    size = len(source.language_model.tokenizer.vocabulary)
+    assert warm_start(target.language_model, source.language_model) == [Matched("tokens", size, size)]
     weights = source.language_model.model.parameters.values
     assert np.array_equal(target.trainer.model.parameters.values, weights)
     assert isinstance(target.trainer.model.ops, RoundedProducts) == (new == "bfloat16")

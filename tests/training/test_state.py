@@ -12,7 +12,7 @@ NUMBERS = TrainingNumbers(7, 1, 2, 1.5, 3, 1, 4.25, 9, 1.25, 2, 4, 5, 20, [{"ste
 
 def test_the_header_has_the_numbers_in_the_order_of_earlier_versions():
     names = "step epoch index best_nats plateaus waiting sum_nats sum_tokens good_nats setbacks halvings restarted"
-    later = "best_figure kept_step kept_nats kept_figure first_nats sample end_nats end_figure end_tokens"
+    later = "best_figure kept_step kept_nats kept_figure first_nats sample end_nats end_figure end_tokens spread_from"
     assert list(asdict(NUMBERS)) == [*names.split(), "total_steps", "history", *later.split()]
 
 

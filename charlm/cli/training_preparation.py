@@ -1,0 +1,170 @@
+"""Preparing a training: options into configurations, files that are checked and read, and what is printed before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from charlm.cli import resumption, ui
+from charlm.cli.options import choose_seed, refuse_same_file
+from charlm.cli.train_options import TrainOptions, settings_given
+from charlm.cli.training_lines import describe
+from charlm.cli.training_log import TrainingLog
+from charlm.cli.training_output import check_output, output_files
+from charlm.errors import CorpusError, UsageError
+from charlm.storage.files import display_name
+
+_OTHER_LOG = "name another file: --log FILE.jsonl"
+
+
+class Preparation:
+    """A training that is about to start: its options, its files, and its session once it is prepared."""
+
+    def __init__(self, options: TrainOptions, output: Path) -> None:
+        self.options, self.given = options.values, options.given
+        self.corpus: list[str] = self.options["corpus"]
+        self.valid: str | None = self.options["valid"]
+        self.model_path, self.checkpoint_path = output_files(output)
+        self.log: TrainingLog | None = None
+
+    def prepare(self) -> None:
+        """Prepare the training; raise what `start` and `resume` raise, and UsageError for files that would be lost."""
+        options = self.options
+        files = [*self.corpus, *(name for name in (self.valid, options["test"]) if name is not None)]
+        force, is_resumed = options["force"], options["resume"]
+        check_output(self.model_path, self.checkpoint_path, files, force=force or options["dry_run"], resume=is_resumed)
+        if options["log"] is not None and not options["dry_run"]:
+            refuse_same_file([*files, str(self.model_path), str(self.checkpoint_path)], options["log"], hint=_OTHER_LOG)
+            if options["log"].resolve() in (self.model_path.resolve(), self.checkpoint_path.resolve()):
+                raise UsageError(f"the log is also an output, {display_name(options['log'])}", hint=_OTHER_LOG)
+            self.log = TrainingLog(options["log"], force=force, resume=is_resumed)
+        if is_resumed:
+            self.resume(options["device"])
+        else:
+            self.start(options["device"])
+
+    def start(self, device: str) -> None:
+        """Prepare a new training; raise UsageError for a mistake in the options before the corpus is read."""
+        from charlm.backends import get_backend
+        from charlm.checkpoint import load
+        from charlm.session import inherited, prepare_from
+        from charlm.task import task_named
+        from charlm.training.warm_start import warm_start
+
+        flags, init_from = self.options, self.options["init_from"]
+        task = task_named(flags["task"], bidirectional=flags["bidirectional"])
+        seed = choose_seed() if flags["seed"] is None else flags["seed"]
+        settings = {**settings_given(self.given), "task": task, "seed": seed}
+        ops = get_backend(device, watch=_note_processor)
+        source = None if init_from is None else load(init_from, ops).language_model
+        if source is not None:
+            settings = {**inherited(source, task), **settings}
+        lines, valid_lines = self._read()
+        self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
+        self.corpus_memory.read()
+        run = self.session.language_model.run
+        run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
+        if source is not None:
+            matched = warm_start(self.session.language_model, source)
+            counts = ", ".join(f"{one.count:,} of {one.total:,} {one.kind}" for one in matched)
+            ui.note(f"starting from {init_from}: {counts} matched")
+        if "seed" not in self.given:
+            ui.needed(f"seed {seed}")
+        self._describe()
+
+    def resume(self, device: str) -> None:
+        """Prepare to continue from the checkpoint; raise UsageError for another corpus or configuration."""
+        from charlm.backends import get_backend
+        from charlm.checkpoint import load
+        from charlm.session import resume
+
+        checkpoint = load(self.checkpoint_path, get_backend(device, watch=_note_processor))
+        if checkpoint.training is None:
+            raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
+        model = checkpoint.language_model
+        resumption.check_flags(self.given, model)
+        # Raises before the corpus is read.
+        model.model.ops.in_precision(model.model.config.dtype)
+        self.valid = resumption.held_out_file(self.valid, model.train.valid)
+        if "init_from" in self.given:
+            ui.note("--init-from is ignored: the weights come from the checkpoint")
+        lines, valid_lines = self._read()
+        lines = model.reader.gather(lines)
+        valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
+        if self.digest() != checkpoint.corpus:
+            plain = model.facts.is_language_model and not model.labels
+            held_out = "" if self.valid is None else ", or the held-out text differs"
+            raise UsageError(
+                f"the corpus is not the one that {self.checkpoint_path} was trained on{held_out}",
+                hint="give the same files in the same order" + (", or start from its weights: --init-from" * plain),
+            )
+        limits = resumption.new_limits(self.given, checkpoint)
+        self.session = resume(checkpoint, lines, valid_lines, limits)
+        self.corpus_memory.read()
+        if model.core not in (None, core := model.model.ops.core):
+            ui.note(
+                f"the checkpoint was trained on core {model.core}, this run continues on core {core}: "
+                "the last digits will differ from those of an uninterrupted run"
+            )
+        if any(name in limits for name in resumption.LIMITS):
+            self._note_new_plan()
+        self._describe()
+
+    def _note_new_plan(self) -> None:
+        """Print how a resumed training with a new plan goes on."""
+        trainer = self.session.trainer
+        left = trainer.plan() - trainer.step
+        if left > 0:
+            how = "stays" if trainer.config.schedule == "constant" else "starts anew"
+            ui.note(f"a new plan: {left:,} more steps, the learning rate {how} at {trainer.config.learning_rate:g}")
+
+    def _describe(self) -> None:
+        """Take over the options of the run, check the files that it will use, and print its sizes."""
+        from charlm.samples import Sampling
+
+        run = self.session.language_model.run
+        run.sample_every = self.options["sample_every"] or run.sample_every
+        run.sample_prompt = self.options["sample_prompt"] or run.sample_prompt
+        run.test_file = self.options["test"] or run.test_file
+        self.test_lines = self._read_test(run.test_file)
+        self.sampling = Sampling(self.session.language_model) if run.sample_every else None
+        self.memory = describe(self.session)
+
+    def _read_test(self, file: str) -> list[str]:
+        """Return the lines of the test file, read before the training so that a mistake in it is found."""
+        from charlm.text import read_lines
+
+        if not file:
+            return []
+        if file == "-":
+            raise UsageError("--test -: standard input is not a file", hint="name a file: --test FILE")
+        lines = list(read_lines([file]))
+        reader, labels = self.session.language_model.reader, self.session.language_model.labels
+        if not reader.records_in(reader.gather(lines)):
+            raise CorpusError(
+                f"the test file is empty, {display_name(file)}", hint="name a file with some text: --test"
+            )
+        reader.read(read_lines([file]), set(labels) or None)
+        return lines
+
+    def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:
+        """Return the lines of the corpus and of the held-out file, to be read in this order."""
+        from charlm.estimate import CorpusMemory
+        from charlm.text import read_lines
+        from charlm.text.lines.reading import HeldOutDigest
+
+        self.corpus_memory = CorpusMemory()
+        lines = read_lines(self.corpus, digest=hashlib.sha256())
+        valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
+        self._read_last = valid_lines or lines
+        return lines, valid_lines
+
+    def digest(self) -> str:
+        """Return the digest of all lines that were read."""
+        assert self._read_last.digest is not None
+        return self._read_last.digest.hexdigest()
+
+
+def _note_processor(reason: str) -> None:
+    ui.note(f"training on the processor, not on a GPU: {reason}")
