@@ -122,6 +122,7 @@ def prepare_from(
     task = task_of(network["task"])
     check_keep(config.keep, task)
     text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
+    check_text(task.name, text, conditioned=conditioned)
     check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1), network)), **network})
     reader, ops = _opened(network, text, conditioned, ops)
     corpus = reader.gather(lines)

@@ -90,7 +90,7 @@ def test_training_gives_the_best_weights_and_not_the_last():
     """Letters drawn at random can be learned by heart, which makes the prediction of others worse and worse."""
     rng = np.random.default_rng(2)
     lines = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(24)]
-    network = {"hidden_size": 24, "num_layers": 1}
+    network = {"hidden_size": 24, "num_layers": 1, "dropout": 0.0, "embedding_size": 0}
     config = TrainConfig(max_steps=150, valid_fraction=0.5, learning_rate=0.02, seed=3)
     options = {name: value for name, value in config.to_dict().items() if name != "valid"}
     trained = charlm.train(lines, **network, **options)

@@ -16,7 +16,7 @@ from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.train_options import settings_given
 from charlm.cli.training_command import train_command
-from charlm.cli.training_lines import describe, in_words
+from charlm.cli.training_lines import describe, in_words, units_of
 from charlm.cli.training_output import check_output, kept_alone, output_files
 from charlm.cli.tuning_table import rows, table
 from charlm.config import ModelConfig, TextConfig, TrainConfig
@@ -170,7 +170,7 @@ class TuningRun:
 
     @property
     def _unit(self) -> str:
-        return str(self.session.language_model.facts.unit)
+        return str(units_of(self.session.language_model).loss)
 
     def _conclude(self, study: Any, storage: str | None) -> int:
         """Print the winner and what repeats it; return the exit code."""

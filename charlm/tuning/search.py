@@ -220,9 +220,14 @@ def _of(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loss(session: Session) -> float:
-    """Return the validation loss of the best weights; NaN before the first evaluation."""
-    best = session.trainer.numbers.best_nats
-    return math.nan if best is None else best
+    """Return the lowest validation loss; NaN before the first evaluation.
+
+    At the end of a training that keeps the weights of the lowest loss, it is their loss on all of the held-out part.
+    """
+    trainer = session.trainer
+    best = trainer.numbers.best_nats
+    at_end = trainer.outcome().valid_nats if trainer.config.keep == "loss" else None
+    return next((nats for nats in (at_end, best) if nats is not None), math.nan)
 
 
 def _digest(path: Path) -> str | None:

@@ -104,7 +104,7 @@ def test_the_defaults_are_those_of_the_contract_and_of_the_corpus(charlm, corpus
     assert (network["relevance_gate"], network["dtype"], training["vocab_size"]) == (False, "float32", None)
     assert (training["optimizer"], training["schedule"], training["clip"]) == ("adam", "cosine", 5.0)
     task, tokens = task_of("lm"), sum(len(line) + 1 for line in corpus.read_text().splitlines())
-    size = CorpusSize(tokens, tokens, len(header["vocabulary"]))
+    size = CorpusSize(tokens, len(header["vocabulary"]))
     expected = chosen(task, TextConfig(**text), size, {"max_steps": 1})
     assert expected.items() <= {**network, **training}.items()
     for value in (expected["hidden_size"], expected["batch_size"], f"{expected['learning_rate']:g}"):

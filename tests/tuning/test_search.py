@@ -81,7 +81,7 @@ def test_the_model_is_that_of_the_best_trial(path):
     stored, winner = load(path, get_backend("cpu")).language_model, begun.study.winner()
     assert stored.train.learning_rate == winner.settings["learning_rate"]
     assert stored.model.config.dropout == winner.settings["dropout"]
-    assert min(row["valid_nats"] for row in stored.history) == winner.nats
+    assert stored.outcome.valid_nats == winner.nats
     assert begun.search.fetch() == winner
 
 
