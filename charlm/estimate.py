@@ -16,7 +16,8 @@ from charlm.training import Trainer
 from charlm.training.memory import largest
 from charlm.training.plan import evaluations
 
-_SAMPLED = 12  # batches, spread over an epoch, because their lengths may differ
+_SAMPLED = 24  # batches, spread over an epoch, because their lengths may differ
+_GOLDEN = (5.0**0.5 - 1.0) / 2.0
 _SECONDS, _LONGEST = 3.0, 12.0  # to measure the steps in, and if not all of the sample was learned by then
 _SHORTEST = 1e-9  # seconds; a clock may stand still
 
@@ -119,10 +120,8 @@ def measured(trainer: Trainer) -> Measured:
 def _of_steps(batches: Batches, step: Callable[[Batch], object]) -> tuple[float, float]:
     """Return the mean seconds and the mean targets of the steps of an epoch, from a sample of them."""
     count = batches.steps(0)
-    sampled = min(count, _SAMPLED)
-    places = [(2 * i + 1) * count // (2 * sampled) for i in range(sampled)]
-    # Few slow steps are spread over the epoch too.
-    places = [place for first in range(3) for place in places[first::3]]
+    # Multiples of the golden ratio are spread evenly, and never in step with batches that are sorted by length.
+    places = list(dict.fromkeys(int(i * _GOLDEN % 1.0 * count) for i in range(1, 1 + min(count, _SAMPLED))))
     times: dict[int, list[float]] = {}
     tokens: dict[int, int] = {}
 
@@ -144,7 +143,7 @@ def _of_steps(batches: Batches, step: Callable[[Batch], object]) -> tuple[float,
     begin = time.perf_counter()
     for place in itertools.cycle(places):
         spent = time.perf_counter() - begin
-        if times and spent > (_SECONDS if len(times) == sampled else _LONGEST):
+        if times and spent > (_SECONDS if len(times) == len(places) else _LONGEST):
             break
         times.setdefault(place, []).append(measure(place))
     # The lower median: of two measurements one may include a stall.
