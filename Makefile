@@ -19,28 +19,30 @@ CORE     := $(wildcard charlm/backends/compiled/*.[ch]) charlm/backends/compiled
 # The releases of constraints.txt. If one is not available, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 define install
-$(PIP) --constraint constraints.txt --editable '$(1)' || \
+$(PIP) --constraint constraints.txt $(1) || \
   { echo 'not all releases of constraints.txt are available: using others within the bounds of pyproject.toml' >&2; \
-    $(PIP) --editable '$(1)'; }
+    $(PIP) $(1); }
 touch $@
 endef
+# charlm is installed by then: pip adds the packages of an extra alone, and does not compile the core again.
+with = $(call install,'charlm-rnn[$(1)]')
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: $(PACKAGES) $(CORE)
 	$(PYTHON) -m venv $(VENV)
-	$(call install,.)
+	$(call install,--editable '.')
 
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/.installed
-	$(call install,.[dev])
+	$(call with,dev)
 
 # CuPy and NVIDIA's compiler for the tests of the GPU backend: half a gigabyte. They need no GPU.
 $(VENV)/.gputest: $(VENV)/.dev
-	$(call install,.[gputest])
+	$(call with,gputest)
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(call install,.[bench])
+	$(call with,bench)
 
 install: $(VENV)/.installed  ## create .venv with charlm in it
 
