@@ -60,10 +60,10 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger,
 	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
 
 test: $(VENV)/.dev  ## run the tests in their short form, four minutes of processor time
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -q
 
 test-all: $(VENV)/.dev  ## run all tests in their long form: kills, hostile files, fuzzers, load
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) -q --durations=20
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) --dist worksteal -q --durations=20
 
 gputest: $(VENV)/.gputest  ## install CuPy for the tests of the GPU backend, which are skipped without it
 
