@@ -134,6 +134,7 @@ def test_a_compiler_that_lacks_a_level_builds_the_other(sources, tmp_path):
     assert not [name for name in contents(wheel) if "core_" in name]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_header_is_a_source_too(sources):
     """A change of it is compiled, although another build left its files behind."""
@@ -159,6 +160,7 @@ def test_a_library_in_use_is_replaced_not_overwritten(sources):
         assert used.read() == before != (sources.core / "core_v3.so").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_source_distribution_builds(sources, tmp_path):
     sources.built("editable")  # what it leaves is not taken
     subprocess.run(["tar", "-x", "-z", "-f", sources.built("sdist"), "-C", tmp_path], check=True)
