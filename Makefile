@@ -19,28 +19,30 @@ CORE     := $(wildcard charlm/backends/compiled/*.[ch]) charlm/backends/compiled
 # The releases of constraints.txt. If one is not available, others within the bounds of pyproject.toml.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 define install
-$(PIP) --constraint constraints.txt --editable '$(1)' || \
+$(PIP) --constraint constraints.txt $(1) || \
   { echo 'not all releases of constraints.txt are available: using others within the bounds of pyproject.toml' >&2; \
-    $(PIP) --editable '$(1)'; }
+    $(PIP) $(1); }
 touch $@
 endef
+# charlm is installed by then: pip adds the packages of an extra alone, and does not compile the core again.
+with = $(call install,'charlm-rnn[$(1)]')
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: $(PACKAGES) $(CORE)
 	$(PYTHON) -m venv $(VENV)
-	$(call install,.)
+	$(call install,--editable '.')
 
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/.installed
-	$(call install,.[dev])
+	$(call with,dev)
 
 # CuPy and NVIDIA's compiler for the tests of the GPU backend: half a gigabyte. They need no GPU.
 $(VENV)/.gputest: $(VENV)/.dev
-	$(call install,.[gputest])
+	$(call with,gputest)
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(call install,.[bench])
+	$(call with,bench)
 
 install: $(VENV)/.installed  ## create .venv with charlm in it
 
@@ -58,10 +60,10 @@ demo: $(VENV)/.installed  ## train a character model, a word model and a tagger,
 	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
 
 test: $(VENV)/.dev  ## run the tests in their short form, four minutes of processor time
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -q
 
 test-all: $(VENV)/.dev  ## run all tests in their long form: kills, hostile files, fuzzers, load
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) -q --durations=20
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) --dist worksteal -q --durations=20
 
 gputest: $(VENV)/.gputest  ## install CuPy for the tests of the GPU backend, which are skipped without it
 

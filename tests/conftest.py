@@ -52,15 +52,31 @@ def times() -> Callable[[int, int], int]:
     return forms.times
 
 
+def _keep_one_of_each_file_that_needs_cupy(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that would be skipped for want of CuPy, but for one of each file, which says so."""
+    seen, kept, left_out = set(), [], []
+    for item in items:
+        is_of_cuda = item.path.parent.name == "cuda" and "ops" in item.fixturenames  # type: ignore[attr-defined]
+        if is_of_cuda or item.get_closest_marker("cupy"):
+            (left_out if item.path in seen else kept).append(item)
+            seen.add(item.path)
+        else:
+            kept.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow tests to the long form, which begins with them: the last to begin would keep a single worker busy."""
+    if not cuda.on_gpu and cuda.missing():
+        _keep_one_of_each_file_that_needs_cupy(config, items)
     cases: Counter[str] = Counter()
     slow, others = [], []
     for item in items:
         test = item.nodeid.partition("[")[0]
         thinned = item.get_closest_marker("thinned")
         is_left_out = thinned is not None and cases[test] % thinned.args[0] > 0
-        cases[test] += 1
+        cases[test] += thinned is not None
         (slow if is_left_out or item.get_closest_marker("slow") else others).append(item)
     if forms.is_long:
         items[:] = [*slow, *others]

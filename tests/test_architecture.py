@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forms
+
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "charlm"
 ROOMS = [  # from the top of the house to its door
@@ -50,7 +52,7 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+each_file = forms.each("path", FILES)
 
 
 def room_of(name):

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from charlm.cli.app import make_app
+from tests import forms
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "charlm"
@@ -22,7 +23,7 @@ PRODUCT = [
     *sorted((PROJECT / "corpora").glob("*.py")),
     *(PROJECT / name for name in ("README.md", "Makefile", "pyproject.toml", "constraints.txt", ".ci/run")),
 ]
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+each_file = forms.each("path", FILES)
 
 LONGEST_SENTENCE = 25  # words of a docstring
 LONGEST_SUMMARY = 45  # characters of a command's summary
@@ -154,12 +155,12 @@ def test_there_is_something_to_read():
 # ---- nothing points outside the repository
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: path.relative_to(PROJECT).as_posix())
+@forms.each("path", PRODUCT)
 def test_no_file_of_the_product_points_outside(path):
     assert [match[0] for match in OUTSIDE.finditer(path.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("path", [path for path in PRODUCT if path.suffix != ".py"], ids=lambda path: path.name)
+@forms.each("path", [path for path in PRODUCT if path.suffix != ".py"])
 def test_other_files_negate_no_nouns_either(path):
     assert [match[0] for match in NEGATED_NOUNS.finditer(path.read_text(encoding="utf-8"))] == []
 

@@ -105,6 +105,7 @@ def test_a_first_session(machine, tmp_path):
     }
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("env", [{"PATH": "/nowhere"}, {"CC": "false"}], ids=["no compiler", "one that fails"])
 def test_without_a_compiler_it_is_installed_and_computes_with_numpy(tmp_path, env):
     wheel = Sources(tmp_path / "sources").built(**env)
@@ -119,7 +120,7 @@ def test_without_a_compiler_it_is_installed_and_computes_with_numpy(tmp_path, en
 
 TESTS = (  # of each kind of helper that starts processes, and of what asks the machine: the home, git, a compiler
     "tests/faults/test_hostile_text.py::test_empty_lines_by_the_million",
-    "tests/faults/test_load.py::test_other_commands_that_need_more_memory_end_with_6_too",
+    "tests/faults/test_load.py::test_training_that_needs_more_memory_says_how_much_and_what_to_do",
     "tests/faults/test_hostile_models.py::test_a_pipe_is_not_waited_for",
     "tests/cli/test_cli_pipes.py::test_the_environment_is_not_needed",
     "tests/backends/test_devices.py",
@@ -128,15 +129,15 @@ TESTS = (  # of each kind of helper that starts processes, and of what asks the 
 )
 
 
-def test_the_tests_need_nothing_else_either(tmp_path, times):
+@pytest.mark.slow
+def test_the_tests_need_nothing_else_either(tmp_path):
     """Those that start processes in ways of their own; `make test` on a new machine, which CI begins with, runs all."""
     machine = Machine(tmp_path, "dev")
     copy = tmp_path / "alone"  # with no ../shared beside it, and no .git
     copy.mkdir()
     for name in ("charlm", "tests", "corpora", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "Makefile"):
         (copy / name).symlink_to(PROJECT / name)
-    tests = times(TESTS[:1], TESTS)
-    command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", copy, *tests)
+    command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--rootdir", copy, *TESTS)
     path = f"{machine.python.parent}{os.pathsep}{os.defpath}"
     done = machine.run_python(*command, cwd=copy, PATH=path, OPENBLAS_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

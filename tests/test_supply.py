@@ -58,9 +58,14 @@ def test_two_builds_are_the_same_bytes(tmp_path):
     if not (PROJECT / ".git").exists():
         pytest.skip("not a git checkout")
     digests = []
+    # The two compilations are of all sources with all flags, but without the passes that take most of the time.
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n')
+    compiler.chmod(0o755)
     for name, umask in (("one", 0o022), ("another", 0o077)):
         folder = tmp_path / name
         environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+        environment |= {"CC": str(compiler)} if HAS_COMPILER else {}
         previous = os.umask(umask)
         try:
             subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
@@ -95,6 +100,7 @@ WITHOUT = {
 }
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("env", WITHOUT.values(), ids=WITHOUT)
 def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     wheel = sources.built(**env)
@@ -128,6 +134,7 @@ def test_a_compiler_that_lacks_a_level_builds_the_other(sources, tmp_path):
     assert not [name for name in contents(wheel) if "core_" in name]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_header_is_a_source_too(sources):
     """A change of it is compiled, although another build left its files behind."""
@@ -153,6 +160,7 @@ def test_a_library_in_use_is_replaced_not_overwritten(sources):
         assert used.read() == before != (sources.core / "core_v3.so").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_source_distribution_builds(sources, tmp_path):
     sources.built("editable")  # what it leaves is not taken
     subprocess.run(["tar", "-x", "-z", "-f", sources.built("sdist"), "-C", tmp_path], check=True)

@@ -13,6 +13,7 @@ from charlm.nn.heads import HEADS
 from charlm.session import text_defaults
 from charlm.task import TASK_NAMES, TASKS, task_named, task_of
 from charlm.text.tasks import READERS, corpus_reader
+from tests import forms
 
 PACKAGE = Path(__file__).parents[1] / "charlm"
 MAY_NAME_TASKS = ("task.py", "text/tasks.py", "nn/build.py")
@@ -95,7 +96,7 @@ def named(source):
                 yield node.lineno
 
 
-@pytest.mark.parametrize("path", sorted(FILES.keys() - set(MAY_NAME_TASKS)))
+@forms.each("path", sorted(FILES.keys() - set(MAY_NAME_TASKS)))
 def test_no_other_file_compares_or_lists_tasks(path):
     assert list(named(FILES[path].read_text(encoding="utf-8"))) == []
 

@@ -6,8 +6,9 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.errors import ResourceError
 from charlm.nn.workspace import Workspace
+from tests import forms
 from tests.compiled import compiled_backend
-from tests.gradcheck import KINDS
+from tests.gradcheck import each_kind
 from tests.nn.test_scans import ORACLE, SHAPES, layer_on, passed
 
 CLOSE = 1e-2  # relative to the largest number: bfloat16 numbers have eight bits
@@ -35,9 +36,9 @@ def columns(ops, x):
     return copy
 
 
-@pytest.mark.parametrize("add", [False, True])
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(("m", "k", "n"), [(40, 1, 33), (33, 2, 40), (50, 3, 64), (70, 129, 48), (64, 2051, 65)])
+@forms.each("add", [False, True])
+@forms.each("transposed", [False, True])
+@forms.each("m, k, n", [(40, 1, 33), (33, 2, 40), (50, 3, 64), (70, 129, 48), (64, 2051, 65)])
 def test_products_are_those_of_rounded_numbers(ops, m, k, n, transposed, add):
     rng = np.random.default_rng(m * k)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
@@ -49,7 +50,7 @@ def test_products_are_those_of_rounded_numbers(ops, m, k, n, transposed, add):
             np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5 * np.sqrt(k) * 10)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@forms.each("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_stays_so(ops, value):
     a, b = np.ones((40, 5), np.float32), np.ones((5, 40), np.float32)
     a[3, 4] = value
@@ -59,8 +60,8 @@ def test_what_is_not_finite_stays_so(ops, value):
     assert np.isnan(value) == np.isnan(out[3]).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("cell", "variant"), KINDS, ids=["-".join(filter(None, kind)) for kind in KINDS])
+@forms.each("shape", SHAPES)
+@each_kind
 def test_a_scan_is_near_the_reference(ops, cell, variant, shape):
     oracle, layer = layer_on(ORACLE, cell, variant, "float64", 7), layer_on(ops, cell, variant, "float32", 7)
     ws = Workspace(ops, "float32")

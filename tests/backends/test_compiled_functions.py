@@ -12,12 +12,13 @@ from charlm.nn.cells import CELLS
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
-from tests.compiled import CORES, compiled_backend
+from tests import forms
+from tests.compiled import EACH_CORE, compiled_backend
 
 DTYPES = ("float32", "float64")
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=EACH_CORE)
 def ops(request):
     return compiled_backend(request.param)
 
@@ -112,7 +113,7 @@ def test_exp(ops, dtype):
 EXTREMES = (1e4, -1e4, np.inf, -np.inf, np.nan, 0.0, 3e38, -3e38)
 
 
-@pytest.mark.parametrize("V", [1, 2, 7, 16, 17, 33, 70])
+@forms.each("V", [1, 2, 7, 16, 17, 33, 70])
 def test_cross_entropy_of_extreme_logits(ops, dtype, V):
     """Each at every place, and as the target: the loss and the gradient are finite exactly where they should be."""
     for value in EXTREMES:
@@ -137,7 +138,7 @@ def right_loss(logits, target):
         return np.log(np.exp(logits - logits.max()).sum()) - (logits[target] - logits.max())
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@forms.each("value", [np.nan, np.inf])
 def test_what_is_not_finite_shows_in_the_norm_at_every_place(ops, dtype, value):
     for n in (1, 7, 33, 70):
         for place in range(n):

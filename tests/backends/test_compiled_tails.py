@@ -8,14 +8,14 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.backends.compiled.core import Product, strides
 from tests import forms
-from tests.compiled import CORES, compiled_backend
+from tests.compiled import EACH_CORE, compiled_backend
 from tests.guarded import Guarded, Matrix
 from tests.naive import softmax
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-14}
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=EACH_CORE)
 def ops(request):
     return compiled_backend(request.param)
 
@@ -69,8 +69,8 @@ def test_products_of_every_size(ops, dtype):
             check_product(ops, dtype, rng, M, (N + M) % 70 + 1, count % 20, **options)
 
 
-@pytest.mark.parametrize("K", [0, 1, 127, 128, 129, 256, 511, 1023, 1024, 1025, 2100])
-@pytest.mark.parametrize("add", [False, True])
+@forms.each("K", [0, 1, 127, 128, 129, 256, 511, 1023, 1024, 1025, 2100])
+@forms.each("add", [False, True])
 def test_products_at_the_borders_of_a_panel_s_depth(ops, dtype, K, add):
     rng = np.random.default_rng(K)
     for a_by_rows in (False, True):
@@ -85,7 +85,7 @@ def test_a_range_of_rows_leaves_the_others(ops, dtype):
             check_product(ops, dtype, rng, 13, 37, 9, add=True, a_by_rows=a_by_rows, b_by_rows=True, rows=rows)
 
 
-@pytest.mark.parametrize(("M", "N", "K"), [(32, 16, 1), (33, 17, 5), (45, 70, 20), (32, 129, 600), (100, 16, 513)])
+@forms.each("M, N, K", [(32, 16, 1), (33, 17, 5), (45, 70, 20), (32, 129, 600), (100, 16, 513)])
 def test_products_of_views_of_a_backend(ops, dtype, M, N, K):
     """As the layers call it: all eight orders of the operands, unaligned, with gaps."""
     rng = np.random.default_rng(3)
@@ -132,7 +132,7 @@ def activations(dtype, T, n, batch, *, gap=3):
     return matrix.view.reshape(n, T, batch).transpose(1, 0, 2), matrix
 
 
-@pytest.mark.parametrize("lies", ["batch first", "as in NumPy"])
+@forms.each("lies", ["batch first", "as in NumPy"])
 def test_look_ups_of_every_size(ops, dtype, lies):
     """Rows of a table, whose rows have gaps; -1 is the zero vector. Back, they are added to what is there."""
     rng = np.random.default_rng(16)
@@ -159,7 +159,7 @@ def test_look_ups_of_every_size(ops, dtype, lies):
             ops.lookup_grad(out, np.full_like(ids, V), table_grad=grad.view)
 
 
-@pytest.mark.parametrize("add", [False, True])
+@forms.each("add", [False, True])
 def test_one_hot_products_of_every_size(ops, dtype, add):
     """As the products with the columns written out; -1 is the zero vector, whose product is b."""
     rng = np.random.default_rng(17)
@@ -179,7 +179,7 @@ def test_one_hot_products_of_every_size(ops, dtype, add):
         assert W.is_whole() and out.is_whole() and x1.is_whole() and grad.is_whole()
 
 
-@pytest.mark.parametrize("add", [False, True])
+@forms.each("add", [False, True])
 def test_sums_of_every_size(ops, dtype, add):
     rng = np.random.default_rng(4)
     for n in range(1, 71):
@@ -209,7 +209,7 @@ def losses_and_gradient(logits, targets, scale):
     return losses, scale * gradient
 
 
-@pytest.mark.parametrize("has_bias", [False, True])
+@forms.each("has_bias", [False, True])
 def test_cross_entropy_of_every_size(ops, dtype, has_bias):
     rng = np.random.default_rng(5)
     for V in range(1, 71):
@@ -231,7 +231,7 @@ def test_cross_entropy_of_every_size(ops, dtype, has_bias):
         assert logits.is_whole() and alone.is_whole() and (shift is None or shift.is_whole())
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+@forms.each("rate", [0.0, 0.3, 0.9])
 def test_dropout_of_every_size(ops, dtype, rate):
     """The mask is the one of NumPy's backend."""
     rng, numpy = np.random.default_rng(6), NumpyBackend()
@@ -250,7 +250,7 @@ def test_dropout_of_every_size(ops, dtype, rate):
         assert x.is_whole() and out.is_whole()
 
 
-@pytest.mark.parametrize("lies", ["steps", "turned around", "as in NumPy"])
+@forms.each("lies", ["steps", "turned around", "as in NumPy"])
 def test_dropout_of_every_order(ops, dtype, lies):
     """`out` is batch first; x may lie in any order, as what comes back from a layer that reads from the right does."""
     rng, (T, n, B) = np.random.default_rng(7), (4, 20, 3)
@@ -265,7 +265,7 @@ def test_dropout_of_every_order(ops, dtype, lies):
     np.testing.assert_array_equal(out, expected)
 
 
-@pytest.mark.parametrize("scale", [None, 0.25])
+@forms.each("scale", [None, 0.25])
 def test_adam_of_every_size(ops, dtype, scale):
     """Against the equations, the first steps and a late one."""
     rng = np.random.default_rng(8)
@@ -293,7 +293,7 @@ def test_norms_of_every_size(ops, dtype):
         assert ops.norm(vector.vector) == pytest.approx(expected, rel=TOLERANCE[dtype], abs=0)
 
 
-@pytest.mark.parametrize("power", [-30, 0, 25, 60, 100, 160, 300])
+@forms.each("power", [-30, 0, 25, 60, 100, 160, 300])
 def test_norms_of_very_large_and_very_small_numbers(ops, dtype, power):
     """Squares of float32 numbers above 2^64 overflow, those of float64 numbers above 2^512."""
     if dtype == "float32" and power > 120:
@@ -306,15 +306,12 @@ def test_norms_of_very_large_and_very_small_numbers(ops, dtype, power):
 class TestRefused:
     """What would be read or written beyond an array."""
 
-    @pytest.mark.parametrize(
-        ("a", "b", "out"),
-        [
+    @forms.each("a, b, out", [
             ((64, 3), (4, 64), (64, 64)),
             ((64, 3), (3, 64), (64, 32)),
             ((64, 3), (3, 64), (32, 64)),
             ((64, 3), (3, 64), (64, 65)),
-        ],
-    )
+        ])
     def test_products_that_do_not_fit(self, ops, dtype, a, b, out):
         with pytest.raises(ValueError, match=r".+"):
             ops.matmul(ops.zeros(a, dtype), ops.zeros(b, dtype), out=ops.zeros(out, dtype))
@@ -329,7 +326,7 @@ class TestRefused:
             return
         np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.parametrize("beyond", [70, 2**31 - 1, 2**32, 2**32 + 1])
+    @forms.each("beyond", [70, 2**31 - 1, 2**32, 2**32 + 1])
     def test_targets_out_of_range(self, ops, dtype, beyond):
         with pytest.raises(IndexError):
             ops.cross_entropy(ops.zeros((3, 70), dtype).T[:70], np.array([0, 1, beyond]), scale=1.0)
@@ -339,7 +336,7 @@ class TestRefused:
             ops.cross_entropy(ops.zeros((3, 70), dtype).T, np.array([0, 1], np.int32), scale=1.0)
 
 
-@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+@forms.each("shape", [(0, 5), (5, 0)])
 def test_empty_shapes(ops, dtype, shape):
     n, N = shape
     x = np.zeros((N, n), dtype).T
@@ -359,7 +356,7 @@ def test_empty_shapes(ops, dtype, shape):
         assert (product_out == k).all()
 
 
-@pytest.mark.parametrize("K", [1, 19, 64])
+@forms.each("K", [1, 19, 64])
 def test_losses_of_every_size(ops, dtype, K):
     """The cross-entropy of products that are written nowhere; the logits' memory is scratch."""
     rng = np.random.default_rng(18)
@@ -379,8 +376,8 @@ def test_losses_of_every_size(ops, dtype, K):
         assert logits.is_whole() and W.is_whole() and x.is_whole() and bias.is_whole()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e4, -1e4, 3e38])
-@pytest.mark.parametrize("V", [1, 5, 40, 700])
+@forms.each("value", [np.nan, np.inf, -np.inf, 1e4, -1e4, 3e38])
+@forms.each("V", [1, 5, 40, 700])
 def test_losses_of_extreme_logits(ops, dtype, V, value):
     """One lane's logit at each end and in the middle, through the bias: the loss is that of the plain operation."""
     N, K = 40, 3

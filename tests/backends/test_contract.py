@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_info
 
 from charlm.backends import Backend, get_backend, numpy_backend
 from charlm.errors import CharlmError, ResourceError, UsageError
+from tests import forms
 from tests.naive import softmax
 
 DTYPES = ("float32", "float64")
@@ -81,16 +82,14 @@ class TestArrays:
         assert ops.numpy(array.T).flags.c_contiguous
         assert ops.array([True, False], "float64").dtype == np.float64
 
-    @pytest.mark.parametrize("shape", [(0,), (3,), (2, 0, 3), (4, 5, 6)])
+    @forms.each("shape", [(0,), (3,), (2, 0, 3), (4, 5, 6)])
     def test_empty(self, ops, dtype, shape):
         array = ops.empty(shape, dtype)
         assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous
 
 
 class TestMatmul:
-    @pytest.mark.parametrize(
-        ("m", "k", "n"), [(1, 1, 1), (5, 3, 4), (7, 2, 1), (1, 6, 9), (3, 0, 2), (0, 3, 2), (40, 33, 17)]
-    )
+    @forms.each("m, k, n", [(1, 1, 1), (5, 3, 4), (7, 2, 1), (1, 6, 9), (3, 0, 2), (0, 3, 2), (40, 33, 17)])
     def test_of_two_matrices(self, ops, dtype, rng, m, k, n):
         a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
         out = undefined(ops, (m, n), dtype)
@@ -121,7 +120,7 @@ class TestMatmul:
         close(ops, columns[:, 1:6], a.astype(float) @ b.astype(float), dtype, scale=20)
         assert np.isnan(ops.numpy(columns)[:, [0, 6, 7, 8]]).all()
 
-    @pytest.mark.parametrize("k", [0, 1, 6])
+    @forms.each("k", [0, 1, 6])
     def test_added_to_what_is_there(self, ops, dtype, rng, k):
         a, b, there = (rng.standard_normal(shape).astype(dtype) for shape in ((4, k), (k, 5), (4, 5)))
         for lies in (lambda x: x, lambda x: x.T):  # by rows, by columns
@@ -153,7 +152,7 @@ IDS = {
 class TestTokens:
     V, D = 5, 3
 
-    @pytest.mark.parametrize("batch_first", [False, True])
+    @forms.each("batch_first", [False, True])
     def test_one_hot(self, ops, dtype, ids, rng, batch_first):
         """The product with the columns written out, and that with their transpose."""
         m, N = 6, ids.size
@@ -172,7 +171,7 @@ class TestTokens:
             close(ops, grad, right * (1 + add), dtype, scale=20)
         np.testing.assert_array_equal(ids, given)
 
-    @pytest.mark.parametrize("batch_first", [False, True])
+    @forms.each("batch_first", [False, True])
     def test_row_sums(self, ops, dtype, ids, rng, batch_first):
         x = rng.standard_normal((self.V, ids.size))
         array = ops.array(x.T, dtype).T if batch_first else ops.array(x, dtype)
@@ -231,7 +230,7 @@ def test_columns_are_moved_and_the_others_stay(ops, dtype, rng):
     np.testing.assert_array_equal(ops.numpy(out), expected)
 
 
-@pytest.mark.parametrize("shape", [(0,), (3, 4)])
+@forms.each("shape", [(0,), (3, 4)])
 def test_zeros(ops, dtype, shape):
     zeros = ops.zeros(shape, dtype)
     assert zeros.dtype == dtype and zeros.flags.c_contiguous
@@ -241,7 +240,7 @@ def test_zeros(ops, dtype, shape):
 class TestRefused:
     """What a device would read or write beyond its arrays for, without a word."""
 
-    @pytest.mark.parametrize("beyond", [3, 2**31 - 1])
+    @forms.each("beyond", [3, 2**31 - 1])
     def test_ids_out_of_range(self, ops, beyond):
         ids = np.array([[0, beyond]])
         table, columns = ops.zeros((3, 2), "float32"), ops.zeros((1, 2, 2), "float32")
@@ -272,7 +271,7 @@ class TestRefused:
 
 
 class TestLogSoftmax:
-    @pytest.mark.parametrize(("V", "N"), [(1, 2), (7, 5), (300, 40), (513, 9)])
+    @forms.each("V, N", [(1, 2), (7, 5), (300, 40), (513, 9)])
     def test_against_the_plain_version(self, ops, dtype, rng, V, N):
         logits = rng.normal(0, 3, (V, N)).astype(dtype)
         device = ops.array(logits)
@@ -360,7 +359,7 @@ class TestCrossEntropy:
         expected = [[0, -1, third, 0], [0, 1, third, 0], [0, 0, third - 1, 0]]
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6)
 
-    @pytest.mark.parametrize("size", [-1e30, -1e20, 1e9, 1e20, 1e30])
+    @forms.each("size", [-1e30, -1e20, 1e9, 1e20, 1e30])
     def test_equal_logits_are_a_choice_among_all(self, ops, dtype, size):
         """Also where ln(sum of exponentials) is far below the rounding of a logit."""
         gradient, losses = self.run(ops, np.full((5, 3), size, dtype), [0, 4, -1])
@@ -383,13 +382,13 @@ def norm_of(ops, vector):
 
 
 class TestNorm:
-    @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17, 100])
+    @forms.each("size", [0, 1, 7, 8, 9, 16, 17, 100])
     def test_at_the_borders_of_a_block(self, ops, dtype, rng, small_block, size):
         vector = rng.standard_normal(size).astype(dtype)
         expected = math.sqrt(math.fsum(float(x) ** 2 for x in vector))
         assert norm_of(ops, vector) == pytest.approx(expected, rel=TOLERANCE[dtype], abs=0)
 
-    @pytest.mark.parametrize("extra", [-1, 0, 1, 5])
+    @forms.each("extra", [-1, 0, 1, 5])
     def test_at_the_borders_of_its_own_block(self, ops, dtype, extra):
         size = 2 * ops.block + extra
         vector = np.ones(size, dtype)
@@ -409,7 +408,7 @@ class TestNorm:
             vector[13] = value
             assert not math.isfinite(norm_of(ops, vector))
 
-    @pytest.mark.parametrize("most", [0.1, 4.999, 5.0, 5.001, 1e30])
+    @forms.each("most", [0.1, 4.999, 5.0, 5.001, 1e30])
     def test_the_factor_that_clips(self, ops, dtype, most):
         """At the bound itself and below it a gradient is left as it is, bit for bit."""
         vector = np.array([3.0, 0.0, -4.0], dtype)
@@ -432,7 +431,7 @@ class TestDropout:
         np.testing.assert_array_equal(ops.numpy(device), x)
         return ops.numpy(out)
 
-    @pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.95])
+    @forms.each("rate", [0.05, 0.3, 0.5, 0.95])
     def test_values_and_share(self, ops, dtype, rng, rate):
         x = rng.uniform(1, 2, (20, 30, 50)).astype(dtype)
         out = self.run(ops, x, rate, 12345)

@@ -11,11 +11,11 @@ import pytest
 from charlm.backends import NumpyBackend, get_backend, why_numpy
 from charlm.backends.compiled import library
 from charlm.backends.compiled.backend import CompiledBackend
-from charlm.backends.compiled.library import CORES, load_library, obstacle, open_library
+from charlm.backends.compiled.library import CORES, load_library, open_library
 from charlm.errors import ResourceError, UsageError
+from tests.compiled import HERE
 
 INSTALLED = [core for core in CORES if library._path(core).exists()]
-HERE = [core for core in CORES if not obstacle(core)]
 needs_core = pytest.mark.skipif(not HERE, reason="no library of the compiled core is installed and runs here")
 each_core = pytest.mark.parametrize("core", HERE)
 

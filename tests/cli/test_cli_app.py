@@ -114,6 +114,7 @@ def test_no_escapes_and_no_carriage_returns_where_no_terminal_is(trained, tmp_pa
         assert b"\r" not in shown
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("flags", "env", "coloured"),
     [

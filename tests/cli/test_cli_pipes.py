@@ -152,6 +152,7 @@ raise SystemExit(main())
 """
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc shows what a thread does")
 @pytest.mark.parametrize("when", [JUST_BEFORE_THE_READ, IN_A_DESTRUCTOR])
 @pytest.mark.parametrize("command", ["score", "train"])

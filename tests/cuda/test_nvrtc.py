@@ -90,7 +90,8 @@ def test_every_kernel_compiles_for_every_architecture(ops):
     assert len(sources) >= 2 * len(known) - 1 and len(known) > 2 * len(of_cells)  # one sum is in double precision only
     for precision in ("float32", "float64"):
         of_it = {name: source for (name, kind), source in sources.items() if kind == precision}
-        for architecture in architectures:
+        # In double precision the first and the last: what differs between them differs in single precision too.
+        for architecture in architectures if precision == "float32" else architectures[:: len(architectures) - 1]:
             code = nvrtc(as_handed_over(*of_it.values()), architecture)
             assert code[:4] == b"\x7fELF"
             assert all(name.encode() in code for name in of_it), "a kernel is not in the code"

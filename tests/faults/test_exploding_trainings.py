@@ -112,6 +112,7 @@ AT_ONCE = {  # flags of trainings of which every step explodes
 }
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", FLAGS)
 def test_a_run_that_only_diverged_leaves_no_model(charlm, tmp_path, kind, times):
     """It ends with 5; the model that was there before is unchanged."""
@@ -145,6 +146,7 @@ def test_an_honest_run_does_not_diverge(charlm, tmp_path, text, rate, times):
         charlm("train", corpus, "-o", tmp_path / f"{seed}", "--seed", seed, *flags).succeeded()
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", FLAGS)
 def test_a_model_whose_output_overflows_is_refused(charlm, tmp_path, kind, times):
     """Its weights are finite, and huge; each command, at each batch size, refuses it or says finite numbers."""

@@ -135,6 +135,7 @@ def test_training_that_needs_more_memory_says_how_much_and_what_to_do(sentences,
     assert re.search(rf"about {told} MB.*\n(.*\n)*step 2/2", train(needed * 5 // 4).succeeded().err)
 
 
+@pytest.mark.slow
 def test_other_commands_that_need_more_memory_end_with_6_too(trained, tmp_path):
     line, text = tmp_path / "line.txt", tmp_path / "text.txt"
     line.write_bytes(b"Ratoni" * MEGABYTE)

@@ -238,6 +238,7 @@ def test_where_no_terminal_is_nothing_is_drawn(filled_in, writing):
         assert "\x1b" not in shown and "\r" not in shown
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
 def test_a_plain_terminal_has_no_escapes_in_all_of_a_training(trained, tmp_path, env):
     flags = ("--hidden-size", 4, "--max-steps", 20, "--lr", 0.01, "--batch-size", 4)

@@ -81,6 +81,7 @@ def test_a_second_signal_in_training_ends_it_at_once(corpus, tmp_path, times):
         check_what_is_left(folder, err)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("function", ["fsync", "replace", "fchmod"])
 @pytest.mark.parametrize("call", [1, 2])

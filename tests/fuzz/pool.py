@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from charlm import checkpoint
@@ -30,7 +31,7 @@ LINES = {  # files that are read as text
     "utf16.txt": "abc\n".encode("utf-16"),
     "empty.txt": b"",
     "blank.txt": b"\n\n \n\t\n",
-    "long.txt": b"abc\n" + b"the cat sees it. " * 120 + b"\nabc\n",
+    "long.txt": b"abc\n" + b"the cat sees it. " * 60 + b"\nabc\n",
     "packed.txt.gz": gzip.compress(b"abc\nthe cat\n", mtime=0),
     "cut.txt.gz": gzip.compress(b"abc\nthe cat\n" * 50, mtime=0)[:-9],
     "-d.txt": b"abc\n",
@@ -94,6 +95,15 @@ class Pool:
     def _paths(self) -> list[Path]:
         return sorted(self.folder.rglob("*"))
 
+    def _entries(self, folder: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the name and the state of all that the folder holds; faster than with `Path`."""
+        with os.scandir(self.folder / folder) as entries:
+            for entry in entries:
+                name = folder + entry.name
+                yield name, entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._entries(f"{name}/")
+
     def _contents(self, path: Path) -> tuple[str, bytes]:
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
@@ -105,10 +115,9 @@ class Pool:
     def state(self) -> dict[str, tuple[int, ...]]:
         """Return what changes when a file does: its kind, its length, when, and which one it is."""
         found = {}
-        for path in self._paths():
-            s = path.lstat()
+        for name, s in self._entries():
             is_folder = stat.S_ISDIR(s.st_mode)
-            found[str(path.relative_to(self.folder))] = (
+            found[name] = (
                 (s.st_mode,) if is_folder else (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
             )
         return found

@@ -8,13 +8,13 @@ from charlm.config import ModelConfig, SampleConfig
 from charlm.inference.generation import Sample, Sampler
 from charlm.nn.build import build
 from charlm.nn.stepping import DeviceStepper
-from tests.compiled import CORES, compiled_backend
+from tests.compiled import BEST_CORE, compiled_backend
 from tests.fakes import language_model
 
 TOKENS = "abcde ,."
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=BEST_CORE)
 def ops(request):
     return compiled_backend(request.param)
 

@@ -10,7 +10,8 @@ from charlm.nn.cells import CELLS
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
-from tests.compiled import CORES, compiled_backend
+from tests import forms
+from tests.compiled import EACH_CORE, compiled_backend
 from tests.gradcheck import each_kind, random_starts
 from tests.guarded import Guarded, Matrix, guard
 
@@ -33,7 +34,7 @@ ORACLE = Rounding()
 ORACLE.scans = {}
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=EACH_CORE)
 def ops(request):
     """A backend with products in bfloat16."""
     try:
@@ -107,7 +108,7 @@ def scanned(ops, cell, variant, sizes, *, cut):
     return [y, *last, np.array(back.dz), *d_first, np.array(layer.scan(ws).state_grads())]
 
 
-@pytest.mark.parametrize("sizes", [(5, 3, 7), (4, 1, 16), (1, 5, 1), (3, 50, 18), (6, 2, 65), (3, 7, 33)])
+@forms.each("sizes", [(5, 3, 7), (4, 1, 16), (1, 5, 1), (3, 50, 18), (6, 2, 65), (3, 7, 33)])
 @each_kind
 def test_the_time_loops(ops, cell, variant, sizes):
     """A rounded state may fall to the other side of a tie for a last digit, so a few elements may be a step apart."""
@@ -136,7 +137,7 @@ def test_any_number_of_threads_computes_the_same_bytes(ops, monkeypatch):
         assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", EACH_CORE)
 def test_float32_stays_float32(core):
     """The backend that the other one was made from multiplies as before."""
     backend = compiled_backend(core)

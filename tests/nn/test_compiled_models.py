@@ -1,6 +1,7 @@
 """Whole models on the compiled core compute what they do on NumPy's backend: losses, gradients, states, outputs."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from charlm.nn import build as build_module
 from charlm.nn.heads import softmax as softmax_module
 from charlm.nn.layer import pieces
 from charlm.text.batches.lanes import NO_TARGET
-from tests import gradcheck
-from tests.compiled import CORES, compiled_backend
+from tests import forms, gradcheck
+from tests.compiled import BEST_CORE, EACH_CORE, compiled_backend
 from tests.gradcheck import KINDS, config_of, leaves, make_model, random_batch, random_state
 from tests.task_batches import BODIES, random_task_batch
 
@@ -37,14 +38,7 @@ def is_possible(body, options):
     return not (task in ("tag", "classify") and "tie_weights" in asked)
 
 
-CASES = [
-    (kind, body, options)
-    for number, (body, options) in enumerate((b, o) for b in ALL for o in OPTIONS if is_possible(b, o))
-    for kind in KINDS
-]
-
-
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=BEST_CORE)
 def ops(request):
     return compiled_backend(request.param)
 
@@ -106,13 +100,12 @@ def check(ops, monkeypatch, config, batch, *, dtype="float64", largest_one_hot=N
     return found[0]
 
 
-@pytest.mark.thinned(22)
-@pytest.mark.parametrize("dtype", BARS)
-@pytest.mark.parametrize(
-    ("kind", "body", "options"), CASES, ids=lambda case: case if isinstance(case, str) else "-".join(case)
-)
+@pytest.mark.parametrize("body", ALL)
+@forms.each("dtype, kind, options", product(BARS, KINDS, OPTIONS), thinned=23)
 def test_every_body_with_every_option(ops, monkeypatch, kind, body, options, dtype):
     """Several sequences in a lane, of different lengths, some without a target."""
+    if not is_possible(body, options):
+        return
     asked = dict(OPTIONS[options])
     largest = asked.pop("largest_one_hot", None)
     config, rng = config_of(*kind, **{**ALL[body], **asked}), np.random.default_rng(3)
@@ -137,6 +130,8 @@ def test_one_sequence_alone(ops, monkeypatch, body):
             check(ops, monkeypatch, config, batch)
 
 
+@pytest.mark.thinned(3)
+@pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
 @pytest.mark.parametrize("dtype", BARS)
 @pytest.mark.parametrize(("batch_size", "hidden", "V"), [(64, 48, 65), (20, 100, 700), (3, 33, 1030), (33, 130, 17)])
 def test_larger_models(ops, monkeypatch, batch_size, hidden, V, dtype):
@@ -157,6 +152,7 @@ def test_larger_models(ops, monkeypatch, batch_size, hidden, V, dtype):
             check(ops, monkeypatch, config, batch, dtype=dtype, scale=1 / np.sqrt(hidden))
 
 
+@pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
 @pytest.mark.parametrize("body", ["tag", "cloze", "classify", "translate", "lm"])
 def test_long_sequences(ops, monkeypatch, body):
     """They are read in pieces for their outputs alone, the sources of a translation too."""
@@ -182,7 +178,7 @@ def test_batches_without_targets(ops, monkeypatch, body):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@forms.each("kind", KINDS)
 def test_a_token_at_a_time(ops, monkeypatch, kind):
     """ln P of every next token of a stream: as on NumPy's backend, and as in a sequence."""
     for options in ({"hidden_size": 19}, {"embedding_size": 3, "dense": (4,)}, {"largest_one_hot": 3, "num_layers": 1}):

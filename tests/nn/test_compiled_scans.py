@@ -9,7 +9,7 @@ from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests import forms
-from tests.compiled import CORES, compiled_backend
+from tests.compiled import EACH_CORE, compiled_backend
 from tests.gradcheck import each_kind, random_starts
 from tests.guarded import guard, marks
 
@@ -17,7 +17,7 @@ BARS = {"float64": 1e-13, "float32": 1e-5}
 ORACLE = NumpyBackend()
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=EACH_CORE)
 def ops(request):
     """A backend whose buffers have margins, which are checked at the end."""
     backend = compiled_backend(request.param)
@@ -87,7 +87,7 @@ def check(ops, cell, variant, dtype, sizes, seed, *, cut):
             assert marks(rows[:, hidden:]).all(), name
 
 
-@pytest.mark.parametrize("dtype", BARS)
+@forms.each("dtype", BARS)
 @each_kind
 def test_every_size(ops, cell, variant, dtype):
     """H 1-33, B 1-13, T 1-5, I 1-20."""
@@ -100,17 +100,16 @@ def hash_of(*words):
     return sum(map(ord, "".join(words)))
 
 
-@pytest.mark.thinned(3)
-@pytest.mark.parametrize(("batch", "hidden"), [(47, 64), (48, 65), (49, 31), (97, 7), (2, 80), (3, 129), (50, 96)])
-@pytest.mark.parametrize("dtype", BARS)
+@forms.each("batch, hidden", [(47, 64), (48, 65), (49, 31), (97, 7), (2, 80), (3, 129), (50, 96)], thinned=3)
+@forms.each("dtype", BARS)
 @each_kind
 def test_the_borders_of_panels_and_of_groups_of_lanes(ops, cell, variant, dtype, batch, hidden):
     check(ops, cell, variant, dtype, (3, batch, 2, hidden), hidden, cut=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", BARS)
-@pytest.mark.parametrize("hidden", [513, 600])
+@forms.each("dtype", BARS)
+@forms.each("hidden", [513, 600])
 @each_kind
 def test_products_deeper_than_a_panel(ops, cell, variant, dtype, hidden):
     check(ops, cell, variant, dtype, (2, 3, 2, hidden), hidden, cut=False)
@@ -119,8 +118,8 @@ def test_products_deeper_than_a_panel(ops, cell, variant, dtype, hidden):
 WHERE = ("x", "first", "dy", "d_last", "W", "b")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", WHERE)
+@forms.each("value", [np.nan, np.inf, -np.inf])
+@forms.each("where", WHERE)
 @each_kind
 def test_what_is_not_finite_comes_out_where_it_does_of_the_reference(ops, cell, variant, where, value):
     """Never a finite number for NaN; and NaN of one lane stays in that lane."""

@@ -1,6 +1,7 @@
 """On the compiled core any number of threads computes the same bytes: outputs, gradients, trained models."""
 
 import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from charlm.backends import numpy_backend
 from charlm.backends.compiled import backend as backend_module
 from charlm.backends.compiled import scan as scan_module
-from tests import gradcheck
-from tests.compiled import CORES, compiled_backend
+from tests import forms, gradcheck
+from tests.compiled import BEST_CORE, EACH_CORE, compiled_backend
 from tests.gradcheck import KINDS, config_of, leaves, make_model, random_batch, random_state
 from tests.task_batches import BODIES, random_task_batch
 
@@ -18,7 +19,7 @@ COUNTS = (1, 2, 3, 5, 2)
 LEARNING_RATE = 0.01
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=BEST_CORE)
 def ops(request):
     return compiled_backend(request.param)
 
@@ -60,10 +61,7 @@ def assert_the_same(ops, compute):
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.thinned(5)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch_size", [1, 2, 4, 13, 50])
-@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@forms.each("kind, batch_size, dtype", product(KINDS, [1, 2, 4, 13, 50], ["float32", "float64"]), thinned=7)
 def test_every_cell(ops, monkeypatch, kind, batch_size, dtype):
     """Also with fewer lanes than threads."""
     model = model_on(ops, config_of(*kind, hidden_size=19, dropout=0.4, embedding_size=5, dtype=dtype), monkeypatch)
@@ -83,11 +81,11 @@ def test_every_body(ops, monkeypatch, body):
 SHAPES = [(48, 40, 70), (20, 100, 300), (3, 64, 1030), (33, 8, 500), (64, 130, 17), (128, 12, 40), (9, 200, 20)]
 
 
-@pytest.mark.thinned(3)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("batch_size", "hidden", "V"), SHAPES)
-def test_larger_models(ops, monkeypatch, batch_size, hidden, V, dtype):
+@pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
+@forms.each("shape, dtype", product(SHAPES, ["float32", "float64"]), thinned=5)
+def test_larger_models(ops, monkeypatch, shape, dtype):
     """Products that are shared by rows and by columns, and those that are left to NumPy."""
+    batch_size, hidden, V = shape
     for more in ({}, {"embedding_size": 33}):
         config = config_of("lstm", "", vocabulary_size=V, hidden_size=hidden, dropout=0.3, dtype=dtype, **more)
         model = model_on(ops, config, monkeypatch, scale=1 / np.sqrt(hidden))

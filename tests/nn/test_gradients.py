@@ -39,8 +39,7 @@ from tests.gradcheck import (
 pytestmark = pytest.mark.usefixtures("each_backend")
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@each_kind
+@forms.each("cell, variant, check", [(*kind, check) for kind in KINDS for check in CHECKS], thinned=4)
 def test_every_cell(cell, variant, check):
     errors = CHECKS[check](cell, variant)
     holds(errors)
@@ -50,6 +49,7 @@ def test_every_cell(cell, variant, check):
         assert set(errors) == {"W", "x"} | states | extra.get(cell, set())
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize(("T", "I", "H", "B"), [(1, 1, 1, 1), (5, 1, 1, 1), (1, 2, 3, 1), (6, 1, 2, 1)])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != ("rnn", "relu")], ids="-".join)
 def test_the_smallest_sizes(kind, T, I, H, B):

@@ -9,9 +9,10 @@ from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.scan import ReferenceScan
 from charlm.nn.workspace import Workspace
+from tests import forms
 from tests.compiled import compiled_backends
 from tests.cuda import cupy_backend
-from tests.gradcheck import KINDS, random_starts
+from tests.gradcheck import KINDS, each_kind, random_starts
 
 BARS = {"float64": 1e-13, "float32": 1e-5}
 N_IN, HIDDEN = 3, 5
@@ -34,6 +35,7 @@ IMPLEMENTATIONS = {
     "cuda": cupy_backend,
     "reference on cuda": without_scans(cupy_backend),
 }
+EACH = [pytest.param(name, marks=pytest.mark.cupy if "cuda" in name else ()) for name in IMPLEMENTATIONS]
 ORACLE = without_scans(NumpyBackend)()
 SHAPES = {"sequence": (6, 3, False), "starts": (6, 3, True), "one step": (1, 3, False), "one lane": (4, 1, False)}
 SHAPES |= {"one of each": (1, 1, False), "starts in one lane": (5, 1, True)}
@@ -66,10 +68,10 @@ def passed(layer, ws, dtype, shape, seed):
     return [y, *map(ops.numpy, found)]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@forms.each("shape", SHAPES)
+@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize("dtype", BARS)
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("cell", "variant"), KINDS, ids=["-".join(filter(None, kind)) for kind in KINDS])
+@each_kind
 def test_a_scan_gives_what_the_reference_gives(name, cell, variant, dtype, shape):
     """From a given first state, first in fresh buffers and then in a workspace full of NaN."""
     ops = IMPLEMENTATIONS[name]()
@@ -82,9 +84,9 @@ def test_a_scan_gives_what_the_reference_gives(name, cell, variant, dtype, shape
         ws.fill(np.nan)
 
 
+@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize("dtype", BARS)
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-@pytest.mark.parametrize(("cell", "variant"), KINDS, ids=["-".join(filter(None, kind)) for kind in KINDS])
+@each_kind
 def test_steps_one_by_one_give_what_the_sequence_gives(name, cell, variant, dtype):
     """Also from a state that is not the scan's own, which is left alone."""
     ops, T = IMPLEMENTATIONS[name](), 5

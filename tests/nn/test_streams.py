@@ -20,7 +20,8 @@ from charlm.nn.recurrent import Recurrent
 from charlm.nn.stepping import DeviceStepper, ReferenceStepper, stepper_of
 from charlm.nn.workspace import Workspace
 from charlm.text import UNK_ID
-from tests.compiled import CORES, compiled_backend
+from tests import forms
+from tests.compiled import EACH_CORE, compiled_backend
 from tests.gradcheck import KINDS, each_kind
 from tests.guarded import guard
 
@@ -43,7 +44,7 @@ RULES = [
 ]
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=EACH_CORE)
 def ops(request):
     return compiled_backend(request.param)
 
@@ -120,7 +121,7 @@ def check(found, expected, bar):
 
 
 @each_kind
-@pytest.mark.parametrize("count", [1, 2, 3])
+@forms.each("count", [1, 2, 3])
 def test_every_cell_draws_what_the_reference_draws(ops, cell, variant, count):
     """In layers of sizes that are no multiples of a vector, below each other cell once."""
     at = KINDS.index((cell, variant))
@@ -137,8 +138,7 @@ def test_every_cell_draws_what_the_reference_draws(ops, cell, variant, count):
             np.testing.assert_allclose(array, right, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("config", RULES, ids=str)
-@pytest.mark.parametrize("banned", [(), (UNK_ID,), (0, 1, 5)], ids=str)
+@forms.each("config, banned", itertools.product(RULES, [(), (UNK_ID,), (0, 1, 5)]), thinned=4)
 @pytest.mark.parametrize("V", [7, 65, 1000])
 def test_every_rule_draws_what_the_reference_draws(ops, V, config, banned):
     network = Network([("lstm", "", 12), ("gru", "after", 9)], V, inputs=5, seed=V)
@@ -153,7 +153,7 @@ def test_every_rule_draws_what_the_reference_draws(ops, V, config, banned):
             one.load(((), (zero[0], zero[1]), (zero[2],)))
 
 
-@pytest.mark.parametrize("config", RULES, ids=str)
+@forms.each("config", RULES)
 @pytest.mark.parametrize("dense", [(), ((17, "tanh"),), ((5, "relu"), (18, "tanh"))], ids=str)
 def test_in_single_precision_all_but_close_draws_are_the_reference_s(ops, config, dense):
     """The reference reads in double precision what was drawn, so that one different draw does not change the next."""
@@ -237,8 +237,8 @@ def test_nothing_is_drawn_after_the_end(ops):
 
 
 @pytest.mark.parametrize("dtype", BARS)
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["never", "later", "b_y"])
+@forms.each("value", [np.nan, np.inf, -np.inf])
+@forms.each("where", ["never", "later", "b_y"])
 def test_what_is_not_finite_is_an_error_after_the_tokens_before_it(ops, dtype, value, where):
     """In the embedding of a token that is never drawn, in that of one that is drawn later, and in the last layer."""
     network = Network([("rnn", "relu", 6)], 9, inputs=4, dtype=dtype, seed=2)

@@ -70,7 +70,7 @@ def test_so_are_those_of_a_model(options):
     holds(model_errors(make_model(config), batch))
 
 
-@pytest.mark.parametrize("make", [cupy_backend, lambda: OPS], ids=["cuda", "cpu"])
+@pytest.mark.parametrize("make", [pytest.param(cupy_backend, marks=pytest.mark.cupy), lambda: OPS], ids=["cuda", "cpu"])
 def test_it_runs_on_every_backend(make):
     ops, rng, found = make(), np.random.default_rng(5), []
     x, dy, starts = rng.normal(size=(5, 3, 2)), rng.normal(size=(5, 4, 2)), random_starts(5, 2, rng)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from charlm.backends.compiled.library import CORES, obstacle
+from tests.compiled import HERE
 
 
-@pytest.fixture(params=["numpy", *[core for core in CORES if not obstacle(core)][:1]])
+@pytest.fixture(params=[pytest.param("numpy", marks=pytest.mark.thinned(3)), *HERE[:1]])
 def each_core(request, monkeypatch):
     """Compute with NumPy, and with the best core of this machine."""
     monkeypatch.setenv("CHARLM_CORE", request.param)

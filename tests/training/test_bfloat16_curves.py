@@ -36,8 +36,9 @@ def curve(corpus, kind, dtype):
         return [progress.valid_nats for progress in session.trainer.run() if progress.is_evaluation]
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("corpus", TRAININGS)
-@pytest.mark.parametrize("kind", ["numpy", "compiled"])
+@pytest.mark.parametrize("kind", ["compiled", "numpy"])
 def test_bfloat16_learns_as_float32_does(kind, corpus):
     float32, bfloat16 = (curve(corpus, kind, dtype) for dtype in ("float32", "bfloat16"))
     assert len(bfloat16) == len(float32) >= 5

@@ -65,7 +65,7 @@ def test_resumed_ends_where_uninterrupted_ends(times, cell, unit, dropout, optim
     reported = go_on(whole)
     epoch = whole.train.steps(0)
     assert len(reported) == STEPS > 3 * epoch
-    for stop in stops_of(reported, epoch)[:: times(2, 1)]:
+    for stop in stops_of(reported, epoch)[:: times(4, 1)]:
         first = make(cell, unit, dropout, optimizer)
         before = go_on(first, stop)
         second = make(cell, unit, dropout, optimizer)
@@ -91,6 +91,7 @@ def test_resumed_again_and_again():
 NUMBERS = ["step", "epoch", "index", "best_nats", "plateaus", "waiting", "sum_nats", "sum_tokens"]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("lost", ["state/0", "m/layer0.W", "v/head.W_y", *NUMBERS])
 def test_each_part_of_the_state_matters(lost, monkeypatch):
     """The comparison above notices the loss of any part."""

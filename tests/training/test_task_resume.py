@@ -91,6 +91,7 @@ def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
     assert "weights/head.b_y" in differing(*results[1:])
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
 def test_every_task_is_learned(name):
     """The training loss falls clearly below that of the first step."""
