@@ -73,8 +73,10 @@ def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
     per_step, tokens, per_judging, judgings = measured(trainer)
     weights = int(model.parameters.values.nbytes)
     slots = len(trainer.optimizer.memory)
-    # The gradients, the best weights, and the state twice while it is saved. The weights are in memory already.
-    arrays = weights * (1 + slots + 1 + 2 * (2 + slots))
+    # The best weights, and those of the lowest loss, if these are others.
+    kept = 1 if trainer.config.keep == "loss" else 2
+    # The gradients, what is kept, and the state twice while it is saved. The weights are in memory already.
+    arrays = weights * (1 + slots + kept + 2 * (1 + kept + slots))
     per_epoch = trainer.train.steps(0)
     names = len(session.language_model.tokenizer.vocabulary)
     header = _BYTES_OF_HEADER + _BYTES_PER_NAME * names + _BYTES_PER_RECORD * min(total, evaluations(total, per_epoch))
@@ -83,7 +85,7 @@ def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
         # Reading may have taken more for a while than training will take in all.
         memory=max(corpus.peak, corpus.kept + arrays + trainer.buffers + _LIBRARIES),
         model_file=weights + header,
-        checkpoint=weights * (2 + slots) + header,
+        checkpoint=weights * (1 + kept + slots) + header,
         steps=steps,
         epochs=steps / per_epoch,
         tokens=round(steps * tokens),

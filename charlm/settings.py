@@ -1,6 +1,7 @@
 """Settings that follow from the corpus: whatever a training is not given.
 
-`TABLES` has a table for each task and level, with a row for each size of corpus. The rows were found by measuring what
+`TABLES` has a table for each task and level, with a row for each size of corpus. A task without one has that of the
+language model. The rows were found by measuring what
 validates best in a given time. `python -m tests.benchmarks.settings` compares them with a search.
 
 If the time does not suffice for the passes over the corpus that a row is worth, the training takes fewer steps. A row
@@ -130,7 +131,8 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
     the minutes that are given, or else a fixed one.
     """
     work = _WORK if given.get("minutes") is None else _WORK_PER_MINUTE * given["minutes"]
-    rows = [row for row in TABLES[f"{task.name} {text.level}"] if corpus.tokens <= row.tokens]
+    table = TABLES.get(f"{task.name} {text.level}", TABLES[f"lm {text.level}"])
+    rows = [row for row in table if corpus.tokens <= row.tokens]
     settings = _settings(rows[0], task, given)
     for row in rows[1:]:
         larger = _settings(row, task, given)

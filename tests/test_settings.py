@@ -123,8 +123,9 @@ def test_the_settings_of_a_model_repeat_its_training():
 def test_a_training_takes_over_text_and_network_of_a_model_but_not_how_it_learned():
     text, network = TextConfig(unit="stream"), {"hidden_size": 5, "num_layers": 1, "dropout": 0.3}
     source = prepare(LINES, text, network, TrainConfig(batch_size=3, max_steps=2)).language_model
-    assert {"unit": "stream", "hidden_size": 5, "num_layers": 1}.items() <= inherited(source).items()
-    assert not {"dropout", "dtype", "batch_size", "max_steps", "seed", "vocabulary_size"} & inherited(source).keys()
+    taken = inherited(source, "lm")
+    assert {"unit": "stream", "hidden_size": 5, "num_layers": 1}.items() <= taken.items()
+    assert not {"dropout", "dtype", "batch_size", "max_steps", "seed", "vocabulary_size"} & taken.keys()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -16,6 +16,9 @@ def quick(monkeypatch):
     monkeypatch.setattr("charlm.estimate._LONGEST", 0.0)
 
 
+WITH_FIGURE = ("tag", "yes-no", "classify")
+
+
 @pytest.mark.parametrize("kind", TRAINING)
 def test_it_tells_what_a_training_takes_and_writes_nothing(charlm, quick, tmp_path, kind):
     corpus, model = tmp_path / "corpus", tmp_path / "m.safetensors"
@@ -30,7 +33,10 @@ def test_it_tells_what_a_training_takes_and_writes_nothing(charlm, quick, tmp_pa
     assert record["unit"] == load(model).facts.unit
     assert record["seconds"] > 0 and record["tokens_per_second"] > 0 and record["memory"] > 0
     for key, path in (("model_file", model), ("checkpoint", tmp_path / "m.ckpt.safetensors")):
-        assert record[key] == pytest.approx(path.stat().st_size, rel=0.1, abs=5000)
+        # Of a task with a figure, the weights of the lowest loss may be the kept ones, and are then stored once.
+        once = 4 * record["parameters"] if (key, kind) in {("checkpoint", name) for name in WITH_FIGURE} else 0
+        size = path.stat().st_size
+        assert 0.9 * size - 5000 <= record[key] <= 1.1 * size + 5000 + once
 
 
 def test_existing_files_are_neither_refused_nor_changed(charlm, quick, tmp_path):

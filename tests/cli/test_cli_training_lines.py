@@ -12,7 +12,7 @@ from tests.task_models import TASKS, TEXTS, TRAINING
 
 TINY = ("--hidden-size", 6, "--num-layers", 1, "--batch-size", 4, "--seq-length", 8, "--threads", 1, "--seed", 1)
 UNITS = {  # of the loss and of the speed, the name of the baseline, and what to type next
-    "lm": ("char", "char", "letters", "generate {} -n 10"),
+    "lm": ("char", "char", "letters", "generate {}"),
     "conditioned": ("char", "char", "letters", "generate {} --class x -n 10"),
     "cloze": ("char", "char", "letters", "fill {} FILE"),
     "tag": ("tag", "token", "label frequencies", "predict {} FILE"),
