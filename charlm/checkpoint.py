@@ -30,7 +30,7 @@ from charlm.training import FIGURES, HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers
 from charlm.version import __version__
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
 _TYPES = {"float32": "F32", "float64": "F64"}
 

@@ -66,12 +66,12 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row(50_000, 0, 256, 1, 0, 0.7, 8, 32, 0.01, 10),
         Row(120_000, 0, 256, 1, 0, 0.5, 16, 32, 0.01, 12),
         Row(500_000, 0, 192, 1, 0, 0.3, 16, 32, 0.01, 12),
-        Row(inf, 0, 192, 1, 0, 0.05, 16, 32, 0.008, 12),
+        Row(inf, 0, 160, 1, 0, 0.05, 16, 32, 0.011, 12),
         Row(inf, 2_000, 256, 2, 0, 0.15, 32, 32, 0.005, 12),
     ),
     "lm word": (
         Row(100_000, 0, 64, 1, 64, 0.5, 8, 32, 0.01, 8),
-        Row(inf, 0, 64, 1, 64, 0.0, 8, 32, 0.012, 8),
+        Row(inf, 0, 80, 1, 72, 0.0, 8, 32, 0.018, 8),
         Row(inf, 6_000, 128, 1, 128, 0.1, 16, 32, 0.008, 8),
     ),
     "cloze char": (
@@ -83,19 +83,19 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row(inf, 0, 64, 1, 64, 0.1, 8, 32, 0.01, 8),
     ),
     "tag word": (
-        Row(40_000, 0, 64, 1, 64, 0.5, 8, 64, 0.006, 8),
-        Row(inf, 0, 96, 1, 96, 0.5, 16, 64, 0.006, 6),
+        Row(40_000, 0, 96, 1, 96, 0.5, 16, 64, 0.012, 8),
+        Row(inf, 0, 160, 1, 192, 0.4, 32, 64, 0.015, 6),
     ),
     "classify char": (
         Row(30_000, 0, 64, 1, 0, 0.4, 8, 32, 0.01, 10),
         Row(inf, 0, 96, 1, 0, 0.5, 32, 32, 0.01, 7),
     ),
     "classify word": (
-        Row(30_000, 0, 32, 1, 32, 0.5, 8, 32, 0.005, 6),
-        Row(inf, 0, 64, 1, 64, 0.6, 16, 32, 0.004, 3),
+        Row(30_000, 0, 48, 1, 48, 0.2, 8, 32, 0.01, 8),
+        Row(inf, 0, 96, 1, 96, 0.6, 32, 32, 0.008, 2),
     ),
     "translate word": (
-        Row(30_000, 0, 96, 1, 64, 0.3, 16, 32, 0.01, 20),
+        Row(30_000, 0, 128, 1, 64, 0.1, 16, 32, 0.01, 14),
         Row(inf, 0, 96, 1, 64, 0.0, 8, 32, 0.01, 8),
         Row(inf, 5_000, 128, 1, 96, 0.1, 16, 32, 0.008, 8),
     ),
@@ -173,7 +173,7 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     hidden, layers, embedding = settings["hidden_size"], settings["num_layers"], settings["embedding_size"]
     ways = 2 if settings.get("bidirectional") else 1
     inputs = embedding + (layers - 1) * (1 if task.is_cloze else ways) * hidden
-    recurrent = ways * _GATES[settings.get("cell", "lstm")] * hidden * (layers * hidden + inputs)
+    recurrent = ways * _GATES.get(settings.get("cell", "lstm"), 4) * hidden * (layers * hidden + inputs)
     stacks = 2 if task.translates else 1
     output = ways * hidden * corpus.outputs
     of_token = stacks * recurrent + (0 if task.body == "last step" else output)

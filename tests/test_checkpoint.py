@@ -269,7 +269,7 @@ def test_the_metadata_are_as_documented(tmp_path):
     found = json.loads(header["__metadata__"]["charlm"])
     expected = {
         "format": "charlm",
-        "version": 2,
+        "version": 3,
         "charlm": charlm.__version__,
         "kind": "model",
         "task": "lm",
@@ -441,7 +441,7 @@ def test_another_programs_safetensors_file_is_refused(tmp_path, metadata):
     assert str(path) in refusal_of(path)
 
 
-@pytest.mark.parametrize("version", [3, 99, 10**30])
+@pytest.mark.parametrize("version", [4, 99, 10**30])
 def test_a_newer_version_asks_for_an_upgrade(model_file, version):
     rewrite(model_file, lambda ours: ours.update(version=version))
     assert f"version {version} is newer" in refusal_of(model_file)

@@ -58,7 +58,9 @@ class Machine:
         """Run the command; it has to succeed, and to say nothing of what is missing. Return what it prints."""
         done = self.run_python("-m", "charlm", *arguments, cwd=cwd, **env)
         assert done.returncode == 0, done.stderr
-        assert "warning" not in done.stderr.lower() and "Traceback" not in done.stderr
+        # One step does not teach it anything, and it says so.
+        told = done.stderr.lower().replace("charlm: warning: the model has hardly learned", "")
+        assert "warning" not in told and "Traceback" not in told
         return done.stdout
 
 

@@ -152,7 +152,7 @@ class Trainer:
             raise diverged(numbers.step + 1, f"loss {nats:g}, gradient norm {float(norm):g}")
         if not math.isfinite(size):
             raise diverged(numbers.step + 1, f"norm of the weights {float(size):g}")
-        if self.valid is None and numbers.step + 1 == numbers.total_steps:
+        if self.validation is None and numbers.step + 1 == numbers.total_steps:
             # While training can still go back.
             self.verdict.check()
         if numbers.step == 0:

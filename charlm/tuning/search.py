@@ -220,14 +220,12 @@ def _of(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loss(session: Session) -> float:
-    """Return the lowest validation loss; NaN before the first evaluation.
+    """Return the validation loss of the kept weights, at the end of a training on all of the held-out part.
 
-    At the end of a training that keeps the weights of the lowest loss, it is their loss on all of the held-out part.
+    It is NaN before the first evaluation.
     """
-    trainer = session.trainer
-    best = trainer.numbers.best_nats
-    at_end = trainer.outcome().valid_nats if trainer.config.keep == "loss" else None
-    return next((nats for nats in (at_end, best) if nats is not None), math.nan)
+    nats = session.trainer.outcome().valid_nats
+    return math.nan if nats is None else nats
 
 
 def _digest(path: Path) -> str | None:

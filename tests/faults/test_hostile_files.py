@@ -4,8 +4,11 @@ import gzip
 import os
 import shlex
 
+import numpy as np
 import pytest
 
+from charlm.backends import get_backend
+from charlm.checkpoint import load
 from charlm.errors import CorpusError
 from charlm.text import read_lines
 from tests.cli.shell import bash, run, started
@@ -33,6 +36,10 @@ def test_names_that_only_a_program_would_give(charlm, trained, tmp_path, monkeyp
         assert shlex.split(command)[0] == "iconv"
 
 
+def loaded(path):
+    return load(path, get_backend("cpu")).language_model
+
+
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("command", ["train", "score", "evaluate"])
 def test_a_pipe_with_a_name_is_read_like_a_file(trained, tmp_path, command):
@@ -52,7 +59,9 @@ def test_a_pipe_with_a_name_is_read_like_a_file(trained, tmp_path, command):
         assert process.wait(60) == 0, err
     expected = run(*arguments(trained.names, "read")).succeeded()
     if command == "train":
-        assert (tmp_path / "piped.safetensors").read_bytes() == (tmp_path / "read.safetensors").read_bytes()
+        piped, read = (loaded(tmp_path / f"{name}.safetensors") for name in ("piped", "read"))
+        assert np.array_equal(piped.model.parameters.values, read.model.parameters.values)
+        assert piped.history == read.history and piped.tokenizer.vocabulary == read.tokenizer.vocabulary
     speed = b"tokens_per_second"
     assert out.split(speed)[0] == expected.out.split(speed)[0]
 

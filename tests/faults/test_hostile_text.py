@@ -38,6 +38,7 @@ ODD = [
     *("\udc80", "\udcff", "\U0010ffff"),
 ]
 LINES = NO_NEWLINE | st.lists(st.sampled_from(ODD), max_size=12).map("".join)
+WHOLE = ("--valid-fraction", 0)
 TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 2, "--seq-length", 8, "--max-steps", 1, "--seed", 1)
 
 
@@ -133,7 +134,7 @@ def test_each_command_has_an_answer(charlm, trained, tmp_path, name):
         else:
             result.failed(3, "the text is empty")
     for level in ("char", "word"):
-        result = charlm("train", path, "-o", tmp_path / level, "--level", level, "--valid-fraction", 0, *TINY)
+        result = charlm("train", path, "-o", tmp_path / level, "--level", level, "--unit", "line", *WHOLE, *TINY)
         if refusal:
             result.failed(3, refusal.format(path))
             assert not (tmp_path / f"{level}.safetensors").exists()
