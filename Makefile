@@ -48,15 +48,12 @@ install: $(VENV)/.installed  ## create .venv with charlm in it
 
 demo: $(VENV)/.installed  ## train a character model, a word model and a tagger, and use each
 	mkdir -p $(DEMO)
-	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1 \
-	  --epochs 30 --batch-size 16 --lr 0.004 --dropout 0.3
-	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 \
-	  --level word --embedding-size 64 --num-layers 1 --epochs 4 --batch-size 16 --lr 0.005
+	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1
+	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 --level word --epochs 2
 	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
 	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
 	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors
-	$(BIN)/charlm train corpora/persons.tsv -o $(DEMO)/persons.safetensors --force --seed 1 --task tag --min-count 2 \
-	  --embedding-size 32 --hidden-size 32 --num-layers 1 --batch-size 8 --seq-length 32 --lr 0.01 --epochs 5
+	$(BIN)/charlm train corpora/persons.tsv -o $(DEMO)/persons.safetensors --force --seed 1 --task tag
 	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
 
 test: $(VENV)/.dev  ## run the tests in their short form, four minutes of processor time
