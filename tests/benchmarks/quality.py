@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 SHARED = PROJECT.parent / "shared" / "corpora"
 PLAY, PLAY_BAR = SHARED / "tinyshakespeare.txt", 1.46
-PLAY_FLAGS = "--hidden-size 256 --batch-size 32 --seq-length 32 --lr 0.005 --dropout 0.15"
+PLAY_FLAGS = ""  # what is not given follows from the corpus
 WORDS, WORDS_BAR = SHARED / "wikitext2", 252.9
 WORDS_FLAGS = (
     "--level word --split whitespace --hidden-size 200 --embedding-size 200 --optimizer sgd --lr 20 --clip 0.25 "
