@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from charlm import api, load
+from charlm.checkpoint import FORMAT_VERSION
 from charlm.config import TextConfig, TrainConfig
 from charlm.inference.scoring import Scorer
 from charlm.session import prepare
@@ -186,7 +187,7 @@ def test_a_training_goes_on_with_the_form_that_it_began_with(charlm, tmp_path, f
     charlm("train", corpus, "-o", path, "--resume", "--normalize", "nfc").failed(2, "--normalize nfc", "none")
     assert path.read_bytes() == before
     charlm("train", corpus, "-o", path, "--resume", "--keep-checkpoint", "--max-steps", 26, *flags).succeeded()
-    assert header_of(path)["version"] == 2
+    assert header_of(path)["version"] == FORMAT_VERSION
     assert load(path).text.normalize == load(tmp_path / "stopped.ckpt.safetensors").text.normalize == "none"
 
 
