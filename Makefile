@@ -49,7 +49,7 @@ install: $(VENV)/.installed  ## create .venv with charlm in it
 demo: $(VENV)/.installed  ## train a character model, a word model and a tagger, and use each
 	mkdir -p $(DEMO)
 	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1
-	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 --level word --epochs 2
+	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 --level word --epochs 1
 	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
 	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
 	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors
