@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -85,13 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ui.silence(1)
         return 0
     except SystemExit as end:
+        if signals.state.received:
+            ui.silence(1)
+            return 128 + signals.state.received
         if end.code != 1:
             raise
         ui.silence(1)  # Typer exits so when the reader of a help text has gone
         return 0
-    except KeyboardInterrupt:
-        ui.silence(1)
-        return 128 + signal.SIGINT
     except Exception as error:
         if signals.state.received:  # its exception may have been replaced, e.g. by a failed import
             return 128 + signals.state.received

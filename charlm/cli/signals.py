@@ -25,7 +25,7 @@ class State:
 
     output: Any = None
     undisturbed: int = 0  # depth of nested blocks that a signal waits for
-    raises: bool = False  # raise KeyboardInterrupt or SystemExit, because there are files to remove
+    raises: bool = False  # raise SystemExit, because there are files to remove
     received: int = 0  # the last signal; the exception that it raised may have been swallowed
 
 
@@ -85,7 +85,9 @@ def end_if_due() -> None:
 def _raise() -> NoReturn:
     # Where the exception cannot be caught, Python would print it.
     sys.unraisablehook = lambda _: None
-    raise KeyboardInterrupt if state.received == signal.SIGINT else SystemExit(128 + state.received)
+    # Not KeyboardInterrupt: once it has passed through `exec` of a text, as at the definition of a dataclass,
+    # `python -m` ends in a signal, although the exception was caught and another exit code was given.
+    raise SystemExit(128 + state.received)
 
 
 def _end(*_: Any) -> NoReturn:

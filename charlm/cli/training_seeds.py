@@ -44,7 +44,7 @@ def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
                     _say_how_to_go_on(command, options, model, first)
                     return code
                 results.append(_result(path, seed))
-        except (KeyboardInterrupt, SystemExit):
+        except SystemExit:
             _keep_best(results, model)
             _say_how_to_go_on(command, options, model, first)
             raise

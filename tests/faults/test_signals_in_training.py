@@ -66,6 +66,26 @@ def test_however_often_training_is_stopped_it_ends_in_the_same_bytes(corpus, tmp
     assert files_of(folder) == files_of(whole)
 
 
+INSIDE_A_TEXT = """
+import builtins, dataclasses, sys
+def interrupted(text, *names):
+    signals = sys.modules.get("charlm.cli.signals")
+    if hasattr(signals, "state") and signals.state.raises:
+        text = f"import os, signal\\nos.kill(os.getpid(), signal.SIGINT)\\n{text}"
+    builtins.exec(text, *names)
+dataclasses.exec = interrupted
+"""
+
+
+def test_a_signal_while_python_reads_a_text_gives_the_same_exit_code(corpus, tmp_path):
+    """`python -m` ends in the signal if a KeyboardInterrupt has ever left `exec`, which makes the dataclasses."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(INSIDE_A_TEXT)
+    result = run("train", corpus, "-o", tmp_path / "m", *SMALL, PYTHONPATH=str(folder))
+    assert (result.code, result.out, result.err) == (128 + INTERRUPT, b"", "")
+
+
 def test_a_second_signal_in_training_ends_it_at_once(corpus, tmp_path, times):
     folder, rng = tmp_path / "out", random.Random(3)
     folder.mkdir()
