@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+import typer.main
+from threadpoolctl import ThreadpoolController
+from typer.main import get_command
 
 from charlm.cli import ui
 from charlm.cli.app import main
@@ -53,6 +55,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return made
 
 
+class _Commands:
+    """Commands for Typer's apps, each made once: that takes as long as what most tests then do with it."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str | None, ...], object] = {}
+
+    def get(self, app: typer.Typer) -> object:
+        names = tuple(command.name for command in app.registered_commands)
+        if names not in self._made:
+            self._made[names] = get_command(app)
+        return self._made[names]
+
+
+_COMMANDS = _Commands()
+_THREADS = ThreadpoolController()
+
+
 @pytest.fixture
 def charlm(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run `charlm ARGS` in this process; what it changes there is put back."""
@@ -60,10 +79,11 @@ def charlm(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monkey
     def call(*args: object, stdin: bytes = b"") -> Result:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         settings = dataclasses.asdict(ui.settings)
+        monkeypatch.setattr(typer.main, "get_command", _COMMANDS.get)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
         capfdbinary.readouterr()
         try:
-            with threadpool_limits(1):  # as in the processes of `run`, so that the numbers are the same
+            with _THREADS.limit(limits=1):  # as in the processes of `run`, so that the numbers are the same
                 code = main(list(map(str, args)))
         finally:
             for number, handler in handlers.items():
