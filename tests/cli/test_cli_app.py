@@ -177,6 +177,7 @@ def test_the_start_is_quick(flag, tmp_path):
     assert min(seconds(*CHARLM, flag) for _ in range(5)) <= max(0.150, 8 * bare)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
 def test_help_waits_for_neither_numpy_nor_cupy(args):
     code = (

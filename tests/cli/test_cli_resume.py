@@ -223,6 +223,7 @@ def test_the_same_corpus_from_elsewhere_is_not(charlm, corpus, tmp_path):
     charlm("train", "-", "-o", model, "--resume", stdin=corpus.read_bytes()).succeeded()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("flag", "value", "stored"),
     [
@@ -359,6 +360,7 @@ def core_in(charlm, model):
     return record["core"]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("core", [core for core in CORES if not obstacle(core)])
 def test_another_core_is_noted_once_and_named_from_then_on(charlm, monkeypatch, corpus, tmp_path, core):
     model = tmp_path / "m.safetensors"

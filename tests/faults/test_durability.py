@@ -219,6 +219,7 @@ def closed(tmp_path, request):
         folder.chmod(0o755)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("name", "flags"), [("new", ()), ("m", ("--force",)), ("m", ("--resume",))])
 def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, flags):
     """The corpus is one that would be refused, had it been looked at."""

@@ -97,6 +97,7 @@ def test_without_per_token_there_are_none():
 # ---- neighbours do not matter, and the order is kept
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-11)])
 def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, tolerance):

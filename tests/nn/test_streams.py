@@ -179,6 +179,7 @@ class At:
         return self.number if size is None else np.full(size, self.number)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("dtype", BARS)
 def test_any_log_probabilities_are_drawn_from_alike(ops, times, dtype):
     """With ties, gaps of 1e4 nats, the banned ones the likeliest, and, in double precision, numbers at the edges."""

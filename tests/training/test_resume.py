@@ -59,6 +59,7 @@ def stops_of(reported, epoch):
     return stops
 
 
+@pytest.mark.thinned(2)
 @each_variant
 def test_resumed_ends_where_uninterrupted_ends(times, cell, unit, dropout, optimizer):
     whole = make(cell, unit, dropout, optimizer)

@@ -77,6 +77,7 @@ def losses_of(trainer):
 # --- it learns -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_it_learns_twenty_characters_by_heart(cell, unit):
@@ -176,6 +177,7 @@ def test_nothing_is_learned_from_what_is_held_out():
 # --- when it evaluates -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("limits", "due"),
     [
