@@ -150,6 +150,7 @@ def test_the_printed_command_computes_as_the_broken_one_did(charlm, monkeypatch,
     assert "--threads 1" in command
 
 
+@pytest.mark.slow
 def test_a_run_in_minutes_keeps_its_number_of_steps(charlm, monkeypatch, corpus, tmp_path):
     flags = (*SMALL, "--minutes", 0.01)
     command = broken_off(charlm, monkeypatch, corpus, "-o", tmp_path / "m", *flags, after=2)

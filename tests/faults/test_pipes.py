@@ -162,7 +162,7 @@ def test_without_standard_error_results_are_the_same(filled_in, writing):
 
 
 def test_training_needs_no_standard_stream_and_no_file_takes_the_place_of_one(trained, tmp_path):
-    flags = "--keep-checkpoint --seed 1 --max-steps 20 --hidden-size 4 --batch-size 4"
+    flags = "--keep-checkpoint --seed 1 --max-steps 5 --hidden-size 4 --batch-size 4"
     ends = ("", "<&- >&- 2>&-", "<&- 2>&-", ">&- 2>&-")
     for number, end in enumerate(ends):
         result = bash(f"charlm train {trained.names} -o {tmp_path}/{number} {flags} {end}").succeeded()

@@ -300,7 +300,7 @@ def test_memory_does_not_grow_with_the_number_of_lines():
         return peak
 
     peak_of(500)
-    assert peak_of(5000) < 1.3 * peak_of(500) + 50_000
+    assert peak_of(2500) < 1.3 * peak_of(500) + 50_000
 
 
 def test_weights_that_have_exploded_are_told():

@@ -152,7 +152,7 @@ def test_larger_models(ops, monkeypatch, batch_size, hidden, V, dtype):
             check(ops, monkeypatch, config, batch, dtype=dtype, scale=1 / np.sqrt(hidden))
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
 @pytest.mark.parametrize("body", ["tag", "cloze", "classify", "translate", "lm"])
 def test_long_sequences(ops, monkeypatch, body):

@@ -351,7 +351,7 @@ def test_a_run_by_the_clock_is_the_run_of_so_many_steps():
     assert_same(everything(by_clock), everything(by_steps))
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize("held", [0, 8])
 @pytest.mark.parametrize("batches", [1, 4, 16])
 @pytest.mark.parametrize(("step", "evaluation"), [(0.5, 0.5), (0.25, 2.0), (0.125, 0.0)])
