@@ -25,11 +25,12 @@ from charlm.storage.files import display_name
 from charlm.task import TASKS
 from charlm.text import Tokenizer, Vocabulary, splitter_of
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
+from charlm.text.tokens.joining import Spacing
 from charlm.text.tokens.music_steps import HIGHEST_KEY
 from charlm.training import FIGURES, HISTORY_FIELDS, OPTIMIZERS, TrainingNumbers, TrainingState
 from charlm.version import __version__
 
-# Version 1 has no `text.normalize`. All versions up to this one can be read.
+# Version 1 has no `text.normalize`. All versions up to this one can be read. `spacing` is optional in all of them.
 FORMAT_VERSION = 3
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
 _TYPES = {"float32": "F32", "float64": "F64"}
@@ -147,10 +148,13 @@ def _header(language_model: LanguageModel, kind: str) -> dict[str, Any]:
     }
 
 
-def _names(codec: Codec) -> dict[str, list[str]]:
-    """Return the names that only some tasks have."""
+def _names(codec: Codec) -> dict[str, list[Any]]:
+    """Return the names that only some tasks have, and the spacing of text with learned spaces."""
     target = [] if codec.target is None else list(codec.target.vocabulary.tokens)
-    return {key: names for key, names in (("labels", list(codec.labels)), ("target_vocabulary", target)) if names}
+    names = {"labels": list(codec.labels), "target_vocabulary": target}
+    tokenizers = {"spacing": codec.tokenizer, "target_spacing": codec.target}
+    spacings = {key: one.splitter.spacing.to_json() for key, one in tokenizers.items() if one and one.splitter.spacing}
+    return {key: named for key, named in (names | spacings).items() if named}
 
 
 def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
@@ -166,10 +170,15 @@ def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("the labels are not distinct non-empty strings")
     target = tuple(names["target_vocabulary"])
+    # Files of older versions have no spacing: their tokens are joined as English is written.
+    own, other = (
+        splitter.spelling_as(Spacing.from_json(header[key]) if key in header else None)
+        for key in ("spacing", "target_spacing")
+    )
     return Codec(
-        Tokenizer(splitter, Vocabulary(tuple(names["vocabulary"]))),
+        Tokenizer(own, Vocabulary(tuple(names["vocabulary"]))),
         labels,
-        Tokenizer(splitter, Vocabulary(target)) if target else None,
+        Tokenizer(other, Vocabulary(target)) if target else None,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -176,28 +175,18 @@ def macro_f1(predicted: Sequence[str], truth: Sequence[str]) -> float:
 
 
 def as_the_model_writes(target: Tokenizer, references: Sequence[str]) -> tuple[list[str], str]:
-    """Return the references as the model would write them, and how they differ from the original.
+    """Return the references in the letters of the model, and how they differ from the original.
 
-    A model trained on lower-cased text cannot print a capital, and text joined from tokens may have other spaces. So
-    references are split into tokens and joined again, and only tokens are compared.
+    A model trained on lower-cased text cannot print a capital, nor one trained on normalised text another Unicode form.
+    Spaces are compared as they were written.
     """
-    compared = [target.join(target.split(one)) for one in references]
+    compared = [target.splitter.spelled(one) for one in references]
     cased = [one.lower() for one in references] if target.splitter.lowercase else list(references)
     changes = {
         "lower-cased": cased != list(references),
-        "normalized": any(_letters(one) != _letters(other) for one, other in zip(compared, cased, strict=True)),
-        "re-spaced": any(_words(one) != _words(other) for one, other in zip(compared, cased, strict=True)),
+        "normalized": compared != cased,
     }
     return compared, " and ".join(name for name, has_changed in changes.items() if has_changed) or "as written"
-
-
-def _letters(text: str) -> str:
-    return "".join(text.split())
-
-
-def _words(text: str) -> list[str]:
-    """Return the words between white space, case-folded and normalized."""
-    return [unicodedata.normalize("NFKD", one.casefold()) for one in unicodedata.normalize("NFKD", text).split()]
 
 
 def bleu_and_chrf(
@@ -205,7 +194,8 @@ def bleu_and_chrf(
 ) -> dict[str, float | None]:
     """Return BLEU (Papineni et al. 2002) and chrF2 (Popovic 2015), from 0 to 100, as sacrebleu computes them.
 
-    BLEU is the geometric mean of the precisions of 1-grams to 4-grams. It is None if no reference has four tokens.
+    BLEU is the geometric mean of the precisions of 1-grams to 4-grams. It is None if no reference has four tokens. chrF
+    is None if no reference has a character besides white space.
 
     tokenizer: sacrebleu's name of the tokenizer whose n-grams BLEU counts
     """
@@ -216,7 +206,7 @@ def bleu_and_chrf(
     has_4_grams = any(len(metric.tokenizer(one.rstrip()).split()) >= metric.max_ngram_order for one in references)
     return {
         "bleu": float(metric.corpus_score(translations, [references]).score) if has_4_grams else None,
-        "chrf": float(corpus_chrf(translations, [references]).score),
+        "chrf": float(corpus_chrf(translations, [references]).score) if any(map(str.strip, references)) else None,
     }
 
 

@@ -17,7 +17,8 @@ from charlm.text.ids.encoder import Encoder, make_encoder
 from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
-from charlm.text.tokens.splitter import Splitter, splitter_of
+from charlm.text.tokens.joining import Spacing, SpacingCounts
+from charlm.text.tokens.splitter import PunctuationSplitter, Splitter, splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
@@ -41,23 +42,32 @@ def gather(lines: Iterable[str] | Store, splitter: Splitter) -> Store:
     found = entry.find() if entry else None
     if found is not None:
         return found
-    encoder = make_encoder(splitter)
-    encoded = map(encoder, blocks_of(lines, words=splitter.level == "word"))
+    encoder, counts = make_encoder(splitter), SpacingCounts()
+    blocks = blocks_of(lines, words=splitter.level == "word")
+    encoded = map(encoder, _counted(blocks, splitter, counts))
     begun, size = [np.empty(0, np.int32)], 0
     for ids in encoded:
         begun.append(ids)
         size += ids.size
         if size >= MOST_IN_MEMORY:
-            return _on_disk(encoder, chain(begun[1:], encoded), entry)
-    return MemoryStore.of(np.concatenate(begun, dtype=np.int32), encoder.tokens)
+            return _on_disk(encoder, chain(begun[1:], encoded), counts, entry)
+    return MemoryStore.of(np.concatenate(begun, dtype=np.int32), encoder.tokens, counts.spacing())
 
 
-def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], entry: Entry | None) -> DiskStore:
+def _on_disk(encoder: Encoder, encoded: Iterator[np.ndarray], counts: SpacingCounts, entry: Entry | None) -> DiskStore:
     evict()
     with StoreWriter(keep=entry is not None) as writer:
         for ids in encoded:
             writer.add(ids)
-        return writer.finish(encoder.tokens, entry.name if entry else None)
+        return writer.finish(encoder.tokens, entry.name if entry else None, counts.spacing())
+
+
+def _counted(blocks: Iterable[str], splitter: Splitter, counts: SpacingCounts) -> Iterator[str]:
+    """Yield blocks of lines, and count the spaces between their tokens."""
+    for block in blocks:
+        if isinstance(splitter, PunctuationSplitter) and not counts.is_full:
+            counts.add_lines(block.split("\n"), splitter.spaced)
+        yield block
 
 
 def learn_vocabulary(
@@ -94,7 +104,23 @@ def learn_vocabulary(
             hint="give --vocab-size or --min-count, or --level char if no spaces separate the words",
         )
     numbers = _ids_of(corpus.tokens, vocabulary)
+    splitter = spelling_as(splitter, corpus.spacing, vocabulary)
     return Tokenizer(splitter, vocabulary), replace(train, numbers=numbers), replace(valid, numbers=numbers)
+
+
+def spelling_as(splitter: Splitter, spacing: Spacing, vocabulary: Vocabulary) -> Splitter:
+    """Return the splitter that joins the tokens of a vocabulary with a learned spacing, if it can learn one."""
+    return (
+        splitter.spelling_as(spacing.within(vocabulary.ids)) if isinstance(splitter, PunctuationSplitter) else splitter
+    )
+
+
+def learn_spacing(texts: Iterable[str], splitter: Splitter) -> Spacing:
+    """Return the spacing of texts, read once; without any context for a rule that does not learn one."""
+    counts = SpacingCounts()
+    if isinstance(splitter, PunctuationSplitter):
+        counts.add_lines(texts, splitter.spaced)
+    return counts.spacing()
 
 
 def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Store, unit: str) -> Dataset:

@@ -29,7 +29,7 @@ from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, offsets_of
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.ids.encoder import count_tokens
 from charlm.text.ids.store import Store
-from charlm.text.learning import encode_corpus, gather, learn_vocabulary
+from charlm.text.learning import encode_corpus, gather, learn_spacing, learn_vocabulary, spelling_as
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
@@ -211,7 +211,8 @@ def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusRe
 
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
     splitter = splitter_of(text)
-    return Tokenizer(splitter, _vocabulary_of(count_tokens(texts, splitter), train))
+    vocabulary = _vocabulary_of(count_tokens(texts, splitter), train)
+    return Tokenizer(spelling_as(splitter, learn_spacing(texts, splitter), vocabulary), vocabulary)
 
 
 def _vocabulary_of(counts: dict[str, int], train: TrainConfig) -> Vocabulary:

@@ -13,6 +13,9 @@ CORPORA = {  # pairs that are learned by heart, and the options of the text
         ["el hueso de los perros\tthe dogs' bone is very big", "son\tit is 12:30 now", "no\tit costs 5 $ or 'less'"],
         {},
     ),
+    "german": (["one\tEr sagte: „Das geht um 12:30 Uhr!“", "two\tHans' Buch kostet 5 € oder weniger?"], {}),
+    "french": (["one\tQuoi ? Il a dit : « Viens vite ! »", "two\tÇa coûte 5 € ; c'est l'heure, 12:30."], {}),
+    "swedish": (["one\tEU:s regler och S:t Eriks bro", "two\tHan sa: ”kom hit!” klockan 12:30"], {}),
     "lower": (["uno\tOne Two Three Four", "dos\tThe End Of It"], {"lowercase": True, "split": "whitespace"}),
     "lower-joined": (["uno\tIt is 12:30, OK", "dos\tMy Parents' House Is Old"], {"lowercase": True}),
     "char": (["thank you\t谢谢你", "see you\t明天见我们去公园"], {"level": "char"}),
@@ -21,9 +24,10 @@ CORPORA = {  # pairs that are learned by heart, and the options of the text
     "space": (["a b\tle  chat voit   .", "b\tle chat  est la"], {"split": "whitespace"}),
 }
 COMPARED = {  # BLEU, its tokenizer, and the references
-    "joined": (100.0, "13a", "re-spaced"),
+    "joined": (100.0, "13a", "as written"),
+    **dict.fromkeys(("german", "french", "swedish"), (100.0, "13a", "as written")),
     "lower": (100.0, "13a", "lower-cased"),
-    "lower-joined": (100.0, "13a", "lower-cased and re-spaced"),
+    "lower-joined": (100.0, "13a", "lower-cased"),
     "char": (100.0, "char", "as written"),
     "short": (None, "13a", "as written"),
     "short-char": (None, "char", "as written"),
@@ -74,8 +78,15 @@ def test_only_the_rows_without_4_grams_are_undefined(charlm, learned, tmp_path):
     assert [row["bleu"] for row in record["by_source_length"]] == [None, pytest.approx(100.0)]
 
 
+@pytest.mark.parametrize("name", ["joined", "german", "french", "swedish"])
+def test_right_translations_are_printed_as_their_references_were_written(charlm, learned, name):
+    sources, references = zip(*(line.split("\t") for line in CORPORA[name][0]), strict=True)
+    printed = charlm("predict", learned / name, stdin="".join(f"{s}\n" for s in sources).encode()).succeeded().lines
+    assert printed == list(references)
+
+
 def test_bleu_of_what_is_printed_and_of_what_is_compared_is_the_same(charlm, learned, tmp_path):
-    """Whoever takes the lines of `predict`, and the references with the same spaces, gets our figure from sacrebleu."""
+    """Whoever takes the lines of `predict`, and the references as they were written, gets our figure from sacrebleu."""
     pairs = tmp_path / "pairs.tsv"
     references = ["it is 12: 30 now", "the dogs 'bone is small", "it costs 4 $ or 'more'"]
     sources = ["son", "el hueso de los perros", "no"]

@@ -163,7 +163,7 @@ def test_a_cache_that_goes_away_while_it_is_read(cache, corpus):
 
 
 def parts_of(data):
-    """Take an entry apart: windows, table, counts, tokens, name."""
+    """Take an entry apart: windows, table, counts, tokens, spacing, name."""
     sizes = SIZES.unpack(data[-32 - SIZES.size : -32])
     at = np.cumsum([len(data) - 32 - SIZES.size - sum(sizes), *sizes]).tolist()
     return [data[start:stop] for start, stop in zip([0, *at[:-1]], at, strict=True)]
@@ -266,9 +266,11 @@ ODD = {
     "not JSON": replaced(3, b"[1, 2"),
     "JSON without end": replaced(3, b"[" * 100_000),
     "tokens that are not UTF-8": replaced(3, b'["\xff"]'),
-    "another name": lambda parts: parts.__setitem__(4, parts[4].replace(b"0", b"1").replace(b"2", b"3")),
-    "no name": replaced(4, b""),
-    "a name that is not UTF-8": replaced(4, b"\xff"),
+    "no spacing": replaced(4, b"[]"),
+    "a spacing of numbers": replaced(4, b'[{", -": 1}, {}, {}, {}]'),
+    "another name": lambda parts: parts.__setitem__(5, parts[5].replace(b"0", b"1").replace(b"2", b"3")),
+    "no name": replaced(5, b""),
+    "a name that is not UTF-8": replaced(5, b"\xff"),
     "sizes without end": None,
 }
 
@@ -280,7 +282,7 @@ def test_an_odd_entry_is_encoded_anew(monkeypatch, cache, corpus, odd):
     (name,) = entries(cache)
     whole = (cache / name).read_bytes()
     if ODD[odd] is None:
-        data = whole[: -32 - SIZES.size] + SIZES.pack(1 << 63, 1, 1, 1)
+        data = whole[: -32 - SIZES.size] + SIZES.pack(1 << 63, 1, 1, 1, 1)
         data += hashlib.sha256(data).digest()
     else:
         parts = parts_of(whole)

@@ -8,8 +8,9 @@ On the disk it is written window by window, and read in any order, only what is 
 | table | a `Row` for each window, int64 |
 | counts | how often each token occurs, int64 |
 | tokens | by provisional id, as JSON |
+| spacing | the learned `Spacing`, as JSON |
 | name | of its entry in the cache |
-| sizes | of the last four parts in bytes, see `SIZES` |
+| sizes | of the last five parts in bytes, see `SIZES` |
 | digest | the SHA-256 of all parts before |
 """
 
@@ -27,12 +28,13 @@ import numpy as np
 
 from charlm.errors import ResourceError
 from charlm.text.ids.encoder import Counts
+from charlm.text.tokens.joining import NO_SPACING, Spacing
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK
 
-FORMAT = 3  # to be raised when the parts of a file change, or how text becomes ids
+FORMAT = 4  # to be raised when the parts of a file change, or how text becomes ids
 TEMPORARY = "charlm-"  # the prefix of files that are still being written
 TYPES = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
-SIZES = struct.Struct("<QQQQ")
+SIZES = struct.Struct("<QQQQQ")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _READ_TOGETHER = 1 << 20  # bytes
 
@@ -52,7 +54,7 @@ class DiskStore:
     """An encoded corpus on the disk; it can be read as long as this object lives, even if its file is removed.
 
     file: an open descriptor, closed with this object
-    name: of its entry in the cache, "" without one; tokens: by provisional id
+    name: of its entry in the cache, "" without one; tokens: by provisional id; spacing: how their text was spelled
     size, lines, windows: the numbers of tokens, lines and windows
     line_starts [windows + 1]: in window w end the lines `line_starts[w]:line_starts[w + 1]`
     Raises ValueError or ResourceError for a file that `StoreWriter` has not written.
@@ -72,11 +74,12 @@ class DiskStore:
         self._data = at = sizes_at - sum(parts)  # bytes of all windows
         if at < 0:
             raise ValueError("cut off")
-        table, counts, tokens, name = (self._read(at + sum(parts[:i]), parts[i]) for i in range(len(parts)))
+        table, counts, tokens, spacing, name = (self._read(at + sum(parts[:i]), parts[i]) for i in range(len(parts)))
         self.name = name.decode()
         self._table = np.frombuffer(table, "<i8").reshape(-1, len(Row._fields)).T
         self._counts: np.ndarray = np.frombuffer(counts, "<i8")
         self.tokens: Sequence[str] = json.loads(tokens)
+        self.spacing = Spacing.from_json(json.loads(spacing))
         # Of tokens, lines, and tokens of lines: how many are before each window.
         self._starts, self.line_starts, self._first_tokens = (
             np.concatenate([[0], np.cumsum(column)]) for column in self._table[1:4]
@@ -163,23 +166,29 @@ class MemoryStore:
 
     ids [N] int32; offsets [lines + 1] int64: line i is `ids[offsets[i]:offsets[i + 1]]`, its end included
     first [lines] int32: x<1> of each line, where that is a label; None: the zero vector
-    tokens: by id, of a corpus that was gathered
+    tokens, spacing: by id, and how their text was spelled, of a corpus that was gathered
     """
 
     at_hand = True
     windows = 1
 
     def __init__(
-        self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray | None = None, tokens: Sequence[str] = ()
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        first: np.ndarray | None = None,
+        tokens: Sequence[str] = (),
+        spacing: Spacing = NO_SPACING,
     ) -> None:
-        self.ids, self.offsets, self.first, self.tokens = ids, offsets, first, tokens
+        self.ids, self.offsets, self.first, self.tokens, self.spacing = ids, offsets, first, tokens, spacing
         self.size, self.lines = ids.size, offsets.size - 1
         self.line_starts = np.array([0, self.lines])
 
     @classmethod
-    def of(cls, ids: np.ndarray, tokens: Sequence[str]) -> MemoryStore:
+    def of(cls, ids: np.ndarray, tokens: Sequence[str], spacing: Spacing = NO_SPACING) -> MemoryStore:
         """Return the store of ids in which `EOS_ID` ends each line."""
-        return cls(ids, np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64), tokens=tokens)
+        offsets = np.concatenate([[0], np.flatnonzero(ids == EOS_ID) + 1]).astype(np.int64)
+        return cls(ids, offsets, tokens=tokens, spacing=spacing)
 
     def counts(self, known: int) -> np.ndarray:
         return np.bincount(self.ids, minlength=known)

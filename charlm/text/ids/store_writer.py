@@ -20,6 +20,7 @@ from charlm.storage.files import cache_folder, display_name
 from charlm.text.ids.cache import lock
 from charlm.text.ids.encoder import Counts
 from charlm.text.ids.store import SIZES, TEMPORARY, DiskStore, Row, window_of
+from charlm.text.tokens.joining import NO_SPACING, Spacing
 
 _COPIED_TOGETHER = 1 << 20  # bytes
 _SHARE_OF_MEMORY = 4  # without a disk, a corpus may take a quarter of the memory
@@ -68,13 +69,15 @@ class StoreWriter:
         self._counts.add(ids)
         self._write(ids.tobytes() + lengths.tobytes())
 
-    def finish(self, tokens: Sequence[str], name: str | None) -> DiskStore:
+    def finish(self, tokens: Sequence[str], name: str | None, spacing: Spacing = NO_SPACING) -> DiskStore:
         """Write the rest of the file and return its store.
 
         tokens: by provisional id; name: of the entry in the cache; None: the file is removed and can still be read
+        spacing: how their text was spelled
         """
         numbers = (np.array(self._rows, "<i8"), self._counts.of(len(tokens)).astype("<i8"))
-        parts = [*(array.tobytes() for array in numbers), json.dumps(list(tokens)).encode(), (name or "").encode()]
+        named = [json.dumps(one).encode() for one in (list(tokens), spacing.to_json())]
+        parts = [*(array.tobytes() for array in numbers), *named, (name or "").encode()]
         for part in (*parts, SIZES.pack(*map(len, parts))):
             self._write(part)
         self._wait()

@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from charlm.config import TextConfig
+from charlm.text.tokens.joining import LineState, Spacing
 from charlm.text.tokens.normalization import Normalization, normalized
 from charlm.text.tokens.vocabulary import EOS, UNK
 
@@ -27,12 +28,19 @@ class Splitter(ABC):
 
     lowercase: whether a line is lower-cased (`str.lower`) before it is split
     normalize: the Unicode form of the tokens; unless it is "none", canonically equivalent lines have equal tokens
+    spacing: where spaces go when tokens are joined, as learned from a corpus; None for the rule's own way
     """
 
     level: ClassVar[Level]
 
-    def __init__(self, *, lowercase: bool = False, normalize: Normalization = "none") -> None:
-        self.lowercase, self.normalize = lowercase, normalize
+    def __init__(
+        self, *, lowercase: bool = False, normalize: Normalization = "none", spacing: Spacing | None = None
+    ) -> None:
+        self.lowercase, self.normalize, self.spacing = lowercase, normalize, spacing
+
+    def spelling_as(self, spacing: Spacing | None) -> Self:
+        """Return a splitter that splits like this one, and joins with a given spacing."""
+        return type(self)(lowercase=self.lowercase, normalize=self.normalize, spacing=spacing)
 
     @property
     def rule(self) -> str:
@@ -104,7 +112,9 @@ class WhitespaceSplitter(WordSplitter):
 
 
 class PunctuationSplitter(WordSplitter):
-    """The rule by which words, punctuation marks and symbols are tokens, joined as English is written.
+    """The rule by which words, punctuation marks and symbols are tokens.
+
+    They are joined as the training text was spelled, see `Spacing`, or as English is written if nothing was learned.
 
     A word is a run of letters, digits, underscores, combining marks and joiners. An apostrophe, hyphen, period or comma
     inside it does not end it: "don't", "well-known", "3.5", "1,000", "e.g" and then ".". A symbol keeps its marks, so
@@ -113,24 +123,45 @@ class PunctuationSplitter(WordSplitter):
 
     def split(self, line: str) -> list[str]:
         line = self.spelled(line)
-        # For ASCII text both find the same tokens; this takes half of the time, and no tables of Unicode.
-        pattern = _ASCII_TOKEN if line.isascii() else _unicode_token()
-        return pattern.findall(line)
+        return _token_pattern(line).findall(line)
+
+    def spaced(self, line: str) -> Iterator[tuple[str, bool]]:
+        """Yield the tokens of a line, each with whether it is attached to the one before."""
+        line, end = self.spelled(line), 0
+        for found in _token_pattern(line).finditer(line):
+            yield found[0], found.start() == end
+            end = found.end()
 
     def stream(self, tokens: Iterable[str]) -> Iterator[str]:
-        previous = None
-        open_quotes: set[str] = set()
-        glue_next = True
+        return _joined_as_english(tokens) if self.spacing is None else self._joined_as_learned(tokens, self.spacing)
+
+    def _joined_as_learned(self, tokens: Iterable[str], spacing: Spacing) -> Iterator[str]:
+        line = LineState()
+        run: list[str] = []  # the last two tokens, as far as they are attached
         for token in tokens:
-            glue_right = token in _NO_SPACE_AFTER
-            glue_left = token in _NO_SPACE_BEFORE or (token == "-" and previous == "-")
-            if token in _STRAIGHT_QUOTES:
-                glue_left = token in open_quotes
-                glue_right = not glue_left
-                open_quotes ^= {token}
-            glued = glue_left or (glue_next and not _attaches_to_symbols(token))
-            yield token if glued or previous is None else " " + token
-            previous, glue_next = token, glue_right
+            contexts = line.contexts(token)
+            attached = bool(contexts) and spacing.is_attached(contexts)
+            # Attached tokens must not become another token, as "well", "-", "known" would.
+            attached = attached and self.split("".join(run) + token) == [*run, token]
+            yield token if attached or line.left is None else " " + token
+            line.add(token, attached=attached)
+            run = [*run[-1:], token] if attached else [token]
+
+
+def _joined_as_english(tokens: Iterable[str]) -> Iterator[str]:
+    previous = None
+    open_quotes: set[str] = set()
+    glue_next = True
+    for token in tokens:
+        glue_right = token in _NO_SPACE_AFTER
+        glue_left = token in _NO_SPACE_BEFORE or (token == "-" and previous == "-")
+        if token in _STRAIGHT_QUOTES:
+            glue_left = token in open_quotes
+            glue_right = not glue_left
+            open_quotes ^= {token}
+        glued = glue_left or (glue_next and not _attaches_to_symbols(token))
+        yield token if glued or previous is None else " " + token
+        previous, glue_next = token, glue_right
 
 
 def make_splitter(level: Level, split: Split, lowercase: bool, normalize: Normalization = "none") -> Splitter:
@@ -183,6 +214,11 @@ _IN_WORDS = _MARKS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Cf", "Co"
 # The range in which Unicode has symbols, mostly emoji. All of it counts as symbols, so that emoji newer than the tables
 # of this Python do too. Letters follow in the planes above.
 _FIRST_PICTOGRAPH, _LAST_PICTOGRAPH = 0x1F000, 0x1FFFF
+
+
+def _token_pattern(line: str) -> re.Pattern[str]:
+    """Return the pattern of a token; for ASCII text both find the same, and this one is faster and takes no tables."""
+    return _ASCII_TOKEN if line.isascii() else _unicode_token()
 
 
 @cache
