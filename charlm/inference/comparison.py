@@ -50,8 +50,8 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str], *, batch_
     (Cochran 1977, Sampling Techniques, 2.41). The difference of two models is the same ratio of b_i - b'_i, so that
     lines that are hard for both do not blur it. Perplexities are not compared: each counts in the tokens of its model.
 
-    A token that is `<UNK>` also costs its spelling, or else a model that knows no word would seem the best: log2 A bits
-    for each of its characters, and for its end at the word level. A is the number of distinct characters of the text.
+    A token that is `<UNK>` also costs its spelling. Without it a model that knows no word would seem the best. Each of
+    its characters, and at the word level its end, costs log2 A bits: A is the number of distinct characters of the text.
 
     models: language models, or cloze models alone, by name; stream models read the lines as one text
     lines: the text; lines of conditioned models are label TAB text
