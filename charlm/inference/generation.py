@@ -110,10 +110,8 @@ class Sampler:
         with_prompt: yield the prompt; otherwise only what follows it
         Raises UsageError for a prompt with a newline if the model was trained line by line.
         """
-        lm = self.language_model
-        if "\n" in prompt and not lm.is_stream:
-            raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
-        written = _Writer(lm)
+        self._check(prompt)
+        written = _Writer(self.language_model)
         for text in filter(None, map(written.text, self._parts(prompt))):
             if with_prompt:
                 yield text
@@ -154,11 +152,17 @@ class Sampler:
             elif lm.is_stream:
                 yield written.newline()
 
+    def _check(self, prompt: str) -> None:
+        if "\n" in prompt and not self.language_model.is_stream:
+            raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
+
     def next_log_probs(self, prompt: str) -> np.ndarray:
         """Return ln P [V] of every next token after a prompt, read as a line is scored.
 
         A stream model reads it as if it followed an `<EOS>`.
+        Raises UsageError for a prompt with a newline if the model was trained line by line.
         """
+        self._check(prompt)
         return self._read(prompt, EOS_ID if self.language_model.is_stream else self._first)[0]
 
     def _read(self, prompt: str, first: int) -> tuple[np.ndarray, State]:

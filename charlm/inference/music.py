@@ -29,11 +29,13 @@ class Piece:
     steps: the MIDI numbers of the keys that sound at each step
     log_prob: ln P of the drawn steps under the model
     start: number of steps of the prompt, which come first
+    unk_mass_rejected: 0, because there are no unknown keys
     """
 
     steps: list[tuple[int, ...]] = field(default_factory=list)
     log_prob: float = 0.0
     start: int = 0
+    unk_mass_rejected: float = 0.0
 
     @property
     def text(self) -> str:
