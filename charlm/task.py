@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "score", "evaluate"),
+            ("generate", "next", "score", "evaluate"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",

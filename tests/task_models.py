@@ -38,7 +38,7 @@ KINDS = {  # tokens, labels, target tokens, the text's fields, the network's fie
 }
 TASKS = {kind: fields[4]["task"] for kind, fields in KINDS.items()}
 FITTING = {  # the commands that a model of each task is for
-    "lm": ("generate", "score", "evaluate"),
+    "lm": ("generate", "next", "score", "evaluate"),
     "cloze": ("fill", "score", "evaluate"),
     "tag": ("predict", "evaluate"),
     "classify": ("predict", "evaluate"),

@@ -1,4 +1,4 @@
-"""The library in seven functions, as a program uses it."""
+"""The library's functions, as a program uses them."""
 
 import math
 
@@ -21,8 +21,9 @@ def model():
     return charlm.train(LINES, **SMALL, max_steps=150, learning_rate=0.02)
 
 
-def test_seven_functions_are_the_package():
-    names = {"train", "save", "load", "generate", "score", "fill", "predict"}
+def test_the_functions_are_the_package():
+    names = {"train", "save", "load", "generate", "generate_many", "next_tokens", "score", "score_pairs"}
+    names |= {"fill", "predict"}
     assert set(charlm.__all__) == {"__version__", *names}
     for name in names:
         assert getattr(charlm, name) is getattr(api, name)
