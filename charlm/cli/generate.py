@@ -52,7 +52,8 @@ def generate(
         int | None, typer.Option(min=1, help="For each text draw N and keep the likeliest per token.")
     ] = None,
     sort: Annotated[
-        Literal["score"] | None, typer.Option(help="score: the likeliest first, by log-probability per token.")
+        Literal["score"] | None,
+        typer.Option(metavar="ORDER", help="score: the likeliest first, by log-probability per token."),
     ] = None,
     min_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at least N characters.")] = None,
     max_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at most N characters.")] = None,
@@ -78,7 +79,7 @@ def generate(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    r"""Draw text from a model.
+    """Draw text from a model.
 
     \b
     charlm generate names.safetensors -n 10 -t 0.8
@@ -86,7 +87,7 @@ def generate(
     echo "the apple and" | charlm generate kitchen.safetensors -p - --top-k 5
     charlm generate names.safetensors -n 1000 --format jsonl | jq .log10p
     charlm generate names.safetensors -n 10 --unique --not-in names.txt --best-of 50 --sort score
-    charlm generate code.safetensors -n 3 --separator '\n----\n'
+    charlm generate code.safetensors -n 3 --separator '\\n----\\n'
     charlm generate places.safetensors --class elf -n 5             train --condition
     charlm generate tunes.safetensors --class waltz -l 48 --midi waltz.mid
     """

@@ -92,9 +92,8 @@ class Counts:
 class Texts:
     """A set of texts, two of which are equal if they have the same tokens.
 
-    So spelling that the model does not distinguish makes no difference: white space between words, capitals if the
-    model was trained on lower-cased text, equivalent characters if it was normalized. Each text takes about 150 bytes
-    of memory, whatever its length.
+    Differences that the model does not see do not count: white space between words, capitals after `--lowercase`,
+    equivalent characters after `--normalize`. Each text takes about 150 bytes of memory, whatever its length.
     """
 
     def __init__(self, tokenizer: Tokenizer, texts: Iterable[str] = ()) -> None:
@@ -130,7 +129,7 @@ def known_texts(language_model: LanguageModel, lines: Iterable[str]) -> Texts:
 
 
 def mean_log_prob(drawn: Drawn) -> float:
-    """Return (1/T) ln P, the mean over the T drawn tokens, 0 if there are none.
+    """Return (1/T) ln P, the mean over the T drawn tokens; 0 without any.
 
     A sum would put the shortest texts first.
     """
@@ -152,8 +151,8 @@ def choose(
     `mean_log_prob`; of equally likely ones, the first. Fewer than `count` texts are yielded if `STALLED` draws in a
     row bring no text that may be kept.
 
-    Memory grows with the number of texts if the likeliest come first, and by about 150 bytes for each distinct text if
-    each is kept once.
+    If the likeliest come first, all kept texts are held in memory. If each text is kept once, each distinct one takes
+    about 150 bytes.
 
     draw: returns the text with a number
     known: texts that are left out
