@@ -170,3 +170,16 @@ def test_reading_both_sides_makes_a_language_model_a_cloze_model():
 def test_a_task_that_there_is_not_is_refused():
     with pytest.raises(UsageError, match="--task is 'foo'"):
         charlm.train(["a"], task="foo")
+
+
+def test_many_texts_next_tokens_and_pairs(model):
+    kept = list(charlm.generate_many(model, 3, "t", unique=True, not_in=["tip tap\n"], best_of=4, sort=True, seed=2))
+    texts = [one.text for one in kept]
+    assert len(set(texts)) == 3 and "tip tap" not in texts and all(text.startswith("t") for text in texts)
+    drawn = [charlm.generate(model, "t", seed=2)]
+    assert [one.text for one in charlm.generate_many(model, 1, "t", seed=2)] == drawn
+    assert [one.token for one in charlm.next_tokens(model, "tip ta", candidates=1)] == ["p"]
+    (pair,) = charlm.score_pairs(model, ["tip tap\tpit pat\n"])
+    assert pair.credit == 1.0 and pair.good.log10p > pair.bad.log10p
+    with pytest.raises(UsageError):
+        list(charlm.generate_many(model, 0))

@@ -40,7 +40,7 @@ def generate(
         float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of total probability P.")
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help=r"Stop before TEXT, in which \n is a newline; repeatable.")
+        list[str] | None, typer.Option(help=r"Stop before TEXT, in which \n is newline, \t tab; repeatable.")
     ] = None,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
     unique: Annotated[bool, typer.Option("--unique", help="Print each text once.")] = False,

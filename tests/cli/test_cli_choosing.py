@@ -7,6 +7,7 @@ import pytest
 from charlm.cli.escapes import unescaped
 from charlm.inference.choosing import STALLED
 from tests.cli.shell import bash
+from tests.task_models import saved
 
 
 def counts_of(err):
@@ -160,3 +161,21 @@ def test_a_file_of_known_texts_is_read_like_any_other(trained, charlm, tmp_path)
     assert (
         charlm("generate", trained.char, *flags, "--not-in", tmp_path / "missing").failed(3, "no such file").out == b""
     )
+
+
+def test_music_is_chosen_from_as_text_is(charlm, tmp_path):
+    music = saved(tmp_path).music
+    flags = ["--seed", 3, "-l", 3, "-p", "60  62", "--format", "jsonl"]
+    plain = charlm("generate", music, *flags, "-n", 20).succeeded().records
+    best = [max(plain[at : at + 10], key=lambda record: record["log10p"]) for at in (0, 10)]
+    known = tmp_path / "known"
+    known.write_text(f"{best[1]['text']}\n")
+    more = ["-n", 2, "--best-of", 10, "--sort", "score", "--unique"]
+    ranked = sorted(best, key=lambda record: -record["log10p"])
+    assert charlm("generate", music, *flags, *more).succeeded().records == ranked
+    assert charlm("generate", music, *flags, *more, "--not-in", known).succeeded().records != ranked
+    for extra in ((), ("--unique",)):
+        alone = charlm("generate", music, *flags, "-n", 2, "--no-prompt", *extra).succeeded().records
+        assert [f"60 62 {record['text']}" for record in alone] == [record["text"] for record in plain[:2]]
+        text = charlm("generate", music, *flags[:-2], "-n", 2, "--no-prompt", *extra, "-q").succeeded().text
+        assert text == "".join(f"{record['text']}\n" for record in alone)
