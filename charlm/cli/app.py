@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "tune",
     "generate",
+    "next",
     "score",
     "evaluate",
     "fill",
