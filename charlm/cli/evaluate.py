@@ -7,13 +7,18 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, input_lines, open_model
+from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
+from charlm.cli.tables_in import Field, InputFormat, Source
+from charlm.cli.tables_out import NoHeader, write_records
 
 
 def evaluate(
     model: ModelArgument,
     files: FilesArgument = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
+    field: Field = None,
+    input_format: InputFormat = None,
     beam: Beam = 1,
     batch_size: BatchSize = 64,
     device: Device = "auto",
@@ -26,6 +31,7 @@ def evaluate(
     \b
     charlm evaluate shakespeare.safetensors valid.txt
     tail -c 111540 tinyshakespeare.txt | charlm evaluate shakespeare.safetensors --format jsonl
+    charlm evaluate shakespeare.safetensors lines.csv --field text
     charlm evaluate tags.safetensors tagged.tsv                     accuracy, F1
     charlm evaluate spanish.safetensors pairs.tsv --beam 5          BLEU, chrF
     """
@@ -38,14 +44,20 @@ def evaluate(
         raise UsageError(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
+    if field is not None and (language_model.facts.answers != "text" or language_model.is_conditioned):
+        raise UsageError(
+            "--field with a model of labelled texts or pairs", hint="give lines of two columns: cut -f2,3 FILE"
+        )
     output = ui.Output()
-    with language_model.model.ops.workers.limit(threads):
-        record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)
+    source = Source(files, field=field, input_format=input_format)
+    with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
+        record = figures(language_model, source.lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
     if format == "jsonl":
-        ui.write_records([record], format, output)
+        write_records([record], format, output)
         return
     rows = record.pop("by_source_length", [])
-    ui.write_records([{name: "-" if value is None else value for name, value in record.items()}], format, output)
+    shown = {name: "-" if value is None else value for name, value in record.items()}
+    write_records([shown], format, output, has_header=not no_header)
     if rows and format == "text":
         for row in rows:
             bleu = "-" if row["bleu"] is None else f"{row['bleu']:.4f}"
