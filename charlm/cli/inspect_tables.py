@@ -22,11 +22,11 @@ def of_models(opened: Iterable[tuple[str, Any]], what: str) -> Iterator[dict[str
     opened: name and model
     """
     for name, language_model in opened:
-        rows: Iterable[Mapping[str, Any]] = {
-            "vocabulary": lambda one: tokens(one),
-            "samples": lambda one: one.run.samples,
-            "history": lambda one: one.history,
-        }[what](language_model)
+        rows: Iterable[Mapping[str, Any]]
+        if what == "vocabulary":
+            rows = tokens(language_model)
+        else:
+            rows = language_model.run.samples if what == "samples" else language_model.history
         yield from ({"model": name, **row} for row in rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from charlm.cli import lm_formats, ui
+from charlm.cli import ui
 from charlm.cli.tables_in import Source
 
 _BASES = {"10": ("log10p", math.log(10.0)), "2": ("log2p", math.log(2.0)), "e": ("lnp", 1.0)}
@@ -86,6 +86,8 @@ def records(found: Iterable[Any], source: Source, look: Look, format: str) -> It
 
 def lines(found: Iterable[Any], source: Source, look: Look, format: str, *, negate: bool) -> Iterator[str]:
     """Yield the lines of a format without records: text, kaldi, kenlm or srilm."""
+    from charlm.cli import lm_formats
+
     sign = -1.0 if negate else 1.0
     if format == "kenlm":
         yield from lm_formats.kenlm(_taking(found, source))

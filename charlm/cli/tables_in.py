@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import typer
@@ -55,11 +55,10 @@ class Source:
         self._watch_encoding = watch_encoding()
         self._rows = self._opened(paths, field, input_format, key)
         self.lines: Any = input_lines(files, watch=self._watch) if self._rows is None else self._rows
-        self.columns: list[str] = []
+        self._own = own
         self._names: dict[str, str] = {}
-        if self._rows is not None and key is None:
-            self._names = _renamed(self._rows.columns, own)
-            self.columns = list(self._names.values())
+        through = self._rows.columns if self._rows is not None and key is None else []
+        self.columns = [self._name(column) for column in through]
 
     def _opened(self, paths: list[str], field: str | None, input_format: str | None, key: str | None) -> Any:
         """Return the rows of tables, or of lines with a key; None for lines that are texts."""
@@ -82,6 +81,8 @@ class Source:
             self._key = "key"
             return KeyedLines(paths, watch=self._watch)
         rows = TextColumn(paths, field, form=input_format, watch=self._watch)  # type: ignore[arg-type]
+        if rows.begins_with_header:
+            ui.warn(f"the first row looks like a header, and --field {field} reads it as a text: name the column if so")
         if key is not None:
             self._key = rows.column(key, "--key")
         return rows
@@ -100,8 +101,19 @@ class Source:
             return dict(record)
         text = {"text": row.text} if "text" in record else {}
         if format == "jsonl":
-            return {**{self._names.get(name, name): value for name, value in row.others.items()}, **record, **text}
+            return {**{self._name(name): value for name, value in row.others.items()}, **record, **text}
         return {**_as_text(row, self._names, format), **record, **text}
+
+    def _name(self, column: str) -> str:
+        """Return the name of a column in the output; warn about one that changes, once."""
+        if column not in self._names:
+            name = column
+            while name in self._own or name in self._names.values() or (name != column and name in self._rows.columns):
+                name = f"input_{name}"
+            if name != column:
+                ui.warn(f"the input has a column {column!r}, as the output has: it is printed as {name!r}")
+            self._names[column] = name
+        return self._names[column]
 
     def key(self) -> str:
         """Return the key of the next line; raise CorpusError if it is empty or contains white space."""
@@ -124,19 +136,6 @@ class Source:
         self._watch_encoding(line)
         if self._update is not None:
             self._update(1 + len(line if line.isascii() else line.encode("utf-8", "surrogateescape")))
-
-
-def _renamed(columns: Sequence[str], own: Collection[str]) -> dict[str, str]:
-    """Return the name of each column in the output, and warn about each that changes."""
-    names: dict[str, str] = {}
-    for column in columns:
-        name = column
-        while name in own or (name != column and (name in columns or name in names.values())):
-            name = f"input_{name}"
-        if name != column:
-            ui.warn(f"the input has a column {column!r}, as the output has: it is printed as {name!r}")
-        names[column] = name
-    return names
 
 
 def _as_text(row: Any, names: Mapping[str, str], format: str) -> dict[str, str]:

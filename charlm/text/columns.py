@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn
 
 from charlm.errors import CorpusError, UsageError
 from charlm.storage.files import display_name
+from charlm.text.doubts import COLUMN_NAMES
 from charlm.text.lines.lines_of_bytes import file_blocks
 from charlm.text.lines.open_text import LONGEST_LINE
 from charlm.text.lines.reading import Located, line_place, read_lines, size_of
@@ -127,6 +128,8 @@ class TextColumn(Rows):
     form: the format of all files; None: by the name of each file, TSV if that does not show it
     watch: called with each line
 
+    begins_with_header: whether the first row looks like a header although the column has a number
+
     Raises UsageError for a missing column, and CorpusError with file and line for a malformed row. The first row is
     read at once.
     """
@@ -139,6 +142,9 @@ class TextColumn(Rows):
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
+        self.begins_with_header = (
+            first is not None and field.isdecimal() and first.form != "jsonl" and _is_name(first.text)
+        )
         self._rows = chain([] if first is None else [first], self._rows)
         self.columns = [name for name in self._names if name != self._text]
 
@@ -214,6 +220,10 @@ class TextColumn(Rows):
 def form_of(path: str) -> Form:
     """Return the form of a table by its file's name, with or without `.gz`; TSV if the name does not show it."""
     return _SUFFIXES.get(path.lower().removesuffix(".gz").rpartition(".")[2], "tsv")
+
+
+def _is_name(text: str) -> bool:
+    return text.strip().casefold() in COLUMN_NAMES
 
 
 def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
