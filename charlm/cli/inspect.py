@@ -101,8 +101,9 @@ def inspect(
             write_records(rows, format, output, has_header=not no_header)
     elif is_table and gradients is None:
         what = "samples" if samples else "vocabulary" if vocabulary else "history"
-        table = inspect_tables.united(inspect_tables.of_models(opened, what))
-        write_records(table, format, output, has_header=not no_header)
+        table = list(inspect_tables.united(inspect_tables.of_models(opened, what)))
+        columns = list(table[0]) if table else ["model"]
+        write_records(table, format, output, columns, has_header=not no_header)
     elif samples:
         _samples(opened, format, output)
     elif gradients is not None:

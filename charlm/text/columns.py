@@ -28,6 +28,7 @@ Form = Literal["tsv", "csv", "jsonl"]
 Watch = Callable[[str], None]
 
 _SUFFIXES: dict[str, Form] = {"tsv": "tsv", "tab": "tsv", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
+_DIGITS = 10  # of a number of a column; more are a name
 _SHOWN = 12  # names of columns that a message lists
 _FIRST_WORD = re.compile(r"[ \t]*([^ \t]+)(?:[ \t]+|$)")
 # What the csv module calls a mistake, in part, and what it is.
@@ -143,7 +144,7 @@ class TextColumn(Rows):
         self._text = ""
         first = next(self._rows, None)
         self.begins_with_header = (
-            first is not None and field.isdecimal() and first.form != "jsonl" and _is_name(first.text)
+            first is not None and _number(field) is not None and first.form != "jsonl" and _is_name(first.text)
         )
         self._rows = chain([] if first is None else [first], self._rows)
         self.columns = [name for name in self._names if name != self._text]
@@ -169,7 +170,7 @@ class TextColumn(Rows):
         """Yield the rows of a TSV or CSV file, all with the same number of fields."""
         rows = (_tsv if form == "tsv" else _csv)(path, self._watch)
         number, first = next(rows, (1, []))
-        if self._field.isdecimal():
+        if _number(self._field) is not None:
             if not first:
                 return
             rows = chain([(number, first)], rows)
@@ -222,18 +223,24 @@ def form_of(path: str) -> Form:
     return _SUFFIXES.get(path.lower().removesuffix(".gz").rpartition(".")[2], "tsv")
 
 
+def _number(field: str) -> int | None:
+    """Return the number of a column; None for a name."""
+    return int(field) if field.isdecimal() and len(field) < _DIGITS else None
+
+
 def _is_name(text: str) -> bool:
     return text.strip().casefold() in COLUMN_NAMES
 
 
 def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
     """Return the name of a column, given its name or number; raise UsageError if it is missing."""
-    if not field.isdecimal():
+    number = _number(field)
+    if number is None:
         return _found_name(field, names, where, flag)
-    if not 1 <= int(field) <= len(names):
+    if not 1 <= number <= len(names):
         columns = "1 column" if len(names) == 1 else f"{len(names)} columns"
         raise UsageError(f"{flag} {field} with {columns}, {where}", hint=f"name a column from 1 to {len(names)}")
-    return names[int(field) - 1]
+    return names[number - 1]
 
 
 def _found_name(field: str, names: Sequence[str], where: str, flag: str = "--field") -> str:
