@@ -42,7 +42,7 @@ def score(
     input_format: InputFormat = None,
     key: Annotated[
         str | None,
-        typer.Option(metavar="N|NAME", help="kaldi: column of the keys; without --field 1, the first word."),
+        typer.Option(metavar="COLUMN", help="kaldi: column of the keys; without --field 1: the first word."),
     ] = None,
     negate: Annotated[bool, typer.Option("--negate", help="text, kaldi: print costs, -log P.")] = False,
     log_base: Annotated[Literal["10", "2", "e"], typer.Option(help="Base of the logarithms.")] = "10",

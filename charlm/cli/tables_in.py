@@ -15,7 +15,7 @@ from charlm.cli.tables_out import Verbatim
 
 Field = Annotated[
     str | None,
-    typer.Option(metavar="N|NAME", help="Read the text from this column of a table; the other columns go through."),
+    typer.Option(metavar="COLUMN", help="Read the text from column N or NAME of a table; the others go through."),
 ]
 InputFormat = Annotated[
     Literal["tsv", "csv", "jsonl", "text"] | None,

@@ -121,8 +121,8 @@ class TextColumn(Rows):
     """The texts in a column of tables; several files are read as one.
 
     A name needs a header, the first row of each file. A number counts columns from 1, and each line is a row, as for
-    `cut -f`; the other columns are then named `column1`, `column2` and so on. In JSON Lines `field` is a key, and the
-    first record names the columns.
+    `cut -f`. The other columns are then named `column1`, `column2`, etc. In JSON Lines `field` is a key, and the first
+    record names the columns.
 
     paths: file names; `-` is standard input; a file compressed by gzip is decompressed
     field: name or number of the column
