@@ -75,7 +75,7 @@ def records(found: Iterable[Any], source: Source, look: Look, format: str) -> It
             for part in _parts(score, look):
                 yield source.joined(row, {"line": number, **part}, format)
             continue
-        record = _record(score, look)
+        record = _record(score, look, is_whole=format == "jsonl")
         if look.with_suspects:
             record["suspects"] = _suspects(suspects, look, format)
         elif look.per != "line":
@@ -109,8 +109,19 @@ def _taking(found: Iterable[Any], source: Source) -> Iterator[Any]:
         yield one
 
 
-def _record(score: Any, look: Look) -> dict[str, Any]:
-    record = {
+def _record(score: Any, look: Look, *, is_whole: bool) -> dict[str, Any]:
+    """Return the record of a line; is_whole: with the figures that a table leaves out."""
+    label = {"label": score.label} if look.is_labelled else {}
+    if not is_whole:
+        return {
+            look.key: look.log_p(score.nats),
+            "tokens": score.tokens,
+            "oov": score.oov,
+            f"{look.pseudo}perplexity": score.perplexity,
+            **label,
+            "text": score.text,
+        }
+    return {
         "text": score.text,
         look.key: look.log_p(score.nats),
         f"{look.pseudo}prob": score.prob,
@@ -118,8 +129,8 @@ def _record(score: Any, look: Look) -> dict[str, Any]:
         "oov": score.oov,
         f"{look.pseudo}perplexity": score.perplexity,
         f"{look.pseudo}bits_per_char": score.bits_per_char,
+        **label,
     }
-    return record | ({"label": score.label} if look.is_labelled else {})
 
 
 def _parts(score: Any, look: Look) -> list[dict[str, Any]]:

@@ -91,14 +91,14 @@ class Source:
         """Return the row of the next line; None for lines that are texts. Call it once for each line, in order."""
         return None if self._rows is None else self._rows.taken()
 
-    def joined(self, row: Any, record: Mapping[str, Any], format: str) -> dict[str, Any]:
+    def joined(self, row: Any, record: dict[str, Any], format: str) -> dict[str, Any]:
         """Return a record with the columns of a row in front, and its text as it is in the input.
 
         row: what `taken` returned
         format: of the output; JSON Lines keeps values of JSON, which become text for the others
         """
         if row is None:
-            return dict(record)
+            return record
         text = {"text": row.text} if "text" in record else {}
         if format == "jsonl":
             return {**{self._name(name): value for name, value in row.others.items()}, **record, **text}

@@ -58,6 +58,7 @@ class Records:
     ) -> None:
         self._output, self._columns = output, tuple(columns)
         self._field = {"tsv": tsv_field, "csv": csv_field}.get(format, _shown)
+        self._between = "," if format == "csv" else "\t"
         self._format, self._header_due = format, has_header and format != "jsonl"
         self._at_once = at_once
         self._held: list[tuple[list[str], list[bool]]] = []
@@ -90,7 +91,7 @@ class Records:
         if self._format == "table":
             self._row(fields, [isinstance(value, int | float) for value in values])
         else:
-            self._output.line(("," if self._format == "csv" else "\t").join(fields))
+            self._output.line(self._between.join(fields))
 
     def _header(self) -> None:
         if not self._header_due:
@@ -99,7 +100,7 @@ class Records:
         if self._format == "table":
             self._row(list(map(_shown, self._columns)), [])
         else:
-            self._output.line(("," if self._format == "csv" else "\t").join(map(self._field, self._columns)))
+            self._output.line(self._between.join(map(self._field, self._columns)))
 
     def _row(self, fields: list[str], are_numbers: list[bool]) -> None:
         """Show a row of a table, or hold it until there are enough to find the widths."""
@@ -148,9 +149,10 @@ def tsv_field(value: Any) -> str:
     """Return a field of TSV: a float as a `figure`, text with tabs, newlines, returns and backslashes escaped."""
     if isinstance(value, float):
         return ui.figure(value)
-    if isinstance(value, Verbatim):
-        return value
-    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    text = str(value)
+    if isinstance(value, Verbatim) or (text.isprintable() and "\\" not in text):
+        return text
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def csv_field(value: Any) -> str:

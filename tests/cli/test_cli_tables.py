@@ -35,10 +35,12 @@ def asked(models):
 
 def lines_of_the_corpora(folder, most):
     for path in sorted((folder / "unicode").glob("*")):
-        yield path.name, [line[:400] for line in path.read_text().removesuffix("\n").split("\n")[:most]]
+        lines = path.read_text().removesuffix("\n").split("\n")[:most]
+        yield path.name, [line[: forms.times(400, 1 << 24)] for line in lines]
 
 
 def rows_of(data):
+    csv.field_size_limit(1 << 24)
     header, *rows = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
     assert all(len(row) == len(header) for row in rows)
     return [dict(zip(header, row, strict=True)) for row in rows]
