@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import typer
@@ -50,8 +51,9 @@ def evaluate(
         )
     output = ui.Output()
     source = Source(files, field=field, input_format=input_format)
+    lines = source.lines if field is None else _texts(source)
     with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
-        record = figures(language_model, source.lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
+        record = figures(language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
     if format == "jsonl":
         write_records([record], format, output)
         return
@@ -63,3 +65,10 @@ def evaluate(
             bleu = "-" if row["bleu"] is None else f"{row['bleu']:.4f}"
             output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {bleu}")
         output.close()
+
+
+def _texts(source: Source) -> Iterator[str]:
+    """Yield the texts of a column, and forget their rows."""
+    for line in source.lines:
+        source.taken()
+        yield line

@@ -143,9 +143,8 @@ class TextColumn(Rows):
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
-        self.begins_with_header = (
-            first is not None and _number(field) is not None and first.form != "jsonl" and _is_name(first.text)
-        )
+        is_name = first is not None and first.text.strip().casefold() in COLUMN_NAMES
+        self.begins_with_header = is_name and _number(field) is not None and self._names[0] == "column1"
         self._rows = chain([] if first is None else [first], self._rows)
         self.columns = [name for name in self._names if name != self._text]
 
@@ -226,10 +225,6 @@ def form_of(path: str) -> Form:
 def _number(field: str) -> int | None:
     """Return the number of a column; None for a name."""
     return int(field) if field.isdecimal() and len(field) < _DIGITS else None
-
-
-def _is_name(text: str) -> bool:
-    return text.strip().casefold() in COLUMN_NAMES
 
 
 def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
