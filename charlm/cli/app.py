@@ -26,6 +26,7 @@ COMMANDS = (
     "evaluate",
     "fill",
     "predict",
+    "compare",
     "inspect",
     "vocab",
     "bench",
