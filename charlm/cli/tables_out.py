@@ -105,7 +105,8 @@ class Records:
     def _row(self, fields: list[str], are_numbers: list[bool]) -> None:
         """Show a row of a table, or hold it until there are enough to find the widths."""
         self._held.append((fields, are_numbers))
-        if self._widths or self._at_once or len(self._held) >= _HELD:
+        # The header waits for the first record, which shows what columns are numbers.
+        if self._widths or (self._at_once and are_numbers) or len(self._held) >= _HELD:
             self._release()
 
     def _release(self) -> None:
