@@ -1,8 +1,8 @@
 """Where spaces go when tokens are joined, learned from how the training text was spelled.
 
 Splitting `it's 12:30, "he said"` at marks loses the spaces. Whether a mark is attached to its neighbours depends on the
-language: English writes `Oh!`, French `Oh !`. So while a corpus is read, each pair of neighbours, a mark and a word or
-two marks, is counted in four contexts, from general to specific:
+language: English writes `Oh!`, French `Oh !`. So neighbours, a mark and a word or two marks, are counted while a corpus
+is read. Each pair is counted in four contexts, from general to specific:
 
 | level | context | example, with two attached tokens |
 |---|---|---|
@@ -11,16 +11,15 @@ two marks, is counted in four contexts, from general to specific:
 | 2 | the same, and the state of the line | `letter " open` |
 | 3 | both tokens as they are, and the state of the line | `dogs ' closed` |
 
-The state is needed because a quote opens and closes by the same character. It is: of a mark on the right, whether it is
-open, that is, whether it has occurred an odd number of times in the line; of a mark on the left also whether it is
-itself attached, apart, or the first token.
+The state is needed because a quote opens and closes by the same character. A mark is open if it has occurred an odd
+number of times in the line. Of a mark on the left, the state also contains whether it is attached, apart, or the first.
 
 The probability that two tokens are attached is estimated as in interpolated smoothing (Jelinek and Mercer 1980):
 
     p(context) = (attached + K p(general context)) / (attached + apart + K),  0 before level 0
 
 Tokens are attached if p > 1/2 in their most specific context. Only a context that decides otherwise than its general
-context is kept, so the table of a corpus of English prose has about a hundred rows.
+context is kept. So the table of a corpus of English prose has about a hundred rows.
 """
 
 from __future__ import annotations
