@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import signals
+from charlm.cli.command import TrainingCommand
 from charlm.cli.dry_run import print_estimate
 from charlm.cli.options import (
     Activation,
@@ -31,6 +32,8 @@ from charlm.cli.training_run import train_once
 from charlm.cli.training_seeds import train_seeds
 
 FROM_CORPUS = "from the corpus"
+
+COMMAND = TrainingCommand
 
 
 def train(
@@ -151,6 +154,7 @@ def train(
     keep: Annotated[
         Literal["loss", "accuracy", "f1", "last"] | None,
         typer.Option(
+            metavar="FIGURE",
             help="What decides which weights are kept.",
             show_default="tag: f1 or accuracy; classify: accuracy; else loss",
         ),
