@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import signals, ui
+from charlm.cli.completion import complete_label
 from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
@@ -32,7 +33,13 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Stop before TEXT; repeatable.")] = None,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
     label: Annotated[
-        str | None, typer.Option("--class", metavar="LABEL", help="Label for a model trained with --condition.")
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="LABEL",
+            help="Label for a model trained with --condition.",
+            autocompletion=complete_label,
+        ),
     ] = None,
     midi: Annotated[
         Path | None,

@@ -12,6 +12,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.command import Command
+from charlm.cli.completion import complete_model
 from charlm.cli.options import input_lines, open_model, refuse_same_file
 from charlm.cli.training_lines import figures_of_test
 from charlm.storage.files import display_name
@@ -55,7 +56,11 @@ def inspect(
     models: Annotated[
         list[Path],
         typer.Argument(
-            metavar="MODEL...", help="Model files; their suffix may be left out.", show_default=False, readable=False
+            metavar="MODEL...",
+            help="Model files; their suffix may be left out.",
+            show_default=False,
+            readable=False,
+            autocompletion=complete_model,
         ),
     ],
     plot: Annotated[

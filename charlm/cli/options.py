@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
+from charlm.cli.completion import complete_model
 from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
@@ -43,7 +44,13 @@ def charlm(
 
 ModelArgument = Annotated[
     Path,
-    typer.Argument(metavar="MODEL", help="Model file; its suffix may be left out.", show_default=False, readable=False),
+    typer.Argument(
+        metavar="MODEL",
+        help="Model file; its suffix may be left out.",
+        show_default=False,
+        readable=False,
+        autocompletion=complete_model,
+    ),
 ]
 FilesArgument = Annotated[
     list[str] | None,

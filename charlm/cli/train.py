@@ -9,6 +9,7 @@ import typer
 
 from charlm.cli import signals
 from charlm.cli.command import TrainingCommand
+from charlm.cli.completion import complete_model
 from charlm.cli.dry_run import print_estimate
 from charlm.cli.options import (
     Activation,
@@ -46,7 +47,10 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the model file.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of the model file.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Start from this model's weights.", readable=False, autocompletion=complete_model
+        ),
     ] = None,
     keep_checkpoint: Annotated[
         bool | None,
@@ -57,7 +61,10 @@ def train(
         ),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Take the settings of this model.", readable=False)
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Take the settings of this model.", readable=False, autocompletion=complete_model
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Take options from this TOML file.", readable=False)
