@@ -33,6 +33,7 @@ help:  ## list the targets
 $(VENV)/.installed: $(PACKAGES) $(CORE)
 	$(PYTHON) -m venv $(VENV)
 	$(call install,--editable '.')
+	cp -R charlm/cli/share $(VENV)/  # pip leaves them out of an editable installation
 
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/.installed
 	$(call with,dev)

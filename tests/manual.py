@@ -45,7 +45,7 @@ def page() -> str:
 def _page(group: Any, context: Any) -> Iterator[str]:
     text, examples = _parts(group.help)
     sections = group.sections(context)
-    yield r'.\" Written by python -m tests.readme from the help of charlm.'
+    yield r".\" Written by python -m tests.readme from the help of charlm."
     yield f'.TH CHARLM 1 "" "charlm {__version__}" "charlm manual"'
     yield from (".nh", ".ad l")  # neither hyphens at the end of lines nor wide gaps between words
     yield ".SH NAME"

@@ -31,7 +31,7 @@ def help(
     context: typer.Context,
     command: Annotated[
         str | None,
-        typer.Argument(metavar="[COMMAND]", help="Command to print the help of.", show_default=False, autocompletion=_names),
+        typer.Argument(metavar="[COMMAND]", help="Name of a command.", show_default=False, autocompletion=_names),
     ] = None,
 ) -> None:
     """Print the help of charlm or of a command.
