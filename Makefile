@@ -24,8 +24,9 @@ $(PIP) --constraint constraints.txt $(1) || \
     $(PIP) $(1); }
 touch $@
 endef
-# charlm is installed by then: pip adds the packages of an extra alone, and does not compile the core again.
-with = $(call install,'charlm-rnn[$(1)]')
+# charlm is installed by then: pip adds the packages of an extra alone, and does not compile the core again. Python
+# compiles the modules that are imported: a tenth of those that pip would compile, which takes as long as to unpack them.
+with = $(call install,--no-compile 'charlm-rnn[$(1)]')
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -493,6 +493,7 @@ def test_a_model_without_a_record_of_its_training_stays_so(tmp_path):
     assert load(tmp_path / "m", OPS).language_model.run == RunRecord()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     "run",
     [

@@ -148,8 +148,8 @@ def test_there_is_something_to_read():
     assert [text for _, text in docstrings(source)] == ["A.", "C.", "E."]
     assert [text for _, text in strings(source)] == ["g {} i", "j"]
     assert list(comments(source)) == [(6, "# k")]
-    counts = [sum(len(list(kind(path.read_text()))) for path in FILES) for kind in (docstrings, strings, comments)]
-    assert min(counts) > 300
+    counts = [sum(len(list(kind(path.read_text()))) for path in FILES[::5]) for kind in (docstrings, strings, comments)]
+    assert min(counts) > 60
 
 
 # ---- nothing points outside the repository

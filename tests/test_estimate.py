@@ -33,6 +33,7 @@ def session_of(case):
     return prepare_from(lines, {**SIZES, **given}, ops=NumpyBackend())
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("case", CASES)
 def test_estimating_leaves_no_trace(monkeypatch, case):
     monkeypatch.setattr(estimate_module, "_SECONDS", 0.0)
@@ -43,12 +44,13 @@ def test_estimating_leaves_no_trace(monkeypatch, case):
     assert list(session.trainer.run()) == list(plain.trainer.run())
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("case", CASES)
 def test_the_time_is_that_of_the_steps_and_evaluations(monkeypatch, case):
     """By a clock that each step moves by its targets, and each validation by 1000."""
     clock, session = [0.0], session_of(case)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(estimate_module, "_SECONDS", 1e5)
+    monkeypatch.setattr(estimate_module, "_SECONDS", 2e4)
     monkeypatch.setattr(estimate_module, "_LONGEST", 1e5)
     trainer = session.trainer
     step, judge = trainer._step, trainer.validation.judge

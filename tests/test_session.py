@@ -122,6 +122,7 @@ def test_an_empty_corpus_is_refused(lines, unit):
         prepare(lines, TextConfig(unit=unit), NETWORK, TrainConfig())
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_the_smallest_corpora_can_be_learned_from_unless_all_of_them_is_held_out(count, unit):

@@ -101,7 +101,7 @@ WITHOUT = {
 }
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("env", WITHOUT.values(), ids=WITHOUT)
 def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     wheel = sources.built(**env)

@@ -69,6 +69,7 @@ def test_products_of_every_size(ops, dtype):
             check_product(ops, dtype, rng, M, (N + M) % 70 + 1, count % 20, **options)
 
 
+@pytest.mark.thinned(2)
 @forms.each("K", [0, 1, 127, 128, 129, 256, 511, 1023, 1024, 1025, 2100])
 @forms.each("add", [False, True])
 def test_products_at_the_borders_of_a_panel_s_depth(ops, dtype, K, add):

@@ -149,6 +149,7 @@ def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
     assert 0.5 * threads * operations / pause < rate <= threads * operations / pause
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.skipif(peak._fastest_core() is None, reason="this machine has no compiled core")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_compiled_core_has_a_loop_for_the_peak(monkeypatch, dtype):

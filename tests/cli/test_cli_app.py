@@ -107,6 +107,7 @@ def test_quiet_silences_notes_and_not_warnings(charlm, trained, tmp_path):
 # ---- colours
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}])
 def test_no_escapes_and_no_carriage_returns_where_no_terminal_is(trained, tmp_path, env):
     result = run("train", trained.names, "-o", tmp_path / "m", *TINY, **env)
@@ -161,6 +162,7 @@ def test_control_characters_are_escaped_at_a_terminal_and_kept_in_a_pipe(trained
 # ---- start
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_the_start_is_quick(flag, tmp_path):
     """150 ms of processor time, on machines where Python itself starts in 25."""
@@ -177,6 +179,7 @@ def test_the_start_is_quick(flag, tmp_path):
     assert min(seconds(*CHARLM, flag) for _ in range(5)) <= max(0.150, 8 * bare)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
 def test_help_waits_for_neither_numpy_nor_cupy(args):
     code = (

@@ -141,6 +141,7 @@ def test_bench_measures_only_training_in_bfloat16(charlm, monkeypatch, has_bfloa
     assert [record["peak_gflops"] for record in records] == [6e3, 3e3, 3e3, None]
 
 
+@pytest.mark.slow
 def test_benchs_text_has_the_sizes_of_each_precision(charlm, has_bfloat16):
     lines = charlm("bench", *BFLOAT16, *QUICK).succeeded().lines
     assert [line.split()[0] for line in lines] == [

@@ -17,6 +17,7 @@ def drawn(path, prompt="", *, seed, count=1, **config):
     return [sampler.sample(prompt, seed=seed, number=number) for number in range(count)]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", ["char", "stream", "word"])
 def test_the_output_is_what_the_sampler_draws(trained, name):
     path = getattr(trained, name)

@@ -159,6 +159,7 @@ BROKEN = {  # command, the lines that are good, and what follows them
 AHEAD = (["--unbuffered"], ["--batch-size", 1], [])
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("row", BROKEN)
 def test_what_stands_before_a_mistake_is_answered(charlm, folder, row):
     command, good, bad = BROKEN[row]
@@ -206,6 +207,7 @@ def test_an_output_that_is_read_is_not_replaced(charlm, folder, command, written
     assert (folder / written).read_text() == "precious\n"
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("command", ["score lm t.txt", "generate lm --seed 1", "inspect lm"])
 def test_a_model_that_is_the_output_is_refused(folder, command):
     (folder / "t.txt").write_text("abc\n")

@@ -94,7 +94,7 @@ def test_without_a_file_the_loss_is_drawn_in_characters_wherever_the_flag_stands
     assert sum(line.count("o") for line in after[len(plain) : -1]) >= len(HISTORY)
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".SVG"])
 def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, drawing, tmp_path, suffix):
     plain = charlm("inspect", models.gru).succeeded()
@@ -293,6 +293,7 @@ def test_the_tokens_of_several_models_are_told_apart(charlm, models):
 ODD = [b"l\xe9", b"t\tab", "_hidden 日本".encode(), b"$a$", b"a", b"a (2)", b"a (3)"]
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("flags", ["--plot p.svg", "--plot p.png", "--gradients t.txt --plot p.svg"])
 def test_models_of_any_name_are_drawn(charlm, drawing, models, tmp_path, monkeypatch, flags):
     """Names that are not UTF-8, that are mathematics to matplotlib, or that it hides; whatever the user has set."""

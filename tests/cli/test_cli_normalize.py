@@ -117,6 +117,7 @@ def weights(lines, **options):
     return model, model.model.parameters.values.copy()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("options", [{}, {"lowercase": True}, {"level": "word"}, {"level": "word", "min_count": 2}])
 @pytest.mark.parametrize("task", CORPORA)
 def test_either_spelling_trains_the_same_model(task, options):

@@ -167,7 +167,7 @@ def test_no_signal_is_lost_before_a_read(trained, tmp_path, when, command, numbe
     assert files_of(tmp_path) == {}
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("wait", [0, 1.5])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_after_a_signal_all_finished_lines_are_whole(trained, number, code, wait):

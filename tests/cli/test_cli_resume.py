@@ -150,6 +150,7 @@ def test_the_printed_command_computes_as_the_broken_one_did(charlm, monkeypatch,
     assert "--threads 1" in command
 
 
+@pytest.mark.slow
 def test_a_run_in_minutes_keeps_its_number_of_steps(charlm, monkeypatch, corpus, tmp_path):
     flags = (*SMALL, "--minutes", 0.01)
     command = broken_off(charlm, monkeypatch, corpus, "-o", tmp_path / "m", *flags, after=2)
@@ -223,6 +224,7 @@ def test_the_same_corpus_from_elsewhere_is_not(charlm, corpus, tmp_path):
     charlm("train", "-", "-o", model, "--resume", stdin=corpus.read_bytes()).succeeded()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("flag", "value", "stored"),
     [
@@ -359,6 +361,7 @@ def core_in(charlm, model):
     return record["core"]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("core", [core for core in CORES if not obstacle(core)])
 def test_another_core_is_noted_once_and_named_from_then_on(charlm, monkeypatch, corpus, tmp_path, core):
     model = tmp_path / "m.safetensors"

@@ -220,6 +220,7 @@ def test_flags_out_of_range(charlm, trained, flag, value):
 # ---- it is a probability
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("tokens", "longest"), [("a", 6), ("abc", 3)])
 def test_the_probabilities_of_all_strings_sum_to_one(tmp_path, tokens, longest):
     path = tmp_path / "random.safetensors"

@@ -21,7 +21,7 @@ def test_text(capfd, monkeypatch):
     assert "lstm-peephole" in lines[-1] and err == "all 9 checks passed on cpu, core numpy\n"
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("core", [core for core in CORES if not obstacle(core)])
 def test_a_core_is_compared_with_numpy(capfd, monkeypatch, core):
     """Its functions in two precisions, and training steps of every cell."""

@@ -28,7 +28,7 @@ def test_a_stream_from_the_disk_makes_the_same_model(charlm, monkeypatch, corpus
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("level", ["char", "word"])

@@ -118,6 +118,7 @@ def test_without_a_limit_the_epochs_follow_from_the_corpus(charlm, corpus, model
     assert header["history"][-1]["epoch"] == header["train"]["epochs"] > 1
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize("cell", CELL_NAMES)

@@ -32,6 +32,7 @@ def settings(model):
 # ---- inspect --command
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", TRAINING)
 def test_the_command_repeats_the_training_of_each_task(charlm, tmp_path, kind):
     corpus, model, again = tmp_path / "corpus", tmp_path / "m.safetensors", tmp_path / "again.safetensors"

@@ -79,6 +79,7 @@ def test_many_samples_are_thinned_and_long_ones_cut(charlm, corpus, tmp_path):
 # ---- --test
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("kind", TRAINING)
 def test_the_best_weights_are_judged_at_the_end(charlm, tmp_path, kind):
     corpus, test, model = (tmp_path / name for name in ("corpus", "test set", "m.safetensors"))

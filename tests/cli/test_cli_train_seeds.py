@@ -104,6 +104,7 @@ def interrupted_at(monkeypatch, seed, step):
     monkeypatch.setattr(Trainer, "__init__", prepare)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("seed", "step"), [(5, 2), (6, 3), (6, 0), (7, 6)])
 def test_ctrl_c_keeps_the_best_so_far_and_says_how_to_go_on(charlm, monkeypatch, corpus, tmp_path, seed, step):
     flags = (*TINY, "--seed", 5, "--seeds", 3, "--dropout", 0.1, "--cell", "gru")

@@ -30,6 +30,7 @@ def corpora(tmp_path, monkeypatch):
         (tmp_path / kind).write_text(text * 40)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("kind", UNITS)
 def test_each_task_has_its_units_its_baseline_and_its_next_command(charlm, corpora, kind):
     result = charlm("train", kind, "-o", "m", *TINY, "--epochs", 3, "--valid-fraction", 0.3, *TRAINING[kind])

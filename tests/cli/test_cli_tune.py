@@ -228,6 +228,7 @@ def test_optuna_is_missing(tune, monkeypatch, unchanged):
     unchanged()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -83,6 +83,7 @@ def models(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("models"))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("end", ["| head -c 9", "--unbuffered | true"])
 def test_a_midi_file_is_whole_where_nobody_reads_the_text(charlm, models, tmp_path, end):
     whole, song = tmp_path / "whole.mid", tmp_path / "song.mid"

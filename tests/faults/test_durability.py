@@ -219,6 +219,7 @@ def closed(tmp_path, request):
         folder.chmod(0o755)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("name", "flags"), [("new", ()), ("m", ("--force",)), ("m", ("--resume",))])
 def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, flags):
     """The corpus is one that would be refused, had it been looked at."""
@@ -227,7 +228,7 @@ def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, f
     done.failed(6, "cannot write", "writable folder")
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--force",), ("--resume",)])
 def test_two_trainers_on_one_output(tmp_path, corpus, flags):
     path = tmp_path / "m.safetensors"

@@ -222,6 +222,7 @@ def test_tokens_of_a_corpus_are_escaped_where_they_are_counted(tmp_path):
     assert "x1b[2J" in shown_by(0, "vocab", corpus, "--level", "word", "--split", "whitespace")
 
 
+@pytest.mark.thinned(2)
 def test_labels_are_escaped(copy_of):
     places, tags = copy_of(PLACES), copy_of(TAGS)
     rewrite(places, lambda ours: ours["labels"].__setitem__(0, "\x1b[31melf"))

@@ -210,7 +210,7 @@ def test_a_long_word_is_found_without_memory_to_go_back(end):
 PIECES = {"words": b"Ratoni sau. ", "a word": b"a.", "long words": b"x" * 999 + b" ", "emoji": "👩\u200d👧🏽".encode()}
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", PIECES)
 def test_one_line_that_is_the_whole_text(trained, tmp_path, times, name):
     """A hundred million bytes; a tenth of it where the line has many tokens, each of which is a step of the network."""
@@ -233,7 +233,7 @@ def test_one_line_that_is_the_whole_text(trained, tmp_path, times, name):
 
 
 def test_empty_lines_by_the_million(trained, tmp_path, times):
-    count = times(5_000, 300_000)
+    count = times(1_500, 300_000)
     path = tmp_path / "empty.txt"
     path.write_bytes(b"\n" * count)
     result = run_limited("score", trained.char, path, "--format", "text", seconds=600).succeeded()
@@ -248,7 +248,7 @@ def test_empty_lines_by_the_million(trained, tmp_path, times):
 BOMBS = {"lines": b"Ratoni\n", "words": b"Ratoni ", "zeros": b"\0", "characters": b"a"}
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_gzip_bomb_takes_no_more_memory_than_its_longest_line_may(trained, tmp_path, times, name):
     """A gigabyte in a megabyte; in the short form a smaller one, and a line may be as much shorter."""

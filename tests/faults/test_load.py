@@ -52,6 +52,7 @@ def test_a_million_lines_come_out_in_order_each_with_its_own_score(trained, time
     assert max(sizes[3:]) - sizes[2] < times(3, 10)  # megabytes, from when the first windows of lines are through
 
 
+@pytest.mark.slow
 def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times):
     """None draws before all have started: each waits for its prompt."""
     models = (trained.char, trained.stream, trained.word)

@@ -91,6 +91,7 @@ def test_a_library_that_is_not_there_is_no_fault_of_the_machine(charlm, monkeypa
     charlm("score", trained.char).failed(1, "internal error", "No module named")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("args", ["", "--version", "train --help"])
 @pytest.mark.parametrize("stream", ["> /dev/full", ">&-"])
 def test_help_that_cannot_be_written_is_standard_outputs_fault(args, stream):

@@ -78,6 +78,7 @@ def test_a_folder_may_have_the_name_of_a_model_without_its_suffix(train, here):
     assert (here / "m.safetensors").is_file()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, monkeypatch, kind):
     """And the checkpoint is saved: it has the weights, too."""
@@ -98,6 +99,7 @@ def test_what_comes_to_stand_there_while_training_is_not_replaced(train, here, m
     assert Path("m.safetensors").is_file()
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
 def test_a_model_file_that_could_not_be_written_is_written_by_the_resumed_run(train, here, monkeypatch, number):
     """The file that is there is an older model; the checkpoint has the weights that it lacks."""

@@ -128,12 +128,14 @@ def test_a_standard_input_that_cannot_be_read_is_told(filled_in, tmp_path, readi
     bash(f"charlm {filled_in(command)} 0> {tmp_path}/written").failed(3, "standard input")
 
 
+@pytest.mark.thinned(2)
 def test_a_standard_input_that_is_not_read_may_be_closed(filled_in, writing):
     whole, closed = (bash(f"charlm {filled_in(WRITING[writing])} {end}").succeeded() for end in ("", "<&-"))
     assert without_numbers(writing, closed) == without_numbers(writing, whole)
     assert whole.out
 
 
+@pytest.mark.thinned(2)
 def test_a_closed_standard_output_is_told(filled_in, writing):
     for end in (">&-", "1< /dev/null"):
         result = bash(f"charlm {filled_in(WRITING[writing])} {end}").failed(6, "standard output is closed")
@@ -150,6 +152,7 @@ def test_a_file_that_may_not_grow_is_told(filled_in, tmp_path):
     bash(f"ulimit -f 8; charlm {command} > {tmp_path}/out").failed(6, "File too large")
 
 
+@pytest.mark.thinned(2)
 def test_without_standard_error_results_are_the_same(filled_in, writing):
     whole = bash(f"charlm {filled_in(WRITING[writing])}").succeeded()
     for end in ("2>&-", "2>/dev/full"):
@@ -159,7 +162,7 @@ def test_without_standard_error_results_are_the_same(filled_in, writing):
 
 
 def test_training_needs_no_standard_stream_and_no_file_takes_the_place_of_one(trained, tmp_path):
-    flags = "--keep-checkpoint --seed 1 --max-steps 20 --hidden-size 4 --batch-size 4"
+    flags = "--keep-checkpoint --seed 1 --max-steps 5 --hidden-size 4 --batch-size 4"
     ends = ("", "<&- >&- 2>&-", "<&- 2>&-", ">&- 2>&-")
     for number, end in enumerate(ends):
         result = bash(f"charlm train {trained.names} -o {tmp_path}/{number} {flags} {end}").succeeded()

@@ -338,6 +338,7 @@ def test_no_lines_and_no_more_than_the_window_has():
 # ---- pseudo-log-probability
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("kind", "between"), [("cloze", " "), ("cloze-char", "")])
 @pytest.mark.parametrize(("batch_size", "window"), [(64, None), (1, None), (5, 3)])
 def test_a_tokens_figure_is_ln_p_given_all_others(times, kind, between, batch_size, window):

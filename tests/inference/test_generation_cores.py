@@ -38,6 +38,7 @@ def check(found, expected):
     assert found.unk_mass_rejected == pytest.approx(expected.unk_mass_rejected, abs=1e-9)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize(

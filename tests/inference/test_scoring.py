@@ -97,6 +97,7 @@ def test_without_per_token_there_are_none():
 # ---- neighbours do not matter, and the order is kept
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-11)])
 def test_a_line_is_worth_the_same_beside_any_others(times, unit, dtype, tolerance):
@@ -299,7 +300,7 @@ def test_memory_does_not_grow_with_the_number_of_lines():
         return peak
 
     peak_of(500)
-    assert peak_of(5000) < 1.3 * peak_of(500) + 50_000
+    assert peak_of(2500) < 1.3 * peak_of(500) + 50_000
 
 
 def test_weights_that_have_exploded_are_told():

@@ -71,7 +71,7 @@ def at_the_top(lm, ids, t):
     return np.linalg.norm(numeric_gradient(loss, last))
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_the_norms_are_those_of_central_differences(cell, network):

@@ -130,7 +130,7 @@ def test_one_sequence_alone(ops, monkeypatch, body):
             check(ops, monkeypatch, config, batch)
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
 @pytest.mark.parametrize("dtype", BARS)
 @pytest.mark.parametrize(("batch_size", "hidden", "V"), [(64, 48, 65), (20, 100, 700), (3, 33, 1030), (33, 130, 17)])
@@ -152,6 +152,7 @@ def test_larger_models(ops, monkeypatch, batch_size, hidden, V, dtype):
             check(ops, monkeypatch, config, batch, dtype=dtype, scale=1 / np.sqrt(hidden))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("ops", EACH_CORE, indirect=True)
 @pytest.mark.parametrize("body", ["tag", "cloze", "classify", "translate", "lm"])
 def test_long_sequences(ops, monkeypatch, body):

@@ -94,7 +94,7 @@ def test_larger_models(ops, monkeypatch, shape, dtype):
         assert_the_same(ops, lambda model=model, batch=batch, state=state: passes(model, batch, state))
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("kind", [("lstm", ""), ("gru", "after"), ("rnn", "tanh")], ids="-".join)
 @pytest.mark.parametrize("batch_size", [1, 3, 20])
 def test_trained_models(ops, monkeypatch, kind, batch_size):

@@ -120,6 +120,7 @@ def check(found, expected, bar):
         assert one[2] == pytest.approx(other[2], abs=bar)
 
 
+@pytest.mark.thinned(2)
 @each_kind
 @forms.each("count", [1, 2, 3])
 def test_every_cell_draws_what_the_reference_draws(ops, cell, variant, count):
@@ -179,6 +180,7 @@ class At:
         return self.number if size is None else np.full(size, self.number)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("dtype", BARS)
 def test_any_log_probabilities_are_drawn_from_alike(ops, times, dtype):
     """With ties, gaps of 1e4 nats, the banned ones the likeliest, and, in double precision, numbers at the edges."""

@@ -37,7 +37,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize(("body", "options"), OPTIONS, ids=lambda p: p if isinstance(p, str) else "-".join(p))
 @pytest.mark.parametrize("kind", [("gru", "both"), ("lstm", "relevance")], ids="-".join)
 def test_every_body_with_every_input(kind, body, options):

@@ -83,7 +83,7 @@ def assert_seen(config, before, after, spans, number, seen):
         assert differs == expected, (other, number)
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(10)
 @each_body
 @each_kind
 def test_a_token_is_seen_where_the_task_says_and_nowhere_else(cell, variant, body, inputs):

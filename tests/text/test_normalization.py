@@ -62,6 +62,7 @@ def test_the_form_is_that_of_the_standard_however_long_its_runs_are(form, text, 
         assert normalized(text, form) == unicodedata.normalize(form.upper(), text)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("piece", ["\u0301\u0323", "\u0f73", "\u0301\uff9e", "e\u0301", "\u0e40\u0e48", "\u1100"])
 def test_no_long_run_is_left_to_a_sort_in_quadratic_time(monkeypatch, form, piece):
@@ -130,6 +131,7 @@ def test_without_a_form_they_are_different_tokens(rule):
     }
 
 
+@pytest.mark.thinned(2)
 @each_splitter
 @FEW
 @given(text=TEXT)

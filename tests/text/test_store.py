@@ -207,7 +207,7 @@ def end_flipped(data, rng):
     return data[:-3000] + flipped(data[-3000:], rng)
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("damage", [cut, flipped, end_flipped, lambda data, rng: b"", lambda data, rng: data + b"\0"])
 def test_a_damaged_entry_is_made_anew(monkeypatch, cache, corpus, damage):
     gather(read_lines([corpus]), WORDS)

@@ -52,6 +52,7 @@ def test_lines_are_held_out_and_numbered_as_in_memory(monkeypatch, tmp_path, tex
             assert mine.fit(*size) == its.fit(*size)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("text", LEVELS)
 @pytest.mark.parametrize("options", [{}, {"fraction": 0.0}, {"fraction": 0.8, "min_count": 3}])
 def test_a_stream_makes_the_very_same_batches(monkeypatch, tmp_path, text, options):
@@ -132,7 +133,7 @@ def test_a_seed_shuffles_windows_and_lines_anew_each_epoch(monkeypatch, stored):
         assert np.abs(np.diff(places)).mean() > 15  # and not in runs
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("seed", [None, 2])
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_skipping_is_dropping(stored, seed, epoch):

@@ -40,6 +40,7 @@ DENSE = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 LINES = st.text(st.characters().filter(lambda character: character != "\n"))
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS)
 @FEW_HUNDRED
 @given(line=st.one_of(LINES, DENSE))
@@ -151,6 +152,7 @@ def test_stream_gives_each_piece_before_it_asks_for_the_next_token() -> None:
             assert len(asked) == count
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS)
 @FEW_HUNDRED
 @given(lines=st.lists(st.one_of(LINES, DENSE), max_size=4))
@@ -225,6 +227,7 @@ def test_unknown_splitters_are_refused(level, split) -> None:
         make_splitter(level, split, False)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", ["ja_neko_raw.txt", "zh_tang_song.txt", "ar_pud_text.txt", "emoji_names.tsv"])
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS)
 def test_real_text_of_many_scripts(name: str, splitter: Splitter) -> None:

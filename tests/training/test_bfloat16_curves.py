@@ -36,7 +36,7 @@ def curve(corpus, kind, dtype):
         return [progress.valid_nats for progress in session.trainer.run() if progress.is_evaluation]
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("corpus", TRAININGS)
 @pytest.mark.parametrize("kind", ["compiled", "numpy"])
 def test_bfloat16_learns_as_float32_does(kind, corpus):

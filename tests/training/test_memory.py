@@ -35,6 +35,7 @@ def make(name, ops, **config):
     return prepare(lines, text, {"hidden_size": 24, "num_layers": 1, **network}, options, ops=ops).trainer
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_buffers_are_as_large_as_estimated(name):
     ops = NumpyBackend()
@@ -60,7 +61,7 @@ ONE_LONG = {  # a very long sequence, alone or among short ones
 }
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("name", ONE_LONG)
 def test_one_very_long_sequence_takes_what_was_estimated(name):
     """Measured over everything that Python allocates; in small batches most of it are the views of each step."""

@@ -59,6 +59,7 @@ def stops_of(reported, epoch):
     return stops
 
 
+@pytest.mark.thinned(6)
 @each_variant
 def test_resumed_ends_where_uninterrupted_ends(times, cell, unit, dropout, optimizer):
     whole = make(cell, unit, dropout, optimizer)
@@ -130,7 +131,7 @@ def session_of(unit, *, optimizer="adam", cell="lstm", valid=None, **options):
     return prepare(LINES, TextConfig(unit=unit), network, config, valid_lines=valid)
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize(
     ("unit", "options", "valid"),
     [

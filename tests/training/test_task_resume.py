@@ -54,7 +54,7 @@ def go_on(session, count=STEPS):
     return [progress for _, progress in zip(range(count), session.trainer.run(), strict=False)]
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("name", CORPORA)
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
     whole = session_of(name)

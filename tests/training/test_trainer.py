@@ -77,6 +77,7 @@ def losses_of(trainer):
 # --- it learns -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("unit", ["line", "stream"])
 def test_it_learns_twenty_characters_by_heart(cell, unit):
@@ -176,6 +177,7 @@ def test_nothing_is_learned_from_what_is_held_out():
 # --- when it evaluates -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("limits", "due"),
     [
@@ -349,7 +351,7 @@ def test_a_run_by_the_clock_is_the_run_of_so_many_steps():
     assert_same(everything(by_clock), everything(by_steps))
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize("held", [0, 8])
 @pytest.mark.parametrize("batches", [1, 4, 16])
 @pytest.mark.parametrize(("step", "evaluation"), [(0.5, 0.5), (0.25, 2.0), (0.125, 0.0)])

@@ -27,6 +27,7 @@ def trainer_of(kind, **config):
     return prepare(lines, text, network, TrainConfig(**options), conditioned=kind == "conditioned").trainer
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", NOT_FINITE_OR_WORSE)
 def test_a_training_ends_better_than_a_uniform_guess_or_has_diverged(kind, how):
