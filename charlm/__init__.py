@@ -12,7 +12,7 @@ from typing import Any
 
 from charlm.version import __version__
 
-__all__ = ["__version__", "fill", "generate", "load", "predict", "save", "score", "train"]
+__all__ = ["__version__", "compare", "fill", "generate", "load", "predict", "save", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:

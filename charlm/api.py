@@ -1,8 +1,8 @@
-"""The Python API in seven functions: train, save, load, generate, score, fill, predict."""
+"""The Python API in eight functions: train, save, load, generate, score, compare, fill, predict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.inference.cloze import Filled, Filler
+from charlm.inference.comparison import Compared
+from charlm.inference.comparison import compare as comparison_of
 from charlm.inference.generation import Sampler
 from charlm.inference.music import PieceSampler
 from charlm.inference.prediction import Prediction
@@ -72,6 +74,15 @@ def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """
     model.require("score")
     return Scorer(model).score(_lines(lines))
+
+
+def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:
+    """Return the bits a character of each model on the same text, with standard errors; the best comes first.
+
+    models: by name
+    Raises UsageError for models that cannot be compared, CorpusError for a text without characters.
+    """
+    return comparison_of(models, _lines(lines))
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:

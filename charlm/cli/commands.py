@@ -19,6 +19,7 @@ COMMANDS = {
         "predict": "Tag, classify or translate each line.",
     },
     "Look": {
+        "compare": "Print which model predicts a text best.",
         "inspect": "Print what is in a model file.",
         "vocab": "Count the tokens of a corpus.",
     },

@@ -12,8 +12,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.command import Command
-from charlm.cli.completion import complete_model
-from charlm.cli.options import input_lines, open_model, refuse_same_file
+from charlm.cli.options import ModelsArgument, input_lines, open_model, refuse_same_file
 from charlm.cli.training_lines import figures_of_test
 from charlm.storage.files import display_name
 
@@ -53,16 +52,7 @@ COMMAND = InspectCommand  # `make_app` uses it in place of `Command`
 
 
 def inspect(
-    models: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="MODEL...",
-            help="Model files; their suffix may be left out.",
-            show_default=False,
-            readable=False,
-            autocompletion=complete_model,
-        ),
-    ],
+    models: ModelsArgument,
     plot: Annotated[
         str | None,
         typer.Option(metavar="[FILE]", help="Plot the curves in characters, or in FILE.svg or FILE.png."),

@@ -52,6 +52,16 @@ ModelArgument = Annotated[
         autocompletion=complete_model,
     ),
 ]
+ModelsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Model files; their suffix may be left out.",
+        show_default=False,
+        readable=False,
+        autocompletion=complete_model,
+    ),
+]
 FilesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE]...", help="UTF-8 text or .gz; - or no FILE: standard input.", show_default=False),

@@ -57,7 +57,8 @@ def test_the_manual_page_is_valid(program):
         pytest.skip(f"no {program[0]}")
     done = subprocess.run([*program, manual.PAGE], capture_output=True, text=True, env=environment())
     # The page has no date, because it would change without the help.
-    faults = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("mandoc:", "troff:", "groff:", "/"))]
+    begins = ("mandoc:", "troff:", "groff:", "/")
+    faults = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(begins)]
     assert [line for line in faults if "missing date" not in line] == []
 
 
