@@ -12,7 +12,20 @@ from typing import Any
 
 from charlm.version import __version__
 
-__all__ = ["__version__", "compare", "fill", "generate", "load", "predict", "save", "score", "train"]
+__all__ = [
+    "__version__",
+    "compare",
+    "fill",
+    "generate",
+    "generate_many",
+    "load",
+    "next_tokens",
+    "predict",
+    "save",
+    "score",
+    "score_pairs",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Python API in eight functions: train, save, load, generate, score, compare, fill, predict."""
+"""The Python API: functions that train, save, load and use models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from typing import Any
 from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.inference.choosing import Choice, choose, known_texts
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
 from charlm.inference.comparison import compare as comparison_of
-from charlm.inference.generation import Sampler
-from charlm.inference.music import PieceSampler
+from charlm.inference.generation import Sample, Sampler
+from charlm.inference.music import Piece, PieceSampler
+from charlm.inference.next_tokens import NextToken
+from charlm.inference.next_tokens import next_tokens as next_tokens_of
+from charlm.inference.pairs import ScoredPair, read_pairs
+from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.scoring import Score, Scorer
@@ -65,6 +70,69 @@ def generate(model: LanguageModel, prompt: str = "", *, label: str | None = None
     if model.facts.answers == "pieces":
         return PieceSampler(model, config).sample(prompt, label=label, seed=seed).text
     return Sampler(model, config, label=label).sample(prompt, seed=seed).text
+
+
+def generate_many(
+    model: LanguageModel,
+    count: int,
+    prompt: str = "",
+    *,
+    label: str | None = None,
+    seed: int = 0,
+    not_in: Iterable[str] = (),
+    unique: bool = False,
+    best_of: int = 1,
+    sort: bool = False,
+    min_length: int = 0,
+    max_length: int | None = None,
+    **options: Any,
+) -> Iterator[Sample] | Iterator[Piece]:
+    """Yield sampled texts, or pieces of music: `text`, `new_text`, `tokens`, `log_prob`.
+
+    The texts are some of those that `count` draws or more give with the seed, see `inference.choosing.choose`. Fewer
+    are yielded if 1,000 draws in a row bring no new one.
+
+    not_in: lines that are left out
+    unique: yield each text once
+    best_of: number of draws from which the likeliest per token is taken
+    sort: yield the likeliest per token first
+    min_length, max_length: characters of a text, its prompt included
+    label, options: as for `generate`
+    Raises what `generate` raises.
+    """
+    model.require("generate")
+    config, choice = SampleConfig(**options), Choice(count, unique, best_of, sort, min_length, max_length)
+    known = known_texts(model, _lines(not_in))
+    if model.facts.answers == "pieces":
+        pieces = PieceSampler(model, config)
+        return choose(
+            lambda number: pieces.sample(prompt, label=label, seed=seed, number=number),
+            choice,
+            model.tokenizer,
+            known=known,
+        )
+    sampler = Sampler(model, config, label=label)
+    return choose(lambda number: sampler.sample(prompt, seed=seed, number=number), choice, model.tokenizer, known=known)
+
+
+def next_tokens(
+    model: LanguageModel, prompt: str = "", *, candidates: int = 10, label: str | None = None
+) -> list[NextToken]:
+    """Return the likeliest tokens after a prompt, the likeliest first: `token`, `prob`, `log10p`.
+
+    Raises UsageError for a model of another task.
+    """
+    model.require("next")
+    return next_tokens_of(model, prompt, candidates=candidates, label=label)
+
+
+def score_pairs(model: LanguageModel, lines: Iterable[str]) -> Iterator[ScoredPair]:
+    """Yield each minimal pair with `good` and `bad`, the scores of its sentences, and `credit`: 1, 1/2 for a tie, or 0.
+
+    lines: JSON Lines as those of BLiMP, or good TAB bad
+    Raises UsageError for a model that scores no text, CorpusError for a malformed line.
+    """
+    return scored_pairs(model, read_pairs(_lines(lines)))
 
 
 def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:

@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "score", "evaluate", "compare"),
+            ("generate", "next", "score", "evaluate", "compare"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",

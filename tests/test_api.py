@@ -1,4 +1,4 @@
-"""The library in seven functions, as a program uses it."""
+"""The library's functions, as a program uses them."""
 
 import math
 
@@ -21,8 +21,9 @@ def model():
     return charlm.train(LINES, **SMALL, max_steps=150, learning_rate=0.02)
 
 
-def test_seven_functions_are_the_package():
-    names = {"train", "save", "load", "generate", "score", "fill", "predict"}
+def test_the_functions_are_the_package():
+    names = {"train", "save", "load", "generate", "generate_many", "next_tokens", "score", "score_pairs"}
+    names |= {"fill", "predict"}
     assert set(charlm.__all__) == {"__version__", *names}
     for name in names:
         assert getattr(charlm, name) is getattr(api, name)
@@ -169,3 +170,16 @@ def test_reading_both_sides_makes_a_language_model_a_cloze_model():
 def test_a_task_that_there_is_not_is_refused():
     with pytest.raises(UsageError, match="--task is 'foo'"):
         charlm.train(["a"], task="foo")
+
+
+def test_many_texts_next_tokens_and_pairs(model):
+    kept = list(charlm.generate_many(model, 3, "t", unique=True, not_in=["tip tap\n"], best_of=4, sort=True, seed=2))
+    texts = [one.text for one in kept]
+    assert len(set(texts)) == 3 and "tip tap" not in texts and all(text.startswith("t") for text in texts)
+    drawn = [charlm.generate(model, "t", seed=2)]
+    assert [one.text for one in charlm.generate_many(model, 1, "t", seed=2)] == drawn
+    assert [one.token for one in charlm.next_tokens(model, "tip ta", candidates=1)] == ["p"]
+    (pair,) = charlm.score_pairs(model, ["tip tap\tpit pat\n"])
+    assert pair.credit == 1.0 and pair.good.log10p > pair.bad.log10p
+    with pytest.raises(UsageError):
+        list(charlm.generate_many(model, 0))

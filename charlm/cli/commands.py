@@ -13,6 +13,7 @@ COMMANDS = {
     },
     "Use a model": {
         "generate": "Draw text from a model.",
+        "next": "List the likeliest next tokens.",
         "score": "Print the probability of each line.",
         "evaluate": "Print how well a model predicts a corpus.",
         "fill": "Fill each ___ with the likeliest token.",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import ui
+from charlm.cli.evaluate_pairs import print_pairs
 from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, input_lines, open_model
 
 
@@ -14,6 +15,10 @@ def evaluate(
     model: ModelArgument,
     files: FilesArgument = None,
     format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Minimal pairs, BLiMP's JSON Lines or good TAB bad: how often good is likelier."),
+    ] = False,
     beam: Beam = 1,
     batch_size: BatchSize = 64,
     device: Device = "auto",
@@ -28,6 +33,7 @@ def evaluate(
     tail -c 111540 tinyshakespeare.txt | charlm evaluate shakespeare.safetensors --format jsonl
     charlm evaluate tags.safetensors tagged.tsv                     accuracy, F1
     charlm evaluate spanish.safetensors pairs.tsv --beam 5          BLEU, chrF
+    charlm evaluate sentences.safetensors blimp.jsonl --pairs       accuracy by set
     """
     language_model = open_model(model, device, "evaluate")
 
@@ -38,6 +44,13 @@ def evaluate(
         raise UsageError(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
+    if pairs:
+        if language_model.facts.answers != "text":
+            raise UsageError(
+                f"--pairs with a --task {language_model.task} model", hint="use a model of --task lm or cloze"
+            )
+        print_pairs(language_model, input_lines(files), format, batch_size=batch_size, threads=threads)
+        return
     output = ui.Output()
     with language_model.model.ops.workers.limit(threads):
         record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)

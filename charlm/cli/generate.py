@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.completion import complete_label
-from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
+from charlm.cli.choosing import Chooser, check_separator, chooser_of
+from charlm.cli.escapes import unescaped
+from charlm.cli.midi import check_midi, refuse_text_options
+from charlm.cli.options import (
+    Device,
+    LabelOption,
+    ModelArgument,
+    Seed,
+    Threads,
+    Unbuffered,
+    choose_seed,
+    open_model,
+    texts,
+)
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
-_MIDI_MARK = b"MThd"  # first bytes of a MIDI file: no other file is overwritten
+
+# For each text, an iterator over its pieces and a function that returns its record afterwards.
+_Texts = Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]
 
 
 def generate(
     model: ModelArgument,
     prompt: Annotated[
-        str, typer.Option("-p", "--prompt", help="Begin with TEXT; - reads it from standard input.")
+        str,
+        typer.Option(
+            "-p", "--prompt", help=r"Begin with TEXT; \n and \t are newline and tab. - reads it from standard input."
+        ),
     ] = "",
     num_samples: Annotated[int, typer.Option("-n", "--num-samples", min=1, help="Number of texts.")] = 1,
     length: Annotated[int, typer.Option("-l", "--length", min=0, help="Maximum number of new tokens.")] = 200,
@@ -30,17 +49,30 @@ def generate(
     top_p: Annotated[
         float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of total probability P.")
     ] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before TEXT; repeatable.")] = None,
-    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--class",
-            metavar="LABEL",
-            help="Label for a model trained with --condition.",
-            autocompletion=complete_label,
-        ),
+    stop: Annotated[
+        list[str] | None, typer.Option(help=r"Stop before TEXT, in which \n is newline, \t tab; repeatable.")
     ] = None,
+    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
+    unique: Annotated[bool, typer.Option("--unique", help="Print each text once.")] = False,
+    not_in: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Leave out texts that are lines of FILE; repeatable."),
+    ] = None,
+    best_of: Annotated[
+        int | None, typer.Option(min=1, help="For each text draw N and keep the likeliest per token.")
+    ] = None,
+    sort: Annotated[
+        Literal["score"] | None,
+        typer.Option(metavar="ORDER", help="score: the likeliest first, by log-probability per token."),
+    ] = None,
+    min_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at least N characters.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at most N characters.")] = None,
+    no_prompt: Annotated[bool, typer.Option("--no-prompt", help="Leave the prompt out of the output.")] = False,
+    separator: Annotated[
+        str | None,
+        typer.Option(help=r"Print TEXT between texts instead of a newline; \n, \t and \0 are understood."),
+    ] = None,
+    label: LabelOption = None,
     midi: Annotated[
         Path | None,
         typer.Option(
@@ -62,73 +94,126 @@ def generate(
     charlm generate shakespeare.safetensors -p "ROMEO:" -l 500 --seed 1
     echo "the apple and" | charlm generate kitchen.safetensors -p - --top-k 5
     charlm generate names.safetensors -n 1000 --format jsonl | jq .log10p
+    charlm generate names.safetensors -n 10 --unique --not-in names.txt --best-of 50 --sort score
+    charlm generate code.safetensors -n 3 --separator '\\n----\\n'
     charlm generate places.safetensors --class elf -n 5             train --condition
     charlm generate tunes.safetensors --class waltz -l 48 --midi waltz.mid
     """
     from charlm.config import SampleConfig
-    from charlm.errors import ResourceError, UsageError
+    from charlm.errors import UsageError
 
-    config = SampleConfig(length, temperature, top_k, top_p, tuple(stop or ()), allow_unk)
-    text = _read_prompt() if prompt == "-" else prompt
+    stops = tuple(map(unescaped, stop or ()))
+    config = SampleConfig(length, temperature, top_k, top_p, stops, allow_unk)
+    between = check_separator(separator, format)
+    chooser = chooser_of(num_samples, unique, not_in or [], best_of, sort, min_length, max_length)
+    if prompt == "-" and "-" in (not_in or []):
+        raise UsageError("--prompt - with --not-in -", hint="standard input is read once: name a file")
+    if chooser is not None and midi is not None:
+        raise UsageError("--midi with a choice of texts", hint="leave out --midi, or --unique, --best-of and the like")
+    text = _read_prompt() if prompt == "-" else unescaped(prompt)
     language_model = open_model(model, device, "generate")
     if seed is None:
         seed = choose_seed()
         ui.needed(f"seed {seed}")
-    output = ui.Output(unbuffered=unbuffered)
+    asked = _Asked(text, label, seed, num_samples, chooser, not no_prompt)
     with language_model.model.ops.workers.limit(threads):
+        if chooser is not None:
+            chooser.read_known(language_model)
         if language_model.facts.answers == "pieces":
-            _refuse_of_music(top_k, top_p, stop, allow_unk, midi, num_samples)
-            records = _pieces(language_model, config, text, label, seed, num_samples, midi)
-        else:
+            refuse_text_options(top_k, top_p, stop, allow_unk)
             if midi is not None:
-                raise UsageError(
-                    f"--midi with a --task {language_model.task} model", hint="use a model of --task music"
-                )
-            records = _texts(language_model, config, text, label, seed, num_samples, keeps=format == "jsonl")
-        for pieces, record in records:
-            try:
-                for piece in pieces:
-                    if format == "text":
-                        output.write(piece)
-            except (signals.ClosedPipe, ResourceError):
-                if midi is not None:
-                    # The reader of the text has gone, but the MIDI file is written after the last step.
-                    for _ in pieces:
-                        pass
-                raise
-            output.line("" if format == "text" else ui.strict_json({**record(), "seed": seed}))
+                check_midi(midi, num_samples)
+            found = _pieces(language_model, config, asked, midi)
+        elif midi is not None:
+            raise UsageError(f"--midi with a --task {language_model.task} model", hint="use a model of --task music")
+        else:
+            found = _texts(language_model, config, asked, keeps=format == "jsonl")
+        _print(found, ui.Output(unbuffered=unbuffered), format, seed, between, goes_on=midi is not None)
+    if chooser is not None:
+        chooser.report()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What to draw, and what of it to print."""
+
+    prompt: str
+    label: str | None
+    seed: int
+    count: int
+    chooser: Chooser | None
+    with_prompt: bool
+
+
+def _print(found: _Texts, output: ui.Output, form: str, seed: int, between: str | None, *, goes_on: bool) -> None:
+    """Print the texts.
+
+    between: printed between two of them; None for a newline after each
+    goes_on: draw a text to its end even if it can no longer be printed
+    """
+    from charlm.errors import ResourceError
+
+    number = -1
+    for number, (pieces, record) in enumerate(found):
+        if number and between is not None:
+            output.write(between)
+        try:
+            for piece in pieces:
+                if form == "text":
+                    output.write(piece)
+        except (signals.ClosedPipe, ResourceError):
+            if goes_on:
+                # The reader of the text has gone, but the MIDI file is written after the last step.
+                for _ in pieces:
+                    pass
+            raise
+        if between is None:
+            output.line("" if form == "text" else ui.strict_json({**record(), "seed": seed}))
+    if between is not None and number >= 0:
+        # Programs that read texts with a NUL after each, as xargs -0, expect it after the last one, too.
+        output.write(between if "\0" in between else "\n")
     output.close()
 
 
-def _texts(
-    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, *, keeps: bool
-) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
-    """Yield for each text an iterator over its pieces and a function that returns its record afterwards.
+def _texts(language_model: Any, config: Any, asked: _Asked, *, keeps: bool) -> _Texts:
+    """Yield the texts of a language model.
 
     keeps: keep the pieces for the record
     """
-    import math
-
     from charlm.inference.generation import Sample, Sampler
 
-    sampler = Sampler(language_model, config, label=label)
-    if unknown := sampler.unknown(prompt, most=6):
+    sampler = Sampler(language_model, config, label=asked.label)
+    if unknown := sampler.unknown(asked.prompt, most=6):
         shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         ui.warn(f"the prompt has unknown tokens, read as <UNK>: {shown}")
-    for number in range(count):
+    if asked.chooser is not None:
+        for one in asked.chooser.kept(lambda number: sampler.sample(asked.prompt, seed=asked.seed, number=number)):
+            text = one.text if asked.with_prompt else one.new_text
+            yield iter([text]), partial(_record, text, one.tokens, one, asked.label)
+        return
+    for number in range(asked.count):
         sample, written = Sample(), list[str]()
+        pieces = sampler.pieces(
+            asked.prompt, seed=asked.seed, number=number, into=sample, with_prompt=asked.with_prompt
+        )
 
-        def pieces(sample: Sample = sample, number: int = number, written: list[str] = written) -> Iterator[str]:
-            for piece in sampler.pieces(prompt, seed=seed, number=number, into=sample):
+        def watched(pieces: Iterator[str] = pieces, written: list[str] = written) -> Iterator[str]:
+            for piece in pieces:
                 if keeps:
                     written.append(piece)
                 yield piece
 
         def record(sample: Sample = sample, written: list[str] = written) -> dict[str, Any]:
-            known = {"text": "".join(written), "tokens": sample.tokens, "log10p": sample.log_prob / math.log(10.0)}
-            return {**known, "unk_mass_rejected": sample.unk_mass_rejected} | ({"label": label} if label else {})
+            return _record("".join(written), sample.tokens, sample, asked.label)
 
-        yield pieces(), record
+        yield watched(), record
+
+
+def _record(text: str, tokens: list[str], drawn: Any, label: str | None) -> dict[str, Any]:
+    import math
+
+    known = {"text": text, "tokens": tokens, "log10p": drawn.log_prob / math.log(10.0)}
+    return {**known, "unk_mass_rejected": drawn.unk_mass_rejected} | ({"label": label} if label else {})
 
 
 def _shown(token: str) -> str:
@@ -136,65 +221,35 @@ def _shown(token: str) -> str:
     return repr(token) if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]!r}..."
 
 
-def _pieces(
-    language_model: Any, config: Any, prompt: str, label: str | None, seed: int, count: int, midi: Path | None
-) -> Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]:
-    """Yield for each piece of music an iterator over its steps and a function that returns its record afterwards."""
-    import math
-
+def _pieces(language_model: Any, config: Any, asked: _Asked, midi: Path | None) -> _Texts:
+    """Yield the pieces of a model of music, step by step."""
     from charlm.inference.music import Piece, PieceSampler, write_midi
 
     sampler = PieceSampler(language_model, config)
-    for number in range(count):
+    how: dict[str, Any] = {"label": asked.label, "seed": asked.seed}
+
+    def record(drawn: Piece) -> dict[str, Any]:
+        text = drawn.text if asked.with_prompt else drawn.new_text
+        return _record(text, text.split(), drawn, asked.label)
+
+    if asked.chooser is not None:
+        for one in asked.chooser.kept(lambda number: sampler.sample(asked.prompt, number=number, **how)):
+            yield iter([one.text if asked.with_prompt else one.new_text]), partial(record, one)
+        return
+    for number in range(asked.count):
         drawn = Piece()
 
         def steps(drawn: Piece = drawn, number: int = number) -> Iterator[str]:
             space = ""
-            for step in sampler.steps(prompt, label=label, seed=seed, number=number, into=drawn):
-                yield space + step
-                space = " "
+            for step in sampler.steps(asked.prompt, number=number, into=drawn, **how):
+                if asked.with_prompt or len(drawn.steps) > drawn.start:
+                    yield space + step
+                    space = " "
             if midi is not None:
                 with signals.undisturbed():
                     write_midi(midi, drawn.steps)
 
-        def record(drawn: Piece = drawn) -> dict[str, Any]:
-            known = {"text": drawn.text, "tokens": drawn.text.split(), "log10p": drawn.log_prob / math.log(10.0)}
-            return {**known, "unk_mass_rejected": 0.0} | ({"label": label} if label else {})
-
-        yield steps(), record
-
-
-def _refuse_of_music(
-    top_k: int | None, top_p: float | None, stop: list[str] | None, unk: bool, midi: Path | None, count: int
-) -> None:
-    from charlm.errors import UsageError
-    from charlm.storage.files import check_writable
-
-    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None), ("--allow-unk", unk or None)):
-        if given is not None:
-            raise UsageError(f"{flag} with a --task music model", hint="leave it out: each key is drawn independently")
-    if midi is not None:
-        if count > 1:
-            raise UsageError("--midi with --num-samples", hint="leave one of them out: a MIDI file contains one piece")
-        if midi.name in ("", "-", ".."):
-            raise UsageError(f"--midi {midi} does not name a file", hint="name a new file, or a MIDI file to overwrite")
-        with signals.undisturbed():
-            check_writable(midi)
-        if not _may_be_replaced(midi):
-            raise UsageError(
-                f"--midi: {midi} exists and is not a MIDI file", hint="name a new file, or a MIDI file to overwrite"
-            )
-
-
-def _may_be_replaced(path: Path) -> bool:
-    """Return whether a file is missing, empty or a MIDI file; an unreadable file must not be replaced."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_MIDI_MARK)) in (b"", _MIDI_MARK)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+        yield steps(), partial(record, drawn)
 
 
 def _read_prompt() -> str:

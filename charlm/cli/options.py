@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.completion import complete_model
+from charlm.cli.completion import complete_label, complete_model
 from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
@@ -60,6 +60,15 @@ ModelsArgument = Annotated[
         show_default=False,
         readable=False,
         autocompletion=complete_model,
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        metavar="LABEL",
+        help="Label for a model trained with --condition.",
+        autocompletion=complete_label,
     ),
 ]
 FilesArgument = Annotated[

@@ -150,9 +150,10 @@ class Output:
             self._hand_over(len(self._held))
 
     def close(self) -> None:
-        """Write what is left; raises as `write` does."""
+        """Write what is left, which is complete without a newline; raises as `write` does."""
         with signals.undisturbed():
             self._hand_over(len(self._held))
+            self._within_line = False
 
     def _hand_over(self, count: int) -> None:
         """Write the first `count` bytes of the buffer, as many whole lines at a time as a pipe takes at once."""

@@ -51,7 +51,7 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str], *, batch_
     lines that are hard for both do not blur it. Perplexities are not compared: each counts in the tokens of its model.
 
     A token that is `<UNK>` also costs its spelling. Without it a model that knows no word would seem the best. Each of
-    its characters, and at the word level its end, costs log2 A bits: A is the number of distinct characters of the text.
+    its characters costs log2 A bits, and so does its end at the word level. A counts the text's distinct characters.
 
     models: language models, or cloze models alone, by name; stream models read the lines as one text
     lines: the text; lines of conditioned models are label TAB text

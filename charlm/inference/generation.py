@@ -33,7 +33,8 @@ _CUTS = {
 class Sample:
     """One drawn text.
 
-    text: prompt and continuation
+    text: the prompt as it was given, and the continuation
+    start: index in text at which the continuation begins, behind the space that joins it to a prompt of words
     tokens: the drawn ones, including `<EOS>` and those that a stop text removed
     log_prob: sum of their ln P under the model, before temperature and bans
     unk_mass_rejected: sum over the draws of the probability of a masked `<UNK>`
@@ -43,6 +44,12 @@ class Sample:
     tokens: list[str] = field(default_factory=list)
     log_prob: float = 0.0
     unk_mass_rejected: float = 0.0
+    start: int = 0
+
+    @property
+    def new_text(self) -> str:
+        """The continuation alone."""
+        return self.text[self.start :]
 
 
 class Sampler:
@@ -82,21 +89,34 @@ class Sampler:
         """Draw one whole text."""
         sample = Sample()
         sample.text = "".join(self.pieces(prompt, seed=seed, number=number, into=sample))
+        is_joined = self.language_model.tokenizer.level != "char" and sample.text.startswith(" ", len(prompt))
+        sample.start = len(prompt) + is_joined
         return sample
 
-    def pieces(self, prompt: str = "", *, seed: int = 0, number: int = 0, into: Sample | None = None) -> Iterator[str]:
-        """Yield one text piece by piece as it is drawn, the prompt first.
+    def pieces(
+        self,
+        prompt: str = "",
+        *,
+        seed: int = 0,
+        number: int = 0,
+        into: Sample | None = None,
+        with_prompt: bool = True,
+    ) -> Iterator[str]:
+        """Yield one text piece by piece as it is drawn, the prompt first, unchanged.
 
         Apart from the prompt, memory does not grow with the text.
 
         into: filled on the way, except its text
+        with_prompt: yield the prompt; otherwise only what follows it
         Raises UsageError for a prompt with a newline if the model was trained line by line.
         """
-        lm = self.language_model
-        if "\n" in prompt and not lm.is_stream:
-            raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
-        written = _Writer(lm)
-        yield from filter(None, map(written.text, self._parts(prompt)))
+        self._check(prompt)
+        written = _Writer(self.language_model)
+        for text in filter(None, map(written.text, self._parts(prompt))):
+            if with_prompt:
+                yield text
+        if not with_prompt:
+            written.begin()
         drawn = self._continued(prompt, seed, number, written, into if into is not None else Sample())
         if self.config.stop:
             drawn = _until(drawn, self.config.stop)
@@ -106,7 +126,7 @@ class Sampler:
         """Read the prompt, and yield a piece for each drawn token."""
         rng = generator(seed, SAMPLE, number)
         if self._after is None or self._after[0] != prompt:
-            self._after = prompt, *self._read(prompt)
+            self._after = prompt, *self._read(prompt, self._first)
         _, log_probs, state = self._after
         stepper = self._steppers.pop() if self._steppers else self._model.stepper()
         stepper.load(state)
@@ -132,17 +152,29 @@ class Sampler:
             elif lm.is_stream:
                 yield written.newline()
 
-    def _read(self, prompt: str) -> tuple[np.ndarray, State]:
-        """Return ln P [V] of every next token, and the state, after the prompt."""
-        inputs = chain.from_iterable(part.tolist() for part in self._ids(prompt))
+    def _check(self, prompt: str) -> None:
+        if "\n" in prompt and not self.language_model.is_stream:
+            raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
+
+    def next_log_probs(self, prompt: str) -> np.ndarray:
+        """Return ln P [V] of every next token after a prompt, read as a line is scored.
+
+        A stream model reads it as if it followed an `<EOS>`.
+        Raises UsageError for a prompt with a newline if the model was trained line by line.
+        """
+        self._check(prompt)
+        return self._read(prompt, EOS_ID if self.language_model.is_stream else self._first)[0]
+
+    def _read(self, prompt: str, first: int) -> tuple[np.ndarray, State]:
+        """Return ln P [V] of every next token, and the state, after x<1> and the prompt."""
+        inputs = chain([first], chain.from_iterable(part.tolist() for part in self._ids(prompt)))
         state = self._model.zero_state(1)
         while part := list(islice(inputs, _PROMPT_STEPS)):
             columns, state = self._model.next_log_probs(np.array(part, np.int32)[:, None], state, self._workspace)
         return columns[:, 0], state
 
     def _ids(self, prompt: str) -> Iterator[np.ndarray]:
-        """Yield the inputs before the first draw in parts: x<1>, then the ids of the prompt."""
-        yield np.array([self._first])
+        """Yield the ids of the prompt in parts."""
         for lines in self._parts(prompt):
             yield self.language_model.tokenizer.encode_lines(lines)[0][:-1]
 
@@ -164,32 +196,43 @@ class _Writer:
 
     def __init__(self, language_model: LanguageModel) -> None:
         self._tokenizer = language_model.tokenizer
-        self._start()
+        self._joins_with_spaces = self._tokenizer.level != "char"
+        self._begin_line()
 
-    def _start(self) -> None:
+    def _begin_line(self) -> None:
         self._queue: list[str] = []
         self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
+        self._has_space = False
+
+    def begin(self) -> None:
+        """Write the next token without a space that joins it to the token before."""
+        self._has_space = self._joins_with_spaces
 
     def text(self, lines: Sequence[str]) -> str:
-        """Return lines as text; the first one continues the line before.
-
-        Characters are copied, words are joined by the tokenizer.
-        """
-        if self._tokenizer.level == "char":
-            return "\n".join(lines)
-        first, *others = lines
-        written = [*map(self.token, self._tokenizer.split(first))]
-        for line in others:
-            written.append(self.newline())
-            written += map(self.token, self._tokenizer.split(line))
-        return "".join(written)
+        """Return lines as they are; the first one continues the line before, and a token may follow the last one."""
+        text = "\n".join(lines)
+        if self._joins_with_spaces and text:
+            for number, line in enumerate(lines):
+                if number:
+                    self._begin_line()
+                for token in self._tokenizer.split(line):
+                    self._joined(token)
+            # White space of the prompt separates its last word from the next one.
+            self._has_space = not self._tokenizer.split(lines[-1][-1:])
+        return text
 
     def token(self, token: str) -> str:
+        joined = self._joined(token)
+        piece = joined.removeprefix(" ") if self._has_space else joined
+        self._has_space = False
+        return piece
+
+    def _joined(self, token: str) -> str:
         self._queue.append(token)
         return next(self._stream)
 
     def newline(self) -> str:
-        self._start()
+        self._begin_line()
         return "\n"
 
 

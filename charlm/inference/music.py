@@ -28,15 +28,29 @@ class Piece:
 
     steps: the MIDI numbers of the keys that sound at each step
     log_prob: ln P of the drawn steps under the model
+    start: number of steps of the prompt, which come first
+    unk_mass_rejected: 0, because there are no unknown keys
     """
 
     steps: list[tuple[int, ...]] = field(default_factory=list)
     log_prob: float = 0.0
+    start: int = 0
+    unk_mass_rejected: float = 0.0
 
     @property
     def text(self) -> str:
         """The piece in the notation of a corpus."""
         return " ".join(map(format_step, self.steps))
+
+    @property
+    def new_text(self) -> str:
+        """The drawn steps alone, in the same notation."""
+        return " ".join(map(format_step, self.steps[self.start :]))
+
+    @property
+    def tokens(self) -> list[str]:
+        """The drawn steps in the same notation, one by one."""
+        return [format_step(step) for step in self.steps[self.start :]]
 
 
 class PieceSampler:
@@ -79,6 +93,7 @@ class PieceSampler:
             log_on, state = model.next_log_probs(x, state, self._workspace)
             if given is not None:
                 keys = given
+                piece.start += 1
             else:
                 log_p = log_on[:, 0].astype(np.float64)
                 sounds = self._drawn(log_p, rng)

@@ -47,6 +47,9 @@ def answers(charlm, kind, model, text):
         if command == "generate":
             yield command, charlm(command, model, "-l", 5, "--seed", 1, *CLASSES.get(kind, ()), "--format", "jsonl")
             continue
+        if command == "next":
+            yield command, charlm(command, model, "-p", "a", *CLASSES.get(kind, ()), "--format", "jsonl")
+            continue
         given = text if command == "evaluate" else reads
         for batch_size in (1, 3, 64):
             flags = ("--batch-size", batch_size, "--format", "jsonl")

@@ -30,6 +30,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "seed": (0, 1, 7, (1 << 63) - 1), "threads": (1, 2), "temperature": (0, 0.5, 1, 2), "top_k": (1, 2, 50),
     "top_p": (0, 0.5, 0.9, 1), "length": (0, 1, 5, 30), "num_samples": (1, 2, 3), "num_candidates": (1, 2, 50),
     "seconds": (0.001,), "repeats": (1, 2), "longest": (1, 5, 24), "beam": (1, 2, 3), "suspect_factor": (1, 2, 100),
+    "best_of": (1, 2, 5), "min_length": (0, 1, 3), "max_length": (2, 5, 40), "separator": ("", r"\n--\n", r"\0", "\t"),
     "prompt": ("", "a", "abc", "the", "the cat", "60 - 62", "60,64 67", "\n", "a\nb", " ", "é", "👍🏽", "\udcff", "-"),
     "stop": ("a", "b", ".", "\n", "the", "cat sees"), "label": ("x", "y", "zz", "jig", "waltz", "bad", "ß", "nope"),
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
@@ -216,7 +217,7 @@ class _Drawing:
         if one.is_flag:
             return [name]
         value = self._value(one)
-        if "FILE" in (one.metavar or "") or getattr(one.type, "name", "") == "path":
+        if one.name != "not_in" and ("FILE" in (one.metavar or "") or getattr(one.type, "name", "") == "path"):
             self.case.outputs.append(value)
         if name.startswith("--") and self.rng.random() < 0.2:
             return [f"{name}={value}"]

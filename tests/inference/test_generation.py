@@ -425,20 +425,13 @@ def test_a_stop_may_end_inside_of_a_word():
     assert Sampler(lm, SampleConfig(stop=("hr", "e t"))).sample().text == "on"
 
 
-def test_the_prompt_is_left_out_of_the_search_also_where_it_is_written_shorter():
-    """Words are joined by single spaces, so the written prompt is shorter than the given one."""
+def test_the_prompt_of_words_is_left_out_of_the_search():
     lm = language_model(script([3], 4, prompt=1), ["one", "two"], level="word", split="whitespace")
     sampler = Sampler(lm, SampleConfig(stop=("two",)))
     assert sampler.sample("one").text == "one "
-    assert sampler.sample("   one      ").text == "one "
-
-
-def test_the_prompt_is_left_out_of_the_search_also_where_it_is_written_longer():
+    assert sampler.sample("   one      ").text == "   one      "
     lm = language_model(script([2], 6, prompt=4), ["a", "$", "+", "b"], level="word")
-    sampler = Sampler(lm, SampleConfig(stop=("b", "+")))
-    written = lm.tokenizer.join(["a", "+", "+", "b"])
-    assert len(written) > len("a++b")
-    assert sampler.sample("a++b").text == written + " a"
+    assert Sampler(lm, SampleConfig(stop=("b", "+"))).sample("a++b").text == "a++b a"
 
 
 # ---- words
@@ -457,6 +450,30 @@ def test_the_first_word_joins_the_prompt_as_words_do():
     words = ["hello", ",", "you"]
     lm = language_model(script([3, 4], 5, prompt=1), words, level="word")
     assert Sampler(lm, SampleConfig()).sample("hello").text == "hello, you"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "text", "new"),
+    [
+        ("hello", ",", "hello,", ","),
+        ("\t HELLO \xa0 ", ",", "\t HELLO \xa0 ,", ","),
+        ("", "you", "you", "you"),
+        ("hello", "you", "hello you", "you"),
+        ("Hello  ", "you", "Hello  you", "you"),
+        ("hello\t", "you", "hello\tyou", "you"),
+        ("hello (", "you", "hello (you", "you"),
+        ("  ", "you", "  you", "you"),
+    ],
+)
+def test_a_prompt_of_words_comes_back_as_it_was_typed(prompt, said, text, new):
+    """A word that follows takes a space only if the prompt does not end with one."""
+    words = ["hello", ",", "you"]
+    always = table([np.eye(5)[words.index(said) + 2]] * 6)
+    lm = language_model(always, words, level="word", lowercase=True)
+    sampler = Sampler(lm, SampleConfig(length=1))
+    sample = sampler.sample(prompt)
+    assert (sample.text, sample.new_text) == (text, new)
+    assert "".join(sampler.pieces(prompt, with_prompt=False)) == new
 
 
 def test_a_line_of_words_begins_anew_after_a_newline():
@@ -559,8 +576,7 @@ def test_a_prompt_that_is_read_in_parts_is_the_same(monkeypatch, level, split, l
             lm = language_model(model, "ab", level=level, split=split, lowercase=lowercase, unit="stream")
             lines = prompt.split("\n")
             sampler = Sampler(lm, SampleConfig(length=0))
-            joined = "\n".join(lm.tokenizer.join(lm.tokenizer.split(line)) for line in lines)
-            assert sampler.sample(prompt).text == (prompt if level == "char" else joined)
+            assert sampler.sample(prompt).text == prompt
             assert model.reads == [NOTHING, *lm.tokenizer.encode_lines(lines)[0][:-1]]
             tokens = [token for line in lines for token in lm.tokenizer.split(line) if lm.tokenizer.encode(line).size]
             unknown = [one for one in dict.fromkeys(tokens) if lm.tokenizer.vocabulary.ids.get(one, 1) < 2]

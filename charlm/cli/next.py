@@ -1,0 +1,47 @@
+"""`charlm next`: list the likeliest next tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from charlm.cli import ui
+from charlm.cli.escapes import unescaped
+from charlm.cli.options import Device, LabelOption, ModelArgument, Threads, open_model, texts
+
+
+def next(
+    model: ModelArgument,
+    prompt: Annotated[
+        str,
+        typer.Option(
+            "-p", "--prompt", help=r"The text before; \n and \t are newline and tab. - reads it from standard input."
+        ),
+    ] = "",
+    num_candidates: Annotated[int, typer.Option("-k", "--num-candidates", min=1, help="Number of tokens.")] = 10,
+    label: LabelOption = None,
+    format: Annotated[Literal["tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """List the likeliest next tokens.
+
+    The probabilities are the model's own, as charlm score has them. <EOS> is the end of the line, <UNK> all unknown
+    tokens together.
+
+    \b
+    charlm next names.safetensors -p Tri
+    charlm next kitchen.safetensors -p "the old cook" -k 5 --format jsonl
+    charlm next names.safetensors                                   how a name begins
+    """
+    text = unescaped(prompt) if prompt != "-" else "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")
+    language_model = open_model(model, device, "next")
+
+    from charlm.inference.next_tokens import next_tokens
+
+    output = ui.Output()
+    with language_model.model.ops.workers.limit(threads):
+        found = next_tokens(language_model, text, candidates=num_candidates, label=label)
+    records = ({"token": one.token, "prob": one.prob, "log10p": one.log10p} for one in found)
+    ui.write_records(records, format, output)
