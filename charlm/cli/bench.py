@@ -11,6 +11,7 @@ import typer
 from charlm.cli import ui
 from charlm.cli.command import TrainingCommand
 from charlm.cli.options import Activation, Cell, Dtype, Level, RelevanceGate, Reset, Threads
+from charlm.cli.tables_out import NoHeader, write_records
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which OpenBLAS assumes another processor
 _SYNTHETIC_VOCABULARY = 65
@@ -63,7 +64,8 @@ def bench(
     seconds: Annotated[float, typer.Option(help="Minimum seconds of each repeat.")] = 1.0,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Repeats, whose median is printed.")] = 5,
     threads: Threads = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
 ) -> None:
     """Measure tokens per second on this machine.
 
@@ -109,7 +111,8 @@ def bench(
             output.line(line)
         output.close()
     else:
-        ui.write_records(_records(measured, absent="" if format == "tsv" else None), format, output)
+        absent = None if format == "jsonl" else ""
+        write_records(_records(measured, absent), format, output, has_header=not no_header)
 
 
 def _records(measured: Iterable[Any], absent: str | None) -> Iterator[dict[str, Any]]:

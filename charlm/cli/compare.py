@@ -10,6 +10,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.options import BatchSize, Device, ModelsArgument, Threads, input_lines, open_model
+from charlm.cli.tables_out import NoHeader, write_records
 
 _HEADER = ("model", "level", "parameters", "bits/char", "s.e.", "difference to best (95 %)")
 
@@ -20,7 +21,8 @@ def compare(
         list[str] | None,
         typer.Option("--on", metavar="FILE", help="Text to predict, repeatable; without it, standard input."),
     ] = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
     batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
@@ -57,7 +59,7 @@ def compare(
         output.close()
     else:
         key = "pseudo_bits_per_char" if is_cloze else "bits_per_char"
-        ui.write_records([_record(one, key) for one in found], format, output)
+        write_records([_record(one, key) for one in found], format, output, has_header=not no_header)
 
 
 def _record(one: Any, key: str) -> dict[str, Any]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import typer
 
 from charlm.cli import ui
 from charlm.cli.evaluate_pairs import print_pairs
-from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, input_lines, open_model
+from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
+from charlm.cli.tables_in import Field, InputFormat, Source
+from charlm.cli.tables_out import NoHeader, write_records
 
 
 def evaluate(
     model: ModelArgument,
     files: FilesArgument = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
+    field: Field = None,
+    input_format: InputFormat = None,
     pairs: Annotated[
         bool,
         typer.Option("--pairs", help="Minimal pairs, BLiMP's JSON Lines or good TAB bad: how often good is likelier."),
@@ -31,6 +37,7 @@ def evaluate(
     \b
     charlm evaluate shakespeare.safetensors valid.txt
     tail -c 111540 tinyshakespeare.txt | charlm evaluate shakespeare.safetensors --format jsonl
+    charlm evaluate shakespeare.safetensors lines.csv --field text
     charlm evaluate tags.safetensors tagged.tsv                     accuracy, F1
     charlm evaluate spanish.safetensors pairs.tsv --beam 5          BLEU, chrF
     charlm evaluate sentences.safetensors blimp.jsonl --pairs       accuracy by set
@@ -45,22 +52,45 @@ def evaluate(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     if pairs:
+        if field is not None:
+            raise UsageError("--field with --pairs", hint="leave it out: a pair is good TAB bad, or BLiMP's JSON")
         if language_model.facts.answers != "text":
             raise UsageError(
                 f"--pairs with a --task {language_model.task} model", hint="use a model of --task lm or cloze"
             )
-        print_pairs(language_model, input_lines(files), format, batch_size=batch_size, threads=threads)
+        print_pairs(
+            language_model,
+            Source(files, field=None, input_format=input_format).lines,
+            format,
+            has_header=not no_header,
+            batch_size=batch_size,
+            threads=threads,
+        )
         return
+    if field is not None and (language_model.facts.answers != "text" or language_model.is_conditioned):
+        raise UsageError(
+            "--field with a model of labelled texts or pairs", hint="give lines of two columns: cut -f2,3 FILE"
+        )
     output = ui.Output()
-    with language_model.model.ops.workers.limit(threads):
-        record = figures(language_model, input_lines(files), batch_size=batch_size, beam=beam, warn=ui.warn)
+    source = Source(files, field=field, input_format=input_format)
+    lines = source.lines if field is None else _texts(source)
+    with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
+        record = figures(language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
     if format == "jsonl":
-        ui.write_records([record], format, output)
+        write_records([record], format, output)
         return
     rows = record.pop("by_source_length", [])
-    ui.write_records([{name: "-" if value is None else value for name, value in record.items()}], format, output)
+    shown = {name: "-" if value is None else value for name, value in record.items()}
+    write_records([shown], format, output, has_header=not no_header)
     if rows and format == "text":
         for row in rows:
             bleu = "-" if row["bleu"] is None else f"{row['bleu']:.4f}"
             output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {bleu}")
         output.close()
+
+
+def _texts(source: Source) -> Iterator[str]:
+    """Yield the texts of a column, and forget their rows."""
+    for line in source.lines:
+        source.taken()
+        yield line

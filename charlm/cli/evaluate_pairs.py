@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from charlm.cli import ui
+from charlm.cli.tables_out import tsv_field, write_records
 
 
-def print_pairs(language_model: Any, lines: Any, form: str, *, batch_size: int, threads: int | None) -> None:
+def print_pairs(
+    language_model: Any, lines: Any, form: str, *, has_header: bool, batch_size: int, threads: int | None
+) -> None:
     """Print the accuracy of each set of pairs and of all."""
     from charlm.inference.pairs import pair_accuracies, read_pairs, score_pairs
 
@@ -23,7 +26,7 @@ def print_pairs(language_model: Any, lines: Any, form: str, *, batch_size: int, 
         return
     if form != "jsonl":
         records = [{name: "-" if value is None else value for name, value in one.items()} for one in records]
-    ui.write_records(records, form, output)
+    write_records(records, form, output, has_header=has_header)
 
 
 def _table(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -31,8 +34,6 @@ def _table(records: Sequence[dict[str, Any]]) -> list[str]:
     rows = [["set", "pairs", "ties", "accuracy", "s.e."]]
     for one in records:
         error = "-" if one["standard_error"] is None else ui.figure(one["standard_error"])
-        rows.append(
-            [ui.tsv_field(one["set"]), f"{one['pairs']:,}", f"{one['ties']:,}", ui.figure(one["accuracy"]), error]
-        )
+        rows.append([tsv_field(one["set"]), f"{one['pairs']:,}", f"{one['ties']:,}", ui.figure(one["accuracy"]), error])
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,9 +15,12 @@ from charlm.cli.options import (
     ModelArgument,
     Threads,
     Unbuffered,
-    input_lines,
     open_model,
 )
+from charlm.cli.tables_in import Field, InputFormat, Source
+from charlm.cli.tables_out import NoHeader, Records, tsv_field
+
+_COLUMNS = ("text", "filled", "candidates")
 
 _GAP = {
     "char": "three underscores for each character, up to eight characters side by side",
@@ -32,9 +36,12 @@ def fill(
         typer.Option("-n", "--num-candidates", min=1, help="List the N best for each gap in a second column."),
     ] = None,
     format: Annotated[
-        Literal["text", "tsv", "jsonl"],
-        typer.Option(help="text: the filled line; tsv: with the candidates; jsonl: JSON Lines."),
+        Literal["text", "tsv", "csv", "jsonl"],
+        typer.Option(help="text: the filled line; tsv, csv: with the candidates; jsonl: JSON Lines."),
     ] = "text",
+    no_header: NoHeader = False,
+    field: Field = None,
+    input_format: InputFormat = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -49,36 +56,56 @@ def fill(
     echo 'the apple and ___ salad' | charlm fill cloze.safetensors
     echo 'the ___ and ___ salad' | charlm fill cloze.safetensors -n 5
     charlm fill cloze.safetensors gaps.txt --format jsonl | jq .gaps
+    charlm fill cloze.safetensors items.csv --field item --format csv
     """
     language_model = open_model(model, device, "fill")
 
     from charlm.inference.cloze import Filler
 
+    source = Source(files, field=field, input_format=input_format, own={*_COLUMNS, "gaps"}, unbuffered=unbuffered)
     filler = Filler(
-        language_model, candidates=num_candidates or 1, batch_size=batch_size, window=1 if unbuffered else None
+        language_model, candidates=num_candidates or 1, batch_size=batch_size, window=1 if source.at_once else None
     )
-    output = ui.Output(unbuffered=unbuffered)
+    output = ui.Output(unbuffered=source.at_once)
     lines = lines_without = 0
-    if format == "tsv":
-        output.line("text\tfilled\tcandidates")
-    with language_model.model.ops.workers.limit(threads):
-        for one in filler.fill(input_lines(files)):
+
+    def filled() -> Iterator[Any]:
+        nonlocal lines, lines_without
+        for one in filler.fill(source.lines):
             lines += 1
             lines_without += not one.gaps
-            output.line(_line(one, format, listed=num_candidates is not None))
+            yield one
+
+    with language_model.model.ops.workers.limit(threads), source.progress():
+        if format == "text":
+            for one in filled():
+                source.taken()
+                output.line(_line(one, listed=num_candidates is not None))
+        else:
+            columns = [*source.columns, *_COLUMNS]
+            with Records(output, format, columns, has_header=not no_header) as records:
+                for record in _records(filled(), source, format):
+                    records.write(record)
     output.close()
     if lines_without:
         gap = _GAP[language_model.tokenizer.level]
         ui.warn(f"lines without a gap, printed as they are: {lines_without:,} of {lines:,}; a gap is {gap}")
 
 
-def _line(one: Any, format: str, *, listed: bool) -> str:
-    """Return a line of output; listed: text has a second column with the candidates of all gaps."""
-    if format == "jsonl":
-        gaps = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
-        return ui.strict_json({"text": one.text, "filled": one.filled, "gaps": gaps})
-    if format == "text" and not listed:
-        return str(one.filled)
-    columns = [one.text] if format == "tsv" else []
-    candidates = " | ".join(" ".join(f"{c.token} {ui.figure(c.prob)}" for c in gap) for gap in one.gaps)
-    return "\t".join(map(ui.tsv_field, [*columns, one.filled, candidates]))
+def _line(one: Any, *, listed: bool) -> str:
+    """Return the filled line; listed: with a second column, the candidates of all gaps, and escapes as in TSV."""
+    return "\t".join(map(tsv_field, (one.filled, _candidates(one)))) if listed else str(one.filled)
+
+
+def _records(found: Iterable[Any], source: Source, format: str) -> Iterator[dict[str, Any]]:
+    for one in found:
+        record = {"text": one.text, "filled": one.filled}
+        if format == "jsonl":
+            record["gaps"] = [[{"token": c.token, "prob": c.prob} for c in gap] for gap in one.gaps]
+        else:
+            record["candidates"] = _candidates(one)
+        yield source.joined(source.taken(), record, format)
+
+
+def _candidates(one: Any) -> str:
+    return " | ".join(" ".join(f"{c.token} {ui.figure(c.prob)}" for c in gap) for gap in one.gaps)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import signals, ui
+from charlm.cli import inspect_tables, signals, ui
 from charlm.cli.command import Command
+from charlm.cli.inspect_tables import tokens
 from charlm.cli.options import ModelsArgument, input_lines, open_model, refuse_same_file
+from charlm.cli.tables_out import NoHeader, tsv_field, write_records
 from charlm.cli.training_lines import figures_of_test
 from charlm.storage.files import display_name
 
@@ -70,7 +72,11 @@ def inspect(
         bool, typer.Option("--command", help="Print only the train command that repeats the training.")
     ] = False,
     samples: Annotated[bool, typer.Option("--samples", help="Print only the samples of the training.")] = False,
-    format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[
+        Literal["text", "tsv", "csv", "jsonl"],
+        typer.Option(help="Output format; tsv, csv: the training history, or what the options above name."),
+    ] = "text",
+    no_header: NoHeader = False,
 ) -> None:
     """Print what is in a model file.
 
@@ -78,6 +84,7 @@ def inspect(
     charlm inspect names.safetensors
     charlm inspect names.safetensors --plot
     charlm inspect names.safetensors --format jsonl | jq .history
+    charlm inspect rnn.safetensors lstm.safetensors --format csv
     charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
     """
     picture = None if plot in (None, "-") else Path(str(plot))
@@ -89,16 +96,26 @@ def inspect(
     # A list, not a dict, because a file that is named twice has two records.
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     output = ui.Output()
+    is_table = format in ("tsv", "csv")
     if command:
         from charlm.cli.repeating import training_command
 
-        for path, (name, language_model) in zip(models, opened, strict=True):
-            line = training_command(language_model, path)
-            output.line(ui.strict_json({"model": name, "command": line}) if format == "jsonl" else line)
+        commands = [training_command(one, path) for path, (_, one) in zip(models, opened, strict=True)]
+        if format == "text":
+            for line in commands:
+                output.line(line)
+        else:
+            rows = ({"model": name, "command": line} for (name, _), line in zip(opened, commands, strict=True))
+            write_records(rows, format, output, has_header=not no_header)
+    elif is_table and gradients is None:
+        what = "samples" if samples else "vocabulary" if vocabulary else "history"
+        table = list(inspect_tables.united(inspect_tables.of_models(opened, what)))
+        columns = list(table[0]) if table else ["model"]
+        write_records(table, format, output, columns, has_header=not no_header)
     elif samples:
         _samples(opened, format, output)
     elif gradients is not None:
-        _gradients(opened, gradients, longest, format, plot, output)
+        _gradients(opened, gradients, longest, format, plot, output, has_header=not no_header)
     else:
         if picture is not None:
             from charlm.cli import pictures
@@ -124,7 +141,7 @@ def _samples(opened: list[tuple[str, Any]], format: str, output: ui.Output) -> N
             if format == "jsonl":
                 output.line(ui.strict_json({**sample, **which}))
             else:
-                output.line(f"{sample['step']:>10,}  {ui.tsv_field(sample['text'])}")
+                output.line(f"{sample['step']:>10,}  {tsv_field(sample['text'])}")
 
 
 def _check_picture(path: Path) -> None:
@@ -157,9 +174,9 @@ def _inspect(
         output.line(f"== {name}")
     which = {"model": name} if many else {}
     if vocabulary:
-        for record in _tokens(language_model):
+        for record in tokens(language_model):
             if format == "text":
-                output.line("\t".join(map(ui.tsv_field, record.values())))
+                output.line("\t".join(map(tsv_field, record.values())))
             else:
                 output.line(ui.strict_json({**record, **which}))
     elif format == "jsonl":
@@ -174,18 +191,15 @@ def _inspect(
             output.line(line)
 
 
-def _tokens(language_model: Any) -> Iterator[dict[str, Any]]:
-    """Yield a record for each token, by id; for a translator, with its vocabulary, that of the source first."""
-    codec = language_model.codec
-    if codec.target is None:
-        yield from ({"token": token} for token in codec.tokenizer.vocabulary.tokens)
-        return
-    for side, tokenizer in (("source", codec.tokenizer), ("target", codec.target)):
-        yield from ({"vocabulary": side, "token": token} for token in tokenizer.vocabulary.tokens)
-
-
 def _gradients(
-    opened: list[tuple[str, Any]], file: str, longest: int, format: str, plot: str | None, output: ui.Output
+    opened: list[tuple[str, Any]],
+    file: str,
+    longest: int,
+    format: str,
+    plot: str | None,
+    output: ui.Output,
+    *,
+    has_header: bool,
 ) -> None:
     """Print and plot the norms of each model's gradients by the distance in time."""
     from charlm.cli.chart import decay_chart
@@ -207,6 +221,8 @@ def _gradients(
         for (name, _), decay in zip(opened, decays.values(), strict=True):
             norms = [{"k": k, "norm": float(norm)} for k, norm in enumerate(decay.norms)]
             output.line(ui.strict_json({"model": name, "gradients": norms, "half_life": decay.half_life}))
+    elif format != "text":
+        write_records(inspect_tables.of_gradients(decays), format, output, has_header=has_header)
     else:
         width = max(12, *(len(name) + 2 for name in decays))
         output.line("mean norm of dL<t>/da<t-k>")

@@ -9,6 +9,7 @@ import typer
 from charlm.cli import ui
 from charlm.cli.escapes import unescaped
 from charlm.cli.options import Device, LabelOption, ModelArgument, Threads, open_model, texts
+from charlm.cli.tables_out import NoHeader, format_of, write_records
 
 
 def next(
@@ -21,7 +22,11 @@ def next(
     ] = "",
     num_candidates: Annotated[int, typer.Option("-k", "--num-candidates", min=1, help="Number of tokens.")] = 10,
     label: LabelOption = None,
-    format: Annotated[Literal["tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
+    format: Annotated[
+        Literal["tsv", "csv", "jsonl"] | None,
+        typer.Option(help="Output format.", show_default="tsv; at a terminal: a table"),
+    ] = None,
+    no_header: NoHeader = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -44,4 +49,4 @@ def next(
     with language_model.model.ops.workers.limit(threads):
         found = next_tokens(language_model, text, candidates=num_candidates, label=label)
     records = ({"token": one.token, "prob": one.prob, "log10p": one.log10p} for one in found)
-    ui.write_records(records, format, output)
+    write_records(records, format_of(format, "tsv"), output, has_header=not no_header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -150,9 +150,14 @@ def texts(paths: list[str], **how: Any) -> Any:
     from charlm.text import read_lines
 
     refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
+    note_standard_input(paths)
+    return read_lines(paths, **how)
+
+
+def note_standard_input(paths: Iterable[str]) -> None:
+    """Print a note if standard input is read from a terminal."""
     if "-" in paths and ui.is_terminal(sys.stdin):
         ui.note("reading standard input; end it with Ctrl-D")
-    return read_lines(paths, **how)
 
 
 def refuse_same_file(inputs: Iterable[str], output: Any, *, hint: str) -> None:
@@ -175,9 +180,8 @@ def _regular_file(file: Any) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def input_lines(files: list[str] | None) -> Any:
-    """Return the lines of files or of standard input; bytes that are not UTF-8 are kept, with one warning."""
-    paths = files or ["-"]
+def watch_encoding() -> Callable[[str], None]:
+    """Return a function of a line that warns once if it has bytes that are not UTF-8."""
     warned = False
 
     def watch(line: str) -> None:
@@ -186,4 +190,12 @@ def input_lines(files: list[str] | None) -> Any:
             ui.warn("the text has bytes that are not UTF-8: they are read as unknown characters")
             warned = True
 
-    return texts(paths, errors="keep", watch=watch)
+    return watch
+
+
+def input_lines(files: list[str] | None, *, watch: Callable[[str], None] | None = None) -> Any:
+    """Return the lines of files or of standard input; bytes that are not UTF-8 are kept, with one warning.
+
+    watch: called with each line, in place of the warning
+    """
+    return texts(files or ["-"], errors="keep", watch=watch or watch_encoding())

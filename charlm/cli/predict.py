@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,18 +16,27 @@ from charlm.cli.options import (
     ModelArgument,
     Threads,
     Unbuffered,
-    input_lines,
     open_model,
 )
+from charlm.cli.tables_in import Field, InputFormat, Source
+from charlm.cli.tables_out import NoHeader, Records
+
+_COLUMNS = ("prediction", "prob", "text")
+_OF_TOKENS = ("text", "prediction", "prob")
+# Further keys of JSON Lines, of some task.
+_OTHERS = ("tokens", "probs", "log10p")
 
 
 def predict(
     model: ModelArgument,
     files: FilesArgument = None,
     format: Annotated[
-        Literal["text", "tsv", "jsonl"],
-        typer.Option(help="text: the prediction; tsv: with probability and text; jsonl: JSON Lines."),
+        Literal["text", "tsv", "csv", "jsonl"],
+        typer.Option(help="text: the prediction; tsv, csv: with probability and text; jsonl: JSON Lines."),
     ] = "text",
+    no_header: NoHeader = False,
+    field: Field = None,
+    input_format: InputFormat = None,
     columns: Annotated[
         bool,
         typer.Option(
@@ -46,6 +55,7 @@ def predict(
     \b
     echo 'they can fish' | charlm predict tags.safetensors
     cut -f2 reviews.tsv | charlm predict reviews.safetensors --format tsv
+    charlm predict reviews.safetensors shop.csv --field review --format csv
     charlm predict spanish.safetensors english.txt --beam 5
     charlm predict tags.safetensors tokens.txt --columns            as in the corpus
     """
@@ -61,41 +71,63 @@ def predict(
         raise UsageError(f"--columns with a --task {task} model", hint="leave it out: it is for --task tag")
     if beam > 1 and not facts.translates:
         raise UsageError(f"--beam with a --task {task} model", hint="leave it out: it is for --task translate")
-    options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if unbuffered else None}
+    if columns and field is not None:
+        raise UsageError("--columns with --field", hint="leave one of them out: --columns reads token TAB tag")
+    source = Source(files, field=field, input_format=input_format, own={*_COLUMNS, *_OTHERS}, unbuffered=unbuffered)
+    options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if source.at_once else None}
     if facts.translates:
         options["beam"] = beam
-    output = ui.Output(unbuffered=unbuffered)
-    with language_model.model.ops.workers.limit(threads):
+    output = ui.Output(unbuffered=source.at_once)
+    with language_model.model.ops.workers.limit(threads), source.progress():
         if columns:
-            if format == "tsv":
-                output.line("text\tprediction\tprob")
-            for row in tag_columns(language_model, input_lines(files), **options):
-                output.line(_columns(row, format))
+            rows = tag_columns(language_model, source.lines, **options)
+            if format == "text":
+                for row in rows:
+                    output.line(row if isinstance(row, str) else f"{row[0]}\t{row[1]}")
+            else:
+                _write(_of_tokens(rows, format), output, format, _OF_TOKENS, has_header=not no_header)
         else:
-            texts = watched(input_lines(files), language_model.reader, language_model.labels, ui.warn)
-            for line in _lines(predictions_of(language_model, texts, **options), format):
-                output.line(line)
+            texts = watched(source.lines, language_model.reader, language_model.labels, ui.warn)
+            found = predictions_of(language_model, texts, **options)
+            if format == "text":
+                for one in found:
+                    source.taken()
+                    output.line(_in_words(one.prediction))
+            else:
+                shown = [*source.columns, *_COLUMNS]
+                _write(_of_lines(found, source, format), output, format, shown, has_header=not no_header)
     output.close()
 
 
-def _columns(row: tuple[str, str, float] | str, format: str) -> str:
-    """Return a line of output: a token with its tag, a comment, or the end of a sentence."""
-    token, tag, prob = (row, None, None) if isinstance(row, str) else row
-    if format == "jsonl":
-        return ui.strict_json({"text": token, "prediction": tag, "prob": prob})
-    if format == "tsv":  # every row of a table has the same number of fields
-        return "\t".join([ui.tsv_field(token), tag or "", "" if prob is None else ui.figure(prob)])
-    return token if tag is None else f"{token}\t{tag}"
+def _write(
+    records: Iterable[dict[str, Any]], output: ui.Output, format: str, columns: Iterable[str], *, has_header: bool
+) -> None:
+    with Records(output, format, list(columns), has_header=has_header) as written:
+        for record in records:
+            written.write(record)
 
 
-def _lines(predictions: Any, format: str) -> Iterator[str]:
-    if format == "tsv":
-        yield "prediction\tprob\ttext"
+def _of_tokens(rows: Iterable[tuple[str, str, float] | str], format: str) -> Iterator[dict[str, Any]]:
+    """Yield a record for each token, comment, and end of a sentence; the last two have no prediction."""
+    absent = None if format == "jsonl" else ""
+    for row in rows:
+        token, tag, prob = (row, absent, absent) if isinstance(row, str) else row
+        yield {"text": token, "prediction": tag, "prob": prob}
+
+
+def _of_lines(predictions: Iterable[Any], source: Source, format: str) -> Iterator[dict[str, Any]]:
     for one in predictions:
-        many = isinstance(one.prediction, list)
-        if format == "jsonl":
-            yield ui.strict_json({"text": one.text, "prediction": one.prediction, "prob": one.prob, **one.others})
-            continue
-        shown = " ".join(one.prediction) if many else one.prediction
-        prob = " ".join(ui.figure(p) for p in one.prob) if many else f"{one.prob:.4g}"
-        yield f"{shown}\t{prob}\t{one.text}" if format == "tsv" else shown
+        record = {"text": one.text, "prediction": one.prediction, "prob": one.prob, **one.others}
+        if format != "jsonl":
+            record |= {"prediction": _in_words(one.prediction), "prob": _figures(one.prob)}
+        yield source.joined(source.taken(), record, format)
+
+
+def _in_words(prediction: str | list[str]) -> str:
+    """Return a class, a translation, or the tags of a line."""
+    return " ".join(prediction) if isinstance(prediction, list) else prediction
+
+
+def _figures(prob: float | list[float]) -> str:
+    """Return the probability of a prediction, or that of each tag."""
+    return " ".join(map(ui.figure, prob)) if isinstance(prob, list) else f"{prob:.4g}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -16,23 +14,37 @@ from charlm.cli.options import (
     ModelArgument,
     Threads,
     Unbuffered,
-    input_lines,
     open_model,
 )
+from charlm.cli.tables_in import Field, InputFormat, Source
+from charlm.cli.tables_out import NoHeader, Records, format_of
 
-_BASES = {"10": ("log10p", math.log(10.0)), "2": ("log2p", math.log(2.0)), "e": ("lnp", 1.0)}
+_TABLES = ("tsv", "csv", "jsonl", "table")  # formats with records; the others have lines of their own
 
 
 def score(
     model: ModelArgument,
     files: FilesArgument = None,
     format: Annotated[
-        Literal["tsv", "text", "jsonl", "kenlm", "srilm"],
+        Literal["tsv", "csv", "text", "jsonl", "kaldi", "kenlm", "srilm"] | None,
         typer.Option(
-            help="tsv: with a header; text: the log-probability; jsonl: JSON Lines; kenlm, srilm: their formats."
+            help="tsv, csv: with a header; text: the log-probability; jsonl: JSON Lines; kaldi: key and"
+            " log-probability; kenlm, srilm: their formats.",
+            show_default="tsv; at a terminal: a table",
         ),
-    ] = "tsv",
-    per: Annotated[Literal["line", "token"], typer.Option(help="One record for each line or token.")] = "line",
+    ] = None,
+    no_header: NoHeader = False,
+    per: Annotated[
+        Literal["line", "word", "token"],
+        typer.Option(metavar="UNIT", help="One record for each line, word (between white space) or token."),
+    ] = "line",
+    field: Field = None,
+    input_format: InputFormat = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="kaldi: column of the keys; without --field 1: the first word."),
+    ] = None,
+    negate: Annotated[bool, typer.Option("--negate", help="text, kaldi: print costs, -log P.")] = False,
     log_base: Annotated[Literal["10", "2", "e"], typer.Option(help="Base of the logarithms.")] = "10",
     no_eos: Annotated[bool, typer.Option("--no-eos", help="Leave <EOS>, the end of the line, out.")] = False,
     carry_state: Annotated[
@@ -57,150 +69,94 @@ def score(
     charlm score kitchen.safetensors sentences.txt
     printf 'the apple and pair salad\\nthe apple and pear salad\\n' | charlm score kitchen.safetensors -
     charlm score log.safetensors app.log | sort -n | head           the oddest lines of a log
-    charlm score kitchen.safetensors nbest.txt --format text        just the numbers, for rescoring
+    charlm score kitchen.safetensors items.csv --field sentence --format csv
+    charlm score kitchen.safetensors nbest.txt --format kaldi --key 1 --negate --log-base e
     echo 'the apple and pair salad' | charlm score cloze.safetensors --suspect
     """
     language_model = open_model(model, device, "score")
 
-    is_cloze = language_model.facts.is_cloze
-    _refuse(language_model, format, per, no_eos, carry_state, suspect, suspect_factor)
+    _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
+    _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
+    _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
 
     from charlm.cli import lm_formats
     from charlm.inference.scoring import Scorer
     from charlm.inference.suspects import suspects
 
-    if format in ("kenlm", "srilm") and (per == "token" or log_base != "10"):
+    if format in ("kenlm", "srilm") and (per != "line" or log_base != "10"):
         ui.warn(f"--per and --log-base are ignored with --format {format}")
+    form = format_of(format, "tsv")
+    look = score_records.Look.of(language_model, log_base, per, with_suspects=suspect)
+    source = Source(files, field=field, input_format=input_format, key=key, own=look.names, unbuffered=unbuffered)
+    window = 1 if source.at_once else None
     scorer = Scorer(
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
-        per_token=per == "token" or format in ("kenlm", "srilm"),
+        per_token=per != "line" or format in ("kenlm", "srilm"),
         carry_state=carry_state,
-        window=1 if unbuffered else None,
+        window=window,
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
-    output = ui.Output(unbuffered=unbuffered)
-    key, unit = _BASES[log_base]
-    key = "pseudo_" + key if is_cloze else key
-    with language_model.model.ops.workers.limit(threads):
-        read = input_lines(files)
-        scores = scorer.score(read)  # a generator: --suspect reads the lines itself
+    output = ui.Output(unbuffered=source.at_once)
+    with language_model.model.ops.workers.limit(threads), source.progress():
         if suspect:
-            found = suspects(
-                language_model,
-                read,
-                factor=100.0 if suspect_factor is None else suspect_factor,
-                batch_size=batch_size,
-                window=1 if unbuffered else None,
-            )
-            lines = _suspects(found, key, unit, format)
-        elif format == "kenlm":
-            lines = lm_formats.kenlm(scores)
-        elif format == "srilm":
-            lines = lm_formats.srilm(scores)
-        elif format == "jsonl":
-            lines = (ui.strict_json(_record(one, key, unit, per)) for one in scores)
-        elif format == "text":
-            lines = _text(scores, unit, per)
+            factor = 100.0 if suspect_factor is None else suspect_factor
+            found: Any = suspects(language_model, source.lines, factor=factor, batch_size=batch_size, window=window)
         else:
-            lines = _tsv(scores, key, unit, per, labelled=language_model.is_conditioned)
-        for line in lines:
-            output.line(line)
+            found = scorer.score(source.lines)
+        if form in _TABLES:
+            columns = [*source.columns, *look.columns(form)]
+            with Records(output, form, columns, has_header=not no_header, at_once=source.at_once) as records:
+                for record in score_records.records(found, source, look, form):
+                    records.write(record)
+        else:
+            for line in score_records.lines(found, source, look, form, negate=negate):
+                output.line(line)
     output.close()
 
 
-def _refuse(
-    language_model: Any,
-    format: str,
-    per: str,
-    no_eos: bool,
-    carry_state: bool,
-    suspect: bool,
-    suspect_factor: float | None,
-) -> None:
-    """Raise UsageError for options that do not fit the model or each other."""
+def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:
+    """Raise UsageError for options that do not fit the model."""
     from charlm.errors import UsageError
 
     is_cloze = language_model.facts.is_cloze
     if carry_state and not language_model.is_stream:
         raise UsageError("--carry-state with a --unit line model", hint="leave it out, or train one with --unit stream")
     if is_cloze and format in ("kenlm", "srilm"):
-        raise UsageError(f"--format {format} with a cloze model", hint="use --format tsv, text or jsonl")
+        raise UsageError(f"--format {format} with a cloze model", hint="use --format tsv, csv, text or jsonl")
     if is_cloze and no_eos:
         raise UsageError("--no-eos with a cloze model", hint="leave it out: such a model does not predict <EOS>")
-    if suspect_factor is not None and not suspect:
+
+
+def _refuse_suspects(language_model: Any, format: str | None, per: str, *, suspect: bool, factor: float | None) -> None:
+    """Raise UsageError for suspects that do not fit the model or the other options."""
+    from charlm.errors import UsageError
+
+    if factor is not None and not suspect:
         raise UsageError("--suspect-factor without --suspect", hint="add --suspect, or leave it out")
-    if suspect and not is_cloze:
+    if suspect and not language_model.facts.is_cloze:
         raise UsageError("--suspect with a --task lm model", hint="use a model that was trained with --bidirectional")
-    if suspect and (per == "token" or format == "text"):
+    if suspect and (per != "line" or format in ("text", "kaldi")):
+        shown = f"--per {per}" if per != "line" else f"--format {format}"
+        raise UsageError(f"--suspect with {shown}", hint="use --per line with --format tsv, csv or jsonl")
+
+
+def _refuse_columns(
+    language_model: Any, format: str | None, per: str, *, field: str | None, key: str | None, negate: bool
+) -> None:
+    """Raise UsageError for keys and costs without a format that has them, and for columns beside labels."""
+    from charlm.errors import UsageError
+
+    if format == "kaldi" and key is None:
+        raise UsageError("--format kaldi without --key", hint="name the column of the keys: --key 1")
+    if format == "kaldi" and per != "line":
+        raise UsageError(f"--format kaldi with --per {per}", hint="leave --per out: Kaldi reads one score a key")
+    if key is not None and format != "kaldi":
+        raise UsageError("--key without --format kaldi", hint="add --format kaldi, or leave it out")
+    if negate and format not in ("text", "kaldi"):
+        raise UsageError("--negate without --format text or kaldi", hint="add --format text, or leave it out")
+    if language_model.is_conditioned and (field is not None or key is not None):
         raise UsageError(
-            "--suspect with --per token or --format text", hint="use --per line with --format tsv or jsonl"
+            "--field or --key with a model trained with --condition", hint="give lines LABEL TAB TEXT: cut -f2,3 FILE"
         )
-
-
-def _record(score: Any, key: str, unit: float, per: str) -> dict[str, Any]:
-    record = {
-        "text": score.text,
-        key: -score.nats / unit + 0.0,
-        _named("prob", key): score.prob,
-        "tokens": score.tokens,
-        "oov": score.oov,
-        _named("perplexity", key): score.perplexity,
-        _named("bits_per_char", key): score.bits_per_char,
-    }
-    if score.label:
-        record["label"] = score.label
-    if per == "token":
-        record["token_scores"] = [
-            {"token": t.token, key: -t.nats / unit + 0.0, "oov": t.oov} for t in score.token_scores
-        ]
-    return record
-
-
-def _text(scores: Any, unit: float, per: str) -> Iterator[str]:
-    for score in scores:
-        nats = [token.nats for token in score.token_scores] if per == "token" else [score.nats]
-        yield " ".join(ui.figure(-n / unit) for n in nats)
-
-
-def _named(name: str, key: str) -> str:
-    """Return the name of a figure, with `pseudo_` before it if the key has it."""
-    return f"pseudo_{name}" if key.startswith("pseudo_") else name
-
-
-def _suspects(found: Any, key: str, unit: float, format: str) -> Iterator[str]:
-    """Yield each line with its suspects, as token>suggestion."""
-    if format == "tsv":
-        yield f"{key}\ttokens\toov\tsuspects\ttext"
-    for score, suspicious in found:
-        if format == "jsonl":
-            listed = [
-                {
-                    "position": one.position,
-                    "token": one.token,
-                    key: -one.nats / unit,
-                    "suggestion": one.suggestion.token,
-                    "prob": one.suggestion.prob,
-                }
-                for one in suspicious
-            ]
-            yield ui.strict_json({**_record(score, key, unit, "line"), "suspects": listed})
-        else:
-            named = " ".join(ui.tsv_field(f"{one.token}>{one.suggestion.token}") for one in suspicious)
-            yield f"{ui.figure(-score.nats / unit)}\t{score.tokens}\t{score.oov}\t{named}\t{score.text}"
-
-
-def _tsv(scores: Any, key: str, unit: float, per: str, *, labelled: bool) -> Iterator[str]:
-    """Yield a header, then a row for each line, or for each token with the number of its line."""
-    if per == "line":
-        label = ["label"] if labelled else []
-        yield "\t".join([key, "tokens", "oov", _named("perplexity", key), *label, "text"])
-        for s in scores:
-            text = f"{s.label}\t{s.text}" if labelled else s.text
-            yield f"{ui.figure(-s.nats / unit)}\t{s.tokens}\t{s.oov}\t{ui.figure(s.perplexity)}\t{text}"
-        return
-    yield f"line\ttoken\t{key}\toov"
-    for number, s in enumerate(scores, start=1):
-        for token in s.token_scores:
-            yield f"{number}\t{ui.tsv_field(token.token)}\t{ui.figure(-token.nats / unit)}\t{int(token.oov)}"

@@ -8,11 +8,13 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.options import Device
+from charlm.cli.tables_out import NoHeader, write_records
 
 
 def selfcheck(
     device: Device = "auto",
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
 ) -> None:
     """Check that this machine computes correctly.
 
@@ -50,7 +52,7 @@ def selfcheck(
             output.line(f"{verdict}  {ops.name:<4}  {record['dtype']}  {figures}  {record['what']}")
         output.close()
     else:
-        ui.write_records(checked(), format, output)
+        write_records(checked(), format, output, has_header=not no_header)
     if failed:
         without = {"cuda": "use --device cpu, and ", "numpy": ""}.get(ops.core, "set CHARLM_CORE=numpy, and ")
         raise CharlmError(

@@ -11,6 +11,7 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.command import TrainingCommand
 from charlm.cli.options import CorpusArgument
+from charlm.cli.tables_out import NoHeader
 from charlm.cli.train import train
 from charlm.cli.tuning_run import TuningRun, is_training_setting
 
@@ -37,7 +38,8 @@ def tune(
         str | None,
         typer.Option(metavar="URL", help="Share the search with other processes, and continue it: sqlite:///FILE."),
     ] = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "tsv", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
     **settings: Any,
 ) -> None:
     """Search for the best settings of a training.
@@ -57,7 +59,7 @@ def tune(
     run = TuningRun(context, corpus, output, settings["valid"])
     signals.state.raises = True
     code = run.run(trials=trials, minutes=minutes, trial_minutes=trial_minutes, storage=storage, force=force)
-    run.print_table(format, table)
+    run.print_table(format, table, has_header=not no_header)
     if code:
         raise typer.Exit(code)
 

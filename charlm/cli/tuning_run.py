@@ -14,6 +14,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import choose_seed, refuse_same_file
+from charlm.cli.tables_out import write_records
 from charlm.cli.train_options import settings_given
 from charlm.cli.training_command import train_command
 from charlm.cli.training_lines import describe, in_words, units_of
@@ -218,14 +219,15 @@ class TuningRun:
         settings |= {"epochs": lm.train.epochs, "minutes": None}
         return train_command(self.program, self.corpus, self.model_path, settings)
 
-    def print_table(self, form: str, output: ui.Output) -> None:
+    def print_table(self, form: str, output: ui.Output, *, has_header: bool) -> None:
         """Write the trials to standard output."""
         if form == "text":
             for line in table(self.records, self.winner, self._unit):
                 output.line(line)
             output.close()
         else:
-            ui.write_records(rows(self.records, self.winner, absent="" if form == "tsv" else None), form, output)
+            absent = None if form == "jsonl" else ""
+            write_records(rows(self.records, self.winner, absent), form, output, has_header=has_header)
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:

@@ -7,7 +7,7 @@ import errno
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -30,6 +30,7 @@ class Settings:
 
 
 settings = Settings()
+_bars: list[Any] = []  # the progress bar that is shown, if any
 
 
 def error(message: str, hint: str = "") -> None:
@@ -58,6 +59,9 @@ def needed(message: str) -> None:
 def _say(text: str) -> None:
     if sys.stderr is None:
         return
+    for bar in _bars:
+        if not bar.disable:
+            bar.clear()
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -83,8 +87,13 @@ def _one_line(text: str) -> str:
 
 
 def _colored(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if has_color(sys.stderr) else text
+
+
+def has_color(stream: TextIO | None) -> bool:
+    """Return whether to write colours to a stream: it is a terminal, and nothing turns them off."""
     plain = not settings.color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return text if plain or not is_terminal(sys.stderr) else f"\x1b[{code}m{text}\x1b[0m"
+    return not plain and is_terminal(stream)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -115,10 +124,13 @@ class Output:
             raise unwritable(error) from error
         signals.state.output = self
 
-    def write(self, text: str) -> None:
-        """Write text; raises ResourceError if that fails, ClosedPipe if the reader has gone."""
-        if self._terminal:
-            text = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    def write(self, text: str, *, is_styled: bool = False) -> None:
+        """Write text; raises ResourceError if that fails, ClosedPipe if the reader has gone.
+
+        is_styled: the text has escape sequences for colours, and is `printable` besides
+        """
+        if self._terminal and not is_styled:
+            text = printable(text)
         signals.state.undisturbed += 1
         try:
             self._held += _encoded(text)
@@ -173,6 +185,13 @@ class Output:
             self._within_line = self._held[written - 1] != ord("\n")
             del self._held[:written]
             count -= written
+
+
+def printable(text: str) -> str:
+    """Return text with control characters escaped, except newlines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _encoded(text: str) -> bytes:
@@ -245,46 +264,34 @@ def figure(value: float, decimals: int = 4) -> str:
     return f"{value:.{3 - math.floor(math.log10(size))}f}".rstrip("0")
 
 
-def tsv_field(value: Any) -> str:
-    """Return a field of TSV: a float as a `figure`, text with tabs, newlines and backslashes escaped."""
-    if isinstance(value, float):
-        return figure(value)
-    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+@contextlib.contextmanager
+def progress_of(unit: str, total: int | None = None) -> Iterator[Callable[[int], Any] | None]:
+    """Show a progress bar inside the block if standard error is a terminal and standard output is not.
 
-
-def write_records(records: Iterable[Mapping[str, Any]], form: str, output: Output, fields: Iterable[str] = ()) -> None:
-    """Write records as aligned text, as TSV with a header line, or as JSON Lines.
-
-    fields: the header of TSV, if it is known before the first record
+    Yields the function to call with what has been done since the last call; None if there is no bar.
     """
-    header_due = not fields
-    if form == "tsv" and fields:
-        output.line("\t".join(fields))
-    for record in records:
-        if form == "jsonl":
-            output.line(strict_json(record))
-        elif form == "tsv":
-            if header_due:
-                output.line("\t".join(record))
-            output.line("\t".join(map(tsv_field, record.values())))
-        else:
-            width = max(map(len, record))
-            for key, value in record.items():
-                output.line(f"{key:<{width}}  {_readable(value)}")
-        header_due = False
-    output.close()
+    if settings.quiet or not is_terminal(sys.stderr) or is_terminal(sys.stdout):
+        yield None
+        return
+    bar = progress_bar(total, unit)
+    try:
+        yield bar.update
+    finally:
+        bar.close()
 
 
-def _readable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4f}" if abs(value) >= 1000.0 else figure(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def progress_bar(total: int | None, unit: str) -> Any:
+    """Return a progress bar on standard error, which is hidden unless that is a terminal.
 
-
-def progress_bar(total: int, unit: str) -> Any:
-    """Return a progress bar on standard error, which is hidden unless that is a terminal."""
+    total: None if it is unknown
+    unit: what is counted; large numbers of bytes, "B", and of tokens are shown with prefixes such as M
+    """
     from tqdm import tqdm
 
     hidden = settings.quiet or not is_terminal(sys.stderr)
     tqdm.monitor_interval = 0  # no monitor thread: this bar looks at the clock at every update
-    return tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=False, miniters=1)
+    scaled = unit != "step"
+    bar = tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=scaled, miniters=1)
+    if not hidden:
+        _bars[:] = [bar]
+    return bar

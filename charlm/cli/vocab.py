@@ -9,6 +9,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Normalize, Split, VocabSize, texts
+from charlm.cli.tables_out import NoHeader, format_of, tsv_field, write_records
 
 
 def vocab(
@@ -22,7 +23,11 @@ def vocab(
     coverage: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="Print how much of FILE is out of vocabulary; repeatable.")
     ] = None,
-    format: Annotated[Literal["text", "tsv", "jsonl"], typer.Option(help="Output format.")] = "tsv",
+    format: Annotated[
+        Literal["text", "tsv", "csv", "jsonl"] | None,
+        typer.Option(help="Output format.", show_default="tsv; at a terminal: a table"),
+    ] = None,
+    no_header: NoHeader = False,
 ) -> None:
     """Count the tokens of a corpus.
 
@@ -37,22 +42,22 @@ def vocab(
     from charlm.text.learning import coverage_of
 
     read, covered = texts(corpus), texts(coverage or [])
-    output = ui.Output()
+    output, form = ui.Output(), format_of(format, "tsv")
     splitter = make_splitter(level, split, lowercase, normalize)
     counts = count_tokens(read, splitter)
     vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
     if coverage:
         record = coverage_of(count_tokens(covered, splitter), vocabulary)
-        ui.write_records([record], format, output)
+        write_records([record], form, output, has_header=not no_header)
         return
 
     def records() -> Iterator[dict[str, Any]]:
         for token_id, token in enumerate(vocabulary.tokens[2:], start=2):
             yield {"token": token, "id": token_id, "count": counts[token]}
 
-    if format == "text":
+    if form == "text":
         for record in records():
-            output.line(f"{record['count']:>10,}  {ui.tsv_field(record['token'])}")
+            output.line(f"{record['count']:>10,}  {tsv_field(record['token'])}")
         output.close()
     else:
-        ui.write_records(records(), format, output, fields=("token", "id", "count"))
+        write_records(records(), form, output, fields=("token", "id", "count"), has_header=not no_header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,13 @@ def perplexity(nats: float, tokens: int) -> float:
 
 
 def evaluate(
-    model: Model, batches: Batches, ws: Workspace, tally: Tally | None = None, *, count_right: bool = False
+    model: Model,
+    batches: Batches,
+    ws: Workspace,
+    tally: Tally | None = None,
+    *,
+    count_right: bool = False,
+    watch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run the model over one epoch of `batches` without learning, and return its loss.
 
@@ -68,6 +75,7 @@ def evaluate(
 
     tally: counts the likeliest labels, of a model that predicts labels
     count_right: count the tokens that are the likeliest choice; `<UNK>` never counts as right
+    watch: called with the number of targets of each batch
     """
     state = model.zero_state(batches.batch_size)
     are_tokens = model.config.facts.targets == "tokens"
@@ -79,6 +87,8 @@ def evaluate(
         of_each, state = model.nats(batch, before, ws, best=best)
         unknown = (batch.targets == UNK_ID) if are_tokens else np.zeros(of_each.shape, bool)
         tokens += batch.count
+        if watch is not None:
+            watch(batch.count)
         oov += int(np.count_nonzero(unknown))
         nats = total(of_each, nats)
         oov_nats += float(of_each[unknown].sum())

@@ -32,15 +32,17 @@ def figures(
     batch_size: int = 64,
     beam: int = 1,
     warn: Callable[[str], None] | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Figures:
     """Return the figures of a corpus, by name.
 
     beam: width of the beam of a translation
     warn: called with a message for each doubt about the pairs of a translation
+    watch: called with the number of targets of each batch whose loss was computed
     Raises CorpusError if the corpus is empty, in the form of another task, or has an unknown label.
     """
     if language_model.facts.answers == "text":
-        return evaluate_text(language_model, lines, batch_size=batch_size)
+        return evaluate_text(language_model, lines, batch_size=batch_size, watch=watch)
     reader = language_model.reader
     records = reader.read(lines, set(language_model.labels) or None)
     if not records:
@@ -50,17 +52,24 @@ def figures(
             warn(doubt)
     dataset = reader.encode(records, language_model.codec)
     batches = dataset.batches(*dataset.fit(batch_size, _STEPS))
-    loss = evaluate(language_model.model, batches, language_model.model.workspace())
+    loss = evaluate(language_model.model, batches, language_model.model.workspace(), watch=watch)
     return FIGURES[language_model.facts.answers](language_model, records, loss, batch_size, beam)
 
 
-def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_size: int = 64) -> dict[str, float]:
+def evaluate_text(
+    language_model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    batch_size: int = 64,
+    watch: Callable[[int], None] | None = None,
+) -> dict[str, float]:
     """Return the figures of a text: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
 
     Characters and bytes are those of the text; the end of a line counts as one if it is predicted. Accuracy is the
     share of tokens, except `<EOS>`, that are the likeliest choice. A cloze model computes pseudo-probabilities, so the
     names of its figures begin with `pseudo_`.
 
+    watch: called with the number of targets of each batch
     Raises CorpusError for a text without lines, or with a label that a conditioned model does not know.
     """
     records = language_model.reader.read(lines, set(language_model.labels) or None)
@@ -73,7 +82,8 @@ def evaluate_text(language_model: LanguageModel, lines: Iterable[str], *, batch_
     lanes, steps = dataset.fit(batch_size, _STEPS)
     model = language_model.model
     begin = time.perf_counter()
-    figures = evaluate(model, dataset.batches(lanes, steps, context=CONTEXT), model.workspace(), count_right=True)
+    batches = dataset.batches(lanes, steps, context=CONTEXT)
+    figures = evaluate(model, batches, model.workspace(), count_right=True, watch=watch)
     seconds = time.perf_counter() - begin
     bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
     pseudo = "" if ends else "pseudo_"

@@ -9,6 +9,7 @@ Each room imports only those before it:
 | `ids` | a corpus as ids, in memory or on the disk |
 | `batches` | ids to mini-batches |
 | `dataset` | corpora that are cut into batches |
+| `columns` | texts in a column of a table |
 | `learning` | a corpus encoded, a vocabulary learned, a part held out |
 | `reader`, `records`, `doubts`, `music_text`, `tasks` | the corpus of each task |
 """

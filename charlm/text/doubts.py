@@ -11,8 +11,8 @@ from charlm.text.reader import CorpusReader
 
 _FEW = 10  # records: fewer are not enough to judge how often labels occur
 _LABELS = {"label", "labels", "class", "category", "tag", "tags", "genre", "target"}  # names of columns
-_NAMES = _LABELS | {"source", "src", "tgt", "trg", "text", "texts", "sentence", "token", "word", "name", "piece"}
-_NAMES |= {"input", "output", "translation", "english", "spanish", "french", "german", "en", "es", "fr", "de"}
+COLUMN_NAMES = _LABELS | {"source", "src", "tgt", "trg", "text", "texts", "sentence", "token", "word", "name", "piece"}
+COLUMN_NAMES |= {"input", "output", "translation", "english", "spanish", "french", "german", "en", "es", "fr", "de"}
 _SHOWN = 40  # characters of a column
 _LOOKED_AT = 100  # lines that decide what the input looks like
 
@@ -38,7 +38,7 @@ def doubts_about_labels(
 def doubts_about_pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Return a warning if the first pair of a corpus of translations looks like a header."""
     first = [side.strip().casefold() for side in pairs[0]] if pairs else []
-    named = len(set(first)) == 2 and _NAMES.issuperset(first)
+    named = len(set(first)) == 2 and COLUMN_NAMES.issuperset(first)
     return [_header_found(*pairs[0])] if named else []
 
 
@@ -72,7 +72,7 @@ def _header(label: str, other: str, counts: Counter[str], label_last: bool) -> s
     """
     if counts[label] > 1 or len(counts) < 2:
         return ""
-    a_name = label.strip().casefold() in _LABELS or {label.strip().casefold(), other.strip().casefold()} <= _NAMES
+    a_name = label.strip().casefold() in _LABELS or {label.strip().casefold(), other.strip().casefold()} <= COLUMN_NAMES
     others_are_frequent = all(count >= _FEW for one, count in counts.items() if one != label)
     columns = (other, label) if label_last else (label, other)
     return _header_found(*columns) if a_name or others_are_frequent else ""

@@ -152,7 +152,7 @@ def test_a_bar_is_shown_at_a_terminal_and_not_when_quiet(trained, tmp_path):
 
 def test_control_characters_are_escaped_at_a_terminal_and_kept_in_a_pipe(trained):
     line = b"\x1b[31mred\x07"
-    code, shown = on_terminal("score", trained.char, which=(1,), stdin=line + b"\n")
+    code, shown = on_terminal("score", trained.char, "--no-color", which=(1,), stdin=line + b"\n")
     assert code == 0
     assert ESCAPE not in shown and b"\x07" not in shown
     assert b"\\x1b[31mred\\x07" in shown

@@ -103,7 +103,7 @@ def test_commands_are_offered(offered):
 
 
 def test_flags_and_their_values_are_offered(offered):
-    assert offered("charlm score lm --no") == ["--no-eos", "--no-color"]
+    assert offered("charlm score lm --no") == ["--no-header", "--no-eos", "--no-color"]
     assert offered("charlm train text.txt --cell L") == ["lstm", "lstm-peephole"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from charlm import checkpoint, load
+from charlm.cli.tables_out import tsv_field
 from charlm.inference.scoring import Scorer
 from tests.cli.shell import SECONDS, read_line, run, started
 from tests.inference.test_scoring import random_model
@@ -29,9 +30,11 @@ def test_tsv_is_the_default(trained):
     assert result.err == ""
     header, *rows = result.lines
     assert header == "log10p\ttokens\toov\tperplexity\ttext"
-    expected = [f"{s.log10p:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{s.text}" for s in scores_of(trained.char)]
+    expected = [
+        f"{s.log10p:.4f}\t{s.tokens}\t{s.oov}\t{s.perplexity:.4f}\t{tsv_field(s.text)}" for s in scores_of(trained.char)
+    ]
     assert rows == expected
-    assert [row.split("\t", 4)[4] for row in rows] == LINES
+    assert [row.split("\t")[4] for row in rows] == [*LINES[:6], "Tri\\tce", "back\\\\slash"]
 
 
 def test_text_is_the_number_alone(charlm, trained):
@@ -144,7 +147,8 @@ def test_thousands_of_lines_come_out_in_order(charlm, trained):
 )
 def test_what_ends_a_line_and_that_every_byte_survives(charlm, trained, text, lines):
     out = charlm("score", trained.char, stdin=text).succeeded().out
-    assert [row.split(b"\t", 4)[4] for row in out.split(b"\n")[1:-1]] == lines
+    escaped = [line.replace(b"\r", b"\\r") for line in lines]
+    assert [row.split(b"\t")[4] for row in out.split(b"\n")[1:-1]] == escaped
     records = charlm("score", trained.char, "--format", "jsonl", stdin=text).succeeded().records
     assert [record["text"].encode("utf-8", "surrogateescape") for record in records] == lines
 
@@ -211,7 +215,7 @@ def test_the_state_is_carried_where_it_is_asked_for(charlm, trained):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--batch-size", "0"), ("--format", "xml"), ("--per", "word"), ("--log-base", "3"), ("--threads", "0")],
+    [("--batch-size", "0"), ("--format", "xml"), ("--per", "sentence"), ("--log-base", "3"), ("--threads", "0")],
 )
 def test_flags_out_of_range(charlm, trained, flag, value):
     assert charlm("score", trained.char, flag, value, stdin=TEXT).failed(2, flag).out == b""

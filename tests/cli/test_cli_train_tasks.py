@@ -24,7 +24,7 @@ def test_a_task_is_trained_and_its_model_does_what_it_is_for(charlm, tmp_path, k
     unit = {"classify": "label", "music": "step", "tag": "tag", "translate": "word"}.get(task, "char")
     assert f"nats/{unit} " in result.err
     for command in FITTING[task]:
-        flags = CLASSES.get(kind, ()) if command == "generate" else ()
+        flags = CLASSES.get(kind, ()) if command in ("generate", "next") else ()
         assert charlm(command, path, *flags, "-q", stdin=TEXTS[kind].encode()).succeeded().out
 
 

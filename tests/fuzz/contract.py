@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import os
 import re
 import zlib
@@ -41,8 +43,8 @@ def keeps_to_the_contract(case: Case, result: Result) -> None:
     if form == "jsonl" and result.code == 0:
         _is_json(case, result)
         _has_all_records(case, result)
-    if form == "tsv" and result.code == 0:
-        _is_tsv(case, result)
+    if form in ("tsv", "csv") and result.code == 0:
+        _is_table(case, result, form)
     if case.command in PER_LINE:
         _has_a_line_for_each(case, result, form)
     if result.code == 0 and case.model in NOT_FINITE and _says_something(case, result):
@@ -101,7 +103,11 @@ def _has_all_records(case: Case, result: Result) -> None:
 
 
 def _default(case: Case, name: str) -> str | None:
-    return next((one.default for one in command_lines.commands()[case.command].params if one.name == name), None)
+    found = next((one for one in command_lines.commands()[case.command].params if one.name == name), None)
+    if found is None:
+        return None
+    # These have a table at a terminal, and TSV in a pipe.
+    return "tsv" if name == "format" and found.default is None else found.default
 
 
 def _is_json(case: Case, result: Result) -> None:
@@ -131,16 +137,19 @@ def _are_probabilities(record: dict[str, Any]) -> bool:
     )
 
 
-def _is_tsv(case: Case, result: Result) -> None:
+def _is_table(case: Case, result: Result, form: str) -> None:
     """Every row has as many fields as the header."""
-    lines = result.out.split(b"\n")[:-1]
-    if not lines:
-        raise Failed("a TSV without a header")
-    tabs = lines[0].count(b"\t")
-    for line in lines[1:]:
-        if line.count(b"\t") != tabs:
-            how = "more" if line.count(b"\t") > tabs else "fewer"
-            raise Failed(f"a row of {how} fields than {lines[0]!r}: {line[:300]!r}")
+    text = result.out.decode("utf-8", "surrogateescape")
+    if form == "csv":
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    else:
+        rows = [line.split("\t") for line in text.split("\n")[:-1]]
+    if not rows and not case.has("--no-header"):
+        raise Failed("a table without a header")
+    for row in rows:
+        if len(row) != len(rows[0]):
+            how = "more" if len(row) > len(rows[0]) else "fewer"
+            raise Failed(f"a row of {how} fields than {rows[0]!r}: {row!r}"[:600])
 
 
 def _lines_in(case: Case) -> list[bytes] | None:
@@ -161,8 +170,10 @@ def _lines_in(case: Case) -> list[bytes] | None:
 
 def _has_a_line_for_each(case: Case, result: Result, form: str | None) -> None:
     """One line out for each line in, also for those that are empty, and never more."""
-    if form not in ("text", "tsv", "jsonl") or (form == "tsv" and case.value("--per") == "token"):
+    if form not in ("text", "tsv", "jsonl") or (form == "tsv" and case.value("--per") in ("token", "word")):
         return
+    if case.has("--field"):
+        return  # a row may be several lines, and a header is none
     if any(name.endswith(".safetensors") for name in case.files):
         return  # no text, but nothing says that it must be refused
     lines = _lines_in(case)
@@ -170,7 +181,7 @@ def _has_a_line_for_each(case: Case, result: Result, form: str | None) -> None:
         if result.code == 0:
             raise Failed("a file that cannot be read was read")
         return
-    count = result.out.count(b"\n") - (form == "tsv" and bool(result.out))
+    count = result.out.count(b"\n") - (form == "tsv" and bool(result.out) and not case.has("--no-header"))
     if count > len(lines) or (result.code == 0 and count != len(lines)):
         raise Failed(f"{count} lines out for {len(lines)} in, exit code {result.code}")
     if form == "jsonl" and result.code == 0 and not case.has("--columns"):

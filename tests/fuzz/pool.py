@@ -117,9 +117,7 @@ class Pool:
         found = {}
         for name, s in self._entries():
             is_folder = stat.S_ISDIR(s.st_mode)
-            found[name] = (
-                (s.st_mode,) if is_folder else (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
-            )
+            found[name] = (s.st_mode,) if is_folder else (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
         return found
 
     def changes(self) -> set[str]:

@@ -37,7 +37,7 @@ class Block:
     """
 
     def __init__(self, raw: bytes, path: str, number: int, offset: int, *, is_cut: bool) -> None:
-        self._raw, self._path, self._number, self._offset = raw, path, number, offset
+        self.raw, self._path, self._number, self._offset = raw, path, number, offset
         self.data = raw.replace(b"\r\n", b"\n") if b"\r" in raw else raw
         if raw[-1:] != b"\n" and not is_cut:
             self.data += b"\n"
@@ -56,7 +56,7 @@ class Block:
     def _error(self) -> CorpusError:
         """Return the error that names the first line that is not text."""
         offset = self._offset
-        for number, line in enumerate(self._raw.split(b"\n"), start=self._number):
+        for number, line in enumerate(self.raw.split(b"\n"), start=self._number):
             # A line with a zero byte is not text in any encoding.
             if (zero := line.find(b"\0")) >= 0:
                 where = place(self._path, number, offset + zero)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, Self, TypeVar
@@ -32,7 +33,16 @@ class Digest(Protocol):
         """Return the digest of all bytes so far."""
 
 
-class Lines(Iterator[str]):
+class Located(Iterator[str], ABC):
+    """An iterator over texts that knows where the last one was read."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The place of the last text, for messages."""
+
+
+class Lines(Located):
     """Lines of files as they are read, and the place of the last one.
 
     The arguments are those of `read_lines`. `digest` may be replaced by that of `hash_all`.
@@ -52,17 +62,12 @@ class Lines(Iterator[str]):
     @property
     def place(self) -> str:
         """The file and the line's number in it."""
-        return f"{display_name(self._path)} line {self._number}"
+        return line_place(self._path, self._number)
 
     @property
     def size(self) -> int | None:
         """The size of the files on the disk in bytes; None if one of them cannot be read twice."""
-        try:
-            found = [os.stat(path) for path in self.paths if path != STANDARD_INPUT]
-        except (OSError, ValueError):
-            return None
-        are_regular = len(found) == len(self.paths) and all(stat.S_ISREG(one.st_mode) for one in found)
-        return sum(one.st_size for one in found) if are_regular else None
+        return size_of(self.paths)
 
     def blocks(self) -> Iterator[str]:
         r"""Yield all lines in blocks, each line ended by `\n`; a caller reads either blocks or lines.
@@ -132,10 +137,25 @@ class HeldOutDigest:
         return self._digest.hexdigest()
 
 
+def line_place(path: str, number: int) -> str:
+    """Return the place of a line for a message."""
+    return f"{display_name(path)} line {number}"
+
+
+def size_of(paths: Sequence[str]) -> int | None:
+    """Return the size of files on the disk in bytes; None if one of them cannot be read twice."""
+    try:
+        found = [os.stat(path) for path in paths if path != STANDARD_INPUT]
+    except (OSError, ValueError):
+        return None
+    are_regular = len(found) == len(paths) and all(stat.S_ISREG(one.st_mode) for one in found)
+    return sum(one.st_size for one in found) if are_regular else None
+
+
 def numbered(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each line with its place: the file and the line's number, or the number alone if it is from no file."""
     for number, line in enumerate(lines, start=1):
-        yield line, lines.place if isinstance(lines, Lines) else f"line {number}"
+        yield line, lines.place if isinstance(lines, Located) else f"line {number}"
 
 
 def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -> Iterator[list[Item]]:
