@@ -16,11 +16,11 @@ COMMANDS = {
         "next": "List the likeliest next tokens.",
         "score": "Print the probability of each line.",
         "evaluate": "Print how well a model predicts a corpus.",
+        "compare": "Print which model predicts a text best.",
         "fill": "Fill each ___ with the likeliest token.",
         "predict": "Tag, classify or translate each line.",
     },
     "Look": {
-        "compare": "Print which model predicts a text best.",
         "inspect": "Print what is in a model file.",
         "vocab": "Count the tokens of a corpus.",
     },

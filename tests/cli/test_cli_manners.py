@@ -150,7 +150,7 @@ def test_the_text_of_an_option(charlm):
     assert "-o, --output FILE Model file to write. [required]" in train
     assert "--hidden-size N Hidden units per layer. [default: from the corpus]" in train
     score = " ".join(charlm("score", "--help").text.split())
-    assert "kenlm, srilm: their formats. [default: tsv; at a terminal: a table]" in score, "the text explains all values"
+    assert "kenlm, srilm: their formats. [default: tsv; at a terminal: a table]" in score
     assert "--embedding-size N Size of token embeddings; 0: one-hot tokens. [default: 0]" in " ".join(
         charlm("bench", "--help").text.split()
     )
