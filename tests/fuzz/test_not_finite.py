@@ -20,8 +20,11 @@ FIGURES = (
     "pseudo_nats_per_token",
     "nats_per_text",
     "nats_per_step",
+    "bits_per_char",
+    "pseudo_bits_per_char",
 )
 BATCHES = (1, 3, 64)
+INPUTS = {"generate": ["-l", 5, "--seed", 1], "next": [], "compare": ["--on", "text"]}
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -38,10 +41,11 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
             corpus, lines = [*corpus, "r"], [*lines, "r", "___"]
         for command in TASKS[drawn.model.task].commands:
             _write(tmp_path / "text", corpus if command == "evaluate" else lines)
-            arguments = [command, "m.safetensors", *(["text"] if command != "generate" else ["-l", 5, "--seed", 1])]
-            if command == "generate" and drawn.model.labels:
+            arguments = [command, "m.safetensors", *INPUTS.get(command, ["text"])]
+            is_prompted = command in ("generate", "next")
+            if is_prompted and drawn.model.labels:
                 arguments += ["--class", drawn.model.labels[0]]
-            for batch_size in BATCHES if command != "generate" else (None,):
+            for batch_size in BATCHES if not is_prompted else (None,):
                 more = [] if batch_size is None else ["--batch-size", batch_size]
                 result = charlm(*arguments, "--format", "jsonl", *more)
                 where = f"{command} {more}, exit code {result.code}, {drawn}"
