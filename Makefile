@@ -34,6 +34,7 @@ help:  ## list the targets
 $(VENV)/.installed: $(PACKAGES) $(CORE)
 	$(PYTHON) -m venv $(VENV)
 	$(call install,--editable '.')
+	cp -R charlm/cli/share $(VENV)/  # pip leaves them out of an editable installation
 
 $(VENV)/.dev: $(PACKAGES) | $(VENV)/.installed
 	$(call with,dev)
@@ -92,7 +93,7 @@ corpora: $(VENV)/.installed  ## write the corpora, except dinosaurs.txt, again f
 	$(BIN)/python corpora/kitchen_grammar.py
 	$(BIN)/python corpora/task_corpora.py
 
-readme: $(VENV)/.dev  ## update the help texts and the output of examples in README.md
+readme: $(VENV)/.dev  ## update the help texts and the output of examples in README.md, and the manual page
 	$(BIN)/python -m tests.readme --examples
 
 wheel:  ## build the wheel in dist/; the same commit gives the same bytes

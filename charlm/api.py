@@ -51,7 +51,10 @@ def save(model: LanguageModel, path: str | Path) -> None:
 
 
 def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
-    """Read a model file; raise ModelFileError if it is missing, damaged or not a model."""
+    """Read a model file; raise ModelFileError if it is missing, damaged or not a model.
+
+    path: with or without the suffix `.safetensors`
+    """
     return checkpoint.load(Path(path), get_backend(device)).language_model
 
 

@@ -32,7 +32,7 @@ from charlm.version import __version__
 
 # Version 1 has no `text.normalize`. All versions up to this one can be read. `spacing` is optional in all of them.
 FORMAT_VERSION = 3
-MODEL_SUFFIX, CHECKPOINT_SUFFIX = ".safetensors", ".ckpt.safetensors"
+MODEL_SUFFIX, CHECKPOINT_SUFFIX = container.SUFFIX, f".ckpt{container.SUFFIX}"
 _TYPES = {"float32": "F32", "float64": "F64"}
 
 # Limits that keep sums and quotients of these numbers finite.
@@ -81,6 +81,7 @@ def save_training(path: Path, language_model: LanguageModel, training: TrainingS
 def load(path: Path, ops: Backend) -> Checkpoint:
     """Read a model file or a checkpoint, with its arrays on a device.
 
+    path: named with or without its suffix
     Raises ModelFileError, exit code 4, if the file is missing, foreign, damaged or of a newer version, or if its arrays
     do not fit its configuration.
     """

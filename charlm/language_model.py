@@ -8,6 +8,7 @@ from typing import Any
 from charlm.config import Record, TextConfig, TrainConfig
 from charlm.errors import UsageError
 from charlm.nn.model import Model
+from charlm.quoting import did_you_mean
 from charlm.task import Task
 from charlm.text import Tokenizer
 from charlm.text.reader import CorpusReader
@@ -150,7 +151,8 @@ class LanguageModel:
         if label not in self.labels:
             what = "no class given" if label is None else f"the class {label!r} was never seen in training"
             listed = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
-            raise UsageError(what, hint=f"name one with --class: {listed}")
+            meant = "" if label is None else did_you_mean(label, self.labels)
+            raise UsageError(what, hint=f"{meant}name one with --class: {listed}")
         return self.labels.index(label)
 
     def require(self, command: str) -> None:

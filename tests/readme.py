@@ -1,6 +1,6 @@
-"""The README's help texts and examples, held to the truth by `tests/test_readme.py`.
+"""The README's help texts and examples, held to the truth by `tests/test_readme.py`, and the manual page.
 
-python -m tests.readme               writes the help texts as they are now
+python -m tests.readme               writes the help texts and the manual page as they are now
 python -m tests.readme --examples    also runs the examples, and writes what they print
 """
 
@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests import manual
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -66,3 +68,4 @@ if __name__ == "__main__":
             (Path(folder) / "corpora").symlink_to(README.parent / "corpora")
             text = with_examples_run(text, Path(folder))
     README.write_text(text)
+    manual.PAGE.write_text(manual.page())

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from tests.building import HAS_COMPILER, Sources, built, contents
 from tests.constraints import needed, pinned
+from tests.manual import SHARE
 
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())
@@ -106,7 +107,11 @@ def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     wheel = sources.built(**env)
     assert wheel.name.endswith("-py3-none-any.whl")
     files = contents(wheel)
-    assert not [name for name in files if "core_" in name]
+    assert not [name for name in files if "/core_" in name]
+    shared = {name.partition("/data/share/")[2]: text for name, text in files.items() if "/data/share/" in name}
+    assert shared == {
+        path.relative_to(SHARE).as_posix(): path.read_bytes() for path in SHARE.rglob("*") if path.is_file()
+    }
     assert b"Root-Is-Purelib: true" in next(text for name, text in files.items() if name.endswith(".dist-info/WHEEL"))
     sources.built("editable", **env)
     assert sources.libraries() == []
@@ -131,7 +136,7 @@ def test_a_compiler_that_lacks_a_level_builds_the_other(sources, tmp_path):
     old.chmod(0o755)
     wheel = sources.built("editable", CC=str(old))
     assert sources.libraries() == ["v3"], "a library of older sources is left"
-    assert not [name for name in contents(wheel) if "core_" in name]
+    assert not [name for name in contents(wheel) if "/core_" in name]
 
 
 @pytest.mark.slow
@@ -168,7 +173,9 @@ def test_a_source_distribution_builds(sources, tmp_path):
     files = [path for path in unpacked.rglob("*") if path.is_file()]
     assert {path.name for path in files if path.suffix in (".c", ".h")} == {"core.c", "width.h"}
     assert not [path for path in files if path.suffix in (".so", ".sha256")]
-    made = [name for name in contents(built(unpacked)) if name.endswith(".so")]
+    names = list(contents(built(unpacked)))
+    assert any(name.endswith("share/man/man1/charlm.1") for name in names)
+    made = [name for name in names if name.endswith(".so")]
     assert bool(made) == (HAS_COMPILER and platform.machine() in ("x86_64", "aarch64"))
 
 

@@ -8,7 +8,6 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from charlm.cli import signals, standard_input, ui
@@ -17,30 +16,13 @@ from charlm.errors import CharlmError, ResourceError
 if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
     import typer
 
-# In the order of the help. Each is a function in the module of the same name.
-COMMANDS = (
-    "train",
-    "tune",
-    "generate",
-    "next",
-    "score",
-    "evaluate",
-    "compare",
-    "fill",
-    "predict",
-    "inspect",
-    "vocab",
-    "bench",
-    "selfcheck",
-)
-_COMPLETION = "_CHARLM_COMPLETE"  # set by a shell that completes a word
 
-
-def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the command with the named subcommands; building one takes as long as starting Python."""
+def make_app() -> typer.Typer:
+    """Return the command, which makes its subcommands when they are needed."""
     import typer
 
-    from charlm.cli.options import Command, Group, charlm
+    from charlm.cli.group import CONTEXT, Group
+    from charlm.cli.options import charlm
 
     app = typer.Typer(
         name="charlm",
@@ -48,22 +30,11 @@ def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
         invoke_without_command=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=CONTEXT,
+        epilog="charlm help COMMAND prints examples and options of a command.",
     )
-    for name in names:
-        module = import_module(f"charlm.cli.{name}")
-        app.command(name, cls=getattr(module, "COMMAND", Command))(getattr(module, name))
     app.callback()(charlm)
     return app
-
-
-def _named(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the subcommands that a command line needs: one, or all for help and completion."""
-    if _COMPLETION in os.environ or not arguments:
-        return COMMANDS
-    if arguments[0] == "--version":
-        return ()
-    return arguments[:1] if arguments[0] in COMMANDS else COMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from typer.main import get_command
 
         given = list(sys.argv[1:] if arguments is None else arguments)
-        code = get_command(make_app(_named(given))).main(args=given, prog_name="charlm", standalone_mode=False)
+        code = get_command(make_app()).main(args=given, prog_name="charlm", standalone_mode=False)
         ui.finish()
         return code if isinstance(code, int) else 0
     except (signals.ClosedPipe, BrokenPipeError):

@@ -9,18 +9,21 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
+from charlm.cli.command import TrainingCommand
 from charlm.cli.options import Activation, Cell, Dtype, Level, RelevanceGate, Reset, Threads
 from charlm.cli.tables_out import NoHeader, write_records
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which OpenBLAS assumes another processor
 _SYNTHETIC_VOCABULARY = 65
 
+COMMAND = TrainingCommand
+
 
 def bench(
     case: Annotated[
         Literal["train", "generate", "score", "start"] | None,
         typer.Argument(
-            metavar="[train|generate|score|start]",
+            metavar="[CASE]",
             help="train: training steps; generate: one text; score: lines of 5 to 40 tokens; start: a process that "
             "generates 1,000 tokens. Without an argument, all four.",
             show_default=False,

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import BatchSize, Device, Threads, input_lines, open_model
+from charlm.cli.options import BatchSize, Device, ModelsArgument, Threads, input_lines, open_model
 from charlm.cli.tables_out import NoHeader, write_records
 
 _HEADER = ("model", "level", "parameters", "bits/char", "s.e.", "difference to best (95 %)")
 
 
 def compare(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model files.", readable=False)],
+    models: ModelsArgument,
     on: Annotated[
         list[str] | None,
         typer.Option("--on", metavar="FILE", help="Text to predict, repeatable; without it, standard input."),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from charlm.errors import UsageError
+from charlm.quoting import did_you_mean
 from charlm.storage.files import display_name
 
 # By the first word of the name of a parameter's type; all others are texts.
@@ -45,8 +45,8 @@ def read_options(path: Path, allowed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(key: str, path: Path, allowed: Mapping[str, Any]) -> UsageError:
-    near = difflib.get_close_matches(key.replace("_", "-"), [name.replace("_", "-") for name in allowed], 1)
-    hint = f"did you mean {near[0]}?" if near else "charlm train --help lists the options: leave out the dashes"
+    meant = did_you_mean(key.replace("_", "-"), [name.replace("_", "-") for name in allowed]).strip()
+    hint = meant or "charlm train --help lists the options: leave out the dashes"
     return UsageError(f"unknown option {key!r}, {display_name(path)}", hint=hint)
 
 

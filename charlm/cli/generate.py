@@ -14,7 +14,17 @@ from charlm.cli import signals, ui
 from charlm.cli.choosing import Chooser, check_separator, chooser_of
 from charlm.cli.escapes import unescaped
 from charlm.cli.midi import check_midi, refuse_text_options
-from charlm.cli.options import Device, ModelArgument, Seed, Threads, Unbuffered, choose_seed, open_model, texts
+from charlm.cli.options import (
+    Device,
+    LabelOption,
+    ModelArgument,
+    Seed,
+    Threads,
+    Unbuffered,
+    choose_seed,
+    open_model,
+    texts,
+)
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
 
@@ -62,9 +72,7 @@ def generate(
         str | None,
         typer.Option(help=r"Print TEXT between texts instead of a newline; \n, \t and \0 are understood."),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option("--class", metavar="LABEL", help="Label for a model trained with --condition.")
-    ] = None,
+    label: LabelOption = None,
     midi: Annotated[
         Path | None,
         typer.Option(

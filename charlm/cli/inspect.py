@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,17 +11,26 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import inspect_tables, signals, ui
+from charlm.cli.command import Command
 from charlm.cli.inspect_tables import tokens
-from charlm.cli.options import Command, input_lines, open_model, refuse_same_file
+from charlm.cli.options import ModelsArgument, input_lines, open_model, refuse_same_file
 from charlm.cli.tables_out import NoHeader, tsv_field, write_records
 from charlm.cli.training_lines import figures_of_test
 from charlm.storage.files import display_name
 
+_SUFFIX = ".safetensors"
 PICTURES = (".svg", ".png")
+
+
+def _is_model(argument: str) -> bool:
+    """Return whether an argument names a model, with or without its suffix, not another file."""
+    return argument.endswith(_SUFFIX) or (not os.path.exists(argument) and os.path.exists(argument + _SUFFIX))
+
+
 # Options whose value may be left out, and whether the argument after one is its value.
 _OPTIONAL: dict[str, Callable[[str], bool]] = {
-    "--plot": lambda argument: Path(argument).suffix not in ("", ".safetensors"),
-    "--gradients": lambda argument: not argument.endswith(".safetensors"),
+    "--plot": lambda argument: Path(argument).suffix != "" and not _is_model(argument),
+    "--gradients": lambda argument: not _is_model(argument),
 }
 
 
@@ -44,9 +54,7 @@ COMMAND = InspectCommand  # `make_app` uses it in place of `Command`
 
 
 def inspect(
-    models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Model files.", show_default=False, readable=False)
-    ],
+    models: ModelsArgument,
     plot: Annotated[
         str | None,
         typer.Option(metavar="[FILE]", help="Plot the curves in characters, or in FILE.svg or FILE.png."),
@@ -150,7 +158,7 @@ def _check_picture(path: Path) -> None:
 
 def _short(opened: Iterable[tuple[str, Any]]) -> list[str]:
     """Return a different name for each model, without folders and suffix if possible."""
-    whole = [name.removesuffix(".safetensors") for name, _ in opened]
+    whole = [name.removesuffix(_SUFFIX) for name, _ in opened]
     short = [Path(name).name for name in whole]
     names: list[str] = []
     for name in short if len(set(short)) == len(set(whole)) else whole:

@@ -8,7 +8,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.escapes import unescaped
-from charlm.cli.options import Device, ModelArgument, Threads, open_model, texts
+from charlm.cli.options import Device, LabelOption, ModelArgument, Threads, open_model, texts
 from charlm.cli.tables_out import NoHeader, format_of, write_records
 
 
@@ -21,9 +21,7 @@ def next(
         ),
     ] = "",
     num_candidates: Annotated[int, typer.Option("-k", "--num-candidates", min=1, help="Number of tokens.")] = 10,
-    label: Annotated[
-        str | None, typer.Option("--class", metavar="LABEL", help="Label for a model trained with --condition.")
-    ] = None,
+    label: LabelOption = None,
     format: Annotated[
         Literal["tsv", "csv", "jsonl"] | None,
         typer.Option(help="Output format.", show_default="tsv; at a terminal: a table"),

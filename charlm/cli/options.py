@@ -10,66 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from charlm.cli import ui
-from charlm.cli.loading import load_numpy
+from charlm.cli.completion import complete_label, complete_model
 from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
-
-# What stands for a value in the help, by the name of its type; without it Typer shows the type.
-_METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
-
-
-class Command(TyperCommand):
-    """A command with --quiet, --no-color and --debug, which take effect before it runs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for one in self.params:
-            if isinstance(one, TyperOption) and not one.is_flag:
-                one.metavar = one.metavar or _METAVARS.get(one.type.name)
-        self.params += [
-            _switch(["-q", "--quiet"], "quiet", "Hide progress; keep warnings and errors."),
-            _switch(["--no-color"], "no_color", "Turn colours off, as NO_COLOR=1 does."),
-            _switch(["--debug"], "debug", "Show the traceback of an error."),
-        ]
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Parse the options; only help is written meanwhile, to standard output."""
-        with ui.to_standard_output():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Load NumPy, checking memory and threads first, and run the command."""
-        load_numpy()
-        return super().invoke(ctx)
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the arguments of the usage line without the braces that Typer puts around required ones."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
-
-
-class Group(TyperGroup):
-    """The command `charlm` itself."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Parse the options before the subcommand, as `Command` parses its own."""
-        with ui.to_standard_output():
-            return super().make_context(*args, **kwargs)
-
-
-def _switch(names: list[str], name: str, help_text: str) -> TyperOption:
-    def take(_context: Any, _parameter: Any, value: bool) -> None:
-        if value and name == "no_color":
-            ui.settings.color = False
-        elif value:
-            setattr(ui.settings, name, True)
-
-    return TyperOption(
-        param_decls=[name, *names], is_flag=True, default=False, expose_value=False, callback=take, help=help_text
-    )
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,7 +42,35 @@ def charlm(
             sys.stdout.write(context.get_help() + "\n")
 
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.", show_default=False, readable=False)]
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Model file; its suffix may be left out.",
+        show_default=False,
+        readable=False,
+        autocompletion=complete_model,
+    ),
+]
+ModelsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Model files; their suffix may be left out.",
+        show_default=False,
+        readable=False,
+        autocompletion=complete_model,
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        metavar="LABEL",
+        help="Label for a model trained with --condition.",
+        autocompletion=complete_label,
+    ),
+]
 FilesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE]...", help="UTF-8 text or .gz; - or no FILE: standard input.", show_default=False),
@@ -111,7 +85,8 @@ Split = Annotated[
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Convert the text to lower case.")]
 Normalize = Annotated[
-    Literal["nfc", "nfkc", "none"], typer.Option(help="Unicode normalization form; none leaves the text unchanged.")
+    Literal["nfc", "nfkc", "none"],
+    typer.Option(metavar="FORM", help="Unicode normalization form; none leaves the text unchanged."),
 ]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N most frequent tokens; the rest become <UNK>.")]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens that occur at least N times.")]
@@ -132,7 +107,7 @@ Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads that
 BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per mini-batch.")]
 Dtype = Annotated[
     Literal[DTYPES],  # type: ignore[valid-type]
-    typer.Option(help="Precision; bfloat16: of products in training, all else float32."),
+    typer.Option(metavar="TYPE", help="Precision; bfloat16: of products in training, all else float32."),
 ]
 Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]
@@ -149,7 +124,9 @@ def open_model(path: Path, device: str, command: str | None = None) -> Any:
     """Return the model of a file on a device; raises UsageError if `command` does not fit its task."""
     from charlm.backends import get_backend
     from charlm.checkpoint import load
+    from charlm.storage.container import existing
 
+    path = existing(path)
     refuse_same_file([str(path)], sys.stdout, hint="write to another file: > OUTPUT")
     language_model = load(path, get_backend(device)).language_model
     if command is not None:

@@ -36,7 +36,7 @@ def score(
     no_header: NoHeader = False,
     per: Annotated[
         Literal["line", "word", "token"],
-        typer.Option(help="One record for each line, word (between white space) or token."),
+        typer.Option(metavar="UNIT", help="One record for each line, word (between white space) or token."),
     ] = "line",
     field: Field = None,
     input_format: InputFormat = None,

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from charlm.cli import signals
+from charlm.cli.command import TrainingCommand
+from charlm.cli.completion import complete_model
 from charlm.cli.dry_run import print_estimate
 from charlm.cli.options import (
     Activation,
@@ -32,6 +34,8 @@ from charlm.cli.training_seeds import train_seeds
 
 FROM_CORPUS = "from the corpus"
 
+COMMAND = TrainingCommand
+
 
 def train(
     context: typer.Context,
@@ -43,7 +47,10 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the model file.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of the model file.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.", readable=False)
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Start from this model's weights.", readable=False, autocompletion=complete_model
+        ),
     ] = None,
     keep_checkpoint: Annotated[
         bool | None,
@@ -54,7 +61,10 @@ def train(
         ),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Take the settings of this model.", readable=False)
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Take the settings of this model.", readable=False, autocompletion=complete_model
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Take options from this TOML file.", readable=False)
@@ -151,6 +161,7 @@ def train(
     keep: Annotated[
         Literal["loss", "accuracy", "f1", "last"] | None,
         typer.Option(
+            metavar="FIGURE",
             help="What decides which weights are kept.",
             show_default="tag: f1 or accuracy; classify: accuracy; else loss",
         ),

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import signals, ui
+from charlm.cli.command import TrainingCommand
 from charlm.cli.options import CorpusArgument
 from charlm.cli.tables_out import NoHeader
 from charlm.cli.train import train
 from charlm.cli.tuning_run import TuningRun, is_training_setting
+
+COMMAND = TrainingCommand
 
 
 def tune(

@@ -25,11 +25,34 @@ _FOREIGN_STARTS = {
     b"<": "HTML or XML",
     b"\x1f\x8b": "a gzip file",
 }
+SUFFIX = ".safetensors"  # of all containers
 _KEY = "charlm"  # the only entry of the safetensors metadata
 # Levels of nesting in a header: ours have four, and Python's own limit differs between versions.
 _DEEPEST = 8
 _LONGEST_REASON = 200  # characters
+_HOW_TO_GET_IT = "check the name, or train it: charlm train"
 _MAKE_ONE = "train a model: charlm train CORPUS -o MODEL"
+
+
+def existing(path: Path) -> Path:
+    """Return the path of a file that is named with or without its suffix; a file of the exact name comes first.
+
+    Raises ModelFileError, with both names, if there is neither.
+    """
+    if path.name in ("", "..") or path.name.endswith(SUFFIX) or (os.path.lexists(path) and not os.path.isdir(path)):
+        return path
+    completed = path.with_name(path.name + SUFFIX)
+    if os.path.lexists(completed):
+        return completed
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        names = f"{display_name(path)} or {display_name(completed)}"
+        raise ModelFileError(f"no such file, {names}", hint=_HOW_TO_GET_IT) from None
+    except (OSError, ValueError):
+        # Reading the file raises an error with the reason.
+        pass
+    return path
 
 
 def checksum(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
@@ -65,13 +88,14 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
 class Container:
     """An open file: the header and the types and shapes of the arrays are read at once, their data on request.
 
+    path: named with or without its suffix
     header: the JSON object that was written
     types: the safetensors type and the shape of each array, by name
     Raises ModelFileError if the file is missing, damaged or not from charlm.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path = existing(path)
         self._look_at_start()
         # Opened once: another file may have the name by the time the arrays are read.
         self._file = self._read(self._opened)
@@ -116,7 +140,7 @@ class Container:
             with open(self.path, "rb") as file:
                 start = file.read(32)
         except FileNotFoundError:
-            raise ModelFileError(f"no such file, {name}", hint="check the name, or train it: charlm train") from None
+            raise ModelFileError(f"no such file, {name}", hint=_HOW_TO_GET_IT) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ModelFileError(f"cannot read ({reason}), {name}", hint="check its name and permissions") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class Music(CorpusReader):
         super().__init__(text)
         self.conditioned = conditioned
 
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[MusicRecord]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[MusicRecord]:
         records = []
         for line, place in numbered(lines):
             genre, piece = columns(line, "genre TAB piece", place) if self.conditioned else ("", line)

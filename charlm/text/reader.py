@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from typing import Any, ClassVar
 
 from charlm.config import TextConfig, TrainConfig
@@ -31,7 +31,7 @@ class CorpusReader(ABC):
         self.text = text
 
     @abstractmethod
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
         """Read the records; raise CorpusError with the place of a malformed one.
 
         known: the allowed labels; None for all

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from charlm.errors import CorpusError
+from charlm.quoting import did_you_mean
 from charlm.text.lines.reading import numbered
 from charlm.text.tokens.splitter import BETWEEN_ASCII_SPACE
 
@@ -26,16 +27,16 @@ def columns(line: str, what: str, place: str) -> tuple[str, str]:
     return fields[0], fields[1]
 
 
-def check_label(label: str, known: Container[str] | None, what: str, place: str) -> None:
+def check_label(label: str, known: Collection[str] | None, what: str, place: str) -> None:
     """Raise CorpusError for a label that is not among the known ones; None allows all."""
     if known is not None and label not in known:
         raise CorpusError(
             f"the {what} {label!r} was never seen in training, {place}",
-            hint="labels are those of the training corpus; charlm inspect MODEL lists them",
+            hint=f"{did_you_mean(label, known)}charlm inspect MODEL lists the labels of the training corpus",
         )
 
 
-def pairs(lines: Iterable[str], what: str, known: Container[str] | None = None) -> Iterator[tuple[str, str]]:
+def pairs(lines: Iterable[str], what: str, known: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
     """Yield the two columns of each line; raise CorpusError with the place of a malformed line.
 
     what: the names of the columns, e.g. "label TAB text"; known: the allowed labels; None for all
@@ -56,7 +57,7 @@ def is_comment(line: str) -> bool:
     return line.startswith("# ")
 
 
-def sentences(lines: Iterable[str], known: Container[str] | None = None) -> Iterator[Tagged]:
+def sentences(lines: Iterable[str], known: Collection[str] | None = None) -> Iterator[Tagged]:
     """Yield the sentences of lines `token TAB tag`, separated by blank lines; comments are left out.
 
     known: the allowed tags; None for all

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -44,7 +44,7 @@ from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
 class Texts(CorpusReader):
     """Lines without labels: a record is a line."""
 
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
         return list(lines)
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
@@ -93,7 +93,7 @@ class Tagged(CorpusReader):
 
     answers_warning = "the lines look like token TAB tag, but each is read as a sentence: use --columns"
 
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
         return list(sentences(lines, known))
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
@@ -132,7 +132,7 @@ class Labelled(CorpusReader):
 
     answers_warning = "the lines begin with a label and a tab, which are read as text: cut -f2 removes them"
 
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
         return list(pairs(lines, "label TAB text", known))
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
@@ -165,7 +165,7 @@ class Translated(CorpusReader):
 
     answers_warning = "the lines look like source TAB target, but are read as sources: cut -f1 removes the targets"
 
-    def read(self, lines: Iterable[str], known: Container[str] | None = None) -> list[Any]:
+    def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
         return list(pairs(lines, "source TAB target"))
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
