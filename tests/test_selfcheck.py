@@ -13,6 +13,7 @@ from tests.cuda import cupy_backend
 CELL_COUNT = sum(map(len, CELLS.values()))
 
 
+@pytest.mark.slow
 def test_the_processor_passes():
     found = list(checks(NumpyBackend()))
     assert len(found) == CELL_COUNT

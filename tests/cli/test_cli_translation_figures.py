@@ -45,6 +45,7 @@ def learned(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
 def test_right_translations_have_the_best_figures(charlm, learned, name):
     args = ("evaluate", learned / name, learned / f"{name}.tsv", "--format")

@@ -151,6 +151,7 @@ def test_a_search_is_shared_and_continued(tune, corpus, tmp_path):
     tune("--trials", 8, "--storage", storage, output="four").failed(2, "output exists")
 
 
+@pytest.mark.slow
 def test_a_seed_that_is_not_given_is_that_of_the_storage(tune, tmp_path):
     storage = ("--storage", f"sqlite:///{tmp_path / 'search.db'}")
     tune("--trials", 1, *storage).succeeded()

@@ -118,6 +118,7 @@ def test_dinosaurs_are_a_sorted_list_of_names() -> None:
     assert share([name.endswith("saurus") for name in names]) < 0.7
 
 
+@pytest.mark.slow
 def test_grammar_writes_the_same_bytes_again(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, str(CORPORA / "kitchen_grammar.py"), str(tmp_path)]

@@ -88,7 +88,7 @@ learning.MOST_IN_MEMORY = lanes.GROUP_TOKENS = 1 << 18
 """
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "unit"), [("char", "line"), ("char", "stream"), ("word", "line")])
 def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, times, level, unit):
     rng = np.random.default_rng(1)

@@ -287,6 +287,7 @@ def test_long_lines_are_not_read_ahead(monkeypatch):
     assert read <= 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_lines():
     lm = random_model("abc")
 

@@ -68,6 +68,7 @@ def passed(layer, ws, dtype, shape, seed):
     return [y, *map(ops.numpy, found)]
 
 
+@pytest.mark.thinned(2)
 @forms.each("shape", SHAPES)
 @pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize("dtype", BARS)
