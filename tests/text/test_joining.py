@@ -12,6 +12,7 @@ from charlm.text.learning import learn_spacing, spelling_as
 from charlm.text.tokens import joining
 from charlm.text.tokens.joining import LineState, Spacing, SpacingCounts
 from tests.forms import properties
+from tests.test_checkpoint import refusal_of, rewrite
 from tests.text.test_tokenizer import DENSE, LINES
 
 WORDS = make_splitter("word", "punct", False)
@@ -136,3 +137,21 @@ def test_a_model_file_has_the_spacing_of_its_training_text(tmp_path, task):
 def test_a_file_without_spacing_joins_as_english_is_written():
     assert WORDS.spacing is None and WORDS.join(["Oh", "!", "(", "a", ")"]) == "Oh! (a)"
     assert json.loads(json.dumps(learn_spacing([], WORDS).to_json())) == [{}, {}, {}, {}]
+
+
+@pytest.mark.parametrize("odd", ["x", {}, [{}] * 3, [1, 2, 3, 4], [{"- ,": 1}, {}, {}, {}]])
+def test_a_damaged_table_in_a_model_file_is_refused(tmp_path, odd):
+    path = tmp_path / "model.safetensors"
+    api.save(api.train(CORPORA["english"], level="word", max_steps=1, hidden_size=4, num_layers=1), path)
+    rewrite(path, lambda ours: ours.update(spacing=odd))
+    assert "spacing" in refusal_of(path)
+
+
+def test_the_weights_are_those_without_learned_spaces(monkeypatch):
+    """The ids are the same; only joining is another."""
+    how = {"level": "word", "max_steps": 3, "hidden_size": 4, "num_layers": 1, "seed": 1}
+    learned = api.train(CORPORA["english"], **how)
+    monkeypatch.setattr("charlm.text.learning.spelling_as", lambda splitter, *_: splitter)
+    plain = api.train(CORPORA["english"], **how)
+    assert (learned.tokenizer.splitter.spacing is None, plain.tokenizer.splitter.spacing is None) == (False, True)
+    assert learned.model.parameters.values.tobytes() == plain.model.parameters.values.tobytes()
