@@ -18,7 +18,7 @@ Field = Annotated[
     typer.Option(metavar="COLUMN", help="Read the text from column N or NAME of a table; the others go through."),
 ]
 InputFormat = Annotated[
-    Literal["tsv", "csv", "jsonl", "text"] | None,
+    Literal["text", "tsv", "csv", "jsonl"] | None,
     typer.Option(help="--field: format of the input.", show_default="by the file's name; else tsv"),
 ]
 

@@ -1,5 +1,6 @@
 """Models named without their suffix, the help and its groups, flags before the command, choices in any case."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -192,3 +193,13 @@ def test_a_class_that_was_meant(charlm, models, label, meant):
 def test_a_label_of_a_corpus_that_was_meant(charlm, models):
     (models.folder / "wrong.tsv").write_text("good\tabc\nGodo\tca\n")
     charlm("evaluate", "classify", "wrong.tsv").failed(3, "'Godo'", "did you mean good?", "charlm inspect")
+
+
+def test_the_same_choices_stand_in_the_same_order():
+    """`typing` keeps one of two equal unions: which one, and so the order in a help text, depends on the imports."""
+    orders = {}
+    for path in sorted((Path(__file__).parents[2] / "charlm").rglob("*.py")):
+        for found in re.findall(r"Literal\[([^\]]*)\]", path.read_text()):
+            choices = tuple(re.findall(r'"([^"]*)"', found))
+            assert orders.setdefault(frozenset(choices), choices) == choices, path
+    assert len(orders) > 10

@@ -119,7 +119,8 @@ def test_every_import_may_be_interrupted(places, times):
         )
         if done.returncode == 0:
             break
-        assert (done.returncode, done.stdout, done.stderr) == (128 + INTERRUPT, b"", b""), number
+        assert (done.returncode, done.stderr) == (128 + INTERRUPT, b""), number
+        assert done.stdout in (b"", b"log10p\ttokens\toov\tperplexity\ttext\n"), number  # the header comes first
     assert 100 < number < 999
 
 

@@ -20,8 +20,6 @@ FIGURES = (
     "pseudo_nats_per_token",
     "nats_per_text",
     "nats_per_step",
-    "bits_per_char",
-    "pseudo_bits_per_char",
 )
 BATCHES = (1, 3, 64)
 INPUTS = {"generate": ["-l", 5, "--seed", 1], "next": [], "compare": ["--on", "text"]}
