@@ -15,9 +15,11 @@ from charlm.version import __version__
 __all__ = [
     "__version__",
     "compare",
+    "export",
     "fill",
     "generate",
     "generate_many",
+    "import_model",
     "load",
     "next_tokens",
     "predict",

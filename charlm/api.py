@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.exchange import formats
+from charlm.exchange.state_dict import Reading
 from charlm.inference.choosing import Choice, choose, known_texts
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
@@ -56,6 +58,27 @@ def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
     path: with or without the suffix `.safetensors`
     """
     return checkpoint.load(Path(path), get_backend(device)).language_model
+
+
+def export(model: LanguageModel, path: str | Path, *, to: str | None = None, signature: str | None = None) -> None:
+    """Write a model for another program, atomically.
+
+    to: "onnx", or "torch" for a safetensors file with the arrays of torch.nn; None for that of the suffix
+    signature: of an ONNX file: "sequence", the default, "step" or "sherpa"
+    Raises UsageError for a model that the other program cannot compute, ResourceError if writing fails.
+    """
+    formats.export(model, Path(path), to=to, signature=signature)
+
+
+def import_model(path: str | Path, vocabulary: Sequence[str] | None = None, **options: Any) -> LanguageModel:
+    """Read a model that `export` has written, or the state_dict of another model of PyTorch in a safetensors file.
+
+    vocabulary: of a state_dict, its tokens in the order of their ids
+    options: other fields of `charlm.exchange.state_dict.Reading`
+    Raises ModelFileError for a file of another kind, UsageError for a state_dict whose vocabulary does not fit.
+    """
+    reading = None if vocabulary is None else Reading(vocabulary, **options)
+    return formats.import_from(Path(path), reading=reading)
 
 
 def generate(model: LanguageModel, prompt: str = "", *, label: str | None = None, seed: int = 0, **options: Any) -> str:
