@@ -48,18 +48,25 @@ def import_(
     """
     from charlm import checkpoint
     from charlm.cli.escapes import unescaped
+    from charlm.cli.training_output import output_files
+    from charlm.errors import UsageError
     from charlm.exchange.formats import import_from
     from charlm.exchange.state_dict import Reading, read_vocabulary
 
-    refuse_same_file([str(file)], output, hint="name another file for the model")
-    check_new(output, force=force)
+    model, _ = output_files(output)
+    read = [file, *([vocabulary] if vocabulary is not None else [])]
+    refuse_same_file(map(str, read), model, hint="name another file for the model")
+    check_new(model, force=force)
     reading = None
+    given = [flag for flag, value in (("--level", level), ("--eos", eos), ("--unk", unk)) if value is not None]
+    if vocabulary is None and given:
+        raise UsageError(f"{given[0]} without --vocabulary", hint="only a state_dict of PyTorch needs it")
     if vocabulary is not None:
         special = (None if token is None else unescaped(token) for token in (eos, unk))
         reading = Reading(read_vocabulary(vocabulary), level, unit, activation, *special)
     language_model = import_from(file, reading=reading)
     with signals.undisturbed():
-        checkpoint.save(output, language_model)
+        checkpoint.save(model, language_model)
     config = language_model.model.config
     ui.note(
         f"{config.cell} {config.num_layers} x {config.hidden_size}, {language_model.text.level} level, "

@@ -18,7 +18,8 @@ from charlm.header import FORMAT_VERSION, assembled, header_of
 from charlm.language_model import LanguageModel
 from charlm.text import EOS_ID
 
-KEY = "charlm"  # whose value is the rest of the header
+# Whose value is the rest of the header. The metadata of a model file of charlm has another key.
+KEY = "charlm_header"
 _LISTS = ("vocabulary", "labels")
 
 

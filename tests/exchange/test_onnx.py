@@ -231,7 +231,7 @@ class TestDamage:
         self.refused(file, tmp_path, r"'output\.b' is missing")
 
     def test_facts_that_are_none(self, file, tmp_path):
-        (facts,) = (one for one in file.metadata_props if one.key == "charlm")
+        (facts,) = (one for one in file.metadata_props if one.key == "charlm_header")
         header = json.loads(facts.value)
         for value, named in (
             ("[]", "not a header"),

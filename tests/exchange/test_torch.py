@@ -290,3 +290,19 @@ def test_what_torch_has_no_module_for_is_refused_by_name(tmp_path):
 
 def test_the_defaults_of_a_reading_are_those_of_the_command():
     assert Reading(()) == Reading((), None, "stream", "tanh", None, None)
+
+
+@forms.each("number", range(0x70, 0x90), thinned=8)
+def test_a_header_of_any_length_is_no_pickle(tmp_path, number):
+    """The first byte of a safetensors file is the length of its header, and that of a pickle is 0x80."""
+    path = tmp_path / "m.safetensors"
+    language_model = task_model("lm")
+    charlm.export(language_model, path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    wanted = length + (number - length) % 256
+    path.write_bytes(
+        wanted.to_bytes(8, "little") + data[8 : 8 + length] + b" " * (wanted - length) + data[8 + length :]
+    )
+    back = charlm.import_model(path)
+    assert np.array_equal(back.model.parameters.value("head.b_y"), language_model.model.parameters.value("head.b_y"))

@@ -33,9 +33,10 @@ GOOD: dict[str, tuple[object, ...]] = {
     "best_of": (1, 2, 5), "min_length": (0, 1, 3), "max_length": (2, 5, 40), "separator": ("", r"\n--\n", r"\0", "\t"),
     "prompt": ("", "a", "abc", "the", "the cat", "60 - 62", "60,64 67", "\n", "a\nb", " ", "é", "👍🏽", "\udcff", "-"),
     "stop": ("a", "b", ".", "\n", "the", "cat sees"), "label": ("x", "y", "zz", "jig", "waltz", "bad", "ß", "nope"),
-    "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
+    "output": ("new", "new.safetensors", "new.onnx", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
+    "vocabulary": ("corpus.txt",), "eos": ("a", r"\n"), "unk": ("b", "<UNK>"),
     "field": (1, 2, "text"), "key": (1, 2, "id"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
