@@ -23,6 +23,8 @@ from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.scoring import Score, Scorer
+from charlm.inference.trace import Trace
+from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
 from charlm.session import SIZES, prepare_from
 
@@ -151,6 +153,15 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[C
     Raises UsageError for models that cannot be compared, CorpusError for a text without characters.
     """
     return comparison_of(models, _lines(lines))
+
+
+def trace(model: LanguageModel, text: str) -> Trace:
+    """Return every symbol of the model's equations over a text, with its numbers, forward and backward: `records`.
+
+    text: after a label and a tab if the model is conditioned; with its end at most 20 tokens
+    Raises UsageError for a model of another task or a longer text.
+    """
+    return trace_of(model, text)
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:

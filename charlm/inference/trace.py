@@ -32,7 +32,8 @@ class TraceRecord:
     step: t; 0 for what comes before the first step, and for weights and their gradients
     part: input, layer 1, layer 2, ..., output
     symbol: its name, with dz for dL/dz, [l] for layer l if there are several, and <t>
-    equation: the right side of the equation; empty for weights, inputs and the states before the first step
+    equation: the right side of the equation; empty for inputs, for the states before the first step, and for weights
+        that are not tied
     values: float64, [n] or [n, m]; [] for a loss
     """
 
@@ -127,7 +128,8 @@ class _Run:
         for part in self.parts.layers:
             for weight in part.own_weights:
                 values = part.weights[weight].of(arrays)
-                yield self._set(TraceRecord("weights", 0, part.title, part.named(weight), "", values))
+                tied = "E" if weight == "W_ya" and self.model.config.tie_weights else ""
+                yield self._set(TraceRecord("weights", 0, part.title, part.named(weight), tied, values))
 
     def forward(self) -> Iterator[TraceRecord]:
         hidden, total = self.model.config.hidden_size, []

@@ -36,6 +36,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
+    "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
     "field": (1, 2, "text"), "key": (1, 2, "id"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
