@@ -5,7 +5,7 @@ import re
 import pytest
 
 from charlm import checkpoint
-from charlm.cli import chart, ui
+from charlm.cli import chart, pictures, ui
 from charlm.cli.inspect_views.words import network_words, text_words, training_words
 from charlm.config import CELL_VARIANTS, ModelConfig, TextConfig, TrainConfig, cell_fields
 from tests.task_models import task_model
@@ -71,6 +71,17 @@ def test_a_picture_has_one_colour_a_model(charlm, here, tmp_path):
     assert "<!-- nats/char -->" in svg
 
 
+@pytest.mark.slow
+def test_without_validation_the_dotted_line_has_the_name(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = [{**row, "valid_nats": None} for row in history(3, 1)]
+    pictures.losses({"x": chart.Losses(rows, 0, "nats/char"), "y": chart.Losses(rows, 0)}, tmp_path / "p.svg")
+    svg = (tmp_path / "p.svg").read_text()
+    for comment, count in (("x", 1), ("y", 1), ("nats", 1), ("kept", 0)):
+        assert svg.count(f"<!-- {comment} -->") == count
+
+
+@pytest.mark.slow
 def test_csv_has_its_picture_too(charlm, here, tmp_path):
     pytest.importorskip("matplotlib")
     charlm("inspect", "rnn", "--format", "csv", "--plot", tmp_path / "p.svg").succeeded()

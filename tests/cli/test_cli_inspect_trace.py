@@ -192,3 +192,5 @@ def test_what_is_refused_before_anything_is_printed(charlm, folder, tmp_path):
     charlm("inspect", "rnn", "--trace", "a", "--trace-file", tmp_path / "t.pdf").failed(2, "t.pdf", "FILE.tex")
     charlm("inspect", "rnn", "--trace", "a", "--trace-file", tmp_path / "no" / "t.md").failed(6, "t.md")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder.md").mkdir()
+    charlm("inspect", "rnn", "--trace", "a", "--trace-file", tmp_path / "folder.md").failed(6, "folder.md")
