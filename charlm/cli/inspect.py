@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,14 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.command import Command
 from charlm.cli.inspect_views import SUFFIX, Asked
+from charlm.cli.inspect_views.activations import Wanted, show_activations
 from charlm.cli.inspect_views.commands import show_commands
 from charlm.cli.inspect_views.gradients import show_gradients
 from charlm.cli.inspect_views.samples import show_samples
 from charlm.cli.inspect_views.summary import show_summary
 from charlm.cli.inspect_views.vocabulary import show_vocabulary
 from charlm.cli.options import ModelsArgument, open_model, refuse_same_file
+from charlm.cli.pages import SUFFIXES, output_file
 from charlm.cli.tables_out import NoHeader
 
 PICTURES = (".svg", ".png")
@@ -73,6 +76,27 @@ def inspect(
         bool, typer.Option("--command", help="Print only the train command that repeats the training.")
     ] = False,
     samples: Annotated[bool, typer.Option("--samples", help="Print only the samples of the training.")] = False,
+    activations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help=r"List the units that vary most over a text; @FILE reads a file, - standard input."
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="L:N[:PART]",
+            help="--activations: show unit N of layer L, from 0; PART: a, c, update, forget, output, relevance or"
+            " candidate.",
+        ),
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="--activations: also write FILE.html, the text in colour.")
+    ] = None,
+    states: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="--activations: also write FILE.npz, all states and gates by layer."),
+    ] = None,
     format: Annotated[
         Literal["text", "tsv", "csv", "jsonl"],
         typer.Option(help="Output format; tsv, csv: the training history, or what the options above name."),
@@ -87,6 +111,8 @@ def inspect(
     charlm inspect names.safetensors --format jsonl | jq .history
     charlm inspect rnn.safetensors lstm.safetensors --format csv
     charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
+    charlm inspect names.safetensors --activations Christopher
+    charlm inspect names.safetensors --activations @names.txt --unit 1:23 --html unit.html
     """
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:
@@ -94,12 +120,15 @@ def inspect(
             [*map(str, models), *([gradients] if gradients else [])], picture, hint="name another file for the picture"
         )
         _check_picture(picture)
+    wanted = _wanted_activations(models, activations, unit, html, states)
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     asked = Asked(opened, format, ui.Output(), not no_header)
     if command:
         show_commands(asked)
     elif samples:
         show_samples(asked)
+    elif wanted is not None:
+        show_activations(asked, wanted)
     elif gradients is not None:
         show_gradients(asked, gradients, longest, plot)
     elif vocabulary:
@@ -107,6 +136,31 @@ def inspect(
     else:
         show_summary(asked, plot)
     asked.output.close()
+
+
+def _wanted_activations(
+    models: list[Path], text: str | None, unit: str | None, html: str | None, states: str | None
+) -> Wanted | None:
+    """Return what is wanted of activations, None for nothing; raise UsageError for options that do not fit."""
+    from charlm.errors import UsageError
+
+    given = {"--unit": unit, "--html": html, "--states": states}
+    used = next((name for name, value in given.items() if value is not None), None)
+    if text is None:
+        if used is not None:
+            raise UsageError(f"{used} without --activations", hint="add --activations TEXT, or leave it out")
+        return None
+    if len(models) > 1 and (html is not None or states is not None):
+        raise UsageError(
+            f"{'--html' if html is not None else '--states'} with {len(models)} models", hint="name one model"
+        )
+    wanted = Wanted(text, unit, None, None)
+    inputs = [*models, *([wanted.file] if wanted.file is not None else [])]
+    return replace(
+        wanted,
+        page=None if html is None else output_file("--html", html, SUFFIXES, inputs),
+        states=None if states is None else output_file("--states", states, (".npz",), inputs),
+    )
 
 
 def _check_picture(path: Path) -> None:
