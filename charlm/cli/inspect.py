@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import typer
 from charlm.cli import signals, ui
 from charlm.cli.command import Command
 from charlm.cli.inspect_views import SUFFIX, Asked
+from charlm.cli.inspect_views.activations import Wanted, show_activations
 from charlm.cli.inspect_views.commands import show_commands
 from charlm.cli.inspect_views.gradients import show_gradients
 from charlm.cli.inspect_views.samples import show_samples
@@ -19,6 +21,7 @@ from charlm.cli.inspect_views.summary import show_summary
 from charlm.cli.inspect_views.trace import show_trace
 from charlm.cli.inspect_views.vocabulary import show_vocabulary
 from charlm.cli.options import ModelsArgument, open_model, refuse_same_file
+from charlm.cli.pages import SUFFIXES, output_file
 from charlm.cli.tables_out import NoHeader
 
 PICTURES = (".svg", ".png")
@@ -85,6 +88,27 @@ def inspect(
     trace_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="--trace: also write a page, FILE.md or FILE.tex.")
     ] = None,
+    activations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help=r"List the units that vary most over a text; @FILE reads a file, - standard input."
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help="--activations: show LAYER:UNIT, from 0, or LAYER:UNIT:PART: a, c, update, forget, output, relevance"
+            " or candidate.",
+            metavar="UNIT",
+        ),
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="--activations: also write FILE.html, the text in colour.")
+    ] = None,
+    states: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="--activations: also write FILE.npz, all states and gates by layer."),
+    ] = None,
     format: Annotated[
         Literal["text", "tsv", "csv", "jsonl"],
         typer.Option(help="Output format; tsv, csv: the training history, or what the options above name."),
@@ -100,6 +124,8 @@ def inspect(
     charlm inspect rnn.safetensors lstm.safetensors --format csv
     charlm inspect tiny.safetensors --trace abc --trace-file abc.tex
     charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
+    charlm inspect names.safetensors --activations Christopher
+    charlm inspect names.safetensors --activations @names.txt --unit 1:23 --html unit.html
     """
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:
@@ -108,6 +134,7 @@ def inspect(
         )
         _check_picture(picture)
     _check_trace_file(models, trace, trace_file)
+    wanted = _wanted_activations(models, activations, unit, html, states)
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     asked = Asked(opened, format, ui.Output(), not no_header)
     if command:
@@ -116,6 +143,8 @@ def inspect(
         show_samples(asked)
     elif trace is not None:
         show_trace(asked, trace, trace_file)
+    elif wanted is not None:
+        show_activations(asked, wanted)
     elif gradients is not None:
         show_gradients(asked, gradients, longest, plot)
     elif vocabulary:
@@ -123,6 +152,31 @@ def inspect(
     else:
         show_summary(asked, plot)
     asked.output.close()
+
+
+def _wanted_activations(
+    models: list[Path], text: str | None, unit: str | None, html: str | None, states: str | None
+) -> Wanted | None:
+    """Return what is wanted of activations, None for nothing; raise UsageError for options that do not fit."""
+    from charlm.errors import UsageError
+
+    given = {"--unit": unit, "--html": html, "--states": states}
+    used = next((name for name, value in given.items() if value is not None), None)
+    if text is None:
+        if used is not None:
+            raise UsageError(f"{used} without --activations", hint="add --activations TEXT, or leave it out")
+        return None
+    if len(models) > 1 and (html is not None or states is not None):
+        raise UsageError(
+            f"{'--html' if html is not None else '--states'} with {len(models)} models", hint="name one model"
+        )
+    wanted = Wanted(text, unit, None, None)
+    inputs = [*models, *([wanted.file] if wanted.file is not None else [])]
+    return replace(
+        wanted,
+        page=None if html is None else output_file("--html", html, SUFFIXES, inputs),
+        states=None if states is None else output_file("--states", states, (".npz",), inputs),
+    )
 
 
 def _check_picture(path: Path) -> None:
