@@ -40,12 +40,14 @@ class Source:
         key: str | None = None,
         own: Collection[str] = (),
         unbuffered: bool = False,
+        keeps_raw: bool = False,
     ) -> None:
         """Open the input.
 
         field, input_format: of the command line
         key: the column of the keys; without `field`, the text is what follows the first word of a line, its key
         own: names in the command's output; a column of the input with such a name is renamed
+        keeps_raw: whether `taken` returns a row for lines that are texts, too
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
@@ -53,17 +55,19 @@ class Source:
         self._key = key
         self._update: Callable[[int], Any] | None = None
         self._watch_encoding = watch_encoding()
-        self._rows = self._opened(paths, field, input_format, key)
+        self._rows = self._opened(paths, field, input_format, key, keeps_raw=keeps_raw)
         self.lines: Any = input_lines(files, watch=self._watch) if self._rows is None else self._rows
         self._own = own
         self._names: dict[str, str] = {}
         through = self._rows.columns if self._rows is not None and key is None else []
         self.columns = [self._name(column) for column in through]
 
-    def _opened(self, paths: list[str], field: str | None, input_format: str | None, key: str | None) -> Any:
+    def _opened(
+        self, paths: list[str], field: str | None, input_format: str | None, key: str | None, *, keeps_raw: bool
+    ) -> Any:
         """Return the rows of tables, or of lines with a key; None for lines that are texts."""
         from charlm.errors import UsageError
-        from charlm.text.columns import KeyedLines, TextColumn
+        from charlm.text.columns import KeyedLines, TextColumn, WholeLines
 
         if field is None and input_format not in (None, "text"):
             raise UsageError(
@@ -71,10 +75,12 @@ class Source:
             )
         if field is not None and input_format == "text":
             raise UsageError("--field with --input-format text", hint="use --input-format tsv, csv or jsonl")
-        if field is None and key is None:
+        if field is None and key is None and not keeps_raw:
             return None
         refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
         note_standard_input(paths)
+        if field is None and key is None:
+            return WholeLines(paths, watch=self._watch)
         if field is None:
             if key != "1":
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
