@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
