@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -97,7 +98,8 @@ def filter(
                 decisions, rows = chosen.decisions(found), _taken(source)
             printed = _print(output, source.header, zip(decisions, rows, strict=False), reverse=reverse)
     output.close()
-    _report(chosen, printed, measure_of(by).unit, has_other=other is not None, reverse=reverse)
+    unit = ("pseudo-" if language_model.facts.is_cloze else "") + measure_of(by).unit
+    _report(chosen, printed, unit, has_other=other is not None, reverse=reverse)
     if not printed:
         raise typer.Exit(1)
 
@@ -113,7 +115,9 @@ def _refuse(paths: list[str], clean: list[str], field: str | None, input_format:
         raise UsageError("tables of several formats", hint="give files of one format: their rows are printed together")
 
 
-def _values_of_clean(paths: list[str] | None, opened: Callable[..., Source], values: Callable[..., Any]) -> Any:
+def _values_of_clean(
+    paths: list[str] | None, opened: Callable[..., Source], values: Callable[..., Iterator[float]]
+) -> Iterator[float]:
     """Yield the values of the clean text."""
     if paths:
         clean = opened(paths)
@@ -148,12 +152,14 @@ def _print(
 
 def _report(chosen: Any, printed: int, unit: str, *, has_other: bool, reverse: bool) -> None:
     """Print what was kept, in one line on standard error."""
-    what = f"difference in {unit}" if has_other else unit
-    limit = chosen.limit
-    shown = ui.figure(limit.value) if limit.kind == "at most" else f"{limit.value:g}"
-    rule = f"{what} {'not ' if reverse else ''}{limit.kind} {shown}"
     done = "dropped and printed" if reverse else "kept"
-    spread = ""
+    said = f"{done} {printed:,} of {chosen.lines:,} lines"
+    limit = chosen.limit
+    # The top of no lines has no limit.
+    if limit is not None and not math.isnan(limit.value):
+        value = ui.figure(limit.value) if limit.kind == "at most" else f"{limit.value:g}"
+        what = f"difference in {unit}" if has_other else unit
+        said += f": {what} {'not ' if reverse else ''}{limit.kind} {value}"
     if not printed and chosen.lowest <= chosen.highest:
-        spread = f"; they have {ui.figure(chosen.lowest)} to {ui.figure(chosen.highest)}"
-    ui.note(f"{done} {printed:,} of {chosen.lines:,} lines: {rule}{spread}")
+        said += f"; they have {ui.figure(chosen.lowest)} to {ui.figure(chosen.highest)}"
+    ui.note(said)

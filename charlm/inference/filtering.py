@@ -105,7 +105,7 @@ class Rule:
         if self.above is not None:
             return Limit("above", self.above)
         assert self.percentile is not None
-        values = np.array([value for value in clean if not math.isnan(value)])
+        values = np.fromiter((value for value in clean if not math.isnan(value)), np.float64)
         if not values.size:
             raise CorpusError("the clean text has no lines to score", hint="name a file with at least one line")
         return Limit("at most", float(np.percentile(values, self.percentile)))

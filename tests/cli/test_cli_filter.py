@@ -16,6 +16,7 @@ import charlm as library
 from charlm.cli.reading_twice import ReadTwice
 from charlm.cli.tables_in import Source
 from charlm.errors import CorpusError
+from charlm.text.columns import Rows
 from tests.cli.shell import on_terminal
 from tests.forms import each
 from tests.task_models import random_lines, saved
@@ -244,6 +245,21 @@ def test_standard_input_is_copied_and_the_copy_is_gone(charlm, models, text, mon
     assert seen[0].closed and not [*tmp_path.iterdir()]
     charlm("filter", models.lm, "--below", 1000, stdin=text.read_bytes()).succeeded()
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("rule", [("--below", 2.2), ("--top", "20%")])
+def test_memory_holds_the_rows_of_a_window(charlm, models, monkeypatch, rule):
+    """Whatever is read: the rows wait for the values of at most 32 batches."""
+    waiting, taken = [], Rows.taken
+
+    def watched(self):
+        waiting.append(len(self._waiting))
+        return taken(self)
+
+    monkeypatch.setattr(Rows, "taken", watched)
+    args = ("filter", models.lm, *rule, "--minus", models.lm, "--batch-size", 8, "-q")
+    charlm(*args, stdin=b"ab\nc\n" * 500)
+    assert len(waiting) == 1000 and max(waiting) == 32 * 8
 
 
 def test_a_disk_without_room_is_told(charlm, models, monkeypatch):
