@@ -52,7 +52,7 @@ def between_two(figures, share):
 # ---- the same as other programs
 
 
-@each("share", [0.1, 0.5, 0.9], thinned=1)
+@each("share", [0.4, 0.1, 0.9], thinned=2)
 def test_it_is_awk_on_score(charlm, models, text, share):
     table = charlm("score", models.lm, text).succeeded().out
     bits = [

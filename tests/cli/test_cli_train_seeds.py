@@ -134,16 +134,15 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_how_to_go_on(charlm, monkeypatch,
 
 
 @pytest.mark.thinned(2)
-@pytest.mark.parametrize(("format", "between"), [("csv", ","), ("tsv", "\t")])
-def test_a_record_for_each_seed_as_a_table(charlm, corpus, tmp_path, format, between):
-    flags = (*TINY, "--seed", 5, "--seeds", 2, "--force")
-    command = ("train", corpus, "-o", tmp_path / "m", *flags)
-    assert charlm(*command).succeeded().out == b""
-    header, *rows = charlm(*command, "--format", format).succeeded().lines
-    assert header.split(between)[0] == "seed" and header.split(between)[-1] == "kept"
-    assert [row.split(between)[0] for row in rows] == ["5", "6"]
-    assert sorted(row.split(between)[-1] for row in rows) == ["0", "1"]
-    assert charlm(*command, "--format", format, "--no-header").succeeded().lines == rows
+@pytest.mark.parametrize(("format", "between", "more"), [("csv", ",", ()), ("tsv", "\t", ("--no-header",))])
+def test_a_record_for_each_seed_as_a_table(charlm, corpus, tmp_path, format, between, more):
+    flags = (*TINY, "--seed", 5, "--seeds", 2, "--format", format, *more)
+    rows = [line.split(between) for line in charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded().lines]
+    if not more:
+        header = rows.pop(0)
+        assert header == ["seed", *header[1:-1], "kept"]
+    assert [row[0] for row in rows] == ["5", "6"]
+    assert sorted(row[-1] for row in rows) == ["0", "1"]
 
 
 def test_a_chosen_seed_is_printed(charlm, corpus, tmp_path):
