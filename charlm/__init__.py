@@ -17,6 +17,7 @@ __all__ = [
     "activations",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
