@@ -14,9 +14,11 @@ from charlm.version import __version__
 
 __all__ = [
     "__version__",
+    "activations",
     "compare",
     "export",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "import_model",
@@ -26,6 +28,7 @@ __all__ = [
     "save",
     "score",
     "score_pairs",
+    "trace",
     "train",
 ]
 

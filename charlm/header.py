@@ -109,6 +109,7 @@ class Described:
     core: str | None
     outcome: Outcome | None
     run: RunRecord
+    version: str | None
 
     def check_names(self) -> None:
         """Raise ValueError if the names do not fit the network."""
@@ -126,7 +127,9 @@ class Described:
         model = build(self.config, ops)
         for name, array in model.parameters.named(model.parameters.values).items():
             array[...] = ops.array(values[prefix + name])
-        return LanguageModel(model, self.codec, self.text, self.train, self.history, self.core, self.outcome, self.run)
+        return LanguageModel(
+            model, self.codec, self.text, self.train, self.history, self.core, self.outcome, self.run, self.version
+        )
 
 
 def described_by(header: dict[str, Any]) -> Described:
@@ -139,7 +142,8 @@ def described_by(header: dict[str, Any]) -> Described:
     _check_task(config, text)
     history, core = checked_history(header["history"]), _checked_core(header.get("core"))
     run, outcome = RunRecord.from_dict(header.get("run", {})), _checked_outcome(header.get("outcome"))
-    return Described(config, codec, text, train, history, core, outcome, run)
+    version = _version(header.get("charlm"))
+    return Described(config, codec, text, train, history, core, outcome, run, version)
 
 
 def not_finite(values: Mapping[str, np.ndarray]) -> str | None:
@@ -183,6 +187,12 @@ def _checked_core(core: Any) -> str | None:
     if core is not None and not (isinstance(core, str) and core.isidentifier() and len(core) <= _LONGEST_NAME):
         raise ValueError("the core is not a name")
     return core
+
+
+def _version(charlm: Any) -> str | None:
+    """Return the version of the charlm that wrote a file, None if it is not named: nothing depends on it."""
+    is_name = isinstance(charlm, str) and charlm.isprintable() and 0 < len(charlm) <= _LONGEST_NAME
+    return charlm if is_name else None
 
 
 def _checked_outcome(outcome: Any) -> Outcome | None:
