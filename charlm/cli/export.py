@@ -54,6 +54,8 @@ def export(
         refuse_same_file([str(existing(model))], output, hint="name another file for the output")
         check_new(output, force=force)
     language_model = open_model(model, "cpu", "export")
+    # Made before the file is written: what cannot be shown is refused.
+    code = loading_code(language_model, output or Path("model_torch.safetensors"), to=to) if show else ""
     if output is not None:
         with signals.undisturbed():
             lines = exported(language_model, output, to=to, signature=signature)
@@ -61,7 +63,7 @@ def export(
             ui.note(line)
     if show:
         out = ui.Output()
-        out.write(loading_code(language_model, output or Path("model_torch.safetensors"), to=to))
+        out.write(code)
         out.close()
 
 

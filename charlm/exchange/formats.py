@@ -21,7 +21,7 @@ class Format:
     suffix: of its files
     write: function of a model, a path and a signature that writes a file and returns lines about what is in it
     signatures: allowed ones, the default first; empty if the format has none
-    code: function of a model and a path that returns the lines of a program that loads the file; None if there is none
+    code: function of a model and a path that returns the lines of a program that loads the file; None without such a program
     """
 
     suffix: str

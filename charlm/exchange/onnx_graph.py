@@ -71,7 +71,7 @@ class Layers:
     ) -> tuple[str, dict[str, str], str]:
         """Add the recurrent layers of a stack.
 
-        first: the states before the first step, [layers, B, H] by name; None for zeros
+        first: the states before the first step, [layers, B, H] by name; None for zeros.
         Returns the outputs [T, B, n], the states after the last step by name, and those of the top layer [D, B, H].
         """
         graph, layers, H = self.graph, self.network.stacks[stack], self.config.hidden_size
