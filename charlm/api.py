@@ -13,6 +13,7 @@ from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
 from charlm.exchange import formats
+from charlm.exchange.options import Options
 from charlm.exchange.state_dict import Reading
 from charlm.inference.activations import Recorder, states_of
 from charlm.inference.choosing import Choice, choose, known_texts
@@ -67,14 +68,23 @@ def load(path: str | Path, *, device: str = "auto") -> LanguageModel:
     return checkpoint.load(Path(path), get_backend(device)).language_model
 
 
-def export(model: LanguageModel, path: str | Path, *, to: str | None = None, signature: str | None = None) -> None:
+def export(
+    model: LanguageModel,
+    path: str | Path,
+    *,
+    to: str | None = None,
+    signature: str | None = None,
+    tokens: str | Path | None = None,
+) -> None:
     """Write a model for another program, atomically.
 
     to: "onnx", or "torch" for a safetensors file with the arrays of torch.nn; None for that of the suffix
     signature: of an ONNX file: "sequence", the default, "step" or "sherpa"
+    tokens: tokens.txt of the acoustic model that the signature "sherpa" goes with
     Raises UsageError for a model that the other program cannot compute, ResourceError if writing fails.
     """
-    formats.export(model, Path(path), to=to, signature=signature)
+    options = Options(signature, None if tokens is None else Path(tokens))
+    formats.export(model, Path(path), to=to, options=options)
 
 
 def import_model(path: str | Path, vocabulary: Sequence[str] | None = None, **options: Any) -> LanguageModel:

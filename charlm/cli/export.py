@@ -28,6 +28,14 @@ def export(
             show_default="sequence",
         ),
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="--signature sherpa: tokens.txt of the acoustic model, whose ids it has.",
+            readable=False,
+        ),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="torch: print the lines of Python that load the file.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -44,6 +52,7 @@ def export(
     from charlm.errors import UsageError
     from charlm.exchange.formats import export as exported
     from charlm.exchange.formats import loading_code
+    from charlm.exchange.options import Options
     from charlm.storage.container import existing
 
     if output is None and not show:
@@ -51,14 +60,15 @@ def export(
     if output is None and to is None:
         raise UsageError("--show without a format", hint="add --to torch")
     if output is not None:
-        refuse_same_file([str(existing(model))], output, hint="name another file for the output")
+        read = [existing(model), *([tokens] if tokens is not None else [])]
+        refuse_same_file(map(str, read), output, hint="name another file for the output")
         check_new(output, force=force)
     language_model = open_model(model, "cpu", "export")
     # Made before the file is written: what cannot be shown is refused.
     code = loading_code(language_model, output or Path("model_torch.safetensors"), to=to) if show else ""
     if output is not None:
         with signals.undisturbed():
-            lines = exported(language_model, output, to=to, signature=signature)
+            lines = exported(language_model, output, to=to, options=Options(signature, tokens))
         for line in lines:
             ui.note(line)
     if show:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from charlm.errors import ModelFileError, ResourceError, UsageError
 from charlm.exchange import state_dict
+from charlm.exchange.options import Options
 from charlm.exchange.state_dict import Reading
 from charlm.language_model import LanguageModel
 from charlm.storage.files import display_name
@@ -19,24 +20,24 @@ class Format:
     """A format that models are written to.
 
     suffix: of its files
-    write: function of a model, a path and a signature that writes a file and returns lines about what is in it
-    signatures: allowed ones, the default first; empty if the format has none
-    code: function of a model and a path that returns the lines of a program that loads the file; None without such a program
+    write: function of a model, a path and options that writes a file and returns lines about what is in it
+    signatures: allowed ones; empty if the format has only one
+    code: function of a model and a path that returns the lines of a program that loads it; None without such a program
     """
 
     suffix: str
-    write: Callable[[LanguageModel, Path, str], list[str]]
+    write: Callable[[LanguageModel, Path, Options], list[str]]
     signatures: tuple[str, ...] = ()
     code: Callable[[LanguageModel, Path], str] | None = None
 
 
-def _write_onnx(language_model: LanguageModel, path: Path, signature: str) -> list[str]:
+def _write_onnx(language_model: LanguageModel, path: Path, options: Options) -> list[str]:
     with _needs("onnx"):
         from charlm.exchange import onnx_file
-    return onnx_file.write(language_model, path, signature)
+    return onnx_file.write(language_model, path, options)
 
 
-def _write_torch(language_model: LanguageModel, path: Path, _: str) -> list[str]:
+def _write_torch(language_model: LanguageModel, path: Path, _: Options) -> list[str]:
     from charlm.exchange import torch_file
 
     return torch_file.write(language_model, path)
@@ -66,21 +67,23 @@ def format_named(path: Path, to: str | None) -> str:
 
 
 def export(
-    language_model: LanguageModel, path: Path, *, to: str | None = None, signature: str | None = None
+    language_model: LanguageModel, path: Path, *, to: str | None = None, options: Options | None = None
 ) -> list[str]:
     """Write a model for another program, atomically; return lines about what is in the file.
 
     to: a name in `FORMATS`; None for the one of the suffix
-    signature: one of the format's; None for its default
     Raises UsageError for a model that the other program cannot compute, ResourceError if writing fails.
     """
     language_model.require("export")
+    options = options or Options()
     name = format_named(path, to)
     one = FORMATS[name]
-    if signature is not None and signature not in one.signatures:
-        allowed = f"one of: {', '.join(one.signatures)}" if one.signatures else "leave it out"
-        raise UsageError(f"--signature {signature} with --to {name}", hint=allowed)
-    return one.write(language_model, path, signature or next(iter(one.signatures), ""))
+    if options.signature is not None and options.signature not in one.signatures:
+        allowed = f"choose one of: {', '.join(one.signatures)}" if one.signatures else "leave it out"
+        raise UsageError(f"--signature {options.signature} with --to {name}", hint=allowed)
+    if options.tokens is not None and not one.signatures:
+        raise UsageError(f"--tokens with --to {name}", hint="it is an option of --signature sherpa")
+    return one.write(language_model, path, options)
 
 
 def loading_code(language_model: LanguageModel, path: Path, *, to: str | None = None) -> str:

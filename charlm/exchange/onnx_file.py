@@ -15,13 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from charlm.config import ModelConfig
 from charlm.errors import ModelFileError, UsageError
+from charlm.exchange import sherpa
 from charlm.exchange.blocks import ONNX, Form, Weights
 from charlm.exchange.facts import KEY, facts_of, model_of
-from charlm.exchange.network import Affine, Network, form_of, network_of, rows_of, stacks_of
+from charlm.exchange.network import Affine, Network, form_of, network_of, stacks_of
 from charlm.exchange.onnx_graph import Graph, Layers
+from charlm.exchange.options import Options
 from charlm.language_model import LanguageModel
 from charlm.storage.files import display_name, write_atomically
-from charlm.text import EOS_ID
 from charlm.version import __version__
 
 SIGNATURES = ("sequence", "step", "sherpa")
@@ -29,20 +30,22 @@ _OPSET, _IR = 17, 8  # of onnxruntime 1.12 and later
 _LARGEST = (1 << 31) - (1 << 20)  # bytes: protobuf allows 2 GiB
 
 
-def write(language_model: LanguageModel, path: Path, signature: str) -> list[str]:
+def write(language_model: LanguageModel, path: Path, options: Options) -> list[str]:
     """Write an ONNX file, atomically; return a line for each of its inputs and outputs.
 
     Raises UsageError if ONNX cannot compute the model or its task lacks the signature, ResourceError if writing fails.
     """
-    config = language_model.model.config
+    config, signature = language_model.model.config, options.signature or SIGNATURES[0]
     form = form_of(config, ONNX, "ONNX")
     _check(language_model, signature)
+    if options.tokens is not None and signature != "sherpa":
+        raise UsageError(f"--tokens with --signature {signature}", hint="it is an option of --signature sherpa")
     network = _in_float32(network_of(language_model, form))
     graph = Graph()
     facts = facts_of(language_model, dtype="float32" if config.dtype == "float64" else None)
     if signature == "sherpa":
-        _sherpa(graph, network, config, form)
-        facts |= _facts_of_sherpa(language_model)
+        tokens = None if options.tokens is None else sherpa.read_tokens(options.tokens)
+        facts |= sherpa.add_graph(Layers(graph, network, config, form, ""), language_model, tokens)
     else:
         _own(graph, network, config, form, signature)
     facts["signature"] = signature
@@ -127,39 +130,6 @@ def _own(graph: Graph, network: Network, config: ModelConfig, form: Form, signat
         graph.output("log_probs", graph.node("Transpose", [log_probs], perm=[1, 0, 2]), "batch", "time", choices)
     for state, value in after.items():
         graph.output(f"next_state_{state}", value, config.num_layers, "batch", config.hidden_size)
-
-
-def _sherpa(graph: Graph, network: Network, config: ModelConfig, form: Form) -> None:
-    """Add the graph that sherpa-onnx expects of a language model for shallow fusion.
-
-    Source: `online-rnn-lm.cc` of sherpa-onnx. It has two states; the second one of a cell with one state is passed on.
-    """
-    shape = (config.num_layers, "N", config.hidden_size)
-    ids = graph.node("Transpose", [graph.input("x", TensorProto.INT64, "N", "L")], perm=[1, 0])
-    states = {"a": graph.input("h0", TensorProto.FLOAT, *shape), "c": graph.input("c0", TensorProto.FLOAT, *shape)}
-    layers = Layers(graph, network, config, form, "")
-    first = {state: states[state] for state in layers.states}
-    y, after, _ = layers.recurrent(layers.embedded(ids), "rnn", first)
-    log_probs = graph.node("Transpose", [layers.log_probs(y)], perm=[1, 0, 2])
-    graph.output("log_softmax", log_probs, "N", "L", config.vocabulary_size)
-    for state, value in (states | after).items():
-        graph.output({"a": "next_h0", "c": "next_c0"}[state], value, *shape)
-
-
-def _facts_of_sherpa(language_model: LanguageModel) -> dict[str, str]:
-    """Return the metadata that sherpa-onnx reads, under its own keys."""
-    config = language_model.model.config
-    facts = {
-        "model_type": "rnnlm",
-        "version": "1",
-        "model_author": "charlm",
-        "sos_id": EOS_ID if language_model.is_stream else rows_of(config),
-        "eos_id": EOS_ID,
-        "vocab_size": config.vocabulary_size,
-        "num_layers": config.num_layers,
-        "hidden_size": config.hidden_size,
-    }
-    return {key: str(value) for key, value in facts.items()}
 
 
 def _model(graph: Graph, facts: Mapping[str, str]) -> onnx.ModelProto:

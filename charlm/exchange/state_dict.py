@@ -90,8 +90,8 @@ def model_from(path: Path, arrays: Mapping[str, np.ndarray], reading: Reading) -
 def read_vocabulary(path: Path) -> list[str]:
     r"""Return the tokens of a file in the order of their ids.
 
-    The file has one token a line, in which \n, \t and \\ are a newline, a tab and a backslash; or it is a JSON list of
-    tokens, or a JSON object of their ids.
+    The file has one token a line, in which \n, \t and \\ are a newline, a tab and a backslash. Or it is a JSON list of
+    tokens. Or it is a JSON object of their ids.
     Raises UsageError if the file is missing or malformed.
     """
     import json

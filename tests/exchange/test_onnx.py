@@ -116,7 +116,8 @@ def test_the_first_input_is_nothing_under_two_ids(folder):
 @forms.each("case", CASES, thinned=3)
 def test_a_file_is_valid_and_comes_back_as_the_same_bytes(folder, case):
     for signature in ("sequence", "step", "sherpa") if case == "lstm" else ("sequence",):
-        language_model, path = exported(folder, case, signature)
+        dtype = "bfloat16" if signature == "step" else "float32"
+        language_model, path = exported(folder, case, signature, dtype=dtype)
         onnx.checker.check_model(onnx.load(path), full_check=True)
         checkpoint.save(folder / "before.safetensors", language_model)
         checkpoint.save(folder / "after.safetensors", charlm.import_model(path))
@@ -248,3 +249,54 @@ class TestDamage:
         (bias,) = (one for one in file.graph.initializer if one.name == "output.b")
         bias.CopyFrom(onnx.numpy_helper.from_array(np.full(5, np.nan, np.float32), "output.b"))
         self.refused(file, tmp_path, "contains NaN or infinity")
+
+
+class TestTokens:
+    """The ids of an acoustic model, for sherpa-onnx."""
+
+    def test_a_file_in_other_ids_finds_the_same(self, folder):
+        tokens = folder / "tokens.txt"
+        tokens.write_text("<blk> 0\n<sos/eos> 1\nc 2\n 3\nzebra 4\na 5\nb 6\n")
+        ours = np.array([1, 0, 4, 1, 1, 2, 3])
+        for case in ("lstm", "stream"):
+            language_model, plain = model_of(case), folder / "plain.onnx"
+            charlm.export(language_model, plain, signature="sherpa")
+            charlm.export(language_model, folder / "model.onnx", signature="sherpa", tokens=tokens)
+            theirs = session(folder / "model.onnx")
+            facts = theirs.get_modelmeta().custom_metadata_map
+            assert (facts["vocab_size"], facts["eos_id"]) == ("7", "1")
+            assert facts["sos_id"] == ("1" if case == "stream" else "7")
+            zero = np.zeros((2, 1, 5), np.float32)
+            x = np.array([[int(facts["sos_id"]), 5, 4, 2]])
+            first = 0 if case == "stream" else 5
+            found = theirs.run(None, {"x": x, "h0": zero, "c0": zero})
+            wanted = session(plain).run(None, {"x": np.array([[first, 2, 1, 4]]), "h0": zero, "c0": zero})
+            assert np.array_equal(found[0], wanted[0][..., ours]) and np.array_equal(found[1], wanted[1])
+            onnx.checker.check_model(onnx.load(folder / "model.onnx"), full_check=True)
+            back = charlm.import_model(folder / "model.onnx").model.parameters
+            for name in back.shapes:
+                assert np.array_equal(back.value(name), language_model.model.parameters.value(name))
+
+    @pytest.mark.parametrize(
+        ("text", "named"),
+        [
+            ("a 0\nb\n", "no token and id, .*, line 2"),
+            ("a 0\nb 2\n", "the ids are not 0, 1, 2"),
+            ("", "the ids are not"),
+            ("x 0\ny 1\n", "knows none of the tokens"),
+            ("a 0\nb 1\n", "no token ends a sentence"),
+        ],
+    )
+    def test_a_file_of_another_kind_is_refused(self, tmp_path, text, named):
+        tokens = tmp_path / "tokens.txt"
+        tokens.write_text(text)
+        language_model = model_of("stream")
+        with pytest.raises(UsageError, match=named) as refused:
+            charlm.export(language_model, tmp_path / "m.onnx", signature="sherpa", tokens=tokens)
+        assert refused.value.hint
+        with pytest.raises(UsageError, match="--tokens with --signature step"):
+            charlm.export(language_model, tmp_path / "m.onnx", signature="step", tokens=tokens)
+        with pytest.raises(UsageError, match="--tokens with --to torch"):
+            charlm.export(language_model, tmp_path / "m.safetensors", tokens=tokens)
+        with pytest.raises(UsageError, match="cannot read"):
+            charlm.export(language_model, tmp_path / "m.onnx", signature="sherpa", tokens=tmp_path / "missing")

@@ -36,7 +36,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "new.onnx", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
-    "vocabulary": ("corpus.txt",), "eos": ("a", r"\n"), "unk": ("b", "<UNK>"),
+    "vocabulary": ("corpus.txt",), "eos": ("a", r"\n"), "unk": ("b", "<UNK>"), "tokens": ("corpus.txt",),
     "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
     "field": (1, 2, "text"), "key": (1, 2, "id"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
