@@ -21,10 +21,12 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rescore",
     "save",
     "score",
     "score_pairs",
     "train",
+    "tune_rescoring",
 ]
 
 

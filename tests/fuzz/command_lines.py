@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.task import task_of
 from tests.fuzz import pool
-from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
+from tests.fuzz.pool import LABELS, LINES, LISTS, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
@@ -36,7 +36,9 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1, 1, 1, "id"), "score": (2, 2, 2, "costs.txt"),
+    "text": (3, 3, 3, "text"), "lm_weight": (0, 0.5, 12), "word_bonus": (-1, 0, 3), 
+    "tune": ("refs.txt", "refs.txt", "-"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
@@ -204,6 +206,8 @@ class _Drawing:
         rng = self.rng
         if self._is_wild():
             return str(_pick(rng, ODD_TEXTS))
+        if self.case.command == "rescore" and rng.random() < 0.8:
+            return str(_pick(rng, LISTS))
         if self.case.command in ("train", "evaluate") and rng.random() < 0.7:
             return f"{self.kind if self.kind in TASKS else 'lm'}.tsv"
         if self.kind in LABELS and rng.random() < 0.7:
