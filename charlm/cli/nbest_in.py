@@ -44,8 +44,7 @@ class ListSource(Source):
 
     def _opened(self, paths: list[str], field: str | None, input_format: str | None, key: str | None) -> Any:
         from charlm.errors import UsageError
-        from charlm.text.columns import TextColumn
-        from charlm.text.nbest import KaldiLists, MosesLists
+        from charlm.text.nbest import KaldiLists, MosesLists, TextOfLists
 
         given = dict(zip(_FLAGS, self._given, strict=True))
         needed = _FLAGS
@@ -71,7 +70,8 @@ class ListSource(Source):
         if input_format == "nbest":
             return MosesLists(paths, watch=self._watch)
         name, score, text = map(str, self._given)
-        rows = TextColumn(paths, text, form=input_format, watch=self._watch)  # type: ignore[arg-type]
+        form: Any = input_format
+        rows = TextOfLists(paths, text, form=form, watch=self._watch)
         self._id, self._score = rows.column(name, "--id"), rows.column(score, "--score")
         if self._id == self._score:
             raise UsageError(f"--id {name} and --score {score} are one column", hint="name another column with --score")

@@ -31,7 +31,7 @@ class NBest:
     """N-best lists as arrays [lists, longest list]; the scores are -inf behind the end of a list.
 
     scores, lnps, words: s, l and w of each hypothesis
-    errors: what it costs to choose the hypothesis
+    errors: what it costs to choose each hypothesis
     """
 
     scores: np.ndarray
@@ -67,10 +67,11 @@ class Piece:
 def corners(
     intercepts: np.ndarray, slopes: np.ndarray, errors: np.ndarray, low: float
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the errors at t = low on the line of totals `intercepts + t slopes`, and where other hypotheses follow.
+    """Return the errors at t = low on the line of totals `intercepts + t slopes`, and how they change behind it.
+
+    The changes are two arrays [N]: places, in any order, and by how much the errors grow there.
 
     intercepts, slopes, errors [lists, hypotheses]: of each hypothesis; an intercept of -inf is never chosen
-    Returns also the places [N] behind low, in any order, and by how much the errors grow at each [N].
     """
     values = intercepts + low * slopes
     chosen = _steepest(values >= values.max(1, keepdims=True), slopes)
@@ -156,12 +157,12 @@ class WeightSearch:
         scanned = [
             0.0,
             *((a + b) / 2.0 for a, b in pairwise(bounds)),
-            *np.geomspace(max(low, 1e-3 * high) / 4.0, high * 4.0, lines // 2),
+            *np.geomspace(max(low, 1e-3 * high) / 4.0, high * 4.0, _LINES),
         ]
         points = [self._on_line(float(lm_weight)) for lm_weight in scanned]
         for _ in range(2):
             center = min(points, key=lambda point: point.rank).lm_weight
-            points += [self._on_line(center * factor) for factor in np.geomspace(0.5, 2.0, lines // 4).tolist()]
+            points += [self._on_line(center * factor) for factor in np.geomspace(0.5, 2.0, _LINES // 2).tolist()]
         points = sorted(points, key=lambda point: point.rank)[:_KEPT]
         return self._rounded(min((self._in_the_middle(point) for point in points), key=lambda point: point.rank))
 
@@ -192,6 +193,7 @@ class WeightSearch:
 
     def _in_the_middle(self, point: _Point) -> _Point:
         """Return the middle of a point's region, or of a better one that lies on a line through it."""
+        point = replace(point, size=0.0)
         for _ in range(_ROUNDS):
             piece = _piece_at(point.lm_weight, self._lm_line(point.bonus))
             high = piece.high if piece.high < math.inf else 2.0 * piece.low + self._typical
@@ -199,7 +201,9 @@ class WeightSearch:
             line = self._bonus_line(lm_weight)
             moved = self._in_piece(lm_weight, line, _piece_at(point.bonus, line))
             share = (high - piece.low) / (high + piece.low + self._typical)
-            point = replace(moved, size=moved.size * share)
+            before, point = point, replace(moved, size=moved.size * share)
+            if point.errors == before.errors and point.size < 1.01 * before.size:
+                break
         return point
 
     def _rounded(self, point: _Point) -> tuple[float, float]:

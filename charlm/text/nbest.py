@@ -9,11 +9,12 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from charlm.errors import CorpusError
-from charlm.text.columns import KeyedLines, Row, Rows, Watch
+from charlm.text.columns import KeyedLines, Row, Rows, TextColumn, Watch
 from charlm.text.lines.reading import numbered, read_lines
 
 BAR = "|||"  # between the fields of Moses' lists
 _LARGEST = 1e100  # of a score; totals of larger ones could overflow
+_SHOWN = 40  # characters of a malformed score in a message
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
 _KEY = re.compile(r"[ \t]*([^ \t]+)[ \t]*")
 
@@ -93,6 +94,12 @@ class MosesLists(Rows):
             yield Row(text, {"id": name, "features": features, "score": score}, lines.place)
 
 
+class TextOfLists(TextColumn):
+    """The texts of n-best lists in tables."""
+
+    flag = "--text"
+
+
 def hypothesis(row: Row, id_column: str, score_column: str, *, is_cost: bool, is_numbered: bool) -> Hypothesis:
     """Return the hypothesis of a row; raise CorpusError for an empty id and for a score that is not a number.
 
@@ -121,7 +128,9 @@ def _number(value: object, place: str) -> float:
             raise ValueError
         number = float(value)
     except (ValueError, OverflowError):
-        what = "missing" if value in (None, "") else f"{value!r}, which is not a number"
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+        what = "missing" if value in (None, "") else f"{shown}, which is not a number"
         is_first = place.endswith(" line 1")
         raise CorpusError(
             f"the score is {what}, {place}",
