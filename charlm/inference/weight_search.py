@@ -131,8 +131,10 @@ class _Point:
 class WeightSearch:
     """Finds the weights with the fewest errors, in the middle of their region, where they suit other lists best.
 
-    A longer text is less likely, so the two weights have to grow together. The search goes along other axes: with c
-    nats a word, lm_weight (l + c w) + bonus w is the same plane, where bonus = word_bonus - c lm_weight.
+    A longer text is less likely, so the two weights have to grow together. With c nats a word, the search therefore
+    goes along other axes of the same plane:
+
+        lm_weight (l + c w) + bonus w,   bonus = word_bonus - c lm_weight
     """
 
     def __init__(self, lists: NBest) -> None:
