@@ -36,9 +36,9 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1, 1, 1, "id"), "score": (2, 2, 2, "costs.txt"),
-    "text": (3, 3, 3, "text"), "lm_weight": (0, 0.5, 12), "word_bonus": (-1, 0, 3), 
-    "tune": ("refs.txt", "refs.txt", "-"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1,) * 9 + ("id",),
+    "score": (2,) * 9 + ("costs.txt",), "text": (3,) * 9 + ("text",), "lm_weight": (0, 0.5, 12),
+    "word_bonus": (-1, 0, 3), "tune": ("refs.txt", "refs.txt", "-"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
@@ -140,6 +140,8 @@ class _Drawing:
             self.kind = str(_pick(rng, ["lm", *TASKS]))
         positional = [self._argument(one) for one in parameters if one.param_type_name == "argument"]
         chance = float(rng.choice([0.0, 0.1, 0.25]))
+        # Of n-best lists: all columns or none, but for a few command lines.
+        self.columns = self.case.command == "rescore" and rng.random() < 0.8
         for one in parameters:
             if one.param_type_name == "argument":
                 continue
@@ -152,6 +154,8 @@ class _Drawing:
             if self.case.command == "train" and one.name in ("task", "condition"):
                 fits = self.kind in LABELS if one.name == "condition" else _task(self.kind) != "lm"
                 wanted = rng.random() < (0.95 if fits else chance / 3)
+            if self.case.command == "rescore" and one.name in ("id", "score", "text"):
+                wanted = self.columns
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
                 wanted = True
             for _ in range((2 if one.multiple and rng.random() < 0.3 else 1) if wanted else 0):

@@ -45,7 +45,7 @@ LINES = {  # files that are read as text
 }
 ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "no/such/file", "x" * 300)  # nothing elsewhere
 ODD_MODELS = ("missing", "corpus.txt", "folder", "", "damaged.safetensors", "cut.safetensors", "empty.txt", "old.ckpt")
-LISTS = ("lists.tsv", "lists.tsv", "kaldi.txt", "moses.txt")  # n-best lists
+LISTS = (*["lists.tsv"] * 8, "kaldi.txt", "moses.txt")  # n-best lists
 LABELS = {"conditioned": ("x", "y", "zz"), "genre": ("jig", "waltz")}
 NOT_FINITE = {  # models whose weights are finite, and whose outputs are not
     f"huge-{kind}.safetensors": kind for kind in ("lm", "cloze", "tag", "classify", "translate")
