@@ -42,7 +42,9 @@ class ListSource(Source):
         self._held: deque[Any] = deque()
         super().__init__(files, field="", input_format=input_format, own=own)
 
-    def _opened(self, paths: list[str], field: str | None, input_format: str | None, key: str | None) -> Any:
+    def _opened(
+        self, paths: list[str], field: str | None, input_format: str | None, key: str | None, *, keeps_raw: bool
+    ) -> Any:
         from charlm.errors import UsageError
         from charlm.text.nbest import KaldiLists, MosesLists, TextOfLists
 

@@ -9,8 +9,9 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from charlm.errors import CorpusError
-from charlm.text.columns import KeyedLines, Row, Rows, TextColumn, Watch
+from charlm.text.columns import KeyedLines, Row, Rows, TextColumn
 from charlm.text.lines.reading import numbered, read_lines
+from charlm.text.table_rows import Watch
 
 BAR = "|||"  # between the fields of Moses' lists
 _LARGEST = 1e100  # of a score; totals of larger ones could overflow
@@ -46,7 +47,7 @@ class KaldiLists(Rows):
 
     def __init__(self, paths: Sequence[str], costs: str, *, watch: Watch | None = None) -> None:
         self._costs = costs
-        super().__init__(paths, watch)
+        super().__init__(paths, watch=watch)
 
     def _read(self) -> Iterator[Row]:
         texts = KeyedLines(self.paths, watch=self._watch)
@@ -76,9 +77,6 @@ class MosesLists(Rows):
     """
 
     columns = ("id", "features", "score")
-
-    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
-        super().__init__(paths, watch)
 
     def _read(self) -> Iterator[Row]:
         lines = read_lines(self.paths, errors="keep", watch=self._watch)
