@@ -8,9 +8,9 @@ They are what a recogniser without a language model could print: for each senten
   is ``utterance TAB rank TAB score TAB text``, without a header; the score is a log-likelihood, the best first.
 - ``kitchen_nbest_refs.tsv`` and ``kitchen_nbest_test_refs.tsv``: what was said, ``utterance TAB text``.
 
-The sound of a word is its letters. A word is taken for one of those nearest to it in letters, homophones among the
-nearest; a short word may be missed, or heard where there is none. Every word costs what its letters differ, and noise.
-So many wrong words sound as good as the right one. A list holds the best sums, and always what was said.
+The sound of a word is its letters. A word is taken for one of those nearest to it in letters; homophones are nearest.
+A short word may be missed, or heard in front of another word. Each word costs what its letters differ, and noise. So
+many wrong words sound as good as the right one. A list holds the best sums, and always what was said.
 """
 
 import argparse
