@@ -23,11 +23,13 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rescore",
     "save",
     "score",
     "score_pairs",
     "trace",
     "train",
+    "tune_rescoring",
 ]
 
 

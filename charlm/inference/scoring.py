@@ -95,6 +95,7 @@ class Scorer:
     carry_state: read the lines as one text: each begins with the last state of the line before
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
+    label: of a conditioned model: the label of all lines, which then have none of their own
     """
 
     def __init__(
@@ -107,8 +108,9 @@ class Scorer:
         carry_state: bool = False,
         window: int | None = None,
         prepare: Callable[[str], str] = str,
+        label: str | None = None,
     ) -> None:
-        self.language_model, self._prepare = language_model, prepare
+        self.language_model, self._prepare, self._label = language_model, prepare, label
         self.batch_size = 1 if carry_state else batch_size
         self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
@@ -132,10 +134,10 @@ class Scorer:
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return an iterator over the label and the text of each line; a model without labels has the label ""."""
-        if self.language_model.is_conditioned:
+        if self.language_model.is_conditioned and self._label is None:
             labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
             return ((label, self._prepare(text)) for label, text in labelled)
-        return (("", self._prepare(line)) for line in lines)
+        return ((self._label or "", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
         """Return -ln P of each token of each line; lines of similar length are batched together."""

@@ -22,6 +22,7 @@ KEYS = {  # of a record of JSON Lines
     "score": {"text", "tokens", "oov"},
     "generate": {"text", "tokens", "log10p", "unk_mass_rejected", "seed"},
     "next": {"token", "prob", "log10p"},
+    "rescore": {"text", "words", "total"},
     "fill": {"text", "gaps"},
     "predict": {"text", "prediction", "prob"},
     "inspect": set(),
