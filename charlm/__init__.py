@@ -17,6 +17,7 @@ __all__ = [
     "activations",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
@@ -25,6 +26,7 @@ __all__ = [
     "save",
     "score",
     "score_pairs",
+    "trace",
     "train",
 ]
 

@@ -95,7 +95,8 @@ class ScorePage:
         page = Page(f"Surprisal by {self._name}")
         page.paragraph(
             "The stronger its shade, the less the model expected a token. "
-            f"Its surprisal is -log2 P(token given {given}), in bits: the pointer on a token shows it, and the sum stands in front of each line. "
+            f"Its surprisal is -log2 P(token given {given}), in bits. "
+            "The pointer on a token shows it, and the sum stands in front of each line. "
             + ("" if is_cloze else "The arrow \u21b5 is <EOS>, the end of the line. ")
             + "What is underlined is out of vocabulary."
         )
