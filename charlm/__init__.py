@@ -24,6 +24,7 @@ __all__ = [
     "save",
     "score",
     "score_pairs",
+    "surprisal",
     "train",
 ]
 

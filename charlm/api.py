@@ -23,6 +23,7 @@ from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.scoring import Score, Scorer
+from charlm.inference.surprisal import Per, Surprisal, surprisals
 from charlm.language_model import LanguageModel
 from charlm.session import SIZES, prepare_from
 
@@ -142,6 +143,25 @@ def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """
     model.require("score")
     return Scorer(model).score(_lines(lines))
+
+
+def surprisal(
+    model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    per: Per | None = None,
+    region: str | None = None,
+    has_eos: bool = True,
+) -> Iterator[Surprisal]:
+    """Yield a record for each word of each line: `line`, `position`, `text`, `surprisal`, `entropy`, `rank`, etc.
+
+    per: "word", "token" or "region"
+    region: the mark between regions, which is not part of the text; a record is then of a region unless `per` is given
+    has_eos: yield a record for `<EOS>`, the end of each line
+    Raises UsageError for a model of another task, and for regions without a mark.
+    """
+    model.require("surprisal")
+    return surprisals(model, _lines(lines), per=per, region=region, has_eos=has_eos)
 
 
 def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:

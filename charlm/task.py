@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "next", "score", "evaluate", "compare"),
+            ("generate", "next", "score", "surprisal", "evaluate", "compare"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",

@@ -40,17 +40,19 @@ class Source:
         key: str | None = None,
         own: Collection[str] = (),
         unbuffered: bool = False,
+        keep_text: bool = False,
     ) -> None:
         """Open the input.
 
         field, input_format: of the command line
         key: the column of the keys; without `field`, the text is what follows the first word of a line, its key
         own: names in the command's output; a column of the input with such a name is renamed
+        keep_text: whether the column of the text goes through, too
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
-        self._key = key
+        self._key, self._keep_text = key, keep_text
         self._update: Callable[[int], Any] | None = None
         self._watch_encoding = watch_encoding()
         self._rows = self._opened(paths, field, input_format, key)
@@ -80,7 +82,7 @@ class Source:
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
             return KeyedLines(paths, watch=self._watch)
-        rows = TextColumn(paths, field, form=input_format, watch=self._watch)  # type: ignore[arg-type]
+        rows = TextColumn(paths, field, form=input_format, watch=self._watch, keep_text=self._keep_text)  # type: ignore[arg-type]
         if rows.begins_with_header:
             ui.warn(f"the first row looks like a header, and --field {field} reads it as a text: name the column if so")
         if key is not None:
