@@ -82,7 +82,7 @@ class Source:
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
             return KeyedLines(paths, watch=self._watch)
-        rows = TextColumn(paths, field, form=input_format, watch=self._watch, keep_text=self._keep_text)  # type: ignore[arg-type]
+        rows = TextColumn(paths, field, form=input_format, watch=self._watch, whole=self._keep_text)  # type: ignore[arg-type]
         if rows.begins_with_header:
             ui.warn(f"the first row looks like a header, and --field {field} reads it as a text: name the column if so")
         if key is not None:

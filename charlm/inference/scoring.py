@@ -124,7 +124,7 @@ class Scorer:
         self.window = window if window is not None else _WINDOW * batch_size
         model = language_model.model
         self._workspace = model.workspace()
-        self._measure: Measure = measure or model.nats
+        self._measure = measure
         self._carried = model.zero_state(1)
         self._before = NOTHING if carry_state or not language_model.is_stream else EOS_ID
 
@@ -184,6 +184,7 @@ class Scorer:
     def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
         """Return the figures of each token of some lines, shorter ones padded at the end; first [lines]: their x<1>."""
         model = self.language_model.model
+        measure: Measure = self._measure or model.nats
         longest = max(len(line) for line in lines)
         state = self._carried if self.carry_state else model.zero_state(len(lines))
         figures: np.ndarray | None = None
@@ -195,7 +196,7 @@ class Scorer:
                 part = line[start : start + steps]
                 targets[: len(part), column] = part
             inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET equals NOTHING
-            measured, state = self._measure(Batch(inputs, targets), state, self._workspace)
+            measured, state = measure(Batch(inputs, targets), state, self._workspace)
             if figures is None:
                 figures = np.empty((longest, *measured.shape[1:]))
             figures[start : start + steps] = measured

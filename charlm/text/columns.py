@@ -25,7 +25,7 @@ from charlm.text.lines.open_text import LONGEST_LINE
 from charlm.text.lines.reading import Located, line_place, read_lines, size_of
 
 Form = Literal["tsv", "csv", "jsonl"]
-Watch = Callable[[str], None]
+Watch = Callable[[str], None] | None
 
 _SUFFIXES: dict[str, Form] = {"tsv": "tsv", "tab": "tsv", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
 _DIGITS = 10  # of a number of a column; more are a name
@@ -67,7 +67,7 @@ class Rows(Located):
 
     columns: Sequence[str] = ()
 
-    def __init__(self, paths: Sequence[str], watch: Watch | None) -> None:
+    def __init__(self, paths: Sequence[str], watch: Watch) -> None:
         self.paths, self._watch = paths, watch
         self._waiting: deque[Row] = deque()
         self._place = ""
@@ -105,7 +105,7 @@ class KeyedLines(Rows):
 
     columns = ("key",)
 
-    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
+    def __init__(self, paths: Sequence[str], *, watch: Watch = None) -> None:
         super().__init__(paths, watch)
 
     def _read(self) -> Iterator[Row]:
@@ -128,7 +128,7 @@ class TextColumn(Rows):
     field: name or number of the column
     form: the format of all files; None: by the name of each file, TSV if that does not show it
     watch: called with each line
-    keep_text: whether `columns` and the rows' `others` have the column of the text, too
+    whole: whether `columns` and the rows' `others` have the column of the text, too
 
     begins_with_header: whether the first row looks like a header although the column has a number
 
@@ -137,23 +137,17 @@ class TextColumn(Rows):
     """
 
     def __init__(
-        self,
-        paths: Sequence[str],
-        field: str,
-        *,
-        form: Form | None = None,
-        watch: Watch | None = None,
-        keep_text: bool = False,
+        self, paths: Sequence[str], field: str, *, form: Form | None = None, watch: Watch = None, whole: bool = False
     ) -> None:
         super().__init__(paths, watch)
-        self._field, self._form, self._keep_text = field, form, keep_text
+        self._field, self._form, self._whole = field, form, whole
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
         is_name = first is not None and first.text.strip().casefold() in COLUMN_NAMES
         self.begins_with_header = is_name and _number(field) is not None and self._names[0] == "column1"
         self._rows = chain([] if first is None else [first], self._rows)
-        self.columns = [name for name in self._names if keep_text or name != self._text]
+        self.columns = [name for name in self._names if whole or name != self._text]
 
     def column(self, field: str, flag: str) -> str:
         """Return the name of another column, by name or number; raise UsageError if it is missing.
@@ -193,7 +187,7 @@ class TextColumn(Rows):
                     hint="give all rows the same columns; --input-format names another format",
                 )
             others = dict(zip(self._names, fields, strict=True))
-            text = others[self._text] if self._keep_text else others.pop(self._text)
+            text = others[self._text] if self._whole else others.pop(self._text)
             yield Row(text, others, line_place(path, number), form)
 
     def _objects(self, path: str) -> Iterator[Row]:
@@ -203,7 +197,7 @@ class TextColumn(Rows):
             record = _object(line, lines.place)
             if not self._names:
                 self._names, self._text = list(record), _found_name(self._field, list(record), lines.place)
-            text = record.get(self._field) if self._keep_text else record.pop(self._field, None)
+            text = record.get(self._field) if self._whole else record.pop(self._field, None)
             if not isinstance(text, str):
                 what = "no" if text is None else "not a string as"
                 raise CorpusError(
@@ -255,13 +249,13 @@ def _found_name(field: str, names: Sequence[str], where: str, flag: str = "--fie
     raise UsageError(f"{flag}: no column is named {field!r}, {where}", hint=hint)
 
 
-def _tsv(path: str, watch: Watch | None) -> Iterator[tuple[int, list[str]]]:
+def _tsv(path: str, watch: Watch) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the fields of each line."""
     for number, line in enumerate(read_lines([path], errors="keep", watch=watch), start=1):
         yield number, line.split("\t")
 
 
-def _csv(path: str, watch: Watch | None) -> Iterator[tuple[int, list[str]]]:
+def _csv(path: str, watch: Watch) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line and the fields of each record; an empty line is one empty field."""
     # The limit is one for all readers of the process, and 131,072 by default.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
@@ -281,7 +275,7 @@ def _csv(path: str, watch: Watch | None) -> Iterator[tuple[int, list[str]]]:
         yield number, fields or [""]
 
 
-def _raw_lines(path: str, watch: Watch | None) -> Iterator[str]:
+def _raw_lines(path: str, watch: Watch) -> Iterator[str]:
     """Yield each line with its end, which may be inside a quoted field."""
     for block in file_blocks(path, by_line=True):
         line = block.raw.decode("utf-8", "surrogateescape")

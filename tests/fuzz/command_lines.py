@@ -19,8 +19,8 @@ from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
-    "train": 16, "generate": 14, "score": 20, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8, "vocab": 6,
-    "bench": 1, "selfcheck": 0.2,
+    "train": 16, "generate": 14, "score": 20, "surprisal": 10, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8,
+    "vocab": 6, "bench": 1, "selfcheck": 0.2,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -36,7 +36,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "region": ("|", "a", " ", "^^", "\n", "\t"),
+    "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
