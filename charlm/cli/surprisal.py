@@ -171,7 +171,7 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     """Yield the records with the columns of the input.
 
-    is_whole: keep all values of the input, also those of JSON that are no column
+    is_whole: keep all values of the input, also keys of JSON that only some records have
     """
     functions = {**_ELSEWHERE, **own}
     mine = {name: functions[name] for name in chosen if name in own or name not in source.columns}
