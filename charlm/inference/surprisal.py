@@ -32,8 +32,8 @@ _NATS, _ENTROPY, _RANK = range(3)  # columns of the figures of a token
 class Surprisal:
     """How hard a word, a token or a region is, in bits.
 
-    H(w) is the entropy of the model's distribution of the next token before the first token of w, and H'(w) the one
-    after its last token. After `<EOS>` nothing comes, and H' is 0.
+    H(w) is the entropy of the next token before the first token of w, and H'(w) the one after its last token. After
+    `<EOS>`, the end of the line, H' is 0.
 
     line, position: from 1; the position in the line
     text: as it is written in the line; `<EOS>` for the end of the line
