@@ -14,8 +14,10 @@ from charlm.version import __version__
 
 __all__ = [
     "__version__",
+    "activations",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
@@ -25,6 +27,7 @@ __all__ = [
     "score",
     "score_pairs",
     "surprisal",
+    "trace",
     "train",
 ]
 

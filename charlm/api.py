@@ -7,13 +7,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.inference.activations import Recorder, states_of
 from charlm.inference.choosing import Choice, choose, known_texts
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
 from charlm.inference.comparison import compare as comparison_of
+from charlm.inference.filtering import FilteredLine, Rule
+from charlm.inference.filtering import filter_lines as filtered_lines
 from charlm.inference.generation import Sample, Sampler
 from charlm.inference.music import Piece, PieceSampler
 from charlm.inference.next_tokens import NextToken
@@ -24,6 +29,8 @@ from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.scoring import Score, Scorer
 from charlm.inference.surprisal import Per, Surprisal, surprisals
+from charlm.inference.trace import Trace
+from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
 from charlm.session import SIZES, prepare_from
 
@@ -164,6 +171,46 @@ def surprisal(
     return surprisals(model, _lines(lines), per=per, region=region, has_eos=has_eos)
 
 
+def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return what all units and gates do over a text: arrays with a row for each token, as `states_of` names them.
+
+    Raises UsageError for a model of music, CorpusError for a malformed line of a conditioned model.
+    """
+    return states_of(Recorder(model), _lines(lines))
+
+
+def filter_lines(
+    model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    below: float | None = None,
+    above: float | None = None,
+    top: str | int | None = None,
+    percentile: float | None = None,
+    of: Iterable[str] | None = None,
+    minus: LanguageModel | None = None,
+    by: str = "bits-per-char",
+    reverse: bool = False,
+) -> Iterator[FilteredLine]:
+    """Yield the lines that stay, in order: `number`, from 1, `text` and `value`, in bits a character by default.
+
+    One of these tells which lines stay:
+    below, above: those with a lower, or a higher value
+    top: those with the lowest values: "20%" of all lines, or a number of lines; all lines are then read first
+    percentile: those whose value is at most this percentile of the values of a clean text `of`
+
+    minus: a second model, whose value is subtracted (Moore and Lewis 2010)
+    by: bits-per-char, bits or perplexity
+    reverse: yield the other lines
+    Raises UsageError for an invalid rule or a model of another task, CorpusError for a clean text without lines.
+    """
+    rule = Rule(below, above, top, percentile, has_clean=of is not None)
+    for one in (model, *([minus] if minus else [])):
+        one.require("filter")
+    clean = () if of is None else _lines(of)
+    return filtered_lines(model, _lines(lines), rule, of=clean, minus=minus, by=by, reverse=reverse)
+
+
 def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:
     """Return the bits a character of each model on the same text, with standard errors; the best comes first.
 
@@ -171,6 +218,15 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[C
     Raises UsageError for models that cannot be compared, CorpusError for a text without characters.
     """
     return comparison_of(models, _lines(lines))
+
+
+def trace(model: LanguageModel, text: str) -> Trace:
+    """Return every symbol of the model's equations over a text, with its numbers, forward and backward: `records`.
+
+    text: after a label and a tab if the model is conditioned; with its end at most 20 tokens
+    Raises UsageError for a model of another task or a longer text.
+    """
+    return trace_of(model, text)
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:

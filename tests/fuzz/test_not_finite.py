@@ -22,7 +22,12 @@ FIGURES = (
     "nats_per_step",
 )
 BATCHES = (1, 3, 64)
-INPUTS = {"generate": ["-l", 5, "--seed", 1], "next": [], "compare": ["--on", "text"]}
+INPUTS = {
+    "generate": ["-l", 5, "--seed", 1],
+    "next": [],
+    "compare": ["--on", "text"],
+    "filter": ["text", "--below", "inf"],
+}
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -45,13 +50,14 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
                 arguments += ["--class", drawn.model.labels[0]]
             for batch_size in BATCHES if not is_prompted else (None,):
                 more = [] if batch_size is None else ["--batch-size", batch_size]
-                result = charlm(*arguments, "--format", "jsonl", *more)
+                form = [] if command == "filter" else ["--format", "jsonl"]
+                result = charlm(*arguments, *form, *more)
                 where = f"{command} {more}, exit code {result.code}, {drawn}"
                 if result.code == 1 or result.code not in (0, 4):
                     raise Failed(f"{where}: {result.err}")
                 if result.code == 0 and must_fail:
                     raise Failed(f"outputs that are not finite are used: {where}: {result.out[:300]!r}")
-                for line in result.lines if result.code == 0 else ():
+                for line in result.lines if result.code == 0 and form else ():
                     record = strict_json(line)
                     if any(_has_none(record[key]) for key in FIGURES if key in record):
                         raise Failed(f"a figure that is not finite: {where}: {line[:300]}")
