@@ -27,6 +27,7 @@ __all__ = [
     "save",
     "score",
     "score_pairs",
+    "surprisal",
     "trace",
     "train",
     "tune_rescoring",

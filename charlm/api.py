@@ -30,6 +30,7 @@ from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.rescoring import Rescored, Tuned, Weights, scored_lists, tune_weights
 from charlm.inference.rescoring import rescore as rescored
 from charlm.inference.scoring import Score, Scorer
+from charlm.inference.surprisal import Per, Surprisal, surprisals
 from charlm.inference.trace import Trace
 from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
@@ -151,6 +152,25 @@ def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """
     model.require("score")
     return Scorer(model).score(_lines(lines))
+
+
+def surprisal(
+    model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    per: Per | None = None,
+    region: str | None = None,
+    has_eos: bool = True,
+) -> Iterator[Surprisal]:
+    """Yield a record for each word of each line: `line`, `position`, `text`, `surprisal`, `entropy`, `rank`, etc.
+
+    per: "word", "token" or "region"
+    region: the mark between regions, which is not part of the text; a record is then of a region unless `per` is given
+    has_eos: yield a record for `<EOS>`, the end of each line
+    Raises UsageError for a model of another task, and for regions without a mark.
+    """
+    model.require("surprisal")
+    return surprisals(model, _lines(lines), per=per, region=region, has_eos=has_eos)
 
 
 def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:

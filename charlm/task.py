@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "next", "score", "filter", "rescore", "evaluate", "compare"),
+            ("generate", "next", "score", "surprisal", "filter", "rescore", "evaluate", "compare"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",

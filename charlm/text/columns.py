@@ -128,6 +128,7 @@ class TextColumn(Rows):
     field: name or number of the column
     form: the format of all files; None: by the name of each file, TSV if that does not show it
     watch: called with each line
+    keep_text: whether `columns` and the rows' `others` have the column of the text, too
 
     begins_with_header: whether the first row looks like a header although the column has a number
 
@@ -138,17 +139,23 @@ class TextColumn(Rows):
     flag = "--field"  # the option that names the column
 
     def __init__(
-        self, paths: Sequence[str], field: str, *, form: Form | None = None, watch: Watch | None = None
+        self,
+        paths: Sequence[str],
+        field: str,
+        *,
+        form: Form | None = None,
+        watch: Watch | None = None,
+        keep_text: bool = False,
     ) -> None:
         super().__init__(paths, watch=watch)
-        self._field, self._form = field, form
+        self._field, self._form, self._keep_text = field, form, keep_text
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
         is_name = first is not None and first.text.strip().casefold() in COLUMN_NAMES
         self.begins_with_header = is_name and _number(field) is not None and self._names[0] == "column1"
         self._rows = chain([] if first is None else [first], self._rows)
-        self.columns = [name for name in self._names if name != self._text]
+        self.columns = [name for name in self._names if keep_text or name != self._text]
 
     def column(self, field: str, flag: str) -> str:
         """Return the name of another column, by name or number; raise UsageError if it is missing.
@@ -189,14 +196,15 @@ class TextColumn(Rows):
                     hint="give all rows the same columns; --input-format names another format",
                 )
             others = dict(zip(self._names, fields, strict=True))
-            yield Row(others.pop(self._text), others, line_place(path, number), form, raw)
+            text = others[self._text] if self._keep_text else others.pop(self._text)
+            yield Row(text, others, line_place(path, number), form, raw)
 
     def _objects(self, path: str) -> Iterator[Row]:
         """Yield the records of JSON Lines."""
         for place, record, raw in json_rows(path, self._watch):
             if not self._names:
                 self._names, self._text = list(record), _found_name(self._field, list(record), place, self.flag)
-            text = record.pop(self._field, None)
+            text = record.get(self._field) if self._keep_text else record.pop(self._field, None)
             if not isinstance(text, str):
                 what = "no" if text is None else "not a string as"
                 raise CorpusError(

@@ -19,8 +19,8 @@ from tests.fuzz.pool import LABELS, LINES, LISTS, NOT_FINITE, ODD_MODELS, ODD_TE
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
-    "train": 16, "generate": 14, "score": 20, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8, "vocab": 6,
-    "bench": 1, "selfcheck": 0.2,
+    "train": 16, "generate": 14, "score": 20, "surprisal": 10, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8,
+    "vocab": 6, "bench": 1, "selfcheck": 0.2,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -43,7 +43,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
-    "percentile": (0, 50, 95, 100),
+    "percentile": (0, 50, 95, 100), "region": ("|", "a", " ", "^^", "\n", "\t"),
+    "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
