@@ -23,12 +23,14 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rescore",
     "save",
     "score",
     "score_pairs",
     "surprisal",
     "trace",
     "train",
+    "tune_rescoring",
 ]
 
 

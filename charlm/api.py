@@ -27,6 +27,8 @@ from charlm.inference.pairs import ScoredPair, read_pairs
 from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
+from charlm.inference.rescoring import Rescored, Tuned, Weights, scored_lists, tune_weights
+from charlm.inference.rescoring import rescore as rescored
 from charlm.inference.scoring import Score, Scorer
 from charlm.inference.surprisal import Per, Surprisal, surprisals
 from charlm.inference.trace import Trace
@@ -209,6 +211,45 @@ def filter_lines(
         one.require("filter")
     clean = () if of is None else _lines(of)
     return filtered_lines(model, _lines(lines), rule, of=clean, minus=minus, by=by, reverse=reverse)
+
+
+def rescore(
+    model: LanguageModel,
+    hypotheses: Iterable[tuple[str, float, str]],
+    *,
+    lm_weight: float = 1.0,
+    word_bonus: float = 0.0,
+    all: bool = False,
+    label: str | None = None,
+) -> Iterator[Rescored]:
+    """Yield the best hypothesis of each utterance: `utterance`, `text`, `score`, `lnp`, `words`, `total`.
+
+    The best has the largest total = score + lm_weight lnp + word_bonus words, with lnp = ln P(text).
+
+    hypotheses: utterance, score and text; those of one utterance are adjacent
+    all: yield all hypotheses, the best of an utterance first
+    label: x<1> of a conditioned model
+    Raises UsageError for a model of another task, CorpusError for an utterance in two places.
+    """
+    model.require("rescore")
+    return rescored(model, hypotheses, Weights(lm_weight, word_bonus), all=all, label=label)
+
+
+def tune_rescoring(
+    model: LanguageModel,
+    hypotheses: Iterable[tuple[str, float, str]],
+    references: Mapping[str, str],
+    *,
+    label: str | None = None,
+) -> Tuned:
+    """Return the weights for `rescore` that lead to the fewest word errors: `weights`, `wer_before`, `wer`, `oracle`.
+
+    hypotheses, label: as for `rescore`
+    references: the right text of each utterance; utterances without one are left out
+    Raises what `rescore` raises, and CorpusError if there is nothing to tune on.
+    """
+    model.require("rescore")
+    return tune_weights(scored_lists(model, hypotheses, label=label), references)
 
 
 def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:

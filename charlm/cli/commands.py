@@ -17,6 +17,7 @@ COMMANDS = {
         "score": "Print the probability of each line.",
         "surprisal": "Print how hard each word is to predict.",
         "filter": "Print the lines that a model finds likely.",
+        "rescore": "Choose the best of several hypotheses.",
         "evaluate": "Print how well a model predicts a corpus.",
         "compare": "Print which model predicts a text best.",
         "fill": "Fill each ___ with the likeliest token.",

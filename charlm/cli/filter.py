@@ -23,7 +23,9 @@ def filter(
     files: FilesArgument = None,
     top: Annotated[
         str | None,
-        typer.Option(metavar="P%", help="Keep the P% of all lines with the lowest figures; without %, so many lines."),
+        typer.Option(
+            metavar="SHARE", help="Keep 20% of all lines, those with the lowest figures; without %, so many lines."
+        ),
     ] = None,
     below: Annotated[float | None, typer.Option(metavar="X", help="Keep lines whose figure is below X.")] = None,
     above: Annotated[float | None, typer.Option(metavar="X", help="Keep lines whose figure is above X.")] = None,
@@ -38,7 +40,7 @@ def filter(
     minus: Annotated[
         Path | None,
         typer.Option(
-            metavar="MODEL2",
+            metavar="MODEL",
             help="Subtract the figure that this model gives the line.",
             readable=False,
             autocompletion=complete_model,

@@ -123,8 +123,8 @@ def values_of(
     """Return an iterator over the value of each line, in order; memory does not grow with their number.
 
     With a second model the value is the difference of both. In bits a character that is the cross-entropy difference
-    H_I(s) - H_N(s) of a model of the wanted text I and one of the text N to choose from, in which the lowest values
-    are the likeliest in-domain lines (Moore and Lewis 2010, Intelligent Selection of Language Model Training Data).
+    H_I(s) - H_N(s). I is the wanted text, N the text to choose from. Lines with the lowest difference are the likeliest
+    to be of I. Source: Moore and Lewis 2010, Intelligent Selection of Language Model Training Data.
 
     minus: the second model
     by: a name of `MEASURES`

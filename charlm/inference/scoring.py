@@ -102,6 +102,7 @@ class Scorer:
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
     measure: what `measured` yields of each token; without it, -ln P
+    label: of a conditioned model: the label of all lines, which then have none of their own
     """
 
     def __init__(
@@ -115,8 +116,9 @@ class Scorer:
         window: int | None = None,
         prepare: Callable[[str], str] = str,
         measure: Measure | None = None,
+        label: str | None = None,
     ) -> None:
-        self.language_model, self._prepare = language_model, prepare
+        self.language_model, self._prepare, self._label = language_model, prepare, label
         self.batch_size = 1 if carry_state else batch_size
         self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
@@ -148,10 +150,10 @@ class Scorer:
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return an iterator over the label and the text of each line; a model without labels has the label ""."""
-        if self.language_model.is_conditioned:
+        if self.language_model.is_conditioned and self._label is None:
             labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
             return ((label, self._prepare(text)) for label, text in labelled)
-        return (("", self._prepare(line)) for line in lines)
+        return ((self._label or "", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
         """Return the figures of each token of each line; lines of similar length are batched together."""

@@ -136,6 +136,8 @@ class TextColumn(Rows):
     read at once.
     """
 
+    flag = "--field"  # the option that names the column
+
     def __init__(
         self,
         paths: Sequence[str],
@@ -201,7 +203,7 @@ class TextColumn(Rows):
         """Yield the records of JSON Lines."""
         for place, record, raw in json_rows(path, self._watch):
             if not self._names:
-                self._names, self._text = list(record), _found_name(self._field, list(record), place)
+                self._names, self._text = list(record), _found_name(self._field, list(record), place, self.flag)
             text = record.get(self._field) if self._keep_text else record.pop(self._field, None)
             if not isinstance(text, str):
                 what = "no" if text is None else "not a string as"
@@ -220,8 +222,8 @@ class TextColumn(Rows):
                 hint="give several files the same columns in the same order",
             )
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise CorpusError(f"two columns are named {twice!r}, {where}", hint="rename one, or use --field N")
-        self._names, self._text = names, _found(self._field, names, "--field", where)
+            raise CorpusError(f"two columns are named {twice!r}, {where}", hint=f"rename one, or use {self.flag} N")
+        self._names, self._text = names, _found(self._field, names, self.flag, where)
 
 
 def form_of(path: str) -> Form:
@@ -245,7 +247,7 @@ def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
     return names[number - 1]
 
 
-def _found_name(field: str, names: Sequence[str], where: str, flag: str = "--field") -> str:
+def _found_name(field: str, names: Sequence[str], where: str, flag: str) -> str:
     if field in names:
         return field
     close = get_close_matches(field, names, n=1)

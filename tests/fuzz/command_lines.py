@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.task import task_of
 from tests.fuzz import pool
-from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
+from tests.fuzz.pool import LABELS, LINES, LISTS, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
@@ -37,7 +37,9 @@ GOOD: dict[str, tuple[object, ...]] = {
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
     "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1,) * 9 + ("id",),
+    "score": (2,) * 9 + ("costs.txt",), "text": (3,) * 9 + ("text",), "lm_weight": (0, 0.5, 12),
+    "word_bonus": (-1, 0, 3), "tune": ("refs.txt", "refs.txt", "-"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
@@ -148,6 +150,8 @@ class _Drawing:
             self.kind = str(_pick(rng, ["lm", *TASKS]))
         positional = [self._argument(one) for one in parameters if one.param_type_name == "argument"]
         chance = float(rng.choice([0.0, 0.1, 0.25]))
+        # Of n-best lists: all columns or none, but for a few command lines.
+        self.columns = self.case.command == "rescore" and rng.random() < 0.8
         rule = _pick(rng, [["top"], ["below"], ["above"], ["percentile", "of"]])
         for one in parameters:
             if one.param_type_name == "argument":
@@ -161,6 +165,8 @@ class _Drawing:
             if self.case.command == "train" and one.name in ("task", "condition"):
                 fits = self.kind in LABELS if one.name == "condition" else _task(self.kind) != "lm"
                 wanted = rng.random() < (0.95 if fits else chance / 3)
+            if self.case.command == "rescore" and one.name in ("id", "score", "text"):
+                wanted = self.columns
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
                 wanted = True
             if one.name in _RULES:
@@ -217,6 +223,8 @@ class _Drawing:
         rng = self.rng
         if self._is_wild():
             return str(_pick(rng, ODD_TEXTS))
+        if self.case.command == "rescore" and rng.random() < 0.8:
+            return str(_pick(rng, LISTS))
         if self.case.command in ("train", "evaluate") and rng.random() < 0.7:
             return f"{self.kind if self.kind in TASKS else 'lm'}.tsv"
         if self.kind in LABELS and rng.random() < 0.7:

@@ -23,6 +23,7 @@ KEYS = {  # of a record of JSON Lines
     "generate": {"text", "tokens", "log10p", "unk_mass_rejected", "seed"},
     "next": {"token", "prob", "log10p"},
     "surprisal": {"line", "surprisal", "entropy", "entropy_reduction", "rank", "tokens", "oov"},
+    "rescore": {"text", "words", "total"},
     "fill": {"text", "gaps"},
     "predict": {"text", "prediction", "prob"},
     "inspect": set(),
