@@ -36,6 +36,27 @@ def format_of(chosen: str | None, default: str) -> str:
     return chosen or ("table" if ui.is_terminal(sys.stdout) else default)
 
 
+class Marked(str):
+    """A text for a table at a terminal, unchanged but for control characters, with some parts in colour.
+
+    parts: the text in pieces, each with whether it is in colour
+    """
+
+    parts: list[tuple[str, bool]]
+
+    @classmethod
+    def of(cls, text: str, spans: Iterable[tuple[int, int]]) -> Self:
+        """Return a text; spans: start and end of each part in colour, in order."""
+        parts, at = [], 0
+        for start, end in spans:
+            parts += [(text[at:start], False), (text[start:end], True)]
+            at = end
+        parts = [(ui.printable(part), is_marked) for part, is_marked in [*parts, (text[at:], False)]]
+        made = cls("".join(part for part, _ in parts))
+        made.parts = parts
+        return made
+
+
 class Records:
     """Writes records to standard output, within a `with` block, at whose end the last ones are written.
 
@@ -120,11 +141,14 @@ class Records:
             self._widths = [max(least, *column) for column in wide]
         numbers = next((numbers for _, numbers in self._held if numbers), [False] * len(self._widths))
         for fields, are_numbers in self._held:
-            cells = []
+            cells: list[tuple[str, str]] = []
             for at, (field, width) in enumerate(zip(fields, self._widths, strict=True)):
                 gap = " " * (width - cell_len(field))
                 is_number = (are_numbers or numbers)[at]
-                cells.append((gap + field if is_number else field + gap, "cyan" if is_number else ""))
+                if isinstance(field, Marked) and at == len(fields) - 1:
+                    cells.append((field, ""))
+                else:
+                    cells.append((gap + field if is_number else field + gap, "cyan" if is_number else ""))
             self._output.write(_styled(cells, is_header=not are_numbers), is_styled=True)
         self._held.clear()
 
@@ -135,12 +159,16 @@ def _styled(cells: Sequence[tuple[str, str]], *, is_header: bool) -> str:
     from rich.style import Style
 
     *before, (last, last_style) = cells
-    line = [*before, (last.rstrip(), last_style)]
+    line = [*before, (last if isinstance(last, Marked) else last.rstrip(), last_style)]
     system = ColorSystem.STANDARD if ui.has_color(sys.stdout) else None
+
+    def rendered(text: str, style: str) -> str:
+        return Style.parse(style).render(text, color_system=system) if style else text
+
     parts = (
-        Style.parse("bold" if is_header else style or "default").render(text, color_system=system)
-        if is_header or style
-        else text
+        "".join(rendered(part, "bold red" if is_marked else "") for part, is_marked in text.parts)
+        if isinstance(text, Marked)
+        else rendered(text, "bold" if is_header else style)
         for text, style in line
     )
     return "  ".join(parts) + "\n"
@@ -172,7 +200,7 @@ def csv_field(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a field of a table at a terminal."""
-    return ui.printable(tsv_field(value))
+    return value if isinstance(value, Marked) else ui.printable(tsv_field(value))
 
 
 def write_records(
