@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rank",
     "save",
     "score",
     "score_pairs",

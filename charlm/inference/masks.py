@@ -4,7 +4,7 @@ A mask changes no length, so that a place in the masked line is a place in the l
 or perl, so that a model can be trained on text masked alike:
 
     sed 's/[0-9]/0/g'
-    perl -pe 's/\\b(?:0x)?[0-9a-f]{6,}\\b|\\b[0-9a-f]{2,}(?:[:-][0-9a-f]{2,}){2,}\\b/"0" x length $&/gie'
+    perl -pe 's/\\b[0-9a-f]{2,}(?:[:-][0-9a-f]{2,}){2,}\\b|\\b(?:0x)?[0-9a-f]{6,}\\b/"0" x length $&/gie'
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from charlm.errors import UsageError
 # as MAC addresses and UUIDs; every character of them becomes 0.
 _PATTERNS = {
     "digits": r"[0-9]",
-    "hex": r"\b(?:0x)?[0-9a-f]{6,}\b|\b[0-9a-f]{2,}(?:[:-][0-9a-f]{2,}){2,}\b",
+    "hex": r"\b[0-9a-f]{2,}(?:[:-][0-9a-f]{2,}){2,}\b|\b(?:0x)?[0-9a-f]{6,}\b",
 }
 MASK_NAMES = tuple(_PATTERNS)
 

@@ -22,6 +22,7 @@ KEYS = {  # of a record of JSON Lines
     "score": {"text", "tokens", "oov"},
     "generate": {"text", "tokens", "log10p", "unk_mass_rejected", "seed"},
     "next": {"token", "prob", "log10p"},
+    "rank": {"file", "line", "text", "tokens", "oov", "runs"},
     "fill": {"text", "gaps"},
     "predict": {"text", "prediction", "prob"},
     "inspect": set(),
@@ -58,7 +59,7 @@ def _says_something(case: Case, result: Result) -> bool:
         return False
     if case.command == "generate":
         return case.value("-l", "--length") != "0"
-    return case.command in ("evaluate", "next") or (case.command in PER_LINE and bool(_lines_in(case)))
+    return case.command in ("evaluate", "next") or (case.command in (*PER_LINE, "rank") and bool(_lines_in(case)))
 
 
 def _is_said_well(case: Case, result: Result) -> None:

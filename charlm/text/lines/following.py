@@ -39,14 +39,18 @@ def is_pipe(path: str) -> bool:
 def arrivals(files: Sequence[FollowedFile]) -> Iterator[list[Arrived]]:
     """Yield the lines that have arrived in some files, without end; no line waits longer than a fraction of a second.
 
-    Raises CorpusError for a file that can no longer be read.
+    The files are closed at the end. Raises CorpusError for a file that can no longer be read.
     """
-    while True:
-        found = [line for file in files for line in file.read()]
-        if found:
-            yield found
-        else:
-            time.sleep(_SECONDS)
+    try:
+        while True:
+            found = [line for file in files for line in file.read()]
+            if found:
+                yield found
+            else:
+                time.sleep(_SECONDS)
+    finally:
+        for file in files:
+            file.close()
 
 
 def arrivals_of_pipe(path: str) -> Iterator[list[Arrived]]:
@@ -103,6 +107,10 @@ class FollowedFile:
             self._file.seek(0)
             self._lines = _Lines(self.path)
         return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def last_lines(self, count: int) -> list[Arrived]:
         """Return the last of the lines that are there now, so that `read` begins after them."""
