@@ -27,11 +27,11 @@ def rank(
     above: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Only lines whose figure is above X.", show_default="--follow: learned from the lines"
+            metavar="X", help="Only lines whose figure is above X.", show_default="--follow: from the lines before"
         ),
     ] = None,
     highlight: Annotated[
-        bool, typer.Option("--highlight", help="Mark the odd runs, with ⟦ ⟧ or in colour.", show_default=False)
+        bool, typer.Option("--highlight", help="Mark odd runs in a pipe, too, with ⟦ ⟧.", show_default=False)
     ] = False,
     mask: Annotated[
         list[str] | None,
@@ -53,8 +53,8 @@ def rank(
 ) -> None:
     """Print the oddest lines.
 
-    An odd run is what the model did not expect, where it knew what to expect: a number that could be any other is not
-    odd. --follow prints the lines above --above. Without it, one line in 1,000 is printed, beside the 10,000 before it.
+    Odd runs are marked: what the model did not expect where it knew what to expect, so numbers that vary are not.
+    --follow prints lines above --above. Its default is the figure that one in 1,000 of the last 10,000 lines exceeds.
 
     \b
     charlm rank log.safetensors new.log                             the 20 oddest lines

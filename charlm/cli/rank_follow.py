@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from charlm.cli import ui
-from charlm.cli.options import note_standard_input, watch_encoding
+from charlm.cli.options import note_standard_input, refuse_same_file, watch_encoding
 from charlm.cli.rank_records import Look
 from charlm.cli.tables_in import Source
 from charlm.cli.tables_out import Records
@@ -36,7 +37,8 @@ class Following:
                 "--follow with --field and a file",
                 hint="pipe it: tail -n +1 -F FILE | charlm rank MODEL --follow --field COLUMN",
             )
-        if field is not None or input_format is not None:
+        refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
+        if field is not None or input_format not in (None, "text"):
             self.source = Source(files, field=field, input_format=input_format, own=look.names, unbuffered=True)
         elif grows[0]:
             self._files = [FollowedFile(path) for path in paths]
@@ -50,7 +52,7 @@ class Following:
 
     def earlier(self, count: int) -> Batch:
         """Return the last lines of what the files have already, so that `batches` begins after them."""
-        return [_text(line) for file in self._files for line in file.last_lines(count)]
+        return [(line.text, None, line.place) for file in self._files for line in file.last_lines(count)]
 
     def batches(self) -> Iterator[Batch]:
         """Yield the lines that have arrived."""
@@ -61,13 +63,7 @@ class Following:
                 yield [(line, self.source.taken(), self.source.lines.place)]
             return
         for batch in arrivals(self._files) if self._files else arrivals_of_pipe(self._path):
-            yield [_text(line) for line in batch]
-
-
-def _text(line: Any) -> tuple[str, Any, str]:
-    from charlm.text.lines.reading import line_place
-
-    return line.text, None, line_place(line.path, line.number)
+            yield [(line.text, None, line.place) for line in batch]
 
 
 def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: float | None, has_header: bool) -> None:
@@ -77,11 +73,12 @@ def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: f
     above: the threshold; None: learned from the lines before, those of a file included
     """
     from charlm.inference.rank import REMEMBERED, FixedThreshold, LearnedThreshold
+    from charlm.text.lines.following import Texts
 
     threshold = LearnedThreshold() if above is None else FixedThreshold(above)
     watch = watch_encoding()
     earlier = following.earlier(REMEMBERED if above is None else 0)
-    for line in measurer.measure(text for text, _, _ in earlier):
+    for line in measurer.measure(Texts((text, place) for text, _, place in earlier)):
         threshold.add(line.value)
     if above is None:
         _note(threshold, look)
@@ -89,7 +86,7 @@ def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: f
     columns = [*following.columns, *look.columns]
     with Records(output, look.table, columns, has_header=has_header, at_once=True) as records:
         for batch in following.batches():
-            found = measurer.measure(text for text, _, _ in batch)
+            found = measurer.measure(Texts((text, place) for text, _, place in batch))
             for line, (text, row, place) in zip(found, batch, strict=True):
                 watch(text)
                 if threshold.add(line.value):

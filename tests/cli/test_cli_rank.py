@@ -6,13 +6,15 @@ import re
 import signal
 import sys
 
+import numpy as np
 import pytest
 
 import charlm as package
+from charlm import checkpoint
 from charlm.cli import ui
 from tests import forms
 from tests.cli.shell import read_line, started, wait_for_handlers
-from tests.task_models import outputs, saved
+from tests.task_models import outputs, random_lines, saved, task_model
 
 ODD = ["a\tb", 'say "no"', '"', "a,b", "a\rb", "\r\ra", "NA", "null", "", "", " a ", "#x", "\\", "a\\tb", "007"]
 ODD += ["\ufeffa", "a\u2028b", "\x85", "\x1c", "日本", "👍🏽", "e\u0301"]
@@ -27,12 +29,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ordinary(models):
     """A model to which `a` and a space are ordinary, and others cost 40 bits; its marks are the others' words."""
-    from charlm import checkpoint
-    from tests.task_models import task_model
-
     model = task_model("cloze-char")
-    import numpy as np
-
     outputs(model, np.log([2.0**-40, 2.0**-40, 3 / 4, 2.0**-40, 2.0**-40, 1 / 4]))
     path = models.folder / "ordinary.safetensors"
     checkpoint.save(path, model)
@@ -49,11 +46,11 @@ def rows_of(data):
 
 
 @pytest.mark.parametrize("by", ["bits-per-char", "bits", "perplexity"])
-def test_the_lines_are_those_of_the_library(charlm, trained, by):
-    model = package.load(trained.char, device="cpu")
-    lines = [*trained.names.read_text().splitlines(), "Zzz", "", "Rato 9"]
+def test_the_lines_are_those_of_the_library(charlm, models, by):
+    model = package.load(models.lm, device="cpu")
+    lines = [*random_lines("abcz", 60, 30, seed=1, between=""), "Zzz", "", "a\tb 9"]
     found = package.rank(model, lines, count=7, by=by)
-    args = ("rank", trained.char, "-n", 7, "--by", by, "--format", "jsonl")
+    args = ("rank", models.lm, "-n", 7, "--by", by, "--format", "jsonl")
     records = charlm(*args, stdin=as_text(lines)).succeeded().records
     key = by.replace("-", "_")
     assert [(r["rank"], r["file"], r["line"], r["text"], r[key]) for r in records] == [
@@ -187,7 +184,7 @@ def test_following_a_pipe_prints_what_is_above(charlm, ordinary):
     assert [(row["i"], row["line"], row["text"]) for row in rows] == [("1", "2", "⟦b⟧")]
 
 
-def test_what_cannot_be_followed_is_refused(charlm, ordinary, tmp_path):
+def test_what_cannot_be_followed_is_refused(charlm, models, ordinary, tmp_path):
     log = tmp_path / "log"
     log.write_text("aa\n")
     args = ("rank", ordinary, "--follow")
@@ -196,6 +193,8 @@ def test_what_cannot_be_followed_is_refused(charlm, ordinary, tmp_path):
     charlm(*args, log, "-n", 3).failed(2, "--num-lines")
     charlm(*args, log, "--likeliest").failed(2, "--likeliest")
     charlm(*args, tmp_path / "missing").failed(3, "no such file")
+    charlm(*args, "--input-format", "csv").failed(2, "--field")
+    charlm("rank", models.conditioned, "--follow", stdin=b"x\tabc\nabc\n").failed(3, "standard input line 2")
 
 
 def test_a_fault_in_a_growing_file_is_printed_while_it_is_written_to(ordinary, tmp_path):

@@ -7,13 +7,14 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from charlm.errors import CorpusError
 from charlm.storage.files import display_name
 from charlm.text.lines.file_kinds import LOOKED_AT, kind_of
 from charlm.text.lines.open_text import LONGEST_LINE, STANDARD_INPUT, open_text, read_errors, without_mark
+from charlm.text.lines.reading import Located, line_place
 
 _SECONDS = 0.1  # between two looks at files that had nothing new
 _BYTES = 1 << 20  # read at a time
@@ -26,6 +27,27 @@ class Arrived:
     path: str
     number: int
     text: str
+
+    @property
+    def place(self) -> str:
+        """The file and the line's number in it."""
+        return line_place(self.path, self.number)
+
+
+class Texts(Located):
+    """Texts, each given with its place."""
+
+    def __init__(self, placed: Iterable[tuple[str, str]]) -> None:
+        self._placed = iter(placed)
+        self._place = ""
+
+    def __next__(self) -> str:
+        text, self._place = next(self._placed)
+        return text
+
+    @property
+    def place(self) -> str:
+        return self._place
 
 
 def is_pipe(path: str) -> bool:
@@ -163,7 +185,7 @@ class _Lines:
         self._waiting += len(rest)
         if self._waiting > LONGEST_LINE:
             raise CorpusError(
-                f"line longer than {LONGEST_LINE:,} bytes, {display_name(self._path)} line {self._number + 1}",
+                f"line longer than {LONGEST_LINE:,} bytes, {line_place(self._path, self._number + 1)}",
                 hint="break it into several, for example with: fold -s",
             )
         if is_end and self._waiting:
