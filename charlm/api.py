@@ -7,9 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.inference.activations import Recorder, states_of
 from charlm.inference.choosing import Choice, choose, known_texts
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
@@ -25,6 +28,8 @@ from charlm.inference.prediction import predict as predictions_of
 from charlm.inference.rank import Ranked
 from charlm.inference.rank import rank as ranking_of
 from charlm.inference.scoring import Score, Scorer
+from charlm.inference.trace import Trace
+from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
 from charlm.session import SIZES, prepare_from
 
@@ -170,6 +175,14 @@ def rank(
     return ranking_of(model, _lines(lines), count=count, by=by, likeliest=likeliest, above=above, masks=masks)
 
 
+def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return what all units and gates do over a text: arrays with a row for each token, as `states_of` names them.
+
+    Raises UsageError for a model of music, CorpusError for a malformed line of a conditioned model.
+    """
+    return states_of(Recorder(model), _lines(lines))
+
+
 def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:
     """Return the bits a character of each model on the same text, with standard errors; the best comes first.
 
@@ -177,6 +190,15 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[C
     Raises UsageError for models that cannot be compared, CorpusError for a text without characters.
     """
     return comparison_of(models, _lines(lines))
+
+
+def trace(model: LanguageModel, text: str) -> Trace:
+    """Return every symbol of the model's equations over a text, with its numbers, forward and backward: `records`.
+
+    text: after a label and a tab if the model is conditioned; with its end at most 20 tokens
+    Raises UsageError for a model of another task or a longer text.
+    """
+    return trace_of(model, text)
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:

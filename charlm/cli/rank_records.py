@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from charlm.cli import ui
+from charlm.cli.shading import Shaded
 from charlm.cli.tables_in import Source
-from charlm.cli.tables_out import Marked
+from charlm.cli.tables_out import Verbatim
 from charlm.inference.measures import DEFAULT, MEASURES, Measure
 
 _BRACKETS = "⟦", "⟧"
+_STYLE = "bold red"
 
 
 @dataclass(frozen=True)
@@ -123,16 +125,20 @@ class Look:
         if self.form == "jsonl":
             return text
         if self.marks == "brackets":
-            text = _in_brackets(text, runs)
-        if self.form == "text":
-            spans = [(run.start, run.end) for run in runs] if self.marks == "colour" else []
-            return Marked.of(text, spans)
-        return text
+            text = "".join(
+                _BRACKETS[0] + part + _BRACKETS[1] if is_odd else part for part, is_odd in _parts(text, runs)
+            )
+        if self.form != "text":
+            return text
+        parts = _parts(text, runs if self.marks == "colour" else ())
+        # A table of the terminal escapes what is not verbatim, and a newline would end its row.
+        return Shaded((Verbatim(part.replace("\n", "\\n")), _STYLE if is_odd else "") for part, is_odd in parts)
 
 
-def _in_brackets(text: str, runs: Sequence[Any]) -> str:
+def _parts(text: str, runs: Sequence[Any]) -> list[tuple[str, bool]]:
+    """Return a text in pieces, each with whether it is an odd run."""
     parts, at = [], 0
     for run in runs:
-        parts += [text[at : run.start], _BRACKETS[0], text[run.start : run.end], _BRACKETS[1]]
+        parts += [(text[at : run.start], False), (text[run.start : run.end], True)]
         at = run.end
-    return "".join([*parts, text[at:]])
+    return [*parts, (text[at:], False)]

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 import typer
 
 from charlm.cli import ui
+from charlm.cli.shading import Shaded
 
 _HELD = 100  # records from which the widths of a table's columns are found
 _WIDEST = 40  # cells; a longer field moves the columns after it
@@ -34,27 +35,6 @@ class Verbatim(str):
 def format_of(chosen: str | None, default: str) -> str:
     """Return the format of a command's records: the chosen one, a table at a terminal, or the default in a pipe."""
     return chosen or ("table" if ui.is_terminal(sys.stdout) else default)
-
-
-class Marked(str):
-    """A text for a table at a terminal, unchanged but for control characters, with some parts in colour.
-
-    parts: the text in pieces, each with whether it is in colour
-    """
-
-    parts: list[tuple[str, bool]]
-
-    @classmethod
-    def of(cls, text: str, spans: Iterable[tuple[int, int]]) -> Self:
-        """Return a text; spans: start and end of each part in colour, in order."""
-        parts, at = [], 0
-        for start, end in spans:
-            parts += [(text[at:start], False), (text[start:end], True)]
-            at = end
-        parts = [(ui.printable(part), is_marked) for part, is_marked in [*parts, (text[at:], False)]]
-        made = cls("".join(part for part, _ in parts))
-        made.parts = parts
-        return made
 
 
 class Records:
@@ -141,14 +121,18 @@ class Records:
             self._widths = [max(least, *column) for column in wide]
         numbers = next((numbers for _, numbers in self._held if numbers), [False] * len(self._widths))
         for fields, are_numbers in self._held:
-            cells: list[tuple[str, str]] = []
+            cells = []
             for at, (field, width) in enumerate(zip(fields, self._widths, strict=True)):
                 gap = " " * (width - cell_len(field))
+                if isinstance(field, Shaded):
+                    cells.append((field.styled() + gap if ui.has_color(sys.stdout) else field + gap, ""))
+                    continue
                 is_number = (are_numbers or numbers)[at]
-                if isinstance(field, Marked) and at == len(fields) - 1:
-                    cells.append((field, ""))
-                else:
-                    cells.append((gap + field if is_number else field + gap, "cyan" if is_number else ""))
+                cells.append((gap + field if is_number else field + gap, "cyan" if is_number else ""))
+            # What pads the last column is left out, but not the blanks that its text ends with.
+            if not (are_numbers or numbers)[-1]:
+                last, style = cells.pop()
+                cells.append((last[: len(last) - len(gap)], style))
             self._output.write(_styled(cells, is_header=not are_numbers), is_styled=True)
         self._held.clear()
 
@@ -158,18 +142,12 @@ def _styled(cells: Sequence[tuple[str, str]], *, is_header: bool) -> str:
     from rich.color import ColorSystem
     from rich.style import Style
 
-    *before, (last, last_style) = cells
-    line = [*before, (last if isinstance(last, Marked) else last.rstrip(), last_style)]
     system = ColorSystem.STANDARD if ui.has_color(sys.stdout) else None
-
-    def rendered(text: str, style: str) -> str:
-        return Style.parse(style).render(text, color_system=system) if style else text
-
     parts = (
-        "".join(rendered(part, "bold red" if is_marked else "") for part, is_marked in text.parts)
-        if isinstance(text, Marked)
-        else rendered(text, "bold" if is_header else style)
-        for text, style in line
+        Style.parse("bold" if is_header else style or "default").render(text, color_system=system)
+        if is_header or style
+        else text
+        for text, style in cells
     )
     return "  ".join(parts) + "\n"
 
@@ -200,7 +178,9 @@ def csv_field(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a field of a table at a terminal."""
-    return value if isinstance(value, Marked) else ui.printable(tsv_field(value))
+    if isinstance(value, Shaded):
+        return Shaded((_shown(text), style) for text, style in value.parts)
+    return ui.printable(tsv_field(value))
 
 
 def write_records(

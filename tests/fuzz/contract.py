@@ -100,7 +100,7 @@ def _has_all_records(case: Case, result: Result) -> None:
     if case.command == "generate":
         wanted = int(case.value("-n", "--num-samples", default="1") or 1)
     elif case.command == "inspect" and not case.has("--vocabulary", "--samples"):
-        wanted = None if case.has("--plot", "--gradients") else len(case.models)
+        wanted = None if case.has("--plot", "--gradients", "--trace", "--activations") else len(case.models)
     if wanted is not None and result.out.count(b"\n") != wanted:
         raise Failed(f"{len(result.lines)} records, not {wanted}")
 
@@ -119,7 +119,7 @@ def _is_json(case: Case, result: Result) -> None:
             record = strict_json(line)
         except (AssertionError, ValueError) as error:
             raise Failed(f"not strict JSON: {line[:300]!r}") from error
-        others = ("--vocabulary", "--gradients", "--coverage", "--command", "--samples")
+        others = ("--vocabulary", "--gradients", "--coverage", "--command", "--samples", "--trace")
         keys = set() if case.has(*others) else KEYS.get(case.command, set())
         if missing := keys - record.keys():
             raise Failed(f"a record without {missing}: {line[:300]!r}")
