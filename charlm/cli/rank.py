@@ -31,7 +31,7 @@ def rank(
         ),
     ] = None,
     highlight: Annotated[
-        bool, typer.Option("--highlight", help="Mark odd runs in a pipe, too, with ⟦ ⟧.", show_default=False)
+        bool, typer.Option("--highlight", help="Mark odd runs also in a pipe, with white square brackets.", show_default=False)
     ] = False,
     mask: Annotated[
         list[str] | None,
