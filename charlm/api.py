@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from charlm.inference.pairs import ScoredPair, read_pairs
 from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
+from charlm.inference.rank import Ranked
+from charlm.inference.rank import rank as ranking_of
 from charlm.inference.rescoring import Rescored, Tuned, Weights, scored_lists, tune_weights
 from charlm.inference.rescoring import rescore as rescored
 from charlm.inference.scoring import Score, Scorer
@@ -171,6 +173,30 @@ def surprisal(
     """
     model.require("surprisal")
     return surprisals(model, _lines(lines), per=per, region=region, has_eos=has_eos)
+
+
+def rank(
+    model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    count: int = 20,
+    by: str = "bits-per-char",
+    likeliest: bool = False,
+    above: float | None = None,
+    masks: Collection[str] = (),
+) -> list[Ranked]:
+    """Return the oddest lines, the oddest first: `rank`, `number` of the line, `text`, `value`, `score`, `runs`.
+
+    `runs` are the odd parts of the text, each with `start`, `end` and `bits`. Memory grows with `count` only.
+
+    by: what ranks: bits-per-char, bits or perplexity
+    likeliest: return the likeliest lines in place of the oddest
+    above: leave out lines whose value is not above it
+    masks: what is scored as zeros: digits, hex
+    Raises UsageError for an unknown measure or mask, or a model of another task.
+    """
+    model.require("rank")
+    return ranking_of(model, _lines(lines), count=count, by=by, likeliest=likeliest, above=above, masks=masks)
 
 
 def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:
