@@ -25,11 +25,15 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rank",
+    "rescore",
     "save",
     "score",
     "score_pairs",
+    "surprisal",
     "trace",
     "train",
+    "tune_rescoring",
 ]
 
 

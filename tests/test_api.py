@@ -23,7 +23,20 @@ def model():
 
 def test_the_functions_are_the_package():
     names = {"train", "save", "load", "generate", "generate_many", "next_tokens", "score", "score_pairs"}
-    names |= {"activations", "compare", "export", "fill", "filter_lines", "import_model", "predict", "trace"}
+    names |= {
+        "activations",
+        "compare",
+        "export",
+        "fill",
+        "filter_lines",
+        "import_model",
+        "predict",
+        "rank",
+        "rescore",
+        "surprisal",
+        "trace",
+        "tune_rescoring",
+    }
     assert set(charlm.__all__) == {"__version__", *names}
     for name in names:
         assert getattr(charlm, name) is getattr(api, name)

@@ -42,6 +42,7 @@ class Source:
         own: Collection[str] = (),
         unbuffered: bool = False,
         keeps_raw: bool = False,
+        keeps_text: bool = False,
     ) -> None:
         """Open the input.
 
@@ -49,11 +50,12 @@ class Source:
         key: the column of the keys; without `field`, the text is what follows the first word of a line, its key
         own: names in the command's output; a column of the input with such a name is renamed
         keeps_raw: whether `taken` returns a row for lines that are texts, too
+        keeps_text: whether the column of the text goes through, too
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
-        self._key = key
+        self._key, self._keeps_text = key, keeps_text
         self._update: Callable[[int], Any] | None = None
         self._open: Callable[..., Any] = list
         self._watch_encoding = watch_encoding()
@@ -89,7 +91,13 @@ class Source:
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
             return KeyedLines(paths, watch=self._watch)
-        self._open = partial(TextColumn, paths, field, form=input_format)  # type: ignore[arg-type]
+        self._open = partial(
+            TextColumn,
+            paths,
+            field,
+            form=input_format,  # type: ignore[arg-type]
+            keep_text=self._keeps_text,
+        )
         rows = self._open(watch=self._watch)
         if rows.begins_with_header:
             ui.warn(f"the first row looks like a header, and --field {field} reads it as a text: name the column if so")

@@ -128,6 +128,7 @@ class TextColumn(Rows):
     field: name or number of the column
     form: the format of all files; None: by the name of each file, TSV if that does not show it
     watch: called with each line
+    keep_text: whether `columns` and the rows' `others` have the column of the text, too
 
     begins_with_header: whether the first row looks like a header although the column has a number
 
@@ -135,18 +136,26 @@ class TextColumn(Rows):
     read at once.
     """
 
+    flag = "--field"  # the option that names the column
+
     def __init__(
-        self, paths: Sequence[str], field: str, *, form: Form | None = None, watch: Watch | None = None
+        self,
+        paths: Sequence[str],
+        field: str,
+        *,
+        form: Form | None = None,
+        watch: Watch | None = None,
+        keep_text: bool = False,
     ) -> None:
         super().__init__(paths, watch=watch)
-        self._field, self._form = field, form
+        self._field, self._form, self._keep_text = field, form, keep_text
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
         is_name = first is not None and first.text.strip().casefold() in COLUMN_NAMES
         self.begins_with_header = is_name and _number(field) is not None and self._names[0] == "column1"
         self._rows = chain([] if first is None else [first], self._rows)
-        self.columns = [name for name in self._names if name != self._text]
+        self.columns = [name for name in self._names if keep_text or name != self._text]
 
     def column(self, field: str, flag: str) -> str:
         """Return the name of another column, by name or number; raise UsageError if it is missing.
@@ -187,14 +196,15 @@ class TextColumn(Rows):
                     hint="give all rows the same columns; --input-format names another format",
                 )
             others = dict(zip(self._names, fields, strict=True))
-            yield Row(others.pop(self._text), others, line_place(path, number), form, raw)
+            text = others[self._text] if self._keep_text else others.pop(self._text)
+            yield Row(text, others, line_place(path, number), form, raw)
 
     def _objects(self, path: str) -> Iterator[Row]:
         """Yield the records of JSON Lines."""
         for place, record, raw in json_rows(path, self._watch):
             if not self._names:
-                self._names, self._text = list(record), _found_name(self._field, list(record), place)
-            text = record.pop(self._field, None)
+                self._names, self._text = list(record), _found_name(self._field, list(record), place, self.flag)
+            text = record.get(self._field) if self._keep_text else record.pop(self._field, None)
             if not isinstance(text, str):
                 what = "no" if text is None else "not a string as"
                 raise CorpusError(
@@ -212,8 +222,8 @@ class TextColumn(Rows):
                 hint="give several files the same columns in the same order",
             )
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise CorpusError(f"two columns are named {twice!r}, {where}", hint="rename one, or use --field N")
-        self._names, self._text = names, _found(self._field, names, "--field", where)
+            raise CorpusError(f"two columns are named {twice!r}, {where}", hint=f"rename one, or use {self.flag} N")
+        self._names, self._text = names, _found(self._field, names, self.flag, where)
 
 
 def form_of(path: str) -> Form:
@@ -237,7 +247,7 @@ def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
     return names[number - 1]
 
 
-def _found_name(field: str, names: Sequence[str], where: str, flag: str = "--field") -> str:
+def _found_name(field: str, names: Sequence[str], where: str, flag: str) -> str:
     if field in names:
         return field
     close = get_close_matches(field, names, n=1)

@@ -15,12 +15,12 @@ import numpy as np
 
 from charlm.task import task_of
 from tests.fuzz import pool
-from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
+from tests.fuzz.pool import LABELS, LINES, LISTS, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
-    "train": 16, "generate": 14, "score": 20, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8, "vocab": 6,
-    "bench": 1, "selfcheck": 0.2,
+    "train": 16, "generate": 14, "score": 20, "surprisal": 10, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8,
+    "vocab": 6, "bench": 1, "selfcheck": 0.2, "rank": 6,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -38,11 +38,15 @@ GOOD: dict[str, tuple[object, ...]] = {
     "sample_prompt": ("", "a", "60"),
     "vocabulary": ("corpus.txt",), "eos": ("a", r"\n"), "unk": ("b", "<UNK>"), "tokens": ("corpus.txt",),
     "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1,) * 9 + ("id",),
+    "score": (2,) * 9 + ("costs.txt",), "text": (3,) * 9 + ("text",), "lm_weight": (0, 0.5, 12),
+    "word_bonus": (-1, 0, 3), "tune": ("refs.txt", "refs.txt", "-"),
+    "num_lines": (1, 2, 50), "mask": ("digits", "hex", "digits,hex"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
-    "percentile": (0, 50, 95, 100),
+    "percentile": (0, 50, 95, 100), "region": ("|", "a", " ", "^^", "\n", "\t"),
+    "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
@@ -59,6 +63,7 @@ _HUGE = 10**30  # above what these options allow, so that it is refused and not 
 _BOUNDED = (
     *("hidden_size", "num_layers", "embedding_size", "dense", "seq_length", "batch_size", "epochs", "max_steps"),
     *("patience", "vocab_size", "min_count", "seed", "top_k", "length", "num_candidates", "threads", "beam", "longest"),
+    "num_lines",
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
@@ -148,9 +153,13 @@ class _Drawing:
             self.kind = str(_pick(rng, ["lm", *TASKS]))
         positional = [self._argument(one) for one in parameters if one.param_type_name == "argument"]
         chance = float(rng.choice([0.0, 0.1, 0.25]))
+        # Of n-best lists: all columns or none, but for a few command lines.
+        self.columns = self.case.command == "rescore" and rng.random() < 0.8
         rule = _pick(rng, [["top"], ["below"], ["above"], ["percentile", "of"]])
         for one in parameters:
             if one.param_type_name == "argument":
+                continue
+            if one.name == "follow" and self.case.files:  # it waits for more
                 continue
             wanted = one.required or rng.random() < (chance / 3 if one.name in _RARE else chance)
             often = ("format", "seed", "force", "keep_checkpoint")
@@ -161,6 +170,8 @@ class _Drawing:
             if self.case.command == "train" and one.name in ("task", "condition"):
                 fits = self.kind in LABELS if one.name == "condition" else _task(self.kind) != "lm"
                 wanted = rng.random() < (0.95 if fits else chance / 3)
+            if self.case.command == "rescore" and one.name in ("id", "score", "text"):
+                wanted = self.columns
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
                 wanted = True
             if one.name in _RULES:
@@ -217,6 +228,8 @@ class _Drawing:
         rng = self.rng
         if self._is_wild():
             return str(_pick(rng, ODD_TEXTS))
+        if self.case.command == "rescore" and rng.random() < 0.8:
+            return str(_pick(rng, LISTS))
         if self.case.command in ("train", "evaluate") and rng.random() < 0.7:
             return f"{self.kind if self.kind in TASKS else 'lm'}.tsv"
         if self.kind in LABELS and rng.random() < 0.7:

@@ -20,6 +20,9 @@ FIGURES = (
     "pseudo_nats_per_token",
     "nats_per_text",
     "nats_per_step",
+    "lnp",
+    "pseudo_lnp",
+    "total",
 )
 BATCHES = (1, 3, 64)
 INPUTS = {
@@ -27,6 +30,7 @@ INPUTS = {
     "next": [],
     "compare": ["--on", "text"],
     "filter": ["text", "--below", "inf"],
+    "rescore": ["lists", "--id", 1, "--score", 2, "--text", 3],
 }
 
 
@@ -46,9 +50,10 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
             if command == "export":  # it computes nothing
                 continue
             _write(tmp_path / "text", corpus if command == "evaluate" else lines)
+            _write(tmp_path / "lists", ["u\t0\t" + line.rpartition("\t")[2] for line in lines])
             arguments = [command, "m.safetensors", *INPUTS.get(command, ["text"])]
             is_prompted = command in ("generate", "next")
-            if is_prompted and drawn.model.labels:
+            if (is_prompted or command == "rescore") and drawn.model.labels:
                 arguments += ["--class", drawn.model.labels[0]]
             for batch_size in BATCHES if not is_prompted else (None,):
                 more = [] if batch_size is None else ["--batch-size", batch_size]
