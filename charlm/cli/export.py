@@ -9,6 +9,7 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import ModelArgument, open_model, refuse_same_file
+from charlm.exchange.options import SIGNATURES, SUFFIXES, Options
 
 
 def export(
@@ -18,11 +19,11 @@ def export(
         typer.Option("-o", "--output", metavar="FILE", help="File to write: FILE.onnx or FILE.safetensors."),
     ] = None,
     to: Annotated[
-        Literal["onnx", "torch"] | None,
+        Literal[tuple(SUFFIXES)] | None,  # type: ignore[valid-type]
         typer.Option(metavar="FORMAT", help="onnx or torch, arrays of torch.nn.", show_default="by the suffix"),
     ] = None,
     signature: Annotated[
-        Literal["sequence", "step", "sherpa"] | None,
+        Literal[SIGNATURES] | None,  # type: ignore[valid-type]
         typer.Option(
             help="onnx: read whole sequences, one token a call, or as sherpa-onnx expects of a language model.",
             show_default="sequence",
@@ -52,7 +53,6 @@ def export(
     from charlm.errors import UsageError
     from charlm.exchange.formats import export as exported
     from charlm.exchange.formats import loading_code
-    from charlm.exchange.options import Options
     from charlm.storage.container import existing
 
     if output is None and not show:

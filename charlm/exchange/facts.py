@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,11 +37,13 @@ def facts_of(language_model: LanguageModel, *, dtype: str | None = None) -> dict
     return {"task": language_model.task, **lists, "first_id": str(first), KEY: json.dumps(header)}
 
 
-def model_of(facts: Mapping[str, str], forms: Mapping[str, Form], read: Any) -> LanguageModel:
+def model_of(
+    facts: Mapping[str, str], forms: Mapping[str, Form], read: Callable[[ModelConfig], Network]
+) -> LanguageModel:
     """Return the model that a file describes.
 
     forms: how the program computes each cell
-    read: function of a configuration that returns its `Network`
+    read: function of a configuration that returns the network in the file
     Raises ValueError or KeyError for facts or weights that are not those of an exported model.
     """
     header = json.loads(facts[KEY])
@@ -60,7 +62,7 @@ def model_of(facts: Mapping[str, str], forms: Mapping[str, Form], read: Any) -> 
         form = form_of(config, forms, "this format")
     except CharlmError as error:
         raise ValueError(error.message) from error
-    network: Network = read(config, form)
+    network = read(config)
     values = parameters_of(network, config, form)
     if config.tie_weights and not np.array_equal(network.output.W, network.embedding[: config.vocabulary_size]):
         # Another program has trained them apart.

@@ -1,4 +1,4 @@
-"""The formats of other programs. A new one is an entry of `FORMATS`, and a file that writes it."""
+"""The formats of other programs. A new one is an entry of `FORMATS` and of `SUFFIXES`, and a file that writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from charlm.errors import ModelFileError, ResourceError, UsageError
 from charlm.exchange import state_dict
-from charlm.exchange.options import Options
+from charlm.exchange.options import SIGNATURES, SUFFIXES, Options
 from charlm.exchange.state_dict import Reading
 from charlm.language_model import LanguageModel
 from charlm.storage.files import display_name
@@ -19,13 +19,11 @@ from charlm.storage.files import display_name
 class Format:
     """A format that models are written to.
 
-    suffix: of its files
     write: function of a model, a path and options that writes a file and returns lines about what is in it
     signatures: allowed ones; empty if the format has only one
     code: function of a model and a path that returns the lines of a program that loads it; None without such a program
     """
 
-    suffix: str
     write: Callable[[LanguageModel, Path, Options], list[str]]
     signatures: tuple[str, ...] = ()
     code: Callable[[LanguageModel, Path], str] | None = None
@@ -50,8 +48,8 @@ def _torch_code(language_model: LanguageModel, path: Path) -> str:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", _write_onnx, ("sequence", "step", "sherpa")),
-    "torch": Format(".safetensors", _write_torch, code=_torch_code),
+    "onnx": Format(_write_onnx, SIGNATURES),
+    "torch": Format(_write_torch, code=_torch_code),
 }
 
 
@@ -59,9 +57,9 @@ def format_named(path: Path, to: str | None) -> str:
     """Return the name of the format that --to or else the suffix of a file names; raise UsageError if neither does."""
     if to is not None:
         return to
-    found = next((name for name, one in FORMATS.items() if path.suffix.lower() == one.suffix), None)
+    found = next((name for name, suffix in SUFFIXES.items() if path.suffix.lower() == suffix), None)
     if found is None:
-        suffixes = " or ".join(f"FILE{one.suffix}" for one in FORMATS.values())
+        suffixes = " or ".join(f"FILE{suffix}" for suffix in SUFFIXES.values())
         raise UsageError(f"unknown format, {display_name(path)}", hint=f"name {suffixes}, or add --to")
     return found
 

@@ -20,12 +20,11 @@ from charlm.exchange.blocks import ONNX, Form, Weights
 from charlm.exchange.facts import KEY, facts_of, model_of
 from charlm.exchange.network import Affine, Network, form_of, network_of, stacks_of
 from charlm.exchange.onnx_graph import Graph, Layers
-from charlm.exchange.options import Options
+from charlm.exchange.options import SIGNATURES, Options
 from charlm.language_model import LanguageModel
 from charlm.storage.files import display_name, write_atomically
 from charlm.version import __version__
 
-SIGNATURES = ("sequence", "step", "sherpa")
 _OPSET, _IR = 17, 8  # of onnxruntime 1.12 and later
 _LARGEST = (1 << 31) - (1 << 20)  # bytes: protobuf allows 2 GiB
 
@@ -79,7 +78,7 @@ def read(path: Path) -> LanguageModel:
         if any(one.data_location == TensorProto.EXTERNAL for one in file.graph.initializer):
             raise ValueError("its weights are in another file")
         arrays = {one.name: numpy_helper.to_array(one) for one in file.graph.initializer}
-        return model_of(facts, ONNX, lambda config, form: _network(arrays, config))
+        return model_of(facts, ONNX, lambda config: _network(arrays, config))
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(f"damaged file, {name}: {reason}", hint="export the model again") from error

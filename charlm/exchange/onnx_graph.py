@@ -10,9 +10,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from charlm.config import ModelConfig
 from charlm.exchange.blocks import Form, Weights
 from charlm.exchange.network import Affine, Network
+from charlm.text import NOTHING
 
 _STATES = {"LSTM": ("a", "c"), "GRU": ("a",), "RNN": ("a",)}
-_UNDEFINED = -1  # an id of the row of zeros: ONNX counts it from the end
 
 
 class Graph:
@@ -109,7 +109,8 @@ class Layers:
     def towers(self, ids: str) -> str:
         """Add both towers over ids [T, B], each on the ids shifted by one step."""
         graph = self.graph
-        nothing = graph.constant("nothing", np.array(_UNDEFINED, np.int64))
+        # ONNX counts the id -1 from the end, where the row of zeros is.
+        nothing = graph.constant("nothing", np.array(NOTHING, np.int64))
         left = graph.node("Pad", [ids, graph.ints(1, 0, -1, 0), nothing])
         right = graph.node("Pad", [ids, graph.ints(-1, 0, 1, 0), nothing])
         # Behind the last token of a sequence there is nothing to read, whatever the padding is.

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# The formats by the name that --to has, with the suffix of their files. What writes them is in `formats.FORMATS`.
+SUFFIXES = {"onnx": ".onnx", "torch": ".safetensors"}
+
+# How an ONNX file is called, the default first.
+SIGNATURES = ("sequence", "step", "sherpa")
+
 
 @dataclass(frozen=True)
 class Options:

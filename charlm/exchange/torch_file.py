@@ -51,7 +51,7 @@ def is_own(metadata: Mapping[str, str]) -> bool:
 def read(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> LanguageModel:
     """Return the model of a file that `write` has written; raise ModelFileError if it is damaged."""
     try:
-        return model_of(metadata, TORCH, lambda config, form: _network(arrays, config))
+        return model_of(metadata, TORCH, lambda config: _network(arrays, config))
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(f"damaged file, {display_name(path)}: {reason}", hint="export the model again") from error

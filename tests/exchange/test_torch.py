@@ -10,6 +10,7 @@ import charlm
 from charlm import checkpoint
 from charlm.errors import ModelFileError, UsageError
 from charlm.exchange import formats
+from charlm.exchange.options import SUFFIXES
 from charlm.exchange.state_dict import Reading, read_vocabulary
 from tests import forms
 from tests.exchange.cases import CASES, check, model_of, padded, sequences_of
@@ -306,3 +307,8 @@ def test_a_header_of_any_length_is_no_pickle(tmp_path, number):
     )
     back = charlm.import_model(path)
     assert np.array_equal(back.model.parameters.value("head.b_y"), language_model.model.parameters.value("head.b_y"))
+
+
+def test_every_format_has_a_suffix():
+    assert list(formats.FORMATS) == list(SUFFIXES)
+    assert len(set(SUFFIXES.values())) == len(SUFFIXES)
