@@ -27,7 +27,7 @@ def import_(
         typer.Option(help="What a token is.", show_default="char if each token is one character"),
     ] = None,
     unit: Annotated[
-        Literal["stream", "line"],
+        Literal["line", "stream"],
         typer.Option(help="What comes before the first token. stream: the end of a sentence, line: the zero vector."),
     ] = "stream",
     activation: Activation = "tanh",

@@ -14,7 +14,6 @@ from charlm.cli import ui
 from charlm.cli.inspect_views import SUFFIX, Asked
 from charlm.cli.inspect_views.history import kept_step
 from charlm.cli.inspect_views.words import network_words, text_words, training_words
-from charlm.cli.repeating import training_command
 from charlm.cli.training_lines import figures_of_test, units_of
 from charlm.quoting import shell_argument
 from charlm.storage.files import display_name
@@ -39,6 +38,8 @@ def show_card(asked: Asked) -> None:
 
 def _card(name: str, language_model: Any) -> Iterator[str]:
     """Yield the lines of a model's card."""
+    from charlm.cli.repeating import training_command
+
     facts, config, run = language_model.facts, language_model.model.config, language_model.run
     pipeline = "fill-mask" if facts.is_cloze else _PIPELINES[facts.answers]
     yield from ["---", "library_name: charlm", f"pipeline_tag: {pipeline}"]
