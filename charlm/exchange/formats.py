@@ -140,7 +140,7 @@ def _check_start(path: Path) -> None:
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"cannot read {name}: {reason}", hint="check its name and permissions") from error
     if start[8:9] != b"{" and start.startswith((b"PK\x03\x04", b"\x80")):
-        hint = "a pickle can run code: write it with safetensors.torch.save_file(model.state_dict(), 'FILE')"
+        hint = "a pickle can run code: write the model with safetensors.torch.save_model(model, 'FILE.safetensors')"
         raise ModelFileError(f"a PyTorch file in the format of pickle, {name}", hint=hint)
     if start[8:9] != b"{":
         raise ModelFileError(

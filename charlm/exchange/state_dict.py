@@ -140,10 +140,15 @@ def _described(arrays: Mapping[str, np.ndarray], reading: Reading) -> tuple[Mode
     tables = [name for name in left if name.endswith("weight") and name.removesuffix("weight") + "bias" not in left]
     D = layers[0][0].W_ih.shape[1]
     tables = [name for name in tables if left[name].ndim == 2 and left[name].shape[1] == D]
+    if not tables:
+        # Of tied weights `save_model` keeps one name, which may be that of the linear layer.
+        tables = [name for name in left if name.endswith("weight") and left[name].shape[1:] == (D,) and D == H]
     if len(tables) != 1:
         raise ValueError(f"it has {len(tables)} embeddings with {D} columns, not one")
-    table = left.pop(tables[0])
+    table = left[tables[0]]
     V = len(table)
+    if tables[0].removesuffix("weight") + "bias" not in left:
+        del left[tables[0]]
     linear = {
         name.removesuffix("bias"): Affine(left.get(name.removesuffix("bias") + "weight", table), left[name])
         for name in left

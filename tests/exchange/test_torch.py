@@ -178,6 +178,23 @@ class TestStateDict:
         arrays["decoder.weight"] = arrays["encoder.weight"].copy()
         twice = charlm.import_model(saved(tmp_path / "n.safetensors", arrays), TOKENS)
         assert np.array_equal(tied.model.parameters.values, twice.model.parameters.values)
+        del arrays["encoder.weight"]
+        other = charlm.import_model(saved(tmp_path / "o.safetensors", arrays), TOKENS)
+        assert np.array_equal(tied.model.parameters.values, other.model.parameters.values)
+
+    def test_what_pytorch_saves_of_tied_weights(self, tmp_path):
+        torch = pytest.importorskip("torch")
+        from safetensors.torch import save_model
+
+        module = torch.nn.ModuleDict(
+            {"encoder": torch.nn.Embedding(9, 6), "rnn": torch.nn.LSTM(6, 6), "decoder": torch.nn.Linear(6, 9)}
+        )
+        module["decoder"].weight = module["encoder"].weight
+        save_model(module, tmp_path / "m.safetensors")
+        model = charlm.import_model(tmp_path / "m.safetensors", TOKENS)
+        assert model.model.config.tie_weights
+        row = model.model.parameters.value("input.E")[model.tokenizer.vocabulary.id_of("cat")]
+        assert np.array_equal(row, module["encoder"].weight[1].detach().numpy())
 
     def test_missing_biases_are_zero_and_linear_layers_come_in_their_order(self, tmp_path):
         arrays = state_dict("GRU", hidden=5, size=3)
@@ -200,8 +217,9 @@ class TestStateDict:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"encoder.weight": None}, "0 embeddings with 6 columns"),
+            ({"encoder.weight": None, "decoder.weight": None}, "0 embeddings with 6 columns"),
             ({"decoder.bias": None}, "2 embeddings with 6 columns"),
+            ({"encoder.weight": None, "x.weight": np.zeros((9, 6), "f"), "x.bias": np.zeros(9, "f")}, "2 embeddings"),
             ({"rnn.weight_hh_l1": None}, "'rnn.weight_hh_l1' is missing"),
             ({"rnn.weight_ih_l0_reverse": np.zeros((24, 6), "f")}, "of a second direction"),
             ({"rnn.weight_hr_l0": np.zeros((6, 6), "f")}, "unexpected array rnn.weight_hr_l0"),
@@ -247,7 +265,7 @@ class TestStateDict:
             path.write_bytes(start)
             with pytest.raises(ModelFileError, match="format of pickle") as error:
                 charlm.import_model(path)
-            assert "save_file" in error.value.hint
+            assert "save_model" in error.value.hint
         path.write_bytes(b"something else")
         with pytest.raises(ModelFileError, match="neither an ONNX nor a safetensors file"):
             charlm.import_model(path)
