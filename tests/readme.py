@@ -44,7 +44,11 @@ def help_of(command: str) -> str:
 
 def help_page() -> str:
     """Return the page with the help texts of all commands."""
-    lines = ["# The commands of charlm", "", "`charlm COMMAND --help` prints these texts. `make readme` writes this page."]
+    lines = [
+        "# The commands of charlm",
+        "",
+        "`charlm COMMAND --help` prints these texts. `make readme` writes this page.",
+    ]
     for group, commands in COMMANDS.items():
         lines += ["", f"## {group}"]
         for name in commands:
