@@ -14,17 +14,23 @@ from charlm.version import __version__
 
 __all__ = [
     "__version__",
+    "activations",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
     "next_tokens",
     "predict",
+    "rescore",
     "save",
     "score",
     "score_pairs",
+    "surprisal",
+    "trace",
     "train",
+    "tune_rescoring",
 ]
 
 
