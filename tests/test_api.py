@@ -23,8 +23,17 @@ def model():
 
 def test_the_functions_are_the_package():
     names = {"train", "save", "load", "generate", "generate_many", "next_tokens", "score", "score_pairs"}
-    names |= {"activations", "compare", "fill", "filter_lines", "predict", "rescore", "surprisal", "trace"}
-    names |= {"tune_rescoring"}
+    names |= {
+        "activations",
+        "compare",
+        "fill",
+        "filter_lines",
+        "predict",
+        "rescore",
+        "surprisal",
+        "trace",
+        "tune_rescoring",
+    }
     assert set(charlm.__all__) == {"__version__", *names}
     for name in names:
         assert getattr(charlm, name) is getattr(api, name)

@@ -101,8 +101,8 @@ class Scorer:
     carry_state: read the lines as one text: each begins with the last state of the line before
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
-    label: of a conditioned model: the label of all lines, which then have none of their own
     measure: what `measured` yields of each token; without it, -ln P
+    label: of a conditioned model: the label of all lines, which then have none of their own
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class Scorer:
         carry_state: bool = False,
         window: int | None = None,
         prepare: Callable[[str], str] = str,
-        label: str | None = None,
         measure: Measure | None = None,
+        label: str | None = None,
     ) -> None:
         self.language_model, self._prepare, self._label = language_model, prepare, label
         self.batch_size = 1 if carry_state else batch_size
