@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rank",
     "rescore",
     "save",
     "score",

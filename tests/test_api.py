@@ -29,6 +29,7 @@ def test_the_functions_are_the_package():
         "fill",
         "filter_lines",
         "predict",
+        "rank",
         "rescore",
         "surprisal",
         "trace",

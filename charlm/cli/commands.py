@@ -16,6 +16,7 @@ COMMANDS = {
         "next": "List the likeliest next tokens.",
         "score": "Print the probability of each line.",
         "surprisal": "Print how hard each word is to predict.",
+        "rank": "Print the oddest lines.",
         "filter": "Print the lines that a model finds likely.",
         "rescore": "Choose the best of several hypotheses.",
         "evaluate": "Print how well a model predicts a corpus.",

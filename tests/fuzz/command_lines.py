@@ -20,7 +20,7 @@ from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
     "train": 16, "generate": 14, "score": 20, "surprisal": 10, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8,
-    "vocab": 6, "bench": 1, "selfcheck": 0.2,
+    "vocab": 6, "bench": 1, "selfcheck": 0.2, "rank": 6,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -40,6 +40,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1,) * 9 + ("id",),
     "score": (2,) * 9 + ("costs.txt",), "text": (3,) * 9 + ("text",), "lm_weight": (0, 0.5, 12),
     "word_bonus": (-1, 0, 3), "tune": ("refs.txt", "refs.txt", "-"),
+    "num_lines": (1, 2, 50), "mask": ("digits", "hex", "digits,hex"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
@@ -61,6 +62,7 @@ _HUGE = 10**30  # above what these options allow, so that it is refused and not 
 _BOUNDED = (
     *("hidden_size", "num_layers", "embedding_size", "dense", "seq_length", "batch_size", "epochs", "max_steps"),
     *("patience", "vocab_size", "min_count", "seed", "top_k", "length", "num_candidates", "threads", "beam", "longest"),
+    "num_lines",
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
@@ -155,6 +157,8 @@ class _Drawing:
         rule = _pick(rng, [["top"], ["below"], ["above"], ["percentile", "of"]])
         for one in parameters:
             if one.param_type_name == "argument":
+                continue
+            if one.name == "follow" and self.case.files:  # it waits for more
                 continue
             wanted = one.required or rng.random() < (chance / 3 if one.name in _RARE else chance)
             often = ("format", "seed", "force", "keep_checkpoint")

@@ -24,6 +24,7 @@ KEYS = {  # of a record of JSON Lines
     "next": {"token", "prob", "log10p"},
     "surprisal": {"line", "surprisal", "entropy", "entropy_reduction", "rank", "tokens", "oov"},
     "rescore": {"text", "words", "total"},
+    "rank": {"file", "line", "text", "tokens", "oov", "runs"},
     "fill": {"text", "gaps"},
     "predict": {"text", "prediction", "prob"},
     "inspect": set(),
@@ -64,6 +65,8 @@ def _says_something(case: Case, result: Result) -> bool:
         return case.value("-l", "--length") != "0"
     if case.command == "surprisal":
         return len(result.lines) > 1
+    if case.command == "rank":  # a cloze model of words has no token in a blank line
+        return any(line.strip() for line in _lines_in(case) or ())
     return case.command in ("evaluate", "next") or (case.command in (*PER_LINE, "filter") and bool(_lines_in(case)))
 
 
