@@ -50,7 +50,7 @@ def ordinary_line(draw: Random) -> str:
             f"systemd[1]: Started Session {draw.randrange(1, 9000)} of user {user}.",
             f"systemd[1]: {one(('Starting', 'Started', 'Finished'))} {one(UNITS)}",
             f"postfix/qmgr[841]: {draw.randrange(16**10):010X}: removed",
-            f"sudo: {one(('anna', 'deploy'))} : TTY=pts/{draw.randrange(4)} ; PWD=/home/anna ; USER=root ;"
+            f"sudo: {one(('anna', 'deploy'))} : TTY=pts/{draw.randrange(4)} ; PWD=/var/www ; USER=root ;"
             f" COMMAND=/usr/bin/{one(('systemctl reload nginx', 'apt update', 'journalctl -n 50'))}",
         )
     )
