@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import score_records, ui
+from charlm.cli import score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -16,6 +19,7 @@ from charlm.cli.options import (
     Unbuffered,
     open_model,
 )
+from charlm.cli.pages import SUFFIXES, output_file
 from charlm.cli.tables_in import Field, InputFormat, Source
 from charlm.cli.tables_out import NoHeader, Records, format_of
 
@@ -58,6 +62,10 @@ def score(
         float | None,
         typer.Option(min=1.0, help="--suspect: minimum ratio of the two probabilities.", show_default="100"),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
+    ] = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -71,8 +79,10 @@ def score(
     charlm score log.safetensors app.log | sort -n | head           the oddest lines of a log
     charlm score kitchen.safetensors items.csv --field sentence --format csv
     charlm score kitchen.safetensors nbest.txt --format kaldi --key 1 --negate --log-base e
+    charlm score kitchen.safetensors sentences.txt --html sentences.html
     echo 'the apple and pair salad' | charlm score cloze.safetensors --suspect
     """
+    page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
     language_model = open_model(model, device, "score")
 
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
@@ -86,25 +96,37 @@ def score(
     if format in ("kenlm", "srilm") and (per != "line" or log_base != "10"):
         ui.warn(f"--per and --log-base are ignored with --format {format}")
     form = format_of(format, "tsv")
-    look = score_records.Look.of(language_model, log_base, per, with_suspects=suspect)
+    in_color = form == "table" and per == "line" and ui.has_color(sys.stdout)
+    page = None if page_file is None else score_page.ScorePage(page_file, model, language_model)
+    look = score_records.Look.of(
+        language_model,
+        log_base,
+        per,
+        with_suspects=suspect,
+        shaded=partial(score_page.shaded, language_model=language_model) if in_color else None,
+    )
     source = Source(files, field=field, input_format=input_format, key=key, own=look.names, unbuffered=unbuffered)
     window = 1 if source.at_once else None
     scorer = Scorer(
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
-        per_token=per != "line" or format in ("kenlm", "srilm"),
+        per_token=per != "line" or format in ("kenlm", "srilm") or in_color or page is not None,
         carry_state=carry_state,
         window=window,
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
     output = ui.Output(unbuffered=source.at_once)
-    with language_model.model.ops.workers.limit(threads), source.progress():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(language_model.model.ops.workers.limit(threads))
+        stack.enter_context(source.progress())
         if suspect:
             factor = 100.0 if suspect_factor is None else suspect_factor
             found: Any = suspects(language_model, source.lines, factor=factor, batch_size=batch_size, window=window)
         else:
             found = scorer.score(source.lines)
+        if page is not None:
+            found = stack.enter_context(page.made_of(found, with_suspects=suspect))
         if form in _TABLES:
             columns = [*source.columns, *look.columns(form)]
             with Records(output, form, columns, has_header=not no_header, at_once=source.at_once) as records:

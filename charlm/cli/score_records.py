@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class Look:
     is_labelled: whether the model reads labels
     with_suspects: whether a record has suspects
     splitter: the rule that splits a line into tokens
+    shaded: if given, a function of a score and its text that returns the text in colour
     """
 
     key: str
@@ -32,14 +33,23 @@ class Look:
     is_labelled: bool
     with_suspects: bool
     splitter: Any
+    shaded: Callable[[Any, str], Any] | None = None
 
     @classmethod
-    def of(cls, language_model: Any, log_base: str, per: str, *, with_suspects: bool) -> Look:
+    def of(
+        cls,
+        language_model: Any,
+        log_base: str,
+        per: str,
+        *,
+        with_suspects: bool,
+        shaded: Callable[[Any, str], Any] | None = None,
+    ) -> Look:
         """Return the look of a model's scores."""
         key, unit = _BASES[log_base]
         pseudo = "pseudo_" if language_model.facts.is_cloze else ""
         splitter = language_model.tokenizer.splitter
-        return cls(pseudo + key, unit, pseudo, per, language_model.is_conditioned, with_suspects, splitter)
+        return cls(pseudo + key, unit, pseudo, per, language_model.is_conditioned, with_suspects, splitter, shaded)
 
     @property
     def names(self) -> set[str]:
@@ -81,7 +91,10 @@ def records(found: Iterable[Any], source: Source, look: Look, format: str) -> It
         elif look.per != "line":
             parts = _parts(score, look)
             record[f"{look.per}_scores"] = [{**part, "oov": _json_oov(part["oov"], look)} for part in parts]
-        yield source.joined(row, record, format)
+        record = source.joined(row, record, format)
+        if look.shaded is not None:
+            record["text"] = look.shaded(score, record["text"])
+        yield record
 
 
 def lines(found: Iterable[Any], source: Source, look: Look, format: str, *, negate: bool) -> Iterator[str]:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 import typer
 
 from charlm.cli import ui
+from charlm.cli.shading import Shaded
 
 _HELD = 100  # records from which the widths of a table's columns are found
 _WIDEST = 40  # cells; a longer field moves the columns after it
@@ -123,8 +124,15 @@ class Records:
             cells = []
             for at, (field, width) in enumerate(zip(fields, self._widths, strict=True)):
                 gap = " " * (width - cell_len(field))
+                if isinstance(field, Shaded):
+                    cells.append((field.styled() + gap if ui.has_color(sys.stdout) else field + gap, ""))
+                    continue
                 is_number = (are_numbers or numbers)[at]
                 cells.append((gap + field if is_number else field + gap, "cyan" if is_number else ""))
+            # What pads the last column is left out, but not the blanks that its text ends with.
+            if not (are_numbers or numbers)[-1]:
+                last, style = cells.pop()
+                cells.append((last[: len(last) - len(gap)], style))
             self._output.write(_styled(cells, is_header=not are_numbers), is_styled=True)
         self._held.clear()
 
@@ -134,14 +142,12 @@ def _styled(cells: Sequence[tuple[str, str]], *, is_header: bool) -> str:
     from rich.color import ColorSystem
     from rich.style import Style
 
-    *before, (last, last_style) = cells
-    line = [*before, (last.rstrip(), last_style)]
     system = ColorSystem.STANDARD if ui.has_color(sys.stdout) else None
     parts = (
         Style.parse("bold" if is_header else style or "default").render(text, color_system=system)
         if is_header or style
         else text
-        for text, style in line
+        for text, style in cells
     )
     return "  ".join(parts) + "\n"
 
@@ -172,6 +178,8 @@ def csv_field(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Return a field of a table at a terminal."""
+    if isinstance(value, Shaded):
+        return Shaded((_shown(text), style) for text, style in value.parts)
     return ui.printable(tsv_field(value))
 
 

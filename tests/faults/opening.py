@@ -22,8 +22,9 @@ from typing import Any
 from charlm import api
 from charlm.backends import NumpyBackend
 from charlm.checkpoint import Checkpoint, load
-from charlm.cli import inspect, ui
+from charlm.cli import ui
 from charlm.cli.chart import loss_chart
+from charlm.cli.inspect_views.summary import described, record_of
 from charlm.errors import CharlmError, ModelFileError
 from charlm.inference.music import write_midi
 from tests.faults.mutants import FIXTURES, mutant
@@ -84,9 +85,9 @@ def use(stored: Checkpoint) -> None:
             list(api.predict(model, LINES))
     except CharlmError:
         pass
-    for line in [*inspect._describe(model), *loss_chart(model.history)]:  # as a command prints them
+    for line in [*described(model), *loss_chart(model.history)]:  # as a command prints them
         line.encode("utf-8", "surrogateescape") if line.isascii() else None
-    ui.strict_json(inspect._record(model))
+    ui.strict_json(record_of(model))
 
 
 def opened(path: Path) -> bool:
