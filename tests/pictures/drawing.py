@@ -45,6 +45,7 @@ class Axis:
 class Curve:
     """A curve of a chart.
 
+    name: in the legend; empty: it is not in the legend
     kind: class of the style sheet
     """
 
@@ -95,7 +96,7 @@ def chart(
     title: str, description: str, x: Axis, y: Axis, curves: Sequence[Curve], levels: Mapping[str, float] | None = None
 ) -> str:
     """Return curves on common axes, with a legend, and broken lines at some levels, named on the right."""
-    left, top, right, bottom = 64, 76, WIDTH - (88 if levels else 24), 380
+    left, top, right, bottom = 64, 76, WIDTH - (108 if levels else 24), 380
 
     def across(value: float) -> float:
         return round(left + x.share(value) * (right - left), 1)
@@ -110,18 +111,21 @@ def chart(
     for tick in y.ticks:
         parts.append(f'<line class="grid" x1="{left}" y1="{down(tick)}" x2="{right}" y2="{down(tick)}"/>')
         parts.append(text(left - 8, down(tick) + 4, f"{tick:g}", anchor="end"))
-    for name, level in (levels or {}).items():
+    below = 0.0
+    for name, level in sorted((levels or {}).items(), key=lambda item: -item[1]):
         parts.append(f'<line class="level" x1="{left}" y1="{down(level)}" x2="{right}" y2="{down(level)}"/>')
-        parts.append(text(right + 8, down(level) + 4, name, "small"))
+        below = max(down(level) + 4, below + 12)
+        parts.append(text(right + 8, below, name, "small"))
     at = right
     for curve in reversed(curves):
         kind = f"curve {curve.kind}{' dotted' if curve.is_dotted else ''}"
         points = " ".join(f"{across(one)},{down(other)}" for one, other in curve.points)
         parts.append(f'<polyline class="{kind}" points="{points}"/>')
-        parts.append(text(at, top - 16, curve.name, anchor="end"))
-        at -= 7 * len(curve.name) + 8
-        parts.append(f'<line class="{kind}" x1="{at - 22}" y1="{top - 20}" x2="{at}" y2="{top - 20}"/>')
-        at -= 38
+        if curve.name:
+            parts.append(text(at, top - 16, curve.name, anchor="end"))
+            at -= 7 * len(curve.name) + 8
+            parts.append(f'<line class="{kind}" x1="{at - 22}" y1="{top - 20}" x2="{at}" y2="{top - 20}"/>')
+            at -= 38
     return svg(title, description, bottom + 56, parts)
 
 
@@ -137,7 +141,7 @@ def table(title: str, description: str, rows: Iterable[Sequence[Cell]], note: st
             width = round(LETTER * len(cell.token) + gap, 1)
             middle = round(x + width / 2, 1)
             parts.append(
-                f'<rect class="{cell.kind}" fill-opacity="{0.75 * cell.share:.2f}" x="{x:g}" y="{y:g}" '
+                f'<rect class="{cell.kind}" fill-opacity="{0.7 * cell.share:.2f}" x="{x:g}" y="{y:g}" '
                 f'width="{width:g}" height="22" rx="2"/>'
             )
             parts.append(text(middle, y + 15, cell.token, "mono", "middle"))

@@ -21,7 +21,7 @@ def floor() -> dict[str, float]:
     """Return the bits a character of n-grams, as the code of lesson 1 prints them."""
     (code,) = re.findall(r"```python\n(.*?)```", (GUIDE / "lessons.md").read_text(), re.DOTALL)
     run = subprocess.run([sys.executable, "-c", code], cwd=folder(), capture_output=True, text=True, check=True)
-    return {f"{n}-grams": float(bits) for n, bits in map(str.split, run.stdout.splitlines())}
+    return {f"{n}-grams {float(bits):.2f}": float(bits) for n, bits in map(str.split, run.stdout.splitlines())}
 
 
 def drawn() -> str:
@@ -39,7 +39,7 @@ def drawn() -> str:
     return chart(
         "Bits a character on held-out sentences, and what n-grams reach",
         f"An lstm of 128 units falls from {points[0][1]:.2f} to {points[-1][1]:.2f} bits a character. "
-        + ", ".join(f"{name} {bits:.2f}" for name, bits in levels.items()),
+        + ", ".join(levels),
         Axis("characters read", (1_000, 10_000, 100_000, 1_000_000), is_log=True),
         Axis("bits a character", range(6)),
         [Curve("lstm", "lstm", points)],

@@ -36,5 +36,5 @@ def _row(step: int, model: api.LanguageModel, heldout: list[str]) -> tuple[int, 
     """Return a step, the loss in nats a character, and some names."""
     scores = list(api.score(model, heldout))
     nats = sum(score.nats for score in scores) / sum(score.tokens for score in scores)
-    names = [api.generate(model, seed=seed, length=40) for seed in range(NAMES)]
+    names = [sample.text for sample in api.generate_many(model, NAMES, seed=1, length=40, min_length=1)]
     return step, nats, [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]

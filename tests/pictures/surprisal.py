@@ -22,9 +22,7 @@ DARKEST = 16.0  # bits of the strongest colour
 def drawn() -> str:
     """Return sentences with the surprisal of each word."""
     scores = list(Scorer(kitchen(), per_token=True).score(SENTENCES))
-    rows = [
-        [_cell(token.token, token.nats / math.log(2)) for token in score.token_scores] for score in scores
-    ]
+    rows = [[_cell(token.token, token.nats / math.log(2)) for token in score.token_scores] for score in scores]
     described = "; ".join(" ".join(f"{cell.token} {cell.below}" for cell in row) for row in rows)
     note = "bits: -log2 P(word | the words before it); one bit is a choice between two equally likely words"
     return table("Surprisal of each word, by a word model of the kitchen", described, rows, note, gap=14)
