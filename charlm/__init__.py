@@ -14,6 +14,7 @@ from charlm.version import __version__
 
 __all__ = [
     "__version__",
+    "activations",
     "compare",
     "fill",
     "generate",

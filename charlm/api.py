@@ -7,9 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from charlm import checkpoint
 from charlm.backends import get_backend
 from charlm.config import ModelConfig, SampleConfig, TextConfig, TrainConfig
+from charlm.inference.activations import Recorder, states_of
 from charlm.inference.choosing import Choice, choose, known_texts
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
@@ -142,6 +145,14 @@ def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     """
     model.require("score")
     return Scorer(model).score(_lines(lines))
+
+
+def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return what all units and gates do over a text: arrays with a row for each token, as `states_of` names them.
+
+    Raises UsageError for a model of music, CorpusError for a malformed line of a conditioned model.
+    """
+    return states_of(Recorder(model), _lines(lines))
 
 
 def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[Compared]:

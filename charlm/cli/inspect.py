@@ -85,9 +85,9 @@ def inspect(
     unit: Annotated[
         str | None,
         typer.Option(
-            metavar="L:N[:PART]",
-            help="--activations: show unit N of layer L, from 0; PART: a, c, update, forget, output, relevance or"
-            " candidate.",
+            help="--activations: show LAYER:UNIT, from 0, or LAYER:UNIT:PART: a, c, update, forget, output, relevance"
+            " or candidate.",
+            metavar="UNIT",
         ),
     ] = None,
     html: Annotated[

@@ -26,7 +26,7 @@ _STYLE = """
 --hot:190 65 10;--plus:35 95 205;--minus:190 48 42}}
 body{background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;
 padding:0 1em}
-h1{font-size:1.4em}h2{font-size:1.1em;margin:2em 0 .3em}p{max-width:44em}
+h1{font-size:1.4em}h2{font-size:1.1em;margin:2em 0 .3em}p{max-width:44em}.k{max-width:none}
 table{border-collapse:collapse;width:100%}
 caption{text-align:left;color:var(--dim);padding:.3em 0}
 th,td{text-align:right;vertical-align:top;padding:.15em 1em .15em 0;white-space:nowrap;font-weight:normal}

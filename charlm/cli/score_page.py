@@ -94,8 +94,8 @@ class ScorePage:
         given = "all other tokens of its line" if is_cloze else "the tokens before it"
         page = Page(f"Surprisal by {self._name}")
         page.paragraph(
-            f"The darker a token, the less the model expected it. Its surprisal is -log2 P(token given {given}), in "
-            "bits: the pointer on a token shows it, and in front of each line stands the sum. "
+            "The stronger its shade, the less the model expected a token. "
+            f"Its surprisal is -log2 P(token given {given}), in bits: the pointer on a token shows it, and the sum stands in front of each line. "
             + ("" if is_cloze else "The arrow \u21b5 is <EOS>, the end of the line. ")
             + "What is underlined is out of vocabulary."
         )

@@ -1,9 +1,10 @@
 """What the units and gates of a recurrent network do over a text.
 
-After each token the network has, for each layer, its output a, for an lstm its memory c, and the values of its gates:
-the quantities of `nn.recording`. They are computed step by step by the equations of the cells, on every backend. Layers
-and units are numbered from 0, as in the names of a model's parameters. In a layer of both directions, the units that
-read from the right follow those that read from the left.
+After each token, each layer has its output a, an lstm its memory c, and each gate a value: the quantities of
+`nn.recording`. They are computed step by step by the equations of the cells, on every backend.
+
+Layers and units are numbered from 0, as in the names of a model's parameters. In a layer of both directions, the units
+that read from the right follow those that read from the left.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ class Spread:
 class Recorder:
     """Reads lines with a network and records the values of all its units after each token.
 
-    A language model reads each line as `Scorer` does: from state 0 and input 0, a stream model as one text whose lines
-    end in `<EOS>`, a conditioned model with the label as first input. `<EOS>` and labels have no row of values. Of a
-    model that translates, the encoder is recorded, which reads the source.
+    A model of lines reads each line from state 0 and input 0, a stream model all lines as one text. A conditioned model
+    reads the label first. Neither a label nor `<EOS>` has a row of values. Of a model that translates, the encoder is
+    recorded, which reads the source.
 
     layers: number of recurrent layers; units: of each layer; quantities: of each unit
     Raises UsageError for a model that reads keys of a piano.
@@ -102,7 +103,7 @@ class Recorder:
         return values if is_bounded else np.tanh(values)
 
     def unit(self, layer: int, number: int, quantity: str | None = None) -> Unit:
-        """Return a unit of the network; raise UsageError if there is none.
+        """Return a unit of the network; raise UsageError if the network does not have it.
 
         quantity: one of `nn.recording.QUANTITIES`; None for the memory c, or a where the memory is the output
         """
@@ -124,8 +125,8 @@ class Recorder:
     def read(self, lines: Iterable[str], select: Callable[[Values], Selected]) -> Iterator[ReadLine[Selected]]:
         """Yield each line with what `select` returns for the values of its parts, in order.
 
-        The values are copies on the host. A part has at most 256 tokens if the network reads from left to right, so
-        memory grows only with what is selected; else a line is one part. A line without tokens has no part.
+        The values are copies on the host. If the network reads from left to right, a part has at most 256 tokens, and
+        memory grows only with what is selected. Otherwise a line is one part. A line without tokens has no part.
         Raises CorpusError for a malformed line of a conditioned model.
         """
         lm, state = self.language_model, self._root.zero_state(1)

@@ -37,12 +37,16 @@ GOOD: dict[str, tuple[object, ...]] = {
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
     "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
+    "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
     "output": ("folder", "", ".", "..", "-", "no/such/folder", "fifo.safetensors", "x" * 260, "x" * 240, "old.ckpt"),
     "midi": ("corpus.txt", "-", "", "folder", "fifo.mid", "no/such/folder.mid", "lm.safetensors", "y" * 300, "y" * 240),
     "plot": ("corpus.txt", "new.txt", "", "folder", "no/such/folder.svg", "z" * 300 + ".svg"),
+    "html": ("corpus.txt", "lm.safetensors", "", "no/such/folder.html"), "states": ("corpus.txt", "new.html"),
+    "unit": ("0", "9:9", "0:0:c~", "0:0:x", ":", "-1:0", "0:99999999999"), "activations": ("@", "@no-such-file", "\0"),
     "prompt": ("x" * 400, "<UNK>", "<EOS>", "\t", "200", "60 H"), "label": ("",), "stop": ("",),
     "minutes": (0, -1, "nan", "inf"), "seconds": (0, -1, "nan"), "repeats": (0, 1001), "num_samples": (0, -1),
 }  # fmt: skip

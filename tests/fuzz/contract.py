@@ -97,7 +97,7 @@ def _has_all_records(case: Case, result: Result) -> None:
     if case.command == "generate":
         wanted = int(case.value("-n", "--num-samples", default="1") or 1)
     elif case.command == "inspect" and not case.has("--vocabulary", "--samples"):
-        wanted = None if case.has("--plot", "--gradients") else len(case.models)
+        wanted = None if case.has("--plot", "--gradients", "--activations") else len(case.models)
     if wanted is not None and result.out.count(b"\n") != wanted:
         raise Failed(f"{len(result.lines)} records, not {wanted}")
 

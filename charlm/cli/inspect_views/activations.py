@@ -193,7 +193,8 @@ def _write_page(
 
 
 def _token(text: str, value: float, recorder: Any, quantity: str) -> str:
-    return token(text, signed_class(signed_level(recorder.drawn(value, quantity))), f"{value:.3f}")
+    drawn = recorder.drawn(value, quantity)
+    return token(text, signed_class(signed_level(drawn)), f"{drawn:.3f}")
 
 
 def _write_states(path: Path, recorder: Any, lines: Callable[[], Iterable[str]]) -> None:

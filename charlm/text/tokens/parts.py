@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charlm.text.tokens.splitter import Splitter
 
-# Vowels and final consonants of Hangul, which compose with the letter before although they are no combining marks.
+# Vowels and final consonants of Hangul, which compose with the letter before, as combining marks do.
 _JAMO = range(0x1160, 0x1200)
 
 
@@ -17,7 +17,7 @@ class WrittenPart:
 
     text: as it is written in the line
     start, end: its tokens are those from `start` to before `end` of the line's tokens: none for white space between
-        words, several where one character is several tokens, as "ſt" may be in the form NFKC
+        words, several where one character is several tokens, as "½" may be in the form NFKC
     """
 
     text: str
@@ -38,7 +38,8 @@ def written_parts(line: str, splitter: Splitter) -> list[WrittenPart]:
             continue
         if start > at:
             parts.append(WrittenPart(line[at:start], number - 1, number - 1))
-        parts.append(WrittenPart(line[start:end], number - 1, number))
+        # A token may begin within a character: "¼0" is "1", "⁄" and "40" in the form NFKC.
+        parts.append(WrittenPart(line[max(start, at) : end], number - 1, number))
         at = end
     if at < len(line):
         parts.append(WrittenPart(line[at:], number, number))
