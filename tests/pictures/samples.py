@@ -23,18 +23,20 @@ def drawn() -> str:
         for progress in session.trainer.run()
         if progress.step in STEPS
     ]
-    y, parts = 60, [text(COLUMNS[0], 56, "step", "faint", "end"), text(COLUMNS[1], 56, "nats", "faint", "end")]
+    y, parts = 60, [text(COLUMNS[0], 56, "step", "faint", "end"), text(COLUMNS[1], 56, "nats/char", "faint", "end")]
     for step, nats, drawn_names in rows:
         y += ROW
         parts += [text(COLUMNS[0], y, str(step), anchor="end"), text(COLUMNS[1], y, f"{nats:.2f}", anchor="end")]
         parts += [text(COLUMNS[2] + 150 * at, y, name, "mono") for at, name in enumerate(drawn_names)]
     described = "; ".join(f"step {step}, {nats:.2f} nats a character: {', '.join(drawn)}" for step, nats, drawn in rows)
-    return svg("What a model of dinosaurs' names draws while it learns", described, y + 24, parts)
+    return svg("Names of dinosaurs that a model draws while it learns, at temperature 0.8", described, y + 24, parts)
 
 
 def _row(step: int, model: api.LanguageModel, heldout: list[str]) -> tuple[int, float, list[str]]:
     """Return a step, the loss in nats a character, and some names."""
     scores = list(api.score(model, heldout))
     nats = sum(score.nats for score in scores) / sum(score.tokens for score in scores)
-    names = [sample.text for sample in api.generate_many(model, NAMES, seed=1, length=40, min_length=1)]
+    names = [
+        sample.text for sample in api.generate_many(model, NAMES, seed=2, temperature=0.8, length=40, min_length=1)
+    ]
     return step, nats, [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]

@@ -98,7 +98,7 @@ def printed(shown: Shown) -> str:
         raise RuntimeError(f"{shown.command}\n{found.decode()}")
     lines = [line.split("\r")[-1] for line in found.decode().replace("\r\n", "\n").splitlines()]
     kept = "\n".join(line for line in lines if re.search(shown.lines, line))
-    return re.sub(r", \d+ s\b", "", kept)
+    return re.sub(r", [\d.]+ s\b", "", kept)
 
 
 def _rgb(color: str) -> tuple[int, int, int]:
