@@ -22,9 +22,11 @@ __all__ = [
     "load",
     "next_tokens",
     "predict",
+    "rank",
     "save",
     "score",
     "score_pairs",
+    "trace",
     "train",
 ]
 

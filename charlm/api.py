@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,11 @@ from charlm.inference.pairs import ScoredPair, read_pairs
 from charlm.inference.pairs import score_pairs as scored_pairs
 from charlm.inference.prediction import Prediction
 from charlm.inference.prediction import predict as predictions_of
+from charlm.inference.rank import Ranked
+from charlm.inference.rank import rank as ranking_of
 from charlm.inference.scoring import Score, Scorer
+from charlm.inference.trace import Trace
+from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
 from charlm.session import SIZES, prepare_from
 
@@ -147,6 +151,30 @@ def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
     return Scorer(model).score(_lines(lines))
 
 
+def rank(
+    model: LanguageModel,
+    lines: Iterable[str],
+    *,
+    count: int = 20,
+    by: str = "bits-per-char",
+    likeliest: bool = False,
+    above: float | None = None,
+    masks: Collection[str] = (),
+) -> list[Ranked]:
+    """Return the oddest lines, the oddest first: `rank`, `number` of the line, `text`, `value`, `score`, `runs`.
+
+    `runs` are the odd parts of the text, each with `start`, `end` and `bits`. Memory grows with `count` only.
+
+    by: what ranks: bits-per-char, bits or perplexity
+    likeliest: return the likeliest lines in place of the oddest
+    above: leave out lines whose value is not above it
+    masks: what is scored as zeros: digits, hex
+    Raises UsageError for an unknown measure or mask, or a model of another task.
+    """
+    model.require("rank")
+    return ranking_of(model, _lines(lines), count=count, by=by, likeliest=likeliest, above=above, masks=masks)
+
+
 def activations(model: LanguageModel, lines: Iterable[str]) -> dict[str, np.ndarray]:
     """Return what all units and gates do over a text: arrays with a row for each token, as `states_of` names them.
 
@@ -162,6 +190,15 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str]) -> list[C
     Raises UsageError for models that cannot be compared, CorpusError for a text without characters.
     """
     return comparison_of(models, _lines(lines))
+
+
+def trace(model: LanguageModel, text: str) -> Trace:
+    """Return every symbol of the model's equations over a text, with its numbers, forward and backward: `records`.
+
+    text: after a label and a tab if the model is conditioned; with its end at most 20 tokens
+    Raises UsageError for a model of another task or a longer text.
+    """
+    return trace_of(model, text)
 
 
 def fill(model: LanguageModel, lines: Iterable[str], *, candidates: int = 1) -> Iterator[Filled]:

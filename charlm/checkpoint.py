@@ -100,6 +100,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
         core = _checked_core(header.get("core"))
         run = RunRecord.from_dict(header.get("run", {}))
         outcome = _checked_outcome(header.get("outcome"))
+        version = _version(header.get("charlm"))
         if not is_model:
             _check_training(header["training"])
             corpus = header["corpus"]
@@ -124,7 +125,7 @@ def load(path: Path, ops: Backend) -> Checkpoint:
     model = build(config, ops)
     for name, array in model.parameters.named(model.parameters.values).items():
         array[...] = ops.array(values[name if is_model else f"weights/{name}"])
-    language_model = LanguageModel(model, codec, text, train, history, core, outcome, run)
+    language_model = LanguageModel(model, codec, text, train, history, core, outcome, run, version)
     if is_model:
         return Checkpoint(language_model)
     return Checkpoint(language_model, TrainingState(TrainingNumbers.from_dict(header["training"]), values), corpus)
@@ -215,6 +216,12 @@ def _checked_core(core: Any) -> str | None:
     if core is not None and not (isinstance(core, str) and core.isidentifier() and len(core) <= _LONGEST_NAME):
         raise ValueError("the core is not a name")
     return core
+
+
+def _version(charlm: Any) -> str | None:
+    """Return the version of the charlm that wrote a file, None if it is not named: nothing depends on it."""
+    is_name = isinstance(charlm, str) and charlm.isprintable() and 0 < len(charlm) <= _LONGEST_NAME
+    return charlm if is_name else None
 
 
 def _checked_outcome(outcome: Any) -> Outcome | None:

@@ -94,6 +94,7 @@ class LanguageModel:
         or f1 if the task has a figure
     outcome: None if its file, of an older charlm, has none
     run: what is known of its training besides
+    version: the charlm that wrote its file; None if it comes from no file
     core: what it was trained on, as in `Backend.core`; None if its file, of an older charlm, does not name it
     """
 
@@ -105,6 +106,7 @@ class LanguageModel:
     core: str | None = None
     outcome: Outcome | None = None
     run: RunRecord = field(default_factory=RunRecord)
+    version: str | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -15,6 +15,7 @@ COMMANDS = {
         "generate": "Draw text from a model.",
         "next": "List the likeliest next tokens.",
         "score": "Print the probability of each line.",
+        "rank": "Print the oddest lines.",
         "evaluate": "Print how well a model predicts a corpus.",
         "compare": "Print which model predicts a text best.",
         "fill": "Fill each ___ with the likeliest token.",

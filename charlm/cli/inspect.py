@@ -18,6 +18,7 @@ from charlm.cli.inspect_views.commands import show_commands
 from charlm.cli.inspect_views.gradients import show_gradients
 from charlm.cli.inspect_views.samples import show_samples
 from charlm.cli.inspect_views.summary import show_summary
+from charlm.cli.inspect_views.trace import show_trace
 from charlm.cli.inspect_views.vocabulary import show_vocabulary
 from charlm.cli.options import ModelsArgument, open_model, refuse_same_file
 from charlm.cli.pages import SUFFIXES, output_file
@@ -76,6 +77,17 @@ def inspect(
         bool, typer.Option("--command", help="Print only the train command that repeats the training.")
     ] = False,
     samples: Annotated[bool, typer.Option("--samples", help="Print only the samples of the training.")] = False,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help=r"lm: print every symbol of the equations with its numbers, step by step; at most 19"
+            " tokens.",
+        ),
+    ] = None,
+    trace_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--trace: also write a page, FILE.md or FILE.tex.")
+    ] = None,
     activations: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +122,7 @@ def inspect(
     charlm inspect names.safetensors --plot
     charlm inspect names.safetensors --format jsonl | jq .history
     charlm inspect rnn.safetensors lstm.safetensors --format csv
+    charlm inspect tiny.safetensors --trace abc --trace-file abc.tex
     charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
     charlm inspect names.safetensors --activations Christopher
     charlm inspect names.safetensors --activations @names.txt --unit 1:23 --html unit.html
@@ -120,6 +133,7 @@ def inspect(
             [*map(str, models), *([gradients] if gradients else [])], picture, hint="name another file for the picture"
         )
         _check_picture(picture)
+    _check_trace_file(models, trace, trace_file)
     wanted = _wanted_activations(models, activations, unit, html, states)
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     asked = Asked(opened, format, ui.Output(), not no_header)
@@ -127,6 +141,8 @@ def inspect(
         show_commands(asked)
     elif samples:
         show_samples(asked)
+    elif trace is not None:
+        show_trace(asked, trace, trace_file)
     elif wanted is not None:
         show_activations(asked, wanted)
     elif gradients is not None:
@@ -173,3 +189,19 @@ def _check_picture(path: Path) -> None:
         )
     with signals.undisturbed():
         check_writable(path)
+
+
+def _check_trace_file(models: list[Path], trace: str | None, page: Path | None) -> None:
+    from charlm.cli.inspect_views.trace_pages import SUFFIXES
+    from charlm.errors import UsageError
+    from charlm.storage.files import check_writable
+
+    if page is None:
+        return
+    if trace is None:
+        raise UsageError("--trace-file without --trace", hint="add --trace TEXT, or leave it out")
+    if page.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--trace-file {page}: unknown page format", hint="name FILE.md or FILE.tex")
+    refuse_same_file(map(str, models), page, hint="name another file for the page")
+    with signals.undisturbed():
+        check_writable(page)

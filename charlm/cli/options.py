@@ -14,6 +14,7 @@ import typer
 from charlm.cli import ui
 from charlm.cli.completion import complete_label, complete_model
 from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
+from charlm.inference.measures import MEASURE_NAMES
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
 
@@ -108,6 +109,10 @@ BatchSize = Annotated[int, typer.Option(min=1, max=1 << 20, help="Sequences per 
 Dtype = Annotated[
     Literal[DTYPES],  # type: ignore[valid-type]
     typer.Option(metavar="TYPE", help="Precision; bfloat16: of products in training, all else float32."),
+]
+By = Annotated[
+    Literal[MEASURE_NAMES],  # type: ignore[valid-type]
+    typer.Option(metavar="MEASURE", help="Figure of a line that is compared; the higher, the odder."),
 ]
 Beam = Annotated[int, typer.Option(min=1, max=1000, help="translate: width of the beam search.")]
 Unbuffered = Annotated[bool, typer.Option("--unbuffered", help="Write each result at once.")]

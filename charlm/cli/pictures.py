@@ -11,23 +11,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from charlm.cli.chart import Losses, unit_of
 from charlm.errors import ResourceError
 from charlm.storage.files import write_atomically
 
 
-def losses(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Write a picture of the training and validation losses of models over their steps."""
+def losses(of_models: Mapping[str, Losses], path: Path) -> None:
+    """Write a picture of the losses of models over their steps: a colour a model, training dotted, the best a star."""
     with _drawing():
         figure, axes = _figure()
-        for name, history in histories.items():
-            for key, style in (("train_nats", ":"), ("valid_nats", "-")):
-                points = [(row["step"], row[key]) for row in history if row[key] is not None]
+        for number, (name, one) in enumerate(of_models.items()):
+            train, valid = one.points["train_nats"], one.points["valid_nats"]
+            # Without a validation, the dotted line names the model.
+            titles = (None, _titled(name, one)) if valid else (_titled(name, one), None)
+            for points, style, title in zip((train, valid, one.best), (":", "-", "*"), (*titles, None), strict=True):
                 if points:
-                    axes.plot(*zip(*points, strict=True), style, label=f"{_label(name)}, {key.removesuffix('_nats')}")
+                    size = {"markersize": 11} if style == "*" else {}
+                    axes.plot(*zip(*points, strict=True), style, color=_color(number), label=title, **size)
+        if any(one.points["valid_nats"] for one in of_models.values()):
+            for style, title in ((":", "train"), ("-", "valid"), ("*", "kept")):
+                axes.plot([], [], style, color="gray", label=title)
         axes.set_xlabel("step")
-        axes.set_ylabel("nats")
+        axes.set_ylabel(unit_of(of_models))
         data = _drawn(figure, axes, path)
     write_atomically(path, data)
+
+
+def _titled(name: str, losses: Losses) -> str:
+    """Return a model's name with its kept validation loss, for a legend."""
+    return "".join([_label(name), *(f", {value:.4g} at step {step:,}" for step, value in losses.best)])
+
+
+def _color(number: int) -> str:
+    """Return matplotlib's name of the colour of a model."""
+    return f"C{number % 10}"
 
 
 def decays(norms: Mapping[str, Sequence[float]], path: Path) -> None:

@@ -76,7 +76,6 @@ def score(
     \b
     charlm score kitchen.safetensors sentences.txt
     printf 'the apple and pair salad\\nthe apple and pear salad\\n' | charlm score kitchen.safetensors -
-    charlm score log.safetensors app.log | sort -n | head           the oddest lines of a log
     charlm score kitchen.safetensors items.csv --field sentence --format csv
     charlm score kitchen.safetensors nbest.txt --format kaldi --key 1 --negate --log-base e
     charlm score kitchen.safetensors sentences.txt --html sentences.html

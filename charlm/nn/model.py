@@ -119,8 +119,14 @@ class Model:
         The function computes the probabilities of all choices at some places, so that a caller may ask for them in
         parts. Both are valid until the workspace is used for another batch.
         """
-        y, _ = self._outputs(batch, self.zero_state(batch.lanes), ws)
-        return y, partial(self._choices, y, ws)
+        y, choices, _ = self.read(batch, self.zero_state(batch.lanes), ws)
+        return y, choices
+
+    @np.errstate(all="ignore")
+    def read(self, batch: Batch, state: State, ws: Workspace) -> tuple[Array, Choices, State]:
+        """Run a batch from a given state; return what `choices` does, and the state after the last step."""
+        y, state = self._outputs(batch, state, ws)
+        return y, partial(self._choices, y, ws), state
 
     @np.errstate(all="ignore")
     def _choices(self, y: Array, ws: Workspace, steps: np.ndarray, lanes: np.ndarray) -> np.ndarray:

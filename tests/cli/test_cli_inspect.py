@@ -90,8 +90,9 @@ def test_without_a_file_the_loss_is_drawn_in_characters_wherever_the_flag_stands
         for args in ((models.gru, "--plot"), ("--plot", models.gru), ("--plot", "-", models.gru))
     )
     assert after == before == dash
-    assert after[: len(plain)] == plain and after[-1].split() == ["·", "train", "o", "valid"]
-    assert sum(line.count("o") for line in after[len(plain) : -1]) >= len(HISTORY)
+    assert after[: len(plain)] == plain and after[-1].split() == ["·", "train", "o", "valid", "*", "kept"]
+    drawn = "".join(line.partition("|")[2] for line in after[len(plain) : -1])
+    assert (drawn.count("o"), drawn.count("*")) == (len(HISTORY) - 1, 1) and "-" in drawn
 
 
 @pytest.mark.thinned(4)
@@ -108,7 +109,8 @@ def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, draw
         made.append(path.read_bytes())
     assert made[0] == made[1] == made[2]
     assert made[0].startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
-    assert suffix == ".png" or b"<!-- gru, train -->" in made[0]
+    named = [b"<!-- %s -->" % text for text in (b"gru, 0.875 at step 40", b"train", b"valid", b"kept")]
+    assert suffix == ".png" or all(comment in made[0] for comment in named)
     other = tmp_path / f"other{suffix}"
     charlm("inspect", models.lstm, "--plot", other).succeeded()
     assert other.read_bytes() != made[0]

@@ -161,7 +161,8 @@ def test_the_form_is_stored_and_shown(charlm, tmp_path, form):
     flags = () if form is None else ("--normalize", form)
     charlm("train", corpus, "-o", path, *TINY, "--max-steps", 1, "--seed", 1, *flags).succeeded()
     assert header_of(path)["text"]["normalize"] == (form or "nfc")
-    assert f"normalize={form or 'nfc'}" in charlm("inspect", path).succeeded().text
+    shown = "not normalized" if form == "none" else f"normalized to {(form or 'nfc').upper()}"
+    assert f", {shown}\n" in charlm("inspect", path).succeeded().text
     (record,) = charlm("inspect", path, "--format", "jsonl").succeeded().records
     assert record["config"]["normalize"] == (form or "nfc")
     tokens = set(load(path).tokenizer.vocabulary.tokens)

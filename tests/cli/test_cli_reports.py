@@ -133,7 +133,14 @@ def test_inspect_as_a_record(charlm, trained, name):
 def test_inspect_as_text(charlm, trained):
     result = charlm("inspect", trained.char).succeeded()
     assert result.err == ""
-    for part in ("cell=lstm", "hidden_size=8", "unit=line", "seed=1", "parameters", "vocabulary", "head.W_y"):
+    for part in (
+        " lstm, 1 layer of 8, one-hot",
+        "a sequence for each record",
+        "seed 1",
+        "parameters",
+        "vocabulary",
+        "head.W_y",
+    ):
         assert part in result.text
     assert f"{load(trained.char).model.parameters.count:,}" in result.text
 

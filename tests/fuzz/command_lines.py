@@ -20,7 +20,7 @@ from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
     "train": 16, "generate": 14, "score": 20, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8, "vocab": 6,
-    "bench": 1, "selfcheck": 0.2,
+    "bench": 1, "selfcheck": 0.2, "rank": 6,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -36,7 +36,9 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("new", "new.safetensors", "folder/new", "old", "old.safetensors", "link.safetensors", "lm"),
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
+    "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
     "field": (1, 2, "text"), "key": (1, 2, "id"),
+    "num_lines": (1, 2, 50), "above": (0, 1, 5), "mask": ("digits", "hex", "digits,hex"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
@@ -54,6 +56,7 @@ _HUGE = 10**30  # above what these options allow, so that it is refused and not 
 _BOUNDED = (
     *("hidden_size", "num_layers", "embedding_size", "dense", "seq_length", "batch_size", "epochs", "max_steps"),
     *("patience", "vocab_size", "min_count", "seed", "top_k", "length", "num_candidates", "threads", "beam", "longest"),
+    "num_lines",
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
@@ -144,6 +147,8 @@ class _Drawing:
         chance = float(rng.choice([0.0, 0.1, 0.25]))
         for one in parameters:
             if one.param_type_name == "argument":
+                continue
+            if one.name == "follow" and self.case.files:  # it waits for more
                 continue
             wanted = one.required or rng.random() < (chance / 3 if one.name in _RARE else chance)
             often = ("format", "seed", "force", "keep_checkpoint")

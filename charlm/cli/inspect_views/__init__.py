@@ -41,6 +41,11 @@ class Asked:
         """Return a JSON record's field for the model's name: none if there is one model."""
         return {"model": name} if len(self.models) > 1 else {}
 
+    def styled(self, lines: Iterable[str]) -> None:
+        """Print lines that may have colours, and are `ui.printable` besides."""
+        for line in lines:
+            self.output.write(line + "\n", is_styled=True)
+
     def title(self, name: str) -> None:
         """Print a line above the text of a model if there are several."""
         if len(self.models) > 1 and self.format == "text":

@@ -52,5 +52,4 @@ def show_gradients(asked: Asked, file: str, longest: int, plot: str | None) -> N
         output.line(
             f"{'half-life':>9}" + "".join(f"{ui.figure(decay.half_life, 2):>{width}}" for decay in decays.values())
         )
-        for line in decay_chart({name: decay.norms.tolist() for name, decay in decays.items()}):
-            output.line(line)
+        asked.styled(decay_chart({name: decay.norms.tolist() for name, decay in decays.items()}))

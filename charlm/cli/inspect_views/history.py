@@ -7,24 +7,40 @@ from typing import Any
 from charlm.cli import ui
 from charlm.cli.training_lines import units_of
 
+_ROWS = 10
 _COLUMNS = {"train_nats": "train", "valid_nats": "valid", "accuracy": "accuracy", "f1": "f1"}
 
 
 def history_lines(language_model: Any) -> list[str]:
-    """Return what the training came to, and a line for each evaluation, the kept weights marked by a star."""
+    """Return what the training came to, and a line for ten evaluations at most, with a star for the kept one."""
     rows, units = language_model.history, units_of(language_model)
     lines = [] if language_model.outcome is None else _outcome(language_model.outcome, units)
     if not rows:
         return lines
     names = [name for name in _COLUMNS if name in {**rows[0], **rows[-1]}]
-    kept = _kept_step(language_model)
+    kept = kept_step(language_model)
     titles = "".join(f" {_COLUMNS[name]:>8}" for name in names)
     lines.append(f"{'step':>10} {'epoch':>8}{titles}   nats/{units.loss}{'; * kept' if kept else ''}")
-    for row in rows:
+    shown = _some(rows, kept)
+    for row in shown:
         numbers = "".join(f" {_number(row.get(name))}" for name in names)
         star = " *" if row["step"] == kept else ""
         lines.append(f"{row['step']:>10,} {_number(row['epoch'], 2)}{numbers}{star}")
+    if len(shown) < len(rows):
+        lines.append(f"{len(shown)} of {len(rows)} evaluations; all of them: --format tsv")
     return lines
+
+
+def _some(rows: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
+    """Return ten rows at most: the first, the last, the kept one, and others at even distances."""
+    last = len(rows) - 1
+    places = {round(number * last / (_ROWS - 1)) for number in range(_ROWS)} if last >= _ROWS else set(range(len(rows)))
+    of_kept = next((at for at, row in enumerate(rows) if row["step"] == kept), 0)
+    if of_kept not in places:
+        # The kept row takes the place of its nearest neighbour, but not of the first or the last row.
+        places.remove(min(places - {0, last}, key=lambda at: abs(at - of_kept)))
+        places.add(of_kept)
+    return [rows[at] for at in sorted(places)]
 
 
 def _outcome(outcome: Any, units: Any) -> list[str]:
@@ -36,7 +52,7 @@ def _outcome(outcome: Any, units: Any) -> list[str]:
     return lines
 
 
-def _kept_step(language_model: Any) -> int:
+def kept_step(language_model: Any) -> int:
     """Return the step of the weights in the file; 0 if none were validated."""
     if language_model.outcome is not None:
         return int(language_model.outcome.kept_step)

@@ -7,6 +7,7 @@ from typing import Any
 from charlm.cli import ui
 from charlm.cli.inspect_views import Asked, losses
 from charlm.cli.inspect_views.history import history_lines
+from charlm.cli.inspect_views.words import network_words, text_words, training_words
 from charlm.cli.training_lines import figures_of_test
 from charlm.storage.files import display_name
 
@@ -14,12 +15,16 @@ from charlm.storage.files import display_name
 def show_summary(asked: Asked, plot: str | None) -> None:
     """Print each model; a table has the history of its training.
 
-    plot: the picture of the losses, - for one in characters
+    plot: the picture of the losses, - for one in characters; several models are then a line each
     """
+    losses.draw(asked, plot)
     if asked.is_table:
         asked.table({"model": name, **row} for name, one in asked.models for row in one.history)
         return
-    losses.draw(asked, plot)
+    if plot is not None and asked.format == "text" and len(asked.models) > 1:
+        losses.table(asked)
+        losses.chart(asked, plot)
+        return
     for name, language_model in asked.models:
         asked.title(name)
         if asked.format == "jsonl":
@@ -27,7 +32,7 @@ def show_summary(asked: Asked, plot: str | None) -> None:
             continue
         for line in described(language_model):
             asked.output.line(line)
-        losses.chart(asked, language_model, plot)
+    losses.chart(asked, plot)
 
 
 def record_of(language_model: Any) -> dict[str, Any]:
@@ -37,6 +42,7 @@ def record_of(language_model: Any) -> dict[str, Any]:
     target, run = language_model.codec.target, language_model.run
     return {
         "task": language_model.task,
+        **({} if language_model.version is None else {"charlm": language_model.version}),
         "core": language_model.core,
         "commands": [f"charlm {name}" for name in language_model.commands],
         "labels": list(language_model.labels),
@@ -56,13 +62,11 @@ def described(language_model: Any) -> list[str]:
     """Return what is in a model, as lines of text."""
     record = record_of(language_model)
     lines = [f"task           {record['task']}, for {', '.join(record['commands'])}"]
-    for title, part in (
-        ("text", language_model.text),
-        ("network", language_model.model.config),
-        ("training", language_model.train),
-    ):
-        settings = (f"{key}={value}" for key, value in part.to_dict().items() if value not in (None, [], ()))
-        lines.append(f"{title:<14} {' '.join(settings)}")
+    lines.append(f"network        {network_words(language_model.model.config)}")
+    lines.append(f"text           {text_words(language_model.text)}")
+    lines.append(f"training       {training_words(language_model.train)}")
+    if language_model.version is not None:
+        lines.append(f"charlm         {language_model.version}")
     if record["core"] is not None:
         lines.append(f"core           {record['core']}")
     tokens = language_model.tokenizer.vocabulary.tokens

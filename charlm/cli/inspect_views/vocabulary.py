@@ -23,7 +23,7 @@ def show_vocabulary(asked: Asked, plot: str | None) -> None:
                 asked.output.line("\t".join(map(tsv_field, record.values())))
             else:
                 asked.output.line(ui.strict_json({**record, **asked.name_of(name)}))
-        losses.chart(asked, language_model, plot)
+    losses.chart(asked, plot)
 
 
 def _tokens(language_model: Any) -> Iterator[dict[str, Any]]:

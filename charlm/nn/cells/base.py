@@ -25,7 +25,7 @@ OUTPUT_RMS = 1 / 3  # typical root mean square of a recurrent layer's output bef
 
 
 class Cell(ABC):
-    """One time step: five facts, `step` and `step_back`.
+    """One time step: six facts, `step` and `step_back`.
 
     A cell with parameters beside W also overrides `shapes`, and `initialise` unless they begin with zeros.
 
@@ -41,6 +41,7 @@ class Cell(ABC):
     gates: ClassVar[tuple[str, ...]]  # the row blocks of W and z in order: sigmoid gates first, the candidate last
     states: ClassVar[tuple[str, ...]] = ("a",)  # what goes from step to step, the output first
     kept: ClassVar[tuple[str, ...]] = ()  # arrays [H, B] that a step leaves for its way back
+    equations: ClassVar[tuple[str, ...]] = ()  # the step in the notation of `nn.notation`, for `inspect --trace`
     rows_a: ClassVar[tuple[str, ...]] = ()  # `reached`, where it differs from `gates`
 
     # Adds the gradients that dz_a a<t-1>^T and dz_x [x<t>; 1]^T, the layer's two products, leave out.

@@ -25,6 +25,14 @@ class GruResetAfter(SimpleGru):
     name: ClassVar[str] = "gru-after"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("z_ca",)
+    equations: ClassVar[tuple[str, ...]] = (
+        *SimpleGru.equations[:2],
+        "z_r<t> = W_rc c<t-1> + W_rx x<t> + b_r",
+        "Gamma_r<t> = sigma(z_r<t>)",
+        "z_ca<t> = W_cc c<t-1> + b_ca",
+        "z_c<t> = Gamma_r<t> * z_ca<t> + W_cx x<t> + b_c",
+        *SimpleGru.equations[3:],
+    )
     rows_a: ClassVar[tuple[str, ...]] = ("c", "u", "r")
 
     def shapes(self) -> dict[str, Shape]:
@@ -62,6 +70,13 @@ class GruResetBefore(SimpleGru):
     name: ClassVar[str] = "gru-before"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("relevant",)  # Gamma_r c
+    equations: ClassVar[tuple[str, ...]] = (
+        *SimpleGru.equations[:2],
+        "z_r<t> = W_rc c<t-1> + W_rx x<t> + b_r",
+        "Gamma_r<t> = sigma(z_r<t>)",
+        "z_c<t> = W_cc (Gamma_r<t> * c<t-1>) + W_cx x<t> + b_c",
+        *SimpleGru.equations[3:],
+    )
     rows_a: ClassVar[tuple[str, ...]] = ("u", "r")  # W_ca's product is with Gamma_r c
 
     def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:

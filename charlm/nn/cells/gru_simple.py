@@ -18,6 +18,14 @@ class SimpleGru(Cell):
 
     name: ClassVar[str] = "gru-simple"
     gates: ClassVar[tuple[str, ...]] = ("u", "c")
+    equations: ClassVar[tuple[str, ...]] = (
+        "z_u<t> = W_uc c<t-1> + W_ux x<t> + b_u",
+        "Gamma_u<t> = sigma(z_u<t>)",
+        "z_c<t> = W_cc c<t-1> + W_cx x<t> + b_c",
+        "c~<t> = tanh(z_c<t>)",
+        "c<t> = Gamma_u<t> * c~<t> + (1 - Gamma_u<t>) * c<t-1>",
+        "a<t> = c<t>",
+    )
 
     def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += zx

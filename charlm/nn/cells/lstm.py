@@ -21,6 +21,18 @@ class Lstm(Cell):
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "c")
     states: ClassVar[tuple[str, ...]] = ("a", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c",)
+    equations: ClassVar[tuple[str, ...]] = (
+        "z_u<t> = W_ua a<t-1> + W_ux x<t> + b_u",
+        "Gamma_u<t> = sigma(z_u<t>)",
+        "z_f<t> = W_fa a<t-1> + W_fx x<t> + b_f",
+        "Gamma_f<t> = sigma(z_f<t>)",
+        "z_o<t> = W_oa a<t-1> + W_ox x<t> + b_o",
+        "Gamma_o<t> = sigma(z_o<t>)",
+        "z_c<t> = W_ca a<t-1> + W_cx x<t> + b_c",
+        "c~<t> = tanh(z_c<t>)",
+        "c<t> = Gamma_u<t> * c~<t> + Gamma_f<t> * c<t-1>",
+        "a<t> = Gamma_o<t> * tanh(c<t>)",
+    )
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Start as every cell, with b_f = 1, so that the memory is kept at first (Jozefowicz et al. 2015)."""

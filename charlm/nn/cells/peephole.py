@@ -19,6 +19,14 @@ class PeepholeLstm(Lstm):
     """
 
     name: ClassVar[str] = "lstm-peephole"
+    equations: ClassVar[tuple[str, ...]] = (
+        "z_u<t> = W_ua a<t-1> + W_ux x<t> + P_u * c<t-1> + b_u",
+        Lstm.equations[1],
+        "z_f<t> = W_fa a<t-1> + W_fx x<t> + P_f * c<t-1> + b_f",
+        Lstm.equations[3],
+        "z_o<t> = W_oa a<t-1> + W_ox x<t> + P_o * c<t-1> + b_o",
+        *Lstm.equations[5:],
+    )
 
     def shapes(self) -> dict[str, Shape]:
         return {**super().shapes(), "P": (3 * self.hidden, 1)}

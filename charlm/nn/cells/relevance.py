@@ -57,6 +57,13 @@ class RelevanceLstm(Relevance, Lstm):
     name: ClassVar[str] = "lstm-relevance"
     gates: ClassVar[tuple[str, ...]] = ("u", "f", "o", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("tanh_c", "inner")
+    equations: ClassVar[tuple[str, ...]] = (
+        *Lstm.equations[:6],
+        "z_r<t> = W_ra a<t-1> + W_rx x<t> + b_r",
+        "Gamma_r<t> = sigma(z_r<t>)",
+        "z_c<t> = Gamma_r<t> * (W_ca a<t-1> + W_cx x<t>) + b_c",
+        *Lstm.equations[7:],
+    )
 
     def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += zx
@@ -76,6 +83,13 @@ class GruResetBoth(Relevance, SimpleGru):
     name: ClassVar[str] = "gru-both"
     gates: ClassVar[tuple[str, ...]] = ("u", "r", "c")
     kept: ClassVar[tuple[str, ...]] = ("inner",)
+    equations: ClassVar[tuple[str, ...]] = (
+        *SimpleGru.equations[:2],
+        "z_r<t> = W_rc c<t-1> + W_rx x<t> + b_r",
+        "Gamma_r<t> = sigma(z_r<t>)",
+        "z_c<t> = Gamma_r<t> * (W_cc c<t-1> + W_cx x<t>) + b_c",
+        *SimpleGru.equations[3:],
+    )
 
     def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += zx

@@ -15,6 +15,10 @@ class Rnn(Cell):
 
     name: ClassVar[str] = "rnn-tanh"
     gates: ClassVar[tuple[str, ...]] = ("a",)
+    equations: ClassVar[tuple[str, ...]] = (
+        "z_a<t> = W_aa a<t-1> + W_ax x<t> + b_a",
+        "a<t> = tanh(z_a<t>)",
+    )
 
     def step(self, W_a: Array, z: Array, zx: Array, old: Arrays, new: Arrays, kept: Arrays, tmp: Array) -> None:
         z += zx
@@ -40,6 +44,7 @@ class ReluRnn(Rnn):
     """a<t> = max(0, W_a a<t-1> + W_x x<t> + b). Source: the notes, "hidden activations tanh/ReLU"."""
 
     name: ClassVar[str] = "rnn-relu"
+    equations: ClassVar[tuple[str, ...]] = (Rnn.equations[0], "a<t> = ReLU(z_a<t>)")
 
     def activate(self, z: Array) -> None:
         """Compute max(0, z) in place."""

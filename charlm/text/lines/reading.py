@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, Self, TypeVar
@@ -104,6 +105,26 @@ class Lines(Located):
         return text
 
 
+class Placed(Located):
+    """Texts as they are read, and their places.
+
+    places: of the texts that were read, in order; the caller takes them from the left
+    """
+
+    def __init__(self, lines: Located) -> None:
+        self._lines = lines
+        self.places: deque[str] = deque()
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.places.append(self._lines.place)
+        return line
+
+    @property
+    def place(self) -> str:
+        return self._lines.place
+
+
 class HeldOutDigest:
     """The digest of a corpus and its held-out lines; it changes if a line moves from one to the other.
 
@@ -140,6 +161,12 @@ class HeldOutDigest:
 def line_place(path: str, number: int) -> str:
     """Return the place of a line for a message."""
     return f"{display_name(path)} line {number}"
+
+
+def file_and_number(place: str) -> tuple[str, int]:
+    """Return the file's name and the line's number of a place that `line_place` returned."""
+    name, _, number = place.rpartition(" line ")
+    return name, int(number)
 
 
 def size_of(paths: Sequence[str]) -> int | None:

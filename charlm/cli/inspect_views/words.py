@@ -1,0 +1,79 @@
+"""The configurations of a model in words, as `charlm inspect` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from charlm.cli.training_lines import in_words, rate_figure
+from charlm.config import ModelConfig, TextConfig, TrainConfig
+from charlm.storage.files import display_name
+
+# How a variant of a cell that is not the default is named.
+_VARIANTS = {
+    "relu": "with ReLU",
+    "before": "with the relevance gate before the product",
+    "both": "with the relevance gate of the notes",
+    "relevance": "with a relevance gate",
+}
+_KEPT = {
+    "loss": "the lowest validation loss",
+    "accuracy": "the best accuracy",
+    "f1": "the best F1",
+    "last": "the last weights",
+}
+
+
+def network_words(config: ModelConfig) -> str:
+    """Return the network of a configuration: `lstm, 2 layers of 128, one-hot, dropout 0.3`."""
+    facts = config.facts
+    layers = f"{config.num_layers} layer{'s' if config.num_layers > 1 else ''} of {config.hidden_size}"
+    sides = " in both directions" if config.bidirectional else ""
+    body = {"towers": " from each side", "encoder-decoder": " in encoder and decoder"}.get(facts.body, sides)
+    keys = "a 0 or 1 for each key"
+    read = f"embedding of {config.embedding_size}" if config.embedding_size else "one-hot"
+    words = [
+        " ".join(filter(None, (config.cell, _VARIANTS.get(config.variant, "")))),
+        layers + body,
+        read if facts.inputs == "tokens" else keys,
+    ]
+    if config.dropout:
+        words.append(f"dropout {config.dropout:g}")
+    if config.dense:
+        activation = "ReLU" if config.activation == "relu" else config.activation
+        words.append(f"dense layers of {', '.join(map(str, config.dense))} with {activation}")
+    if config.tie_weights:
+        words.append("tied weights")
+    return ", ".join([*words, config.dtype])
+
+
+def text_words(config: TextConfig) -> str:
+    """Return how a text becomes tokens and sequences."""
+    words = ["words" if config.level == "word" else "characters"]
+    if config.level == "word":
+        words.append("split at white space" if config.split == "whitespace" else "punctuation split off")
+    words.append("one running text" if config.unit == "stream" else "a sequence for each record")
+    if config.lowercase:
+        words.append("in lower case")
+    form = "not normalized" if config.normalize == "none" else f"normalized to {config.normalize.upper()}"
+    return ", ".join([*words, form])
+
+
+def training_words(config: TrainConfig) -> str:
+    """Return how the network learned."""
+    settings: Mapping[str, Any] = {name: value for name, value in config.to_dict().items() if value is not None}
+    apart = {"learning_rate", *(["valid_fraction"] if config.valid else [])}
+    words = in_words({name: value for name, value in settings.items() if name not in apart})
+    words.append(f"{config.optimizer} with learning rate {rate_figure(config.learning_rate)}")
+    words.append(f"{config.schedule} schedule")
+    if config.clip:
+        words.append(f"clipping at {config.clip:g}")
+    if config.vocab_size is not None:
+        words.append(f"the {config.vocab_size:,} most frequent tokens")
+    if config.minutes is not None:
+        words.append(f"at most {config.minutes:g} min")
+    if config.valid is not None:
+        words.append(f"validated on {display_name(config.valid)}")
+    if config.keep is not None:
+        words.append(f"keeps {_KEPT[config.keep]}")
+    return ", ".join([*words, f"seed {config.seed}"])
