@@ -21,7 +21,7 @@ def floor() -> dict[str, float]:
     """Return the bits a character of n-grams, as the code of lesson 1 prints them."""
     (code,) = re.findall(r"```python\n(.*?)```", (GUIDE / "lessons.md").read_text(), re.DOTALL)
     run = subprocess.run([sys.executable, "-c", code], cwd=folder(), capture_output=True, text=True, check=True)
-    return {f"{n}-grams {float(bits):.2f}": float(bits) for n, bits in map(str.split, run.stdout.splitlines())}
+    return {f"{n}-grams {bits}": float(bits) for n, bits in map(str.split, run.stdout.splitlines())}
 
 
 def drawn() -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from tests.pictures import log
 from tests.pictures.runs import KITCHEN, folder, output_of
 
 COLUMNS, LINES = 92, 40
@@ -38,6 +40,8 @@ class Shown:
 COMMANDS = [
     Shown("charlm train corpora/dinosaurs.txt -o names --seed 1", "^best"),
     Shown("charlm generate names -n 5 --unique --not-in corpora/dinosaurs.txt -t 0.7 --seed 1"),
+    Shown("charlm train monday.log -o monday --seed 1 --epochs 1 -q"),
+    Shown("charlm rank monday tuesday.log -n 3 --highlight"),
     Shown("printf 'the apple and pear salad\\nthe apple and pair salad\\n' | charlm score kitchen"),
 ]
 # Background, text, and eight colours; the style sheets of repositories have the same.
@@ -45,7 +49,7 @@ THEMES = {
     "light": ("#ffffff", "#1f2328", "#24292f #cf222e #116329 #9a6700 #0969da #8250df #1b7c83 #6e7781"),
     "dark": ("#0d1117", "#f0f6fc", "#484f58 #ff7b72 #3fb950 #d29922 #58a6ff #bc8cff #39c5cf #b1bac4"),
 }
-DESCRIPTION = "Commands of charlm in a terminal, with what they print"
+TITLE = "charlm at work in a terminal"
 
 
 def light() -> str:
@@ -61,12 +65,14 @@ def dark() -> str:
 def drawn(theme: str) -> str:
     """Return the picture of the commands in a theme."""
     background, foreground, colors = THEMES[theme]
-    # The model of the last command.
+    # The files of the last commands.
+    log.write(folder())
     output_of(KITCHEN)
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor", force_terminal=True)
     for number, shown in enumerate(COMMANDS):
         console.print(*[""] * bool(number), Text.assemble(("$ ", "green"), (shown.command, "bold")), sep="\n")
-        console.print(Text.from_ansi(printed(shown)))
+        if found := printed(shown):
+            console.print(Text.from_ansi(found))
     return console.export_svg(
         title="charlm",
         theme=TerminalTheme(_rgb(background), _rgb(foreground), list(map(_rgb, colors.split()))),
@@ -111,7 +117,8 @@ def _format() -> str:
     without_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     letters = 'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
     named = without_fonts.replace("Fira Code, monospace", letters).replace("<svg ", '<svg role="img" ', 1)
-    titled = named.replace(">", f">\n<title>charlm</title><desc>{DESCRIPTION}</desc>", 1)
+    described = "; ".join(shown.command for shown in COMMANDS)
+    titled = named.replace(">", f">\n<title>{TITLE}</title>\n<desc>{escape(described)}</desc>", 1)
     return "\n".join(line.strip() for line in titled.splitlines() if line.strip())
 
 
