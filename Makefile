@@ -105,6 +105,7 @@ experiments: $(VENV)/.dev  ## measure what models learn: the kitchen corpus, the
 
 corpora: $(VENV)/.installed  ## write the corpora, except dinosaurs.txt, again from their grammars
 	$(BIN)/python corpora/kitchen_grammar.py
+	$(BIN)/python corpora/kitchen_nbest.py
 	$(BIN)/python corpora/task_corpora.py
 
 readme: $(VENV)/.dev  ## update help texts, the manual page, and the output of examples in README and guide

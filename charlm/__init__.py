@@ -17,17 +17,21 @@ __all__ = [
     "activations",
     "compare",
     "fill",
+    "filter_lines",
     "generate",
     "generate_many",
     "load",
     "next_tokens",
     "predict",
     "rank",
+    "rescore",
     "save",
     "score",
     "score_pairs",
+    "surprisal",
     "trace",
     "train",
+    "tune_rescoring",
 ]
 
 

@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "next", "score", "rank", "evaluate", "compare"),
+            ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",
@@ -116,7 +116,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "cloze",
-            ("fill", "score", "rank", "evaluate", "compare"),
+            ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare"),
             "text",
             reader="gaps",
             one_record="the text is one line: give each sentence a line of its own",

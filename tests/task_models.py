@@ -38,8 +38,8 @@ KINDS = {  # tokens, labels, target tokens, the text's fields, the network's fie
 }
 TASKS = {kind: fields[4]["task"] for kind, fields in KINDS.items()}
 FITTING = {  # the commands that a model of each task is for
-    "lm": ("generate", "next", "score", "rank", "evaluate", "compare"),
-    "cloze": ("fill", "score", "rank", "evaluate", "compare"),
+    "lm": ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare"),
+    "cloze": ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare"),
     "tag": ("predict", "evaluate"),
     "classify": ("predict", "evaluate"),
     "translate": ("predict", "evaluate"),

@@ -75,11 +75,11 @@ def chooser_of(
 
 
 def check_separator(separator: str | None, form: str) -> str | None:
-    """Return the text between two texts, None for a newline after each; raise UsageError for JSON Lines."""
+    """Return the text between two texts, None for a newline after each; raise UsageError for records."""
     from charlm.errors import UsageError
 
     if separator is None:
         return None
-    if form == "jsonl":
-        raise UsageError("--separator with --format jsonl", hint="leave it out: each record is a line")
+    if form != "text":
+        raise UsageError(f"--separator with --format {form}", hint="leave it out, or use --format text")
     return unescaped(separator, allow_nul=True)

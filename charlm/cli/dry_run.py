@@ -6,20 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from charlm.cli import ui
+from charlm.cli.tables_out import write_records
 
 
-def print_estimate(session: Any, corpus_memory: Any, form: str) -> None:
+def print_estimate(session: Any, corpus_memory: Any, form: str, *, has_header: bool) -> None:
     """Print what the training of a session would take; corpus_memory: what reading its corpus took."""
     from charlm.estimate import estimate
 
     output = ui.Output()
     found = estimate(session, corpus_memory)
-    if form == "jsonl":
-        output.line(ui.strict_json({**asdict(found), "unit": session.language_model.facts.unit}))
-    else:
-        for line in _in_words(found, session.language_model.facts.unit):
+    unit = session.language_model.facts.unit
+    if form == "text":
+        for line in _in_words(found, unit):
             output.line(line)
-    output.close()
+        output.close()
+    else:
+        write_records([{**asdict(found), "unit": unit}], form, output, has_header=has_header)
 
 
 def _in_words(found: Any, unit: str) -> list[str]:

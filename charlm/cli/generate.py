@@ -25,6 +25,7 @@ from charlm.cli.options import (
     open_model,
     texts,
 )
+from charlm.cli.tables_out import NoHeader, Records
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
 
@@ -82,7 +83,8 @@ def generate(
         ),
     ] = None,
     seed: Seed = None,
-    format: Annotated[Literal["text", "jsonl"], typer.Option(help="Output format.")] = "text",
+    format: Annotated[Literal["text", "csv", "jsonl"], typer.Option(help="Output format.")] = "text",
+    no_header: NoHeader = False,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
     threads: Threads = None,
@@ -94,6 +96,7 @@ def generate(
     charlm generate shakespeare.safetensors -p "ROMEO:" -l 500 --seed 1
     echo "the apple and" | charlm generate kitchen.safetensors -p - --top-k 5
     charlm generate names.safetensors -n 1000 --format jsonl | jq .log10p
+    charlm generate names.safetensors -n 1000 --format csv > names.csv
     charlm generate names.safetensors -n 10 --unique --not-in names.txt --best-of 50 --sort score
     charlm generate code.safetensors -n 3 --separator '\\n----\\n'
     charlm generate places.safetensors --class elf -n 5             train --condition
@@ -127,8 +130,12 @@ def generate(
         elif midi is not None:
             raise UsageError(f"--midi with a --task {language_model.task} model", hint="use a model of --task music")
         else:
-            found = _texts(language_model, config, asked, keeps=format == "jsonl")
-        _print(found, ui.Output(unbuffered=unbuffered), format, seed, between, goes_on=midi is not None)
+            found = _texts(language_model, config, asked, keeps=format != "text")
+        output = ui.Output(unbuffered=unbuffered)
+        if format == "text":
+            _print(found, output, between, goes_on=midi is not None)
+        else:
+            _print_records(found, output, format, seed, has_header=not no_header, has_label=bool(label))
     if chooser is not None:
         chooser.report()
 
@@ -145,7 +152,7 @@ class _Asked:
     with_prompt: bool
 
 
-def _print(found: _Texts, output: ui.Output, form: str, seed: int, between: str | None, *, goes_on: bool) -> None:
+def _print(found: _Texts, output: ui.Output, between: str | None, *, goes_on: bool) -> None:
     """Print the texts.
 
     between: printed between two of them; None for a newline after each
@@ -154,13 +161,12 @@ def _print(found: _Texts, output: ui.Output, form: str, seed: int, between: str 
     from charlm.errors import ResourceError
 
     number = -1
-    for number, (pieces, record) in enumerate(found):
+    for number, (pieces, _) in enumerate(found):
         if number and between is not None:
             output.write(between)
         try:
             for piece in pieces:
-                if form == "text":
-                    output.write(piece)
+                output.write(piece)
         except (signals.ClosedPipe, ResourceError):
             if goes_on:
                 # The reader of the text has gone, but the MIDI file is written after the last step.
@@ -168,10 +174,28 @@ def _print(found: _Texts, output: ui.Output, form: str, seed: int, between: str 
                     pass
             raise
         if between is None:
-            output.line("" if form == "text" else ui.strict_json({**record(), "seed": seed}))
+            output.line("")
     if between is not None and number >= 0:
         # Programs that read texts with a NUL after each, as xargs -0, expect it after the last one, too.
         output.write(between if "\0" in between else "\n")
+    output.close()
+
+
+def _print_records(
+    found: _Texts, output: ui.Output, form: str, seed: int, *, has_header: bool, has_label: bool
+) -> None:
+    """Print a record for each text; in CSV its tokens are a JSON array."""
+    import json
+
+    columns = ["text", "tokens", "log10p", "unk_mass_rejected", *["label"] * has_label, "seed"]
+    with Records(output, form, columns, has_header=has_header) as records:
+        for pieces, record in found:
+            for _ in pieces:
+                pass
+            of_text = {**record(), "seed": seed}
+            if records.is_table:
+                of_text["tokens"] = json.dumps(of_text["tokens"], ensure_ascii=False)
+            records.write(of_text)
     output.close()
 
 

@@ -36,7 +36,7 @@ tbody th{color:var(--dim)}td,tbody th{font-variant-numeric:tabular-nums}
 td.t,.k span{font-family:ui-monospace,monospace;print-color-adjust:exact}
 .k span{display:inline-block;padding:0 .5em;margin:0 .1em}
 .u{text-decoration:underline dotted}
-.e::before{content:"\\21B5";color:var(--dim)}
+.e::before{content:"\\21B5"}
 """
 
 

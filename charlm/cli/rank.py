@@ -31,7 +31,10 @@ def rank(
         ),
     ] = None,
     highlight: Annotated[
-        bool, typer.Option("--highlight", help="Mark odd runs also in a pipe, with white square brackets.", show_default=False)
+        bool,
+        typer.Option(
+            "--highlight", help="Mark odd runs also in a pipe, with white square brackets.", show_default=False
+        ),
     ] = False,
     mask: Annotated[
         list[str] | None,

@@ -93,12 +93,14 @@ class ScorePage:
         is_cloze = self._language_model.facts.is_cloze
         given = "all other tokens of its line" if is_cloze else "the tokens before it"
         page = Page(f"Surprisal by {self._name}")
-        page.paragraph(
-            "The stronger its shade, the less the model expected a token. "
-            f"Its surprisal is -log2 P(token given {given}), in bits: the pointer on a token shows it, and the sum stands in front of each line. "
-            + ("" if is_cloze else "The arrow \u21b5 is <EOS>, the end of the line. ")
-            + "What is underlined is out of vocabulary."
-        )
+        sentences = [
+            "The stronger its shade, the less the model expected a token.",
+            f"Its surprisal is -log2 P(token given {given}), in bits.",
+            "The pointer on a token shows it, and the sum stands in front of each line.",
+            *([] if is_cloze else ["The arrow \u21b5 is <EOS>, the end of the line."]),
+            "What is underlined is out of vocabulary.",
+        ]
+        page.paragraph(" ".join(sentences))
         page.legend("bits", surprisal_swatches(self._width))
         per_character = f"{self._bits / self._characters:.3f}" if self._characters else "-"
         caption = (

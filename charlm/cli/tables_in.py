@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -40,30 +41,37 @@ class Source:
         key: str | None = None,
         own: Collection[str] = (),
         unbuffered: bool = False,
+        keeps_raw: bool = False,
+        keeps_text: bool = False,
     ) -> None:
         """Open the input.
 
         field, input_format: of the command line
         key: the column of the keys; without `field`, the text is what follows the first word of a line, its key
         own: names in the command's output; a column of the input with such a name is renamed
+        keeps_raw: whether `taken` returns a row for lines that are texts, too
+        keeps_text: whether the column of the text goes through, too
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
-        self._key = key
+        self._key, self._keeps_text = key, keeps_text
         self._update: Callable[[int], Any] | None = None
+        self._open: Callable[..., Any] = list
         self._watch_encoding = watch_encoding()
-        self._rows = self._opened(paths, field, input_format, key)
+        self._rows = self._opened(paths, field, input_format, key, keeps_raw=keeps_raw)
         self.lines: Any = input_lines(files, watch=self._watch) if self._rows is None else self._rows
         self._own = own
         self._names: dict[str, str] = {}
         through = self._rows.columns if self._rows is not None and key is None else []
         self.columns = [self._name(column) for column in through]
 
-    def _opened(self, paths: list[str], field: str | None, input_format: str | None, key: str | None) -> Any:
+    def _opened(
+        self, paths: list[str], field: str | None, input_format: str | None, key: str | None, *, keeps_raw: bool
+    ) -> Any:
         """Return the rows of tables, or of lines with a key; None for lines that are texts."""
         from charlm.errors import UsageError
-        from charlm.text.columns import KeyedLines, TextColumn
+        from charlm.text.columns import KeyedLines, TextColumn, WholeLines
 
         if field is None and input_format not in (None, "text"):
             raise UsageError(
@@ -71,16 +79,26 @@ class Source:
             )
         if field is not None and input_format == "text":
             raise UsageError("--field with --input-format text", hint="use --input-format tsv, csv or jsonl")
-        if field is None and key is None:
+        if field is None and key is None and not keeps_raw:
             return None
         refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
         note_standard_input(paths)
+        if field is None and key is None:
+            self._open = partial(WholeLines, paths)
+            return self._open(watch=self._watch)
         if field is None:
             if key != "1":
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
             return KeyedLines(paths, watch=self._watch)
-        rows = TextColumn(paths, field, form=input_format, watch=self._watch)  # type: ignore[arg-type]
+        self._open = partial(
+            TextColumn,
+            paths,
+            field,
+            form=input_format,  # type: ignore[arg-type]
+            keep_text=self._keeps_text,
+        )
+        rows = self._open(watch=self._watch)
         if rows.begins_with_header:
             ui.warn(f"the first row looks like a header, and --field {field} reads it as a text: name the column if so")
         if key is not None:
@@ -90,6 +108,17 @@ class Source:
     def taken(self) -> Any:
         """Return the row of the next line; None for lines that are texts. Call it once for each line, in order."""
         return None if self._rows is None else self._rows.taken()
+
+    @property
+    def header(self) -> str:
+        """The header of the first table as it is there; empty if there is no header."""
+        return "" if self._rows is None else str(self._rows.header)
+
+    def again(self) -> Iterator[Any]:
+        """Yield all rows once more, from the first one; the files are read anew."""
+        rows = self._open()
+        for _ in rows:
+            yield rows.taken()
 
     def joined(self, row: Any, record: dict[str, Any], format: str) -> dict[str, Any]:
         """Return a record with the columns of a row in front, and its text as it is in the input.

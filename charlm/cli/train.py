@@ -27,6 +27,7 @@ from charlm.cli.options import (
     Threads,
     VocabSize,
 )
+from charlm.cli.tables_out import NoHeader
 from charlm.cli.train_options import options_of
 from charlm.cli.training_preparation import Preparation
 from charlm.cli.training_run import train_once
@@ -86,10 +87,14 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
     ] = False,
-    format: Annotated[Literal["text", "jsonl"], typer.Option(help="--dry-run: output format.")] = "text",
     progress: Annotated[
         Literal["lines", "bar"], typer.Option(help="Lines and a bar, or only a bar and the last line.")
     ] = "lines",
+    format: Annotated[
+        Literal["text", "tsv", "csv", "jsonl"],
+        typer.Option(help="--dry-run, --seeds: output format; --seeds: of a record for each seed."),
+    ] = "text",
+    no_header: NoHeader = False,
     task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
@@ -189,7 +194,7 @@ def train(
         prepared = Preparation(options, output)
         prepared.prepare()
         with prepared.session.trainer.model.ops.workers.limit(options.values["threads"]):
-            print_estimate(prepared.session, prepared.corpus_memory, format)
+            print_estimate(prepared.session, prepared.corpus_memory, format, has_header=not no_header)
         return
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from charlm.cli import resumption, signals, ui
 from charlm.cli.options import choose_seed
+from charlm.cli.tables_out import write_records
 from charlm.cli.train_options import TrainOptions
 from charlm.cli.training_output import kept_alone, output_files
 from charlm.cli.training_run import train_once
@@ -58,6 +59,9 @@ def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
                 with contextlib.suppress(OSError):
                     path.unlink()
     ui.note(f"wrote {model}, seed {best}")
+    if values["format"] != "text":
+        records = _records(results, is_table=values["format"] != "jsonl")
+        write_records(records, values["format"], ui.Output(), has_header=not values["no_header"])
     return 0
 
 
@@ -104,11 +108,26 @@ def _keep_best(results: Sequence[Any], model: Path) -> int | None:
     return int(best.seed)
 
 
+def _names(results: Sequence[Any]) -> list[str]:
+    """Return the names of the figures that all results have."""
+    return [name for name in results[0].figures if all(name in one.figures for one in results)]
+
+
+def _records(results: Sequence[Any], *, is_table: bool) -> Iterator[dict[str, Any]]:
+    """Yield a record for each seed: its figures, and whether its model was kept, 0 or 1 in a table."""
+    from charlm.seeds import best_of
+
+    for one in results:
+        is_kept = one is best_of(results)
+        figures = {name: one.figures[name] for name in _names(results)}
+        yield {"seed": one.seed, **figures, "kept": int(is_kept) if is_table else is_kept}
+
+
 def _print(results: Sequence[Any]) -> None:
     """Print a row for each seed, and the mean and the standard deviation of each figure."""
     from charlm.seeds import best_of, spread_of
 
-    names = [name for name in results[0].figures if all(name in one.figures for one in results)]
+    names = _names(results)
     width = max(12, *(len(name) + 2 for name in names))
 
     def row(title: str, cells: Sequence[str]) -> None:
@@ -138,7 +157,7 @@ def _settings(options: TrainOptions) -> str:
     chosen = {names[name]: options.given[names[name]] for name in settings_given(options.given)}
     chosen |= {
         name: options.given[name]
-        for name in ("condition", "init_from", "sample_every", "sample_prompt")
+        for name in ("condition", "init_from", "sample_every", "sample_prompt", "format", "no_header")
         if options.given.get(name)
     }
     for name in ("seed", "valid"):

@@ -11,13 +11,19 @@ import numpy as np
 
 from charlm.inference.evaluation import perplexity
 from charlm.language_model import LanguageModel
+from charlm.nn.layer import State
 from charlm.nn.outputs import total
+from charlm.nn.workspace import Workspace
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches.lanes import NO_TARGET, Batch
 from charlm.text.batches.whole import groups_of_like_length
 from charlm.text.dataset import joined
 from charlm.text.lines.reading import windows
 from charlm.text.records import pairs
+
+# A function of a batch, the state before it and a workspace. It returns -ln P of each target [T, B], or -ln P and other
+# figures [T, B, k], and the state after.
+Measure = Callable[[Batch, State, Workspace], tuple[np.ndarray, State]]
 
 _STEPS = 128  # tokens of a line that one call of the network reads
 _WINDOW = 32  # batches of lines read ahead, to batch lines of similar length
@@ -95,6 +101,8 @@ class Scorer:
     carry_state: read the lines as one text: each begins with the last state of the line before
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
+    measure: what `measured` yields of each token; without it, -ln P
+    label: of a conditioned model: the label of all lines, which then have none of their own
     """
 
     def __init__(
@@ -107,8 +115,10 @@ class Scorer:
         carry_state: bool = False,
         window: int | None = None,
         prepare: Callable[[str], str] = str,
+        measure: Measure | None = None,
+        label: str | None = None,
     ) -> None:
-        self.language_model, self._prepare = language_model, prepare
+        self.language_model, self._prepare, self._label = language_model, prepare, label
         self.batch_size = 1 if carry_state else batch_size
         self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
@@ -116,29 +126,37 @@ class Scorer:
         self.window = window if window is not None else _WINDOW * batch_size
         model = language_model.model
         self._workspace = model.workspace()
+        self._measure = measure
         self._carried = model.zero_state(1)
         self._before = NOTHING if carry_state or not language_model.is_stream else EOS_ID
 
     def score(self, lines: Iterable[str]) -> Iterator[Score]:
         """Yield a score for each line, in order; memory does not grow with their number."""
+        for label, line, tokens, nats in self.measured(lines):
+            scored = len(tokens) if self.has_eos else len(tokens) - 1
+            yield self.scored(label, line, tokens[:scored], nats[:scored])
+
+    def measured(self, lines: Iterable[str]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+        """Yield the label and the text of each line, the ids [n] of its tokens and `<EOS>`, and the figures of each.
+
+        The figures are -ln P [n], or what `measure` returns, [n, k]. A cloze model has -ln P [n - 1] of its tokens.
+        """
         for window in windows(self._records(lines), self.window, size=lambda record: len(record[1])):
             labels, texts = zip(*window, strict=True)
             ids, offsets = self.language_model.tokenizer.encode_lines(texts)
             tokens = [ids[start:end] for start, end in pairwise(offsets)]
             nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
-            for label, line, line_tokens, of_line in zip(labels, texts, tokens, nats, strict=True):
-                scored = len(line_tokens) if self.has_eos else len(line_tokens) - 1
-                yield self.scored(label, line, line_tokens[:scored], of_line[:scored])
+            yield from zip(labels, texts, tokens, nats, strict=True)
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return an iterator over the label and the text of each line; a model without labels has the label ""."""
-        if self.language_model.is_conditioned:
+        if self.language_model.is_conditioned and self._label is None:
             labelled = pairs(lines, "label TAB text", set(self.language_model.labels))
             return ((label, self._prepare(text)) for label, text in labelled)
-        return (("", self._prepare(line)) for line in lines)
+        return ((self._label or "", self._prepare(line)) for line in lines)
 
     def _in_groups(self, tokens: list[np.ndarray], labels: Sequence[str]) -> list[np.ndarray]:
-        """Return -ln P of each token of each line; lines of similar length are batched together."""
+        """Return the figures of each token of each line; lines of similar length are batched together."""
         first = np.full(len(tokens), self._before, np.int32)
         if self.language_model.is_conditioned:
             first[:] = self.language_model.codec.first_inputs(labels)
@@ -166,11 +184,12 @@ class Scorer:
         return nats
 
     def _nats(self, lines: list[np.ndarray], first: np.ndarray) -> list[np.ndarray]:
-        """Return -ln P of each token of some lines, the shorter ones padded at the end; first [lines]: their x<1>."""
+        """Return the figures of each token of some lines, shorter ones padded at the end; first [lines]: their x<1>."""
         model = self.language_model.model
+        measure: Measure = self._measure or model.nats
         longest = max(len(line) for line in lines)
         state = self._carried if self.carry_state else model.zero_state(len(lines))
-        nats = np.empty((longest, len(lines)))
+        figures: np.ndarray | None = None
         before = first
         for start in range(0, longest, _STEPS):  # memory for a long line is only its ids and nats
             steps = min(_STEPS, longest - start)
@@ -179,12 +198,16 @@ class Scorer:
                 part = line[start : start + steps]
                 targets[: len(part), column] = part
             inputs = np.concatenate([before[None], targets[:-1]])  # NO_TARGET equals NOTHING
-            nats[start : start + steps], state = model.nats(Batch(inputs, targets), state, self._workspace)
+            measured, state = measure(Batch(inputs, targets), state, self._workspace)
+            if figures is None:
+                figures = np.empty((longest, *measured.shape[1:]))
+            figures[start : start + steps] = measured
             before = targets[-1]
         if self.carry_state:
             self._carried = state
             self._before = EOS_ID
-        return [nats[: len(line), column] for column, line in enumerate(lines)]
+        assert figures is not None
+        return [figures[: len(line), column] for column, line in enumerate(lines)]
 
     def scored(self, label: str, line: str, ids: np.ndarray, nats: np.ndarray) -> Score:
         """Return the score of a line; ids [N] of its tokens, nats [N]: -ln P of each."""

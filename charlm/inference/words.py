@@ -21,11 +21,13 @@ class WrittenWord:
 
     word: as it is written in the line; `<EOS>` for the end of the line
     start, end: its tokens are those from `start` to before `end` of the line's tokens
+    at: where it begins in the line
     """
 
     word: str
     start: int
     end: int
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ def written_words(line: str, splitter: Splitter, *, has_eos: bool = True) -> lis
     for match, start, end in zip(found, starts, starts[1:], strict=False):
         # No token spans white space, so the parts of a line are split as the line is.
         tokens = len(splitter.split(line[start:end]))
-        words.append(WrittenWord(match[0], count, count + tokens))
+        words.append(WrittenWord(match[0], count, count + tokens, match.start()))
         count += tokens
     if not found and (spaces := len(splitter.split(line))):
         if not has_eos:
             return [WrittenWord("", 0, spaces)]
         return [WrittenWord(EOS, 0, spaces + 1)]
-    return [*words, WrittenWord(EOS, count, count + 1)] if has_eos else words
+    return [*words, WrittenWord(EOS, count, count + 1, len(line))] if has_eos else words
 
 
 def word_scores(score: Score, splitter: Splitter) -> list[WordScore]:

@@ -6,38 +6,27 @@ that of RFC 4180: a quoted field may contain commas, newlines and doubled quotes
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from charlm.errors import CorpusError, UsageError
 from charlm.storage.files import display_name
 from charlm.text.doubts import COLUMN_NAMES
-from charlm.text.lines.lines_of_bytes import file_blocks
-from charlm.text.lines.open_text import LONGEST_LINE
-from charlm.text.lines.reading import Located, line_place, read_lines, size_of
+from charlm.text.lines.reading import Located, line_place, size_of
+from charlm.text.table_rows import Watch, csv_rows, json_rows, tsv_rows, whole_lines
 
 Form = Literal["tsv", "csv", "jsonl"]
-Watch = Callable[[str], None]
 
 _SUFFIXES: dict[str, Form] = {"tsv": "tsv", "tab": "tsv", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
 _DIGITS = 10  # of a number of a column; more are a name
 _SHOWN = 12  # names of columns that a message lists
 _FIRST_WORD = re.compile(r"[ \t]*([^ \t]+)(?:[ \t]+|$)")
-# What the csv module calls a mistake, in part, and what it is.
-_CSV_MISTAKES = {
-    "unexpected end of data": "a quoted field is not closed",
-    "expected after": "text after a closing quote",
-    "new-line character": "a carriage return outside quotes",
-    "field limit": f"a field longer than {LONGEST_LINE:,} characters",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +37,14 @@ class Row:
     others: the other columns, by name, in order; strings, or values of JSON
     place: the file and the row's first line, for messages
     form: of the file
+    raw: the row as it is in the file, with its end if it has one
     """
 
     text: str
     others: Mapping[str, Any]
     place: str
     form: Form = "tsv"
+    raw: str = ""
 
 
 class Rows(Located):
@@ -63,11 +54,13 @@ class Rows(Located):
     Memory holds the rows that were read and not yet taken.
 
     columns: the names of the columns besides the text
+    header: the header of the first file as it is there, with its end; empty if there is no header
     """
 
     columns: Sequence[str] = ()
+    header: str = ""
 
-    def __init__(self, paths: Sequence[str], watch: Watch | None) -> None:
+    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
         self.paths, self._watch = paths, watch
         self._waiting: deque[Row] = deque()
         self._place = ""
@@ -97,6 +90,15 @@ class Rows(Located):
         """Yield all rows."""
 
 
+class WholeLines(Rows):
+    """Lines that are texts, for an output that repeats them as they are in the file."""
+
+    def _read(self) -> Iterator[Row]:
+        for path in self.paths:
+            for number, line, raw in whole_lines(path, self._watch):
+                yield Row(line, {}, line_place(path, number), raw=raw)
+
+
 class KeyedLines(Rows):
     """Lines `KEY TEXT`, as in Kaldi's text archives; the key ends at the first blank or tab.
 
@@ -105,16 +107,14 @@ class KeyedLines(Rows):
 
     columns = ("key",)
 
-    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
-        super().__init__(paths, watch)
-
     def _read(self) -> Iterator[Row]:
-        lines = read_lines(self.paths, errors="keep", watch=self._watch)
-        for line in lines:
-            found = _FIRST_WORD.match(line)
-            if found is None:
-                raise CorpusError(f"no key, {lines.place}", hint="begin each line with a key and a space")
-            yield Row(line[found.end() :], {"key": found[1]}, lines.place)
+        for path in self.paths:
+            for number, line, raw in whole_lines(path, self._watch):
+                place = line_place(path, number)
+                found = _FIRST_WORD.match(line)
+                if found is None:
+                    raise CorpusError(f"no key, {place}", hint="begin each line with a key and a space")
+                yield Row(line[found.end() :], {"key": found[1]}, place, raw=raw)
 
 
 class TextColumn(Rows):
@@ -128,6 +128,7 @@ class TextColumn(Rows):
     field: name or number of the column
     form: the format of all files; None: by the name of each file, TSV if that does not show it
     watch: called with each line
+    keep_text: whether `columns` and the rows' `others` have the column of the text, too
 
     begins_with_header: whether the first row looks like a header although the column has a number
 
@@ -135,18 +136,26 @@ class TextColumn(Rows):
     read at once.
     """
 
+    flag = "--field"  # the option that names the column
+
     def __init__(
-        self, paths: Sequence[str], field: str, *, form: Form | None = None, watch: Watch | None = None
+        self,
+        paths: Sequence[str],
+        field: str,
+        *,
+        form: Form | None = None,
+        watch: Watch | None = None,
+        keep_text: bool = False,
     ) -> None:
-        super().__init__(paths, watch)
-        self._field, self._form = field, form
+        super().__init__(paths, watch=watch)
+        self._field, self._form, self._keep_text = field, form, keep_text
         self._names: list[str] = []
         self._text = ""
         first = next(self._rows, None)
         is_name = first is not None and first.text.strip().casefold() in COLUMN_NAMES
         self.begins_with_header = is_name and _number(field) is not None and self._names[0] == "column1"
         self._rows = chain([] if first is None else [first], self._rows)
-        self.columns = [name for name in self._names if name != self._text]
+        self.columns = [name for name in self._names if keep_text or name != self._text]
 
     def column(self, field: str, flag: str) -> str:
         """Return the name of another column, by name or number; raise UsageError if it is missing.
@@ -167,18 +176,19 @@ class TextColumn(Rows):
 
     def _table(self, path: str, form: Form) -> Iterator[Row]:
         """Yield the rows of a TSV or CSV file, all with the same number of fields."""
-        rows = (_tsv if form == "tsv" else _csv)(path, self._watch)
-        number, first = next(rows, (1, []))
+        rows = (tsv_rows if form == "tsv" else csv_rows)(path, self._watch)
+        number, first, raw = next(rows, (1, [], ""))
         if _number(self._field) is not None:
             if not first:
                 return
-            rows = chain([(number, first)], rows)
+            rows = chain([(number, first, raw)], rows)
             self._take_names([f"column{at}" for at in range(1, len(first) + 1)], path, number)
         elif first:
+            self.header = self.header or raw
             self._take_names(first, path, number)
         else:
             raise CorpusError(f"no header line, {display_name(path)} is empty", hint="name a file with a header line")
-        for number, fields in rows:
+        for number, fields, raw in rows:
             if len(fields) != len(self._names):
                 found = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
                 raise CorpusError(
@@ -186,23 +196,22 @@ class TextColumn(Rows):
                     hint="give all rows the same columns; --input-format names another format",
                 )
             others = dict(zip(self._names, fields, strict=True))
-            yield Row(others.pop(self._text), others, line_place(path, number), form)
+            text = others[self._text] if self._keep_text else others.pop(self._text)
+            yield Row(text, others, line_place(path, number), form, raw)
 
     def _objects(self, path: str) -> Iterator[Row]:
         """Yield the records of JSON Lines."""
-        lines = read_lines([path], errors="keep", watch=self._watch)
-        for line in lines:
-            record = _object(line, lines.place)
+        for place, record, raw in json_rows(path, self._watch):
             if not self._names:
-                self._names, self._text = list(record), _found_name(self._field, list(record), lines.place)
-            text = record.pop(self._field, None)
+                self._names, self._text = list(record), _found_name(self._field, list(record), place, self.flag)
+            text = record.get(self._field) if self._keep_text else record.pop(self._field, None)
             if not isinstance(text, str):
                 what = "no" if text is None else "not a string as"
                 raise CorpusError(
-                    f"{what} {self._field!r} in the record, {lines.place}",
+                    f"{what} {self._field!r} in the record, {place}",
                     hint="give each record a text under that key",
                 )
-            yield Row(text, record, lines.place, "jsonl")
+            yield Row(text, record, place, "jsonl", raw)
 
     def _take_names(self, names: list[str], path: str, number: int) -> None:
         """Take the names of a file's columns; raise CorpusError if they differ from those of the file before."""
@@ -213,8 +222,8 @@ class TextColumn(Rows):
                 hint="give several files the same columns in the same order",
             )
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise CorpusError(f"two columns are named {twice!r}, {where}", hint="rename one, or use --field N")
-        self._names, self._text = names, _found(self._field, names, "--field", where)
+            raise CorpusError(f"two columns are named {twice!r}, {where}", hint=f"rename one, or use {self.flag} N")
+        self._names, self._text = names, _found(self._field, names, self.flag, where)
 
 
 def form_of(path: str) -> Form:
@@ -238,60 +247,10 @@ def _found(field: str, names: Sequence[str], flag: str, where: str) -> str:
     return names[number - 1]
 
 
-def _found_name(field: str, names: Sequence[str], where: str, flag: str = "--field") -> str:
+def _found_name(field: str, names: Sequence[str], where: str, flag: str) -> str:
     if field in names:
         return field
     close = get_close_matches(field, names, n=1)
     listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     hint = f"did you mean {close[0]}?" if close else f"the columns are: {listed}"
     raise UsageError(f"{flag}: no column is named {field!r}, {where}", hint=hint)
-
-
-def _tsv(path: str, watch: Watch | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the fields of each line."""
-    for number, line in enumerate(read_lines([path], errors="keep", watch=watch), start=1):
-        yield number, line.split("\t")
-
-
-def _csv(path: str, watch: Watch | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the first line and the fields of each record; an empty line is one empty field."""
-    # The limit is one for all readers of the process, and 131,072 by default.
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    reader = csv.reader(_raw_lines(path, watch), strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            what = next((what for part, what in _CSV_MISTAKES.items() if part in str(error)), str(error))
-            raise CorpusError(
-                f"malformed CSV: {what}, {line_place(path, number)}",
-                hint='put the field in quotes, and double the quotes in it: "say ""no"""',
-            ) from error
-        yield number, fields or [""]
-
-
-def _raw_lines(path: str, watch: Watch | None) -> Iterator[str]:
-    """Yield each line with its end, which may be inside a quoted field."""
-    for block in file_blocks(path, by_line=True):
-        line = block.raw.decode("utf-8", "surrogateescape")
-        if watch is not None:
-            watch(line)
-        yield line
-
-
-def _object(line: str, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        what = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise CorpusError(f"malformed JSON ({what}), {place}", hint="give one JSON object a line") from error
-    if not isinstance(record, dict):
-        raise CorpusError(f"not a JSON object, {place}", hint="give one JSON object a line")
-    return record
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

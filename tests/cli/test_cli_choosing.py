@@ -141,6 +141,7 @@ def test_prompts_and_stops_understand_newlines_and_tabs(trained, charlm):
     ("flags", "named"),
     [
         (("--separator", "x", "--format", "jsonl"), "--separator"),
+        (("--separator", "x", "--format", "csv"), "--separator with --format csv"),
         (("--min-length", 3, "--max-length", 2), "--max-length"),
         (("-p", "-", "--not-in", "-"), "--not-in"),
         (("--unique", "--midi", "new.mid"), "--midi"),

@@ -16,6 +16,15 @@ def quick(monkeypatch):
     monkeypatch.setattr("charlm.estimate._LONGEST", 0.0)
 
 
+def test_a_table_has_the_same_record(charlm, quick, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.write_text(TEXTS["lm"] * 8)
+    flags = ("train", corpus, "-o", tmp_path / "m", *TINY, "--max-steps", 3, "--dry-run", "--format")
+    (record,) = charlm(*flags, "jsonl").succeeded().records
+    header, row = charlm(*flags, "csv").succeeded().lines
+    assert header.split(",") == list(record) and row.split(",")[0] == str(record["parameters"])
+
+
 WITH_FIGURE = ("tag", "yes-no", "classify")
 
 

@@ -1,5 +1,8 @@
 """`charlm generate`: exactly what the library draws, on standard output and nothing else."""
 
+import csv
+import io
+import json
 import math
 import signal
 
@@ -149,6 +152,23 @@ def test_records(charlm, trained):
         assert (record["text"], record["tokens"], record["seed"]) == (sample.text, sample.tokens, 4)
         assert record["log10p"] == pytest.approx(sample.log_prob / math.log(10))
         assert record["unk_mass_rejected"] == pytest.approx(sample.unk_mass_rejected)
+
+
+def test_csv_has_the_same_records(charlm, trained):
+    """A text of a stream has newlines; its tokens are a JSON array, which is a cell of its own."""
+    for model, prompt in ((trained.stream, 'a "b",\n'), (trained.char, "Ra")):
+        args = ["generate", model, "--seed", 4, "-n", 3, "-l", 30, "-p", prompt, "--format"]
+        records = charlm(*args, "jsonl").succeeded().records
+        table = charlm(*args, "csv").succeeded().text
+        header, *rows = csv.reader(io.StringIO(table, newline=""), strict=True)
+        assert header == list(records[0])
+        for row, record in zip(rows, records, strict=True):
+            cells = dict(zip(header, row, strict=True))
+            assert (cells["text"], json.loads(cells["tokens"])) == (record["text"], record["tokens"])
+            assert float(cells["log10p"]) == pytest.approx(record["log10p"], abs=1e-4) and cells["seed"] == "4"
+        assert charlm(*args, "csv", "--no-header").succeeded().text == table.split("\n", 1)[1]
+    ranked = charlm("generate", trained.char, "--seed", 4, "-n", 3, "--best-of", 2, "--format", "csv").succeeded().text
+    assert len(list(csv.reader(io.StringIO(ranked, newline="")))) == 4
 
 
 def test_what_is_generated_has_the_probability_that_scoring_tells(charlm, trained):

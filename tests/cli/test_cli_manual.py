@@ -98,7 +98,7 @@ def offered(charlm, tmp_path, monkeypatch, capfdbinary):
 
 def test_commands_are_offered(offered):
     assert offered("charlm ") == offered("charlm help ") == NAMES
-    assert offered("charlm s") == offered("charlm -q help s") == ["score", "selfcheck"]
+    assert offered("charlm s") == offered("charlm -q help s") == ["score", "surprisal", "selfcheck"]
     assert offered("charlm --q") == ["--quiet"]
 
 

@@ -29,10 +29,11 @@ def text_of(kind):
 # ---- every command, every task
 
 
-@pytest.mark.parametrize("command", ["generate", "next", "score", "fill", "predict", "evaluate"])
+@pytest.mark.parametrize("command", ["generate", "next", "score", "surprisal", "filter", "fill", "predict", "evaluate"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_command_works_with_its_tasks_and_refuses_the_others(charlm, models, kind, command):
     args = (command, path_of(models, kind), *(CLASSES.get(kind, ()) if command in ("generate", "next") else ()))
+    args += ("--below", "inf") if command == "filter" else ()
     task = TASKS[kind]
     if command in FITTING[task]:
         assert charlm(*args, "-q", stdin=text_of(kind)).succeeded().out

@@ -50,7 +50,8 @@ def test_the_best_of_the_trainings_is_kept_and_their_spread_printed(charlm, corp
         charlm("train", corpus, "-o", path, *TINY, "--seed", seed, "--test", corpus).succeeded()
         losses[seed], test[seed] = best_loss(path), load(path).run.test["accuracy"]
     flags = (*TINY, "--seed", 5, "--seeds", 3, "--test", corpus)
-    said = charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded().err
+    result = charlm("train", corpus, "-o", tmp_path / "m", *flags, "--format", "jsonl").succeeded()
+    said = result.err
     best = min(losses, key=losses.get)
     assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / f"{best}.safetensors").read_bytes()
     assert said.endswith(f"wrote {tmp_path / 'm.safetensors'}, seed {best}\n")
@@ -65,6 +66,9 @@ def test_the_best_of_the_trainings_is_kept_and_their_spread_printed(charlm, corp
             assert float(table[f"{seed}{mark}"][at]) == pytest.approx(value, abs=1e-4)
         assert float(table["mean"][at]) == pytest.approx(statistics.fmean(expected.values()), abs=1e-4)
         assert float(table["deviation"][at]) == pytest.approx(statistics.stdev(expected.values()), abs=1e-4)
+        assert {record["seed"]: record[name] for record in result.records} == pytest.approx(expected)
+    assert [(record["seed"], record["kept"]) for record in result.records] == [(one, one == best) for one in losses]
+    assert set(result.records[0]) == {"seed", *names, "kept"}
 
 
 def test_of_a_task_with_a_figure_the_best_has_the_highest(charlm, tmp_path):
@@ -127,6 +131,18 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_how_to_go_on(charlm, monkeypatch,
     assert "".join(f"seed {one}:" for one in finished) not in result.err or not finished
     assert model.read_bytes() == (tmp_path / "whole" / "m.safetensors").read_bytes()
     assert sorted(files_of(tmp_path)) == ["corpus.txt", "m.safetensors", "whole/m.safetensors"]
+
+
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize(("format", "between", "more"), [("csv", ",", ()), ("tsv", "\t", ("--no-header",))])
+def test_a_record_for_each_seed_as_a_table(charlm, corpus, tmp_path, format, between, more):
+    flags = (*TINY, "--seed", 5, "--seeds", 2, "--format", format, *more)
+    rows = [line.split(between) for line in charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded().lines]
+    if not more:
+        header = rows.pop(0)
+        assert header == ["seed", *header[1:-1], "kept"]
+    assert [row[0] for row in rows] == ["5", "6"]
+    assert sorted(row[-1] for row in rows) == ["0", "1"]
 
 
 def test_a_chosen_seed_is_printed(charlm, corpus, tmp_path):

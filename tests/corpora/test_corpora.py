@@ -21,6 +21,7 @@ import pytest
 
 CORPORA = Path(__file__).resolve().parents[2] / "corpora"
 KITCHEN_FILES = ["kitchen.txt", "kitchen_heldout.txt", "kitchen_homophones.tsv", "kitchen_agreement.tsv"]
+NBEST_FILES = [f"kitchen_nbest{part}{kind}.tsv" for part in ("", "_test") for kind in ("", "_refs")]
 SINGULAR_VERBS, PLURAL_VERBS = {"was", "is"}, {"were", "are"}
 Lines = list[str]
 Rows = list[tuple[list[str], list[str], str]]
@@ -119,13 +120,33 @@ def test_dinosaurs_are_a_sorted_list_of_names() -> None:
 
 
 @pytest.mark.slow
-def test_grammar_writes_the_same_bytes_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "files"), [("kitchen_grammar", KITCHEN_FILES), ("kitchen_nbest", NBEST_FILES)])
+def test_grammar_writes_the_same_bytes_again(tmp_path: Path, program: str, files: list[str]) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, str(CORPORA / "kitchen_grammar.py"), str(tmp_path)]
+    command = [sys.executable, str(CORPORA / f"{program}.py"), str(tmp_path)]
     subprocess.run(command, env=environment, check=True, timeout=600)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(KITCHEN_FILES)
-    for name in KITCHEN_FILES:
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    for name in files:
         assert (tmp_path / name).read_bytes() == (CORPORA / name).read_bytes(), name
+
+
+def test_nbest_lists_are_of_held_out_sentences_and_have_what_was_said() -> None:
+    heldout = set(lines_of("kitchen_heldout.txt"))
+    for part in ("", "_test"):
+        references = dict(line.split("\t") for line in lines_of(f"kitchen_nbest{part}_refs.tsv"))
+        lists: dict[str, list[list[str]]] = defaultdict(list)
+        for line in lines_of(f"kitchen_nbest{part}.tsv"):
+            name, *row = line.split("\t")
+            lists[name].append(row)
+        assert list(lists) == list(references) and len(lists) == 60
+        assert heldout >= set(references.values())
+        heldout -= set(references.values())  # no sentence is in both parts
+        for name, rows in lists.items():
+            scores = [float(score) for _, score, _ in rows]
+            assert [rank for rank, *_ in rows] == [str(number) for number in range(1, 13)]
+            assert scores == sorted(scores, reverse=True)
+            texts = [text for *_, text in rows]
+            assert len(set(texts)) == len(texts) and references[name] in texts
 
 
 def test_training_corpus_has_the_size_a_small_model_learns(training: list[str]) -> None:

@@ -52,7 +52,11 @@ def answers(charlm, kind, model, text):
             continue
         given = text if command == "evaluate" else reads
         for batch_size in (1, 3, 64):
-            flags = ("--batch-size", batch_size, "--format", "jsonl")
+            flags = (
+                "--batch-size",
+                batch_size,
+                *(("--below", "inf") if command == "filter" else ("--format", "jsonl")),
+            )
             yield command, charlm(command, model, *flags, stdin=given.encode())
             if command == "score" and TASKS[kind] == "cloze":
                 yield "suspect", charlm(command, model, "--suspect", *flags, stdin=given.encode())
@@ -71,7 +75,7 @@ def check_answers(charlm, kind, model, text):
             refused += 1
             continue
         assert result.out
-        for record in result.records:
+        for record in result.records if command != "filter" else ():
             for key, value in record.items():
                 numbers = value if isinstance(value, list) else [value]
                 assert key not in FINITE or not any(number is None for number in numbers), (kind, command, record)

@@ -15,12 +15,12 @@ import numpy as np
 
 from charlm.task import task_of
 from tests.fuzz import pool
-from tests.fuzz.pool import LABELS, LINES, NOT_FINITE, ODD_MODELS, ODD_TEXTS
+from tests.fuzz.pool import LABELS, LINES, LISTS, NOT_FINITE, ODD_MODELS, ODD_TEXTS
 from tests.task_models import TASKS
 
 SHARES = {  # of the commands among the command lines; a command that is not here has one
-    "train": 16, "generate": 14, "score": 20, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8, "vocab": 6,
-    "bench": 1, "selfcheck": 0.2, "rank": 6,
+    "train": 16, "generate": 14, "score": 20, "surprisal": 10, "evaluate": 12, "fill": 10, "predict": 14, "inspect": 8,
+    "vocab": 6, "bench": 1, "selfcheck": 0.2, "rank": 6,
 }  # fmt: skip
 GOOD: dict[str, tuple[object, ...]] = {
     "hidden_size": (1, 2, 4, 8), "num_layers": (1, 2), "embedding_size": (0, 1, 4, 8), "dense": (1, 3, 6),
@@ -37,10 +37,15 @@ GOOD: dict[str, tuple[object, ...]] = {
     "log": ("new.jsonl", "folder/new.jsonl"), "seeds": (2,), "sample_every": (1, 2, 50),
     "sample_prompt": ("", "a", "60"),
     "trace": ("", "a", "abc", "the cat", "x\tab", "a" * 30), "trace_file": ("new.md", "new.tex"),
-    "field": (1, 2, "text"), "key": (1, 2, "id"),
-    "num_lines": (1, 2, 50), "above": (0, 1, 5), "mask": ("digits", "hex", "digits,hex"),
+    "field": (1, 2, "text"), "key": (1, 2, "id"), "id": (1,) * 9 + ("id",),
+    "score": (2,) * 9 + ("costs.txt",), "text": (3,) * 9 + ("text",), "lm_weight": (0, 0.5, 12),
+    "word_bonus": (-1, 0, 3), "tune": ("refs.txt", "refs.txt", "-"),
+    "num_lines": (1, 2, 50), "mask": ("digits", "hex", "digits,hex"),
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
+    "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
+    "percentile": (0, 50, 95, 100), "region": ("|", "a", " ", "^^", "\n", "\t"),
+    "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
@@ -50,6 +55,7 @@ EDGE: dict[str, tuple[object, ...]] = {
     "html": ("corpus.txt", "lm.safetensors", "", "no/such/folder.html"), "states": ("corpus.txt", "new.html"),
     "unit": ("0", "9:9", "0:0:c~", "0:0:x", ":", "-1:0", "0:99999999999"), "activations": ("@", "@no-such-file", "\0"),
     "prompt": ("x" * 400, "<UNK>", "<EOS>", "\t", "200", "60 H"), "label": ("",), "stop": ("",),
+    "top": ("101%", "-1", "nan", "%", "1.5", "1/3%"), "percentile": (-1, 101, "nan"),
     "minutes": (0, -1, "nan", "inf"), "seconds": (0, -1, "nan"), "repeats": (0, 1001), "num_samples": (0, -1),
 }  # fmt: skip
 _HUGE = 10**30  # above what these options allow, so that it is refused and not tried
@@ -60,6 +66,7 @@ _BOUNDED = (
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
+_RULES = ("top", "below", "above", "percentile", "of")  # of `filter`, which wants one
 _RARE = ("quiet", "no_color", "debug", "device", "dry_run", "seeds", "config")
 
 
@@ -145,6 +152,9 @@ class _Drawing:
             self.kind = str(_pick(rng, ["lm", *TASKS]))
         positional = [self._argument(one) for one in parameters if one.param_type_name == "argument"]
         chance = float(rng.choice([0.0, 0.1, 0.25]))
+        # Of n-best lists: all columns or none, but for a few command lines.
+        self.columns = self.case.command == "rescore" and rng.random() < 0.8
+        rule = _pick(rng, [["top"], ["below"], ["above"], ["percentile", "of"]])
         for one in parameters:
             if one.param_type_name == "argument":
                 continue
@@ -159,8 +169,12 @@ class _Drawing:
             if self.case.command == "train" and one.name in ("task", "condition"):
                 fits = self.kind in LABELS if one.name == "condition" else _task(self.kind) != "lm"
                 wanted = rng.random() < (0.95 if fits else chance / 3)
+            if self.case.command == "rescore" and one.name in ("id", "score", "text"):
+                wanted = self.columns
             if self.case.command == "bench" and one.name in ("seconds", "repeats"):
                 wanted = True
+            if one.name in _RULES:
+                wanted = (one.name in rule) == (rng.random() < 0.95)
             for _ in range((2 if one.multiple and rng.random() < 0.3 else 1) if wanted else 0):
                 parts.append(self._option(one))
         if rng.random() < self.wildness / 2:
@@ -213,6 +227,8 @@ class _Drawing:
         rng = self.rng
         if self._is_wild():
             return str(_pick(rng, ODD_TEXTS))
+        if self.case.command == "rescore" and rng.random() < 0.8:
+            return str(_pick(rng, LISTS))
         if self.case.command in ("train", "evaluate") and rng.random() < 0.7:
             return f"{self.kind if self.kind in TASKS else 'lm'}.tsv"
         if self.kind in LABELS and rng.random() < 0.7:
@@ -227,7 +243,9 @@ class _Drawing:
         if one.is_flag:
             return [name]
         value = self._value(one)
-        if one.name != "not_in" and ("FILE" in (one.metavar or "") or getattr(one.type, "name", "") == "path"):
+        if one.name not in ("not_in", "minus") and (
+            "FILE" in (one.metavar or "") or getattr(one.type, "name", "") == "path"
+        ):
             self.case.outputs.append(value)
         if name.startswith("--") and self.rng.random() < 0.2:
             return [f"{name}={value}"]
@@ -245,7 +263,9 @@ class _Drawing:
             return str(_pick(rng, choices))
         if one.name in GOOD:
             return str(_pick(rng, GOOD[one.name]))
-        if one.name in ("init_from", "like"):
+        if one.name == "of":
+            return self._text()
+        if one.name in ("init_from", "like", "minus"):
             return str(_pick(rng, list(self.kinds)))
         if kind == "path" or "FILE" in (one.metavar or ""):
             return self._text()

@@ -22,6 +22,8 @@ KEYS = {  # of a record of JSON Lines
     "score": {"text", "tokens", "oov"},
     "generate": {"text", "tokens", "log10p", "unk_mass_rejected", "seed"},
     "next": {"token", "prob", "log10p"},
+    "surprisal": {"line", "surprisal", "entropy", "entropy_reduction", "rank", "tokens", "oov"},
+    "rescore": {"text", "words", "total"},
     "rank": {"file", "line", "text", "tokens", "oov", "runs"},
     "fill": {"text", "gaps"},
     "predict": {"text", "prediction", "prob"},
@@ -34,7 +36,7 @@ _OURS = (".tmp", ".lock")  # what is to be gone at the end
 def keeps_to_the_contract(case: Case, result: Result) -> None:
     """The exit code, what is said on standard error, and the records on standard output."""
     _is_said_well(case, result)
-    ends_otherwise = case.command == "generate" and case.has("--separator")
+    ends_otherwise = case.command == "filter" or (case.command == "generate" and case.has("--separator"))
     if result.out and not result.out.endswith(b"\n") and result.code == 0 and not ends_otherwise:
         raise Failed(f"the last line has no end: {result.out[-80:]!r}")
     if not case.is_plain or case.has("-h", "--help", "--version"):
@@ -48,6 +50,8 @@ def keeps_to_the_contract(case: Case, result: Result) -> None:
         _is_table(case, result, form)
     if case.command in PER_LINE:
         _has_a_line_for_each(case, result, form)
+    if case.command == "filter":
+        _is_part_of_the_input(case, result)
     if result.code == 0 and case.model in NOT_FINITE and _says_something(case, result):
         raise Failed(f"a model whose outputs are not finite is used: {result.out[:200]!r}")
 
@@ -59,9 +63,11 @@ def _says_something(case: Case, result: Result) -> bool:
         return False
     if case.command == "generate":
         return case.value("-l", "--length") != "0"
+    if case.command == "surprisal":
+        return len(result.lines) > 1
     if case.command == "rank":  # a cloze model of words has no token in a blank line
         return any(line.strip() for line in _lines_in(case) or ())
-    return case.command in ("evaluate", "next") or (case.command in PER_LINE and bool(_lines_in(case)))
+    return case.command in ("evaluate", "next") or (case.command in (*PER_LINE, "filter") and bool(_lines_in(case)))
 
 
 def _is_said_well(case: Case, result: Result) -> None:
@@ -70,11 +76,12 @@ def _is_said_well(case: Case, result: Result) -> None:
     hints = [line for line in lines if line.startswith("hint:")]
     said = f"exit code {result.code}, {result.err[-1500:]!r}"
     has_found_too_few = case.command == "generate" and result.code == 1 and " texts found: " in result.err
-    if result.code not in DOCUMENTED and not has_found_too_few:
+    has_kept_nothing = case.command == "filter" and result.code == 1 and not errors
+    if result.code not in DOCUMENTED and not (has_found_too_few or has_kept_nothing):
         raise Failed(f"no documented exit code: {said}")
     if "Traceback" in result.err and not case.has("--debug"):
         raise Failed(f"a traceback: {said}")
-    if len(errors) != (result.code != 0) or len(hints) > len(errors):
+    if len(errors) != (result.code != 0 and not has_kept_nothing) or len(hints) > len(errors):
         raise Failed(f"{len(errors)} errors and {len(hints)} hints: {said}")
     if errors and lines[-2 - len(hints) :] != [*errors, *hints, ""]:
         raise Failed(f"the error is not what is said last: {said}")
@@ -86,7 +93,7 @@ def _has_the_right_code(case: Case, result: Result) -> None:
     """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
     models = [one for one in case.models if one not in case.good_models]
     at_fault = {
-        4: bool(models) or case.has("--resume", "--init-from", "--like", "--plot", "--gradients"),
+        4: bool(models) or case.has("--resume", "--init-from", "--like", "--plot", "--gradients", "--minus"),
         5: case.command == "train",
         6: bool(case.outputs) or case.value("--device") == "cuda",
     }
@@ -120,7 +127,8 @@ def _is_json(case: Case, result: Result) -> None:
         except (AssertionError, ValueError) as error:
             raise Failed(f"not strict JSON: {line[:300]!r}") from error
         others = ("--vocabulary", "--gradients", "--coverage", "--command", "--samples", "--trace")
-        keys = set() if case.has(*others) else KEYS.get(case.command, set())
+        chosen = case.command == "surprisal" and case.has("--columns")
+        keys = set() if chosen or case.has(*others) else KEYS.get(case.command, set())
         if missing := keys - record.keys():
             raise Failed(f"a record without {missing}: {line[:300]!r}")
         if not set(case.models) & NOT_FINITE.keys() and not _are_probabilities(record):
@@ -147,7 +155,8 @@ def _is_table(case: Case, result: Result, form: str) -> None:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     else:
         rows = [line.split("\t") for line in text.split("\n")[:-1]]
-    if not rows and not case.has("--no-header"):
+    # A single training has no records.
+    if not rows and not case.has("--no-header") and case.command != "train":
         raise Failed("a table without a header")
     for row in rows:
         if len(row) != len(rows[0]):
@@ -193,6 +202,19 @@ def _has_a_line_for_each(case: Case, result: Result, form: str | None) -> None:
             text = strict_json(record)["text"].encode("utf-8", "surrogateescape")
             if text != line and not (conditioned or line.endswith(b"\t" + text)):
                 raise Failed(f"the text of a record is {text[:100]!r}, not {line[:100]!r}")
+
+
+def _is_part_of_the_input(case: Case, result: Result) -> None:
+    """Each line out is one of those in, in order, and none are left where none were."""
+    lines = _lines_in(case)
+    if lines is None or case.has("--field"):
+        return  # a row may be several lines
+    left = iter(lines)
+    for line in result.out.removesuffix(b"\n").split(b"\n") if result.out else ():
+        if line.removesuffix(b"\r") not in left:
+            raise Failed(f"a line out that is not one of those in: {line[:200]!r}")
+    if result.code == (1 if result.out else 0):
+        raise Failed(f"exit code {result.code} with {len(result.out)} bytes")
 
 
 def keeps_files(case: Case, result: Result, changed: set[str]) -> None:

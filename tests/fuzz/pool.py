@@ -36,10 +36,16 @@ LINES = {  # files that are read as text
     "cut.txt.gz": gzip.compress(b"abc\nthe cat\n" * 50, mtime=0)[:-9],
     "-d.txt": b"abc\n",
     "ä ö\n.txt": b"abc\n",
+    "lists.tsv": b"u1\t-1\tabc\nu1\t-1.5\tthe cat\nu2\t0\t\nu 3\t-7e2\tit sees ||| it\n",
+    "kaldi.txt": b"u1-1 abc\nu1-2 the cat\nu2-1\n",
+    "costs.txt": b"u1-1 1\nu1-2 1.5\nu2-1 0\n",
+    "moses.txt": b"0 ||| abc ||| lm: -1 ||| -1\n0 ||| the cat ||| lm: -2 ||| -2 ||| 0-0\n1 |||  |||  ||| 0\n",
+    "refs.txt": b"u1\tthe cat\nu2\t\nx\tno list\n0\tabc\n",
     **{f"{kind}.tsv": text.encode() for kind, text in TEXTS.items()},
 }
 ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "no/such/file", "x" * 300)  # nothing elsewhere
 ODD_MODELS = ("missing", "corpus.txt", "folder", "", "damaged.safetensors", "cut.safetensors", "empty.txt", "old.ckpt")
+LISTS = (*["lists.tsv"] * 8, "kaldi.txt", "moses.txt")  # n-best lists
 LABELS = {"conditioned": ("x", "y", "zz"), "genre": ("jig", "waltz")}
 NOT_FINITE = {  # models whose weights are finite, and whose outputs are not
     f"huge-{kind}.safetensors": kind for kind in ("lm", "cloze", "tag", "classify", "translate")

@@ -20,9 +20,18 @@ FIGURES = (
     "pseudo_nats_per_token",
     "nats_per_text",
     "nats_per_step",
+    "lnp",
+    "pseudo_lnp",
+    "total",
 )
 BATCHES = (1, 3, 64)
-INPUTS = {"generate": ["-l", 5, "--seed", 1], "next": [], "compare": ["--on", "text"]}
+INPUTS = {
+    "generate": ["-l", 5, "--seed", 1],
+    "next": [],
+    "compare": ["--on", "text"],
+    "filter": ["text", "--below", "inf"],
+    "rescore": ["lists", "--id", 1, "--score", 2, "--text", 3],
+}
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -39,19 +48,21 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
             corpus, lines = [*corpus, "r"], [*lines, "r", "___"]
         for command in TASKS[drawn.model.task].commands:
             _write(tmp_path / "text", corpus if command == "evaluate" else lines)
+            _write(tmp_path / "lists", ["u\t0\t" + line.rpartition("\t")[2] for line in lines])
             arguments = [command, "m.safetensors", *INPUTS.get(command, ["text"])]
             is_prompted = command in ("generate", "next")
-            if is_prompted and drawn.model.labels:
+            if (is_prompted or command == "rescore") and drawn.model.labels:
                 arguments += ["--class", drawn.model.labels[0]]
             for batch_size in BATCHES if not is_prompted else (None,):
                 more = [] if batch_size is None else ["--batch-size", batch_size]
-                result = charlm(*arguments, "--format", "jsonl", *more)
+                form = [] if command == "filter" else ["--format", "jsonl"]
+                result = charlm(*arguments, *form, *more)
                 where = f"{command} {more}, exit code {result.code}, {drawn}"
                 if result.code == 1 or result.code not in (0, 4):
                     raise Failed(f"{where}: {result.err}")
                 if result.code == 0 and must_fail:
                     raise Failed(f"outputs that are not finite are used: {where}: {result.out[:300]!r}")
-                for line in result.lines if result.code == 0 else ():
+                for line in result.lines if result.code == 0 and form else ():
                     record = strict_json(line)
                     if any(_has_none(record[key]) for key in FIGURES if key in record):
                         raise Failed(f"a figure that is not finite: {where}: {line[:300]}")

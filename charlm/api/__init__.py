@@ -1,0 +1,39 @@
+"""The Python API: functions that train, save, load and use models."""
+
+from charlm.api.drawing import generate, generate_many, next_tokens
+from charlm.api.models import load, save, train
+from charlm.api.reading import (
+    activations,
+    compare,
+    fill,
+    filter_lines,
+    predict,
+    rank,
+    rescore,
+    score,
+    score_pairs,
+    surprisal,
+    trace,
+    tune_rescoring,
+)
+
+__all__ = [
+    "activations",
+    "compare",
+    "fill",
+    "filter_lines",
+    "generate",
+    "generate_many",
+    "load",
+    "next_tokens",
+    "predict",
+    "rank",
+    "rescore",
+    "save",
+    "score",
+    "score_pairs",
+    "surprisal",
+    "trace",
+    "train",
+    "tune_rescoring",
+]
