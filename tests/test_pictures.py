@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.pictures import FOLDER, PICTURES
+from tests.pictures.runs import AGREEMENT, CELLS, KITCHEN
 from tests.readme import GUIDE, PROJECT, documents
 
-FOLDER = GUIDE / "pictures"
 MOST_BYTES = 60_000
 SVG = "{http://www.w3.org/2000/svg}"
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -72,9 +73,16 @@ def test_every_picture_is_linked() -> None:
 
 
 def test_every_picture_is_drawn_by_a_script() -> None:
-    """The names are read from the source: the scripts themselves import NumPy and rich."""
-    listed = re.findall(r'^    "([\w-]+)": ', (PROJECT / "tests/pictures/__init__.py").read_text(), re.MULTILINE)
-    assert {path.stem for path in FOLDER.iterdir()} == set(listed)
+    assert {path.stem for path in FOLDER.iterdir()} == set(PICTURES)
+
+
+def test_pictures_show_what_the_lessons_do() -> None:
+    lessons = (GUIDE / "lessons.md").read_text()
+    assert [command for command in (AGREEMENT, KITCHEN, *CELLS.values()) if f"$ {command}\n" not in lessons] == []
+    (unit,) = re.findall("<title>Unit ([0-9]+) ", (FOLDER / "unit.svg").read_text())
+    assert f"--unit 0:{unit}\n" in lessons
+    levels = re.findall("([0-9])-grams ([0-9.]+)</text>", (FOLDER / "floor.svg").read_text())
+    assert "".join(f"{n} {bits}\n" for n, bits in levels) in lessons
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,20 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f232
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a chart; its first and last tick are its bounds."""
+    """An axis of a chart; its first and last tick are its bounds, if no others are given."""
 
     label: str
     ticks: Sequence[float]
     is_log: bool = False
+    bounds: tuple[float, float] | None = None
 
     def share(self, value: float) -> float:
-        """Return where a value lies, from 0 to 1; values beyond the bounds lie on them."""
-        low, high, at = (math.log(one) if self.is_log else one for one in (self.ticks[0], self.ticks[-1], value))
-        return min(1.0, max(0.0, (at - low) / (high - low)))
+        """Return where a value lies, from 0 to 1; raise ValueError if it is beyond the bounds."""
+        low, high = self.bounds or (self.ticks[0], self.ticks[-1])
+        if not low <= value <= high:
+            raise ValueError(f"{value} is not on the axis of {self.label}, from {low} to {high}")
+        low, high, value = (math.log(one) if self.is_log else one for one in (low, high, value))
+        return (value - low) / (high - low)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def drawn() -> str:
     points, read, due = [], 0, 0.0
     for progress in session.trainer.run():
         read += progress.tokens
-        if read >= due:
+        if read >= due or session.trainer.is_done:
             (figures,) = api.compare({"lstm": session.language_model}, heldout)
             points.append((read, figures.bits_per_char))
             due = read * BETWEEN
@@ -40,7 +40,7 @@ def drawn() -> str:
         "Bits a character on held-out sentences, and what n-grams reach",
         f"An lstm of 128 units falls from {points[0][1]:.2f} to {points[-1][1]:.2f} bits a character. "
         + ", ".join(levels),
-        Axis("characters read", (1_000, 10_000, 100_000, 1_000_000), is_log=True),
+        Axis("characters read", (1_000, 10_000, 100_000, 1_000_000), is_log=True, bounds=(points[0][0], points[-1][0])),
         Axis("bits a character", range(6)),
         [Curve("lstm", "lstm", points)],
         levels,
