@@ -107,6 +107,7 @@ corpora: $(VENV)/.installed  ## write the corpora, except dinosaurs.txt, again f
 	$(BIN)/python corpora/kitchen_grammar.py
 	$(BIN)/python corpora/kitchen_nbest.py
 	$(BIN)/python corpora/task_corpora.py
+	$(BIN)/python corpora/log_lines.py
 
 readme: $(VENV)/.dev  ## update help texts, the manual page, and the output of examples in README and guide
 	$(BIN)/python -m tests.readme --examples
