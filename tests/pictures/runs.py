@@ -13,11 +13,11 @@ from charlm.language_model import LanguageModel
 from tests.readme import PROJECT, run_example
 
 # The training commands of the guide's pages, to the letter.
-KITCHEN = "charlm train corpora/kitchen.txt -o kitchen.safetensors --seed 1 --level word --epochs 1 -q"
+KITCHEN = "charlm train corpora/kitchen.txt -o kitchen --seed 1 --level word --epochs 1 -q"
 AGREEMENT = "grep -E ' (was|were|is|are)( |$)' corpora/kitchen.txt > agreement.txt"
 SIZES = "--hidden-size 64 --embedding-size 64 --dropout 0 --lr 0.012 --epochs 6"
 CELLS = {
-    cell: f"charlm train agreement.txt -o {cell}.safetensors --cell {cell} --seed 1 --level word {SIZES} -q"
+    cell: f"charlm train agreement.txt -o {cell} --cell {cell} --seed 1 --level word {SIZES} -q"
     for cell in ("rnn", "gru", "lstm")
 }
 

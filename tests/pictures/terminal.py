@@ -20,10 +20,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from tests.pictures import log
 from tests.pictures.runs import KITCHEN, folder, output_of
 
-COLUMNS, LINES = 92, 40
+COLUMNS, LINES = 120, 40
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class Shown:
 
 
 COMMANDS = [
-    Shown("charlm train corpora/dinosaurs.txt -o names --seed 1", "^best"),
-    Shown("charlm generate names -n 5 --unique --not-in corpora/dinosaurs.txt -t 0.7 --seed 1"),
-    Shown("charlm train monday.log -o monday --seed 1 --epochs 1 -q"),
-    Shown("charlm rank monday tuesday.log -n 3 --highlight"),
+    Shown("charlm train corpora/dinosaurs.txt -o dinosaurs --seed 1", "^best"),
+    Shown("charlm generate dinosaurs -n 4 --unique --not-in corpora/dinosaurs.txt --best-of 50 --sort score --seed 1"),
+    Shown("charlm train corpora/log.txt -o log --epochs 3 --seed 1 -q"),
+    Shown("charlm rank log corpora/log_new.txt -n 5 --highlight"),
     Shown("printf 'the apple and pear salad\\nthe apple and pair salad\\n' | charlm score kitchen"),
 ]
 # Background, text, and eight colours; the style sheets of repositories have the same.
@@ -65,8 +64,7 @@ def dark() -> str:
 def drawn(theme: str) -> str:
     """Return the picture of the commands in a theme."""
     background, foreground, colors = THEMES[theme]
-    # The files of the last commands.
-    log.write(folder())
+    # The model of the last command.
     output_of(KITCHEN)
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor", force_terminal=True)
     for number, shown in enumerate(COMMANDS):
