@@ -10,7 +10,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme wheel constraints clean
+.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
 
 # What an installation depends on. The C sources are compiled by each, but they change nothing about its packages.
 PACKAGES := pyproject.toml constraints.txt
@@ -111,6 +111,9 @@ corpora: $(VENV)/.installed  ## write the corpora, except dinosaurs.txt, again f
 
 readme: $(VENV)/.dev  ## update help texts, the manual page, and the output of examples in README and guide
 	$(BIN)/python -m tests.readme --examples
+
+pictures: $(VENV)/.dev  ## draw the pictures of README.md and the guide again, each from a run
+	$(BIN)/python -m tests.pictures
 
 wheel:  ## build the wheel in dist/; the same commit gives the same bytes
 	rm -rf build && mkdir -p build/source
