@@ -57,7 +57,7 @@ def rank(
     """Print the oddest lines.
 
     Odd runs are marked: what the model did not expect where it knew what to expect, so numbers that vary are not.
-    --follow prints lines above --above. Its default is the figure that one in 1,000 of the last 10,000 lines exceeds.
+    --follow prints lines above --above. Its default follows from the last 10,000 lines, those of FILE included.
 
     \b
     charlm rank log.safetensors new.log                             the 20 oddest lines

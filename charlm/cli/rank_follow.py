@@ -97,7 +97,7 @@ def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: f
 def _note(threshold: Any, look: Look) -> None:
     """Print what lines will be printed."""
     if threshold.value < float("inf"):
-        what = f"{threshold.value:.2f} {look.measure.unit}, learned from {threshold.lines:,} lines"
+        what = f"{threshold.value:.2f} {look.measure.unit}, as learned from {threshold.lines:,} lines"
     else:
-        what = "what is learned from the lines: none of the first 100 is printed"
+        what = "what the first 100 lines teach"
     ui.note(f"printing lines above {what}; --above X sets another limit")

@@ -29,14 +29,14 @@ _BOTH = """
 """
 _TOWERS = """
     def forward(self, ids, lengths):  # ids [batch, time], lengths [batch]; output at t: ln P(token t | all others)
-        def turned(x):  # each row from its last token to its first
-            return x.gather(1, (lengths[:, None] - 1 - torch.arange(ids.shape[1])) % ids.shape[1])
+        places = (lengths[:, None] - 1 - torch.arange(ids.shape[1])) % ids.shape[1]
+        def turned(x):  # each row from its last place to its first
+            return x.gather(1, places if x.ndim == 2 else places[..., None].expand(x.shape))
         def after_nothing(x):  # the zero vector, then all but the last
             return torch.nn.functional.pad(x, (1, -1), value={nothing})
         left, _ = self.left(self.embedding(after_nothing(ids)))
         right, _ = self.right(self.embedding(after_nothing(turned(ids))))
-        at = (lengths[:, None] - 1 - torch.arange(ids.shape[1])) % ids.shape[1]
-        y = torch.cat([left, right.gather(1, at[..., None].expand_as(right))], -1)
+        y = torch.cat([left, turned(right)], -1)
 {dense}        return torch.log_softmax(self.output(y), -1)
 """
 _BOTTOM = """
@@ -65,7 +65,7 @@ def loader(language_model: LanguageModel, form: Form, embedding: tuple[int, ...]
     if config.facts.body == "towers":
         body = _TOWERS
     elif config.facts.body == "last step":
-        last = "(state[0] if isinstance(state, tuple) else state)"
+        last = "state[0]" if form.operator == "LSTM" else "state"
         body, y = _BOTH, f"y = torch.cat(tuple({last}[-{1 + both}:]), -1)"
     elif both:
         body, y = _BOTH, "y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True)"

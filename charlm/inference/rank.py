@@ -21,7 +21,9 @@ Item = TypeVar("Item")
 
 REMEMBERED = 10_000  # lines from which a threshold is learned
 _FEWEST = 100  # lines before which no line is odd
-_ONE_IN = 1000  # lines is about as odd as the threshold
+_ONE_IN = 100  # lines exceeds a value that is high
+_TIMES = 2.0  # as far above the median as that value is the threshold
+_LEAST = 1.1  # times the median: equal lines in different batches differ in the last digits
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,14 @@ class Oddest(Generic[Item]):
 
 
 class LearnedThreshold:
-    """The value that one in 1,000 lines exceeds, learned from the last 10,000 lines.
+    """A value that odd lines exceed, learned from the last 10,000 lines.
 
-    With fewer than 1,000 lines it is the highest value among them; below 100 lines no value is above it.
+    With the median m of their values, and the value q that one line in 100 exceeds, it is
+
+        m + 2 (q - m),   but at least 1.1 m
+
+    A few odd lines do not move it. What becomes more than one line in 100 is not odd any more. Below 100 lines no value
+    is above it.
     """
 
     def __init__(self) -> None:
@@ -137,7 +144,10 @@ class LearnedThreshold:
     def value(self) -> float:
         """The present threshold; infinity below 100 lines."""
         count = len(self._sorted)
-        return self._sorted[count - 1 - count // _ONE_IN] if count >= _FEWEST else math.inf
+        if count < _FEWEST:
+            return math.inf
+        median, high = self._sorted[count // 2], self._sorted[count - 1 - count // _ONE_IN]
+        return max(median + _TIMES * (high - median), _LEAST * median)
 
     @property
     def lines(self) -> int:

@@ -13,6 +13,7 @@ import charlm as package
 from charlm import checkpoint
 from charlm.cli import ui
 from tests import forms
+from tests.benchmarks.odd_lines import made_log, shares
 from tests.cli.shell import read_line, started, wait_for_handlers
 from tests.task_models import outputs, random_lines, saved, task_model
 
@@ -174,10 +175,8 @@ def test_following_a_pipe_prints_what_is_above(charlm, ordinary):
     rows = charlm(*args, "--above", 10, stdin=as_text(lines)).succeeded().lines
     assert rows[0].split("\t") == ["file", "line", "pseudo_bits_per_char", "text"]
     assert [row.split("\t")[1::2] for row in rows[1:]] == [["2", "⟦b⟧"], ["4", "⟦aab⟧"]]
-    learned = charlm(*args, stdin=as_text(["aa"] * 99 + ["b", "aa", "bb", "bbb"])).succeeded()
-    assert [row.split("\t")[1] for row in learned.lines] == ["line"] and "first 100" in learned.err
-    learned = charlm(*args, stdin=as_text(["aa", "aab"] * 50 + ["b", "aa", "b"])).succeeded()
-    assert [row.split("\t")[1] for row in learned.lines[1:]] == ["101"]
+    learned = charlm(*args, stdin=as_text(["aa"] * 98 + ["b", "aa", "aa", "bb"])).succeeded()
+    assert [row.split("\t")[1] for row in learned.lines[1:]] == ["102"] and "first 100" in learned.err
     rows = rows_of(
         charlm(*args, "--above", 10, "--field", "t", "--format", "csv", stdin=b"i\tt\n1\tb\n2\ta\n").succeeded().out
     )
@@ -213,3 +212,20 @@ def test_a_fault_in_a_growing_file_is_printed_while_it_is_written_to(ordinary, t
             assert read_line(process.stdout).decode().split(",")[1] == "2"
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
+
+
+@pytest.mark.slow
+def test_planted_faults_come_first_and_are_marked():
+    """With a small model of a short log; `tests/benchmarks/odd_lines.py` does it with what `charlm train` chooses."""
+    made, first = made_log("web1", lines=6_000, seed=3), 4_000
+    options = {"hidden_size": 96, "num_layers": 1, "batch_size": 32, "seq_length": 32, "max_steps": 500}
+    model = package.train(made.lines[:first], **options, learning_rate=0.005, seed=1)
+    found = {one.number - 1 + first: one for one in package.rank(model, made.lines[first:], count=40)}
+    assert len(made.planted) == 12
+    of_each = [
+        shares(found[place].text, parts, [(run.start, run.end) for run in found[place].runs])
+        for place, parts in made.planted.items()
+        if place in found
+    ]
+    assert sum(covered > 0.7 for covered, _ in of_each) >= 10
+    assert np.mean([planted for _, planted in of_each]) > 0.75

@@ -71,18 +71,33 @@ def test_labels_are_read_and_texts_come_back_without_them():
 # ---- a threshold that is learned
 
 
-def test_it_is_the_value_that_one_in_a_thousand_exceeds():
-    values = np.random.default_rng(2).normal(size=forms.times(2_500, 25_000)).tolist()
+def test_it_is_twice_as_far_from_the_median_as_what_one_in_a_hundred_exceeds():
+    values = np.random.default_rng(2).normal(3.0, size=forms.times(2_500, 25_000)).tolist()
     threshold, above = LearnedThreshold(), []
     for place, value in enumerate(values):
+        limit = threshold.value
         if place % 97 == 0:
             before = sorted(values[max(0, place - 10_000) : place])
-            limit = before[len(before) - 1 - len(before) // 1000] if len(before) >= 100 else math.inf
-            assert threshold.value == limit and threshold.lines == len(before)
+            assert threshold.lines == len(before)
+            if len(before) < 100:
+                assert limit == math.inf
+            else:
+                median = before[len(before) // 2]
+                assert limit == pytest.approx(2 * before[len(before) - 1 - len(before) // 100] - median)
         above.append(threshold.add(value))
-        assert above[-1] == (value > limit) or place % 97
+        assert above[-1] == (value > limit)
     assert not any(above[:100])
-    assert sum(above) < 15
+    assert sum(above) < 10
+
+
+def test_odd_lines_are_odd_until_they_are_one_in_a_hundred():
+    threshold = LearnedThreshold()
+    ordinary = [threshold.add(1.0 + place % 7 / 10) for place in range(1000)]
+    assert not any(ordinary)
+    assert [threshold.add(9.0) for _ in range(12)] == [True] * 11 + [False]
+    threshold = LearnedThreshold()
+    assert not any(threshold.add(2.0 + place % 2 * 1e-6) for place in range(300))
+    assert threshold.value == pytest.approx(2.2)
 
 
 def test_nan_teaches_nothing_and_a_fixed_threshold_is_not_taught():
