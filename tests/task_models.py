@@ -61,6 +61,16 @@ CLASSES = {  # what `generate` is to be told
     "genre": ("--class", "jig"),
 }
 
+LISTS = "u\t-1\tabc\nu\t-2\tca\n"  # what `rescore` reads
+
+
+def needed(command, kind):
+    """Return the flags without which a command does not run, with a model of a kind."""
+    classes = CLASSES.get(kind, ())
+    flags = {"filter": ("--below", "inf"), "rescore": ("--id", 1, "--score", 2, "--text", 3, *classes)}
+    return flags.get(command, classes if command in ("generate", "next") else ())
+
+
 TEXTS = {  # what each is evaluated on
     "lm": "abc\n\nca\n",
     "conditioned": "x\tabc\nzz\tc\ny\tbb\n",

@@ -9,7 +9,7 @@ from charlm import api, checkpoint
 from charlm.config import CELL_NAMES
 from charlm.errors import DivergenceError, NonFiniteOutputError
 from charlm.storage.container import Container
-from tests.task_models import CLASSES, FITTING, TASKS, TEXTS, TRAINING, parameter, task_model
+from tests.task_models import FITTING, LISTS, TASKS, TEXTS, TRAINING, needed, parameter, task_model
 
 FLAGS = {**TRAINING, "cloze": ("--bidirectional", "--level", "word"), "cloze-char": ("--task", "cloze")}
 INPUTS = {  # what the commands but `evaluate` read
@@ -46,19 +46,14 @@ def answers(charlm, kind, model, text):
     for command in FITTING[TASKS[kind]]:
         if command == "export":  # it computes nothing
             continue
-        if command == "generate":
-            yield command, charlm(command, model, "-l", 5, "--seed", 1, *CLASSES.get(kind, ()), "--format", "jsonl")
+        if command in ("generate", "next"):
+            flags = ("-l", 5, "--seed", 1) if command == "generate" else ("-p", "a")
+            yield command, charlm(command, model, *flags, *needed(command, kind), "--format", "jsonl")
             continue
-        if command == "next":
-            yield command, charlm(command, model, "-p", "a", *CLASSES.get(kind, ()), "--format", "jsonl")
-            continue
-        given = text if command == "evaluate" else reads
+        given = {"evaluate": text, "rescore": LISTS}.get(command, reads)
         for batch_size in (1, 3, 64):
-            flags = (
-                "--batch-size",
-                batch_size,
-                *(("--below", "inf") if command == "filter" else ("--format", "jsonl")),
-            )
+            form = () if command == "filter" else ("--format", "jsonl")
+            flags = ("--batch-size", batch_size, *needed(command, kind), *form)
             yield command, charlm(command, model, *flags, stdin=given.encode())
             if command == "score" and TASKS[kind] == "cloze":
                 yield "suspect", charlm(command, model, "--suspect", *flags, stdin=given.encode())
