@@ -87,6 +87,7 @@ def test_every_room_but_cupys_is_imported(machine):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_a_first_session(machine, tmp_path):
     """Without a home, with one that is locked, and with names that are none; from a folder of the user's own."""
     corpus, model = tmp_path / "names.txt", tmp_path / "m.safetensors"

@@ -59,6 +59,7 @@ def test_a_function_that_is_wrong_fails(monkeypatch, wrong):
     pytest.fail("the norm is not checked")
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_wrong_fails(monkeypatch):
     backward = Recurrent.backward
     monkeypatch.setattr(Recurrent, "backward", lambda self, dy, d_state, ws: backward(self, dy * 1.0001, d_state, ws))

@@ -97,6 +97,7 @@ def test_without_a_file_the_loss_is_drawn_in_characters_wherever_the_flag_stands
 
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".SVG"])
+@pytest.mark.slow
 def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, drawing, tmp_path, suffix):
     plain = charlm("inspect", models.gru).succeeded()
     made = []

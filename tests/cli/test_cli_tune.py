@@ -158,6 +158,7 @@ def test_a_seed_that_is_not_given_is_that_of_the_storage(tune, tmp_path):
     assert "seed 3" in tune("--trials", 2, *storage, settings=FIXED[:-2]).succeeded().err.splitlines()
 
 
+@pytest.mark.slow
 def test_another_search_in_the_storage_is_refused(tune, corpus, tmp_path):
     storage = ("--storage", f"sqlite:///{tmp_path / 'search.db'}")
     tune("--trials", 1, *storage).succeeded()

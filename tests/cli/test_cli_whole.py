@@ -85,6 +85,7 @@ def models(tmp_path_factory):
 
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("end", ["| head -c 9", "--unbuffered | true"])
+@pytest.mark.slow
 def test_a_midi_file_is_whole_where_nobody_reads_the_text(charlm, models, tmp_path, end):
     whole, song = tmp_path / "whole.mid", tmp_path / "song.mid"
     command = f"generate {models.music} --seed 1 -l 2000 --midi"

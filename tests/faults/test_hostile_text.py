@@ -218,6 +218,7 @@ PIECES = {"words": b"Ratoni sau. ", "a word": b"a.", "long words": b"x" * 999 + 
 
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", PIECES)
+@pytest.mark.slow
 def test_one_line_that_is_the_whole_text(trained, tmp_path, times, name):
     """A hundred million bytes; a tenth of it where the line has many tokens, each of which is a step of the network."""
     piece, size = PIECES[name], times(30_000, 4_000_000 if name in ("words", "emoji") else 30_000_000)
@@ -238,6 +239,7 @@ def test_one_line_that_is_the_whole_text(trained, tmp_path, times, name):
     assert result.took < 50_000_000 + 50 * size
 
 
+@pytest.mark.slow
 def test_empty_lines_by_the_million(trained, tmp_path, times):
     count = times(1_500, 300_000)
     path = tmp_path / "empty.txt"

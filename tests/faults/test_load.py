@@ -122,6 +122,7 @@ def sentences(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_training_that_needs_more_memory_says_how_much_and_what_to_do(sentences, tmp_path):
     def train(allowed):
         return run_limited("train", sentences, "-o", tmp_path / "m", "--force", *WIDE, allowed=allowed)

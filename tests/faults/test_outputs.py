@@ -235,6 +235,7 @@ def test_a_midi_file_that_cannot_be_looked_at(charlm, models, here, monkeypatch,
 
 
 @pytest.mark.parametrize("link", ["x.safetensors", "x.ckpt.safetensors"])
+@pytest.mark.slow
 def test_a_link_to_the_other_file_is_refused(train, here, link):
     """To another training's checkpoint, or from a checkpoint to its own model."""
     train("-o", "m").succeeded()

@@ -209,6 +209,7 @@ def end_flipped(data, rng):
 
 @pytest.mark.thinned(6)
 @pytest.mark.parametrize("damage", [cut, flipped, end_flipped, lambda data, rng: b"", lambda data, rng: data + b"\0"])
+@pytest.mark.slow
 def test_a_damaged_entry_is_made_anew(monkeypatch, cache, corpus, damage):
     gather(read_lines([corpus]), WORDS)
     path = cache / entries(cache)[0]

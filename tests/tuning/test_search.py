@@ -104,6 +104,7 @@ def test_the_same_seed_draws_the_same_trials(path):
     assert [trial.settings for trial in one] != [trial.settings for trial in another]
 
 
+@pytest.mark.slow
 def test_a_continued_search_is_the_same_as_an_uninterrupted_one(path, storage):
     whole = Begun(path).run(4)
     before = Begun(path, storage).run(2)
@@ -214,6 +215,7 @@ def test_a_trial_is_cut_when_the_time_is_over(path):
     assert record.state == "interrupted" and 0 < record.steps < 10**6
 
 
+@pytest.mark.slow
 def test_minutes_of_a_trial_become_its_steps(path):
     begun = Begun(path, max_steps=10**7, epochs=10**6, minutes=0.01)
     (record,) = begun.run(1)
