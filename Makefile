@@ -10,7 +10,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme wheel constraints clean
+.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
 
 # What an installation depends on. The C sources are compiled by each, but they change nothing about its packages.
 PACKAGES := pyproject.toml constraints.txt
@@ -48,15 +48,29 @@ $(VENV)/.bench: $(VENV)/.dev
 
 install: $(VENV)/.installed  ## create .venv with charlm in it
 
-demo: $(VENV)/.installed  ## train a character model, a word model and a tagger, and use each
-	mkdir -p $(DEMO)
-	$(BIN)/charlm train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs.safetensors --force --seed 1
-	$(BIN)/charlm train corpora/kitchen.txt -o $(DEMO)/kitchen.safetensors --force --seed 1 --level word --epochs 1
-	$(BIN)/charlm generate $(DEMO)/dinosaurs.safetensors -n 10 -t 0.8 --seed 1
-	$(BIN)/charlm generate $(DEMO)/kitchen.safetensors -n 5 --seed 1
-	printf 'the apple and pear salad\nthe apple and pair salad\n' | $(BIN)/charlm score $(DEMO)/kitchen.safetensors
-	$(BIN)/charlm train corpora/persons.tsv -o $(DEMO)/persons.safetensors --force --seed 1 --task tag
-	echo 'Will the cook mark the chart of Rose Baker ?' | $(BIN)/charlm predict $(DEMO)/persons.safetensors
+# Print a command as a person would type it, and run it.
+say = @echo '$$ charlm $(1)' && $(BIN)/charlm $(1)
+
+demo: $(VENV)/.installed  ## train three models, use each, and say what to type next
+	@mkdir -p $(DEMO)
+	@printf '\n== 1 of 3: new names, after 1,500 names of dinosaurs\n'
+	$(call say,train corpora/dinosaurs.txt -o $(DEMO)/dinosaurs --force --seed 1 --progress bar)
+	$(call say,generate $(DEMO)/dinosaurs -n 10 --unique --not-in corpora/dinosaurs.txt --best-of 20 --seed 1)
+	@printf '\n== 2 of 3: pear or pair? A recogniser hears no difference. The likelier line has the larger log10p\n'
+	$(call say,train corpora/kitchen.txt -o $(DEMO)/kitchen --force --seed 1 --level word --epochs 1 --progress bar)
+	@printf 'the apple and pear salad\nthe apple and pair salad\n' > $(DEMO)/salads.txt
+	$(call say,score $(DEMO)/kitchen $(DEMO)/salads.txt)
+	@printf '\n== 3 of 3: names of persons in a sentence, marked by 1\n'
+	$(call say,train corpora/persons.tsv -o $(DEMO)/persons --force --seed 1 --task tag --progress bar)
+	@echo '$$ charlm predict $(DEMO)/persons $(DEMO)/cook.txt'
+	@echo 'Will the cook mark the chart of Rose Baker ?' | tee $(DEMO)/cook.txt
+	@$(BIN)/charlm predict $(DEMO)/persons $(DEMO)/cook.txt
+	@printf '\nNow type:\n  . $(BIN)/activate\n'
+	@printf '  charlm next $(DEMO)/dinosaurs -p Tri         what may come after Tri\n'
+	@printf '  charlm inspect $(DEMO)/dinosaurs --plot      how it was learned\n'
+	@printf '  charlm train YOUR-LIST.txt -o mine           a list of your own, one name a line\n'
+	@printf '  charlm generate mine -n 10 --unique --not-in YOUR-LIST.txt\n'
+	@printf '  charlm guide                                 all else\n'
 
 test: $(VENV)/.dev  ## run the tests in their short form, four minutes of processor time
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -q
@@ -93,9 +107,13 @@ corpora: $(VENV)/.installed  ## write the corpora, except dinosaurs.txt, again f
 	$(BIN)/python corpora/kitchen_grammar.py
 	$(BIN)/python corpora/kitchen_nbest.py
 	$(BIN)/python corpora/task_corpora.py
+	$(BIN)/python corpora/log_lines.py
 
-readme: $(VENV)/.dev  ## update the help texts and the output of examples in README.md, and the manual page
+readme: $(VENV)/.dev  ## update help texts, the manual page, and the output of examples in README and guide
 	$(BIN)/python -m tests.readme --examples
+
+pictures: $(VENV)/.dev  ## draw the pictures of README.md and the guide again, each from a run
+	$(BIN)/python -m tests.pictures
 
 wheel:  ## build the wheel in dist/; the same commit gives the same bytes
 	rm -rf build && mkdir -p build/source

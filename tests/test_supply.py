@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from tests.building import HAS_COMPILER, Sources, built, contents
 from tests.constraints import needed, pinned
 from tests.manual import SHARE
+from tests.readme import GUIDE
 
 PROJECT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())
@@ -111,6 +112,9 @@ def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     shared = {name.partition("/data/share/")[2]: text for name, text in files.items() if "/data/share/" in name}
     assert shared == {
         path.relative_to(SHARE).as_posix(): path.read_bytes() for path in SHARE.rglob("*") if path.is_file()
+    }
+    assert {name for name in files if name.startswith("charlm/guide/")} == {
+        f"charlm/guide/{page.name}" for page in GUIDE.glob("*.md")
     }
     assert b"Root-Is-Purelib: true" in next(text for name, text in files.items() if name.endswith(".dist-info/WHEEL"))
     sources.built("editable", **env)

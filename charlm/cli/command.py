@@ -83,7 +83,7 @@ class TrainingCommand(Command):
         "Training": ("seq_length", "batch_size", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),
         "Held out": ("valid", "valid_fraction", "keep", "test"),
-        "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "format", "no_header"),
+        "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "progress", "format", "no_header"),
         "Machine": ("device", "threads", "dtype"),
     }
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "Machine and help": {
         "bench": "Measure tokens per second on this machine.",
         "selfcheck": "Check that this machine computes correctly.",
+        "guide": "Print the guide, or one of its topics.",
         "help": "Print the help of charlm or of a command.",
     },
 }

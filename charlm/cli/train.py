@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from charlm.cli import signals
+from charlm.cli import signals, ui
 from charlm.cli.command import TrainingCommand
 from charlm.cli.completion import complete_model
 from charlm.cli.dry_run import print_estimate
@@ -87,6 +87,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the training would take, and train nothing.")
     ] = False,
+    progress: Annotated[
+        Literal["lines", "bar"], typer.Option(help="Lines and a bar, or only a bar and the last line.")
+    ] = "lines",
     format: Annotated[
         Literal["text", "tsv", "csv", "jsonl"],
         typer.Option(help="--dry-run, --seeds: output format; --seeds: of a record for each seed."),
@@ -185,6 +188,8 @@ def train(
     charlm train book.txt -o book.safetensors --resume              after Ctrl-C
     """
     options = options_of(context, device)
+    if progress == "bar" and not ui.settings.quiet:
+        ui.settings.quiet = ui.settings.has_bar = True
     if dry_run and seeds is None:
         prepared = Preparation(options, output)
         prepared.prepare()

@@ -17,7 +17,10 @@ LIMITS = ("epochs", "max_steps", "minutes")
 # Fields of the configurations whose options have another name.
 OPTION_OF = {"learning_rate": "lr"}
 # Options that a file does not set: they are of one run, not of a kind of run.
-_OF_ONE_RUN = ("corpus", "output", "force", "resume", "dry_run", "config", "like", "format", "no_header", "help")
+_OF_ONE_RUN = (
+    *("corpus", "output", "force", "resume", "dry_run", "config", "like"),
+    *("format", "no_header", "progress", "help"),
+)
 
 # Typer makes paths of them only when it calls the command.
 _PATHS = ("init_from", "log")

@@ -71,7 +71,8 @@ class TrainingRun:
         ui.note(f"wrote {self.model_path}")
         for one in trainer.advice():
             ui.warn(f"{one.message}; {one.hint}")
-        ui.note(end_line(self.session, self.model_path, self.seconds))
+        end = end_line(self.session, self.model_path, self.seconds)
+        (ui.needed if ui.settings.has_bar else ui.note)(end)
         return 0
 
     def _learn(self, saved: Any, total: int) -> None:

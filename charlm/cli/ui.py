@@ -25,6 +25,7 @@ class Settings:
     """The values of the options of every command."""
 
     quiet: bool = False
+    has_bar: bool = False  # a progress bar is shown although the rest is quiet
     color: bool = True
     debug: bool = False
 
@@ -288,7 +289,7 @@ def progress_bar(total: int | None, unit: str) -> Any:
     """
     from tqdm import tqdm
 
-    hidden = settings.quiet or not is_terminal(sys.stderr)
+    hidden = (settings.quiet and not settings.has_bar) or not is_terminal(sys.stderr)
     tqdm.monitor_interval = 0  # no monitor thread: this bar looks at the clock at every update
     scaled = unit != "step"
     bar = tqdm(total=total, unit=unit, disable=hidden, dynamic_ncols=True, leave=False, unit_scale=scaled, miniters=1)

@@ -1,6 +1,6 @@
 """charlm beside PyTorch, each in a process of its own and in turns.
 
-Writes the table of `speed.md`, its copy in the README, and its picture `speed.svg`.
+Writes the table of `speed.md`, and its picture `speed.svg`.
 
     python -m tests.benchmarks.speed
     python -m tests.benchmarks.speed --only "train lstm" score --pairs 3 --seconds 1      a quick look, not written down
@@ -24,12 +24,11 @@ from typing import Any
 
 from tests.benchmarks.speed_cases import DTYPES, Case, cases_in
 from tests.benchmarks.speed_picture import PICTURE, drawn
-from tests.benchmarks.speed_table import FILE, Row, head, notes, row_line, rows_head, updated
+from tests.benchmarks.speed_table import FILE, Row, head, notes, row_line, rows_head
 from tests.benchmarks.windows import MOST_OTHERS
 
 RUN = (sys.executable, "-m", "tests.benchmarks.speed_worker")
 PROJECT = FILE.parents[2]
-README = PROJECT / "README.md"
 FORMS = PROJECT / ".bench" / "forms.json"
 SETTLING_DOWN = 0.1  # seconds in which the other side's threads, which wait for more work for a while, fall asleep
 TRIES = 5  # of a turn, until no other process disturbs it
@@ -201,7 +200,6 @@ def main() -> None:
     if not quick:
         table = "\n".join(lines) + "\n"
         FILE.write_text(table)
-        README.write_text(updated(README.read_text(), table))
         PICTURE.write_text(drawn(table))
 
 

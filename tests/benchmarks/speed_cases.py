@@ -23,8 +23,6 @@ class Case:
     """Two layers of `hidden` units over `vocabulary` tokens, one-hot where `embedding` is 0.
 
     kind: train, generate, score or start
-    wanted: the ratio to PyTorch's speed that charlm must reach
-    share: the share of the machine's peak that charlm must reach, if any
     batch, steps: of training, sequences side by side and tokens of each; of scoring, lines side by side
     threads: charlm's, if not those of the run; PyTorch chooses among 1 and those of the run
     dtype: of the products, on both sides
@@ -33,12 +31,10 @@ class Case:
     kind: str
     cell: str
     hidden: int
-    wanted: float
     vocabulary: int = 65
     embedding: int = 0
     batch: int = 64
     steps: int = 64
-    share: float | None = None
     threads: int | None = None
     dtype: str = "float32"
 
@@ -65,23 +61,23 @@ class Case:
 
 
 CASES = (
-    Case("train", "lstm", 128, 1.9, share=0.70),
-    Case("train", "lstm", 512, 1.35, share=0.82),
-    Case("train", "lstm", 200, 1.5, 10_000, 200, 20, 35, share=0.68),
-    Case("train", "lstm", 650, 1.35, 10_000, 650, 20, 35, share=0.75),
-    Case("train", "gru", 128, 2.4),
-    Case("train", "gru", 512, 1.6),
-    Case("train", "rnn", 128, 2.4),
-    Case("train", "rnn", 512, 1.5),
-    Case("train", "lstm", 512, 1.2, dtype="bfloat16"),
-    Case("generate", "lstm", 128, 12.0, threads=1),
-    Case("generate", "lstm", 512, 2.6, threads=1),
-    Case("generate", "lstm", 650, 3.0, 10_000, 650, threads=1),
-    Case("generate", "lstm", 128, 16.0),
-    Case("generate", "lstm", 512, 5.0),
-    Case("generate", "lstm", 650, 5.0, 10_000, 650),
-    Case("score", "lstm", 200, 2.0, 10_000, 200, share=0.7),
-    Case("start", "lstm", 128, 7.0),
+    Case("train", "lstm", 128),
+    Case("train", "lstm", 512),
+    Case("train", "lstm", 200, 10_000, 200, 20, 35),
+    Case("train", "lstm", 650, 10_000, 650, 20, 35),
+    Case("train", "gru", 128),
+    Case("train", "gru", 512),
+    Case("train", "rnn", 128),
+    Case("train", "rnn", 512),
+    Case("train", "lstm", 512, dtype="bfloat16"),
+    Case("generate", "lstm", 128, threads=1),
+    Case("generate", "lstm", 512, threads=1),
+    Case("generate", "lstm", 650, 10_000, 650, threads=1),
+    Case("generate", "lstm", 128),
+    Case("generate", "lstm", 512),
+    Case("generate", "lstm", 650, 10_000, 650),
+    Case("score", "lstm", 200, 10_000, 200),
+    Case("start", "lstm", 128),
 )
 
 

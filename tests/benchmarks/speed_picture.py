@@ -16,19 +16,19 @@ TOP, ROW, BAR = 64, 26, 14  # pixels: of the room above, of a row, of a bar
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328 }
 .paper { fill: #ffffff } .grid { stroke: #d1d9e0 } .one { stroke: #59636e; stroke-width: 1.5 }
-.bar { fill: #0969da } .wanted { stroke: #bc4c00; stroke-width: 2.5 } .title { font-weight: 600 }
+.bar { fill: #0969da } .title { font-weight: 600 }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc }
   .paper { fill: #0d1117 } .grid { stroke: #30363d } .one { stroke: #9198a1 }
-  .bar { fill: #4493f8 } .wanted { stroke: #f0883e }
+  .bar { fill: #4493f8 }
 }
 """
 
 
 def drawn(table: str) -> str:
-    """Return a table as an SVG picture: a bar for each ratio on a logarithmic scale, a mark where it is wanted."""
-    rows = [(row["case"], float(row["ratio"].split()[0]), float(row["wanted"])) for row in rows_of(table)]
-    values = [1.0, *(value for row in rows for value in row[1:])]
+    """Return a table as an SVG picture: a bar for each ratio on a logarithmic scale."""
+    rows = [(row["case"], float(row["ratio"].split()[0])) for row in rows_of(table)]
+    values = [1.0, *(ratio for _, ratio in rows)]
     first, last = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)) + 0.01)
     height = TOP + ROW * len(rows) + 16
 
@@ -41,21 +41,20 @@ def drawn(table: str) -> str:
         "<title>Speed of charlm over that of PyTorch</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
-        '<text x="16" y="24"><tspan class="title">Speed of charlm over that of PyTorch</tspan> (mark: wanted)</text>',
+        '<text x="16" y="24"><tspan class="title">Speed of charlm over that of PyTorch</tspan></text>',
     ]
     for power in range(first, last + 1):
         at, kind = x(2.0**power), "one" if power == 0 else "grid"
         parts.append(f'<line class="{kind}" x1="{at}" y1="{TOP - 8}" x2="{at}" y2="{height - 12}"/>')
         parts.append(f'<text x="{at}" y="{TOP - 14}" text-anchor="middle">{2.0**power:g}</text>')
-    for number, (case, ratio, wanted) in enumerate(rows):
+    for number, (case, ratio) in enumerate(rows):
         y = TOP + number * ROW
         left, right = sorted((1.0, ratio))
         width = float(x(right)) - float(x(left))
         parts += [
             f'<text x="{NAMES - 12}" y="{y + BAR - 2}" text-anchor="end">{escape(case)}</text>',
             f'<rect class="bar" x="{x(left)}" y="{y}" width="{width:.1f}" height="{BAR}"/>',
-            f'<line class="wanted" x1="{x(wanted)}" y1="{y - 3}" x2="{x(wanted)}" y2="{y + BAR + 3}"/>',
-            f'<text x="{max(float(x(right)), float(x(wanted))) + 6:.1f}" y="{y + BAR - 2}">{ratio:.2f}</text>',
+            f'<text x="{float(x(right)) + 6:.1f}" y="{y + BAR - 2}">{ratio:.2f}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -1,10 +1,9 @@
-"""The table of `speed.md`, and its copy in the README."""
+"""The table of `speed.md`."""
 
 from __future__ import annotations
 
 import datetime
 import platform
-import re
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.benchmarks.speed_cases import Case
 from tests.benchmarks.windows import MOST_OTHERS
 
 FILE = Path(__file__).with_name("speed.md")
-_MARKED = re.compile(r"(<!-- speed -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,7 @@ def rows_head() -> list[str]:
         "charlm",
         "PyTorch",
         "ratio",
-        "wanted",
         "share of the peak",
-        "share wanted",
         "memory, MB",
         "PyTorch in other ways",
         "turns dropped",
@@ -82,9 +78,7 @@ def row_line(row: Row) -> str:
         f"{row.ours:,.0f}",
         f"{row.theirs:,.0f}",
         f"{statistics.median(row.ratios):.2f} ({row.ratios[0]:.2f} to {row.ratios[-1]:.2f})",
-        f"{row.case.wanted:g}",
         "" if row.share is None else f"{row.share:.2f}",
-        "" if row.case.share is None else f"{row.case.share:g}",
         f"{row.our_megabytes:,.0f} / {row.their_megabytes:,.0f}",
         ", ".join(f"{way} {speed:,.0f}" for way, speed in row.beside.items()),
         f"{row.dropped}" + (f", {row.disturbed} disturbed" if row.disturbed else ""),
@@ -122,11 +116,6 @@ def rows_of(table: str) -> list[dict[str, str]]:
     lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
     names, _, *rows = [[cell.strip() for cell in line] for line in lines]
     return [dict(zip(names, cells, strict=True)) for cells in rows]
-
-
-def updated(readme: str, table: str) -> str:
-    """Return the README with this table between its markers."""
-    return _MARKED.sub(lambda match: f"{match[1]}{table}{match[2]}", readme)
 
 
 def _threads(count: int) -> str:

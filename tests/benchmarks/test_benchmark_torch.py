@@ -80,7 +80,7 @@ def copy_weights(model, net, case):
 @pytest.mark.parametrize("embedding", [0, 5])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_training_has_the_same_loss_and_gradients(cell, embedding):
-    case = Case("train", cell, H, 1.0, V, embedding, B, T)
+    case = Case("train", cell, H, V, embedding, B, T)
     model = workload(case).language_model.model
     ids = np.random.default_rng(3).integers(0, V, (T + 1, B)).astype(np.int32)
     loss, _ = model.loss_and_grads(Batch(ids[:-1], ids[1:]), model.zero_state(B), model.workspace())
@@ -106,7 +106,7 @@ def test_training_has_the_same_loss_and_gradients(cell, embedding):
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_autocast_trains_nearly_alike_in_bfloat16(cell):
     """The loss is float32's to three digits, and not to six: products do run in bfloat16."""
-    case = Case("train", cell, H, 1.0, V, 5, B, T)
+    case = Case("train", cell, H, V, 5, B, T)
     inputs, targets = torch.randint(0, V, (2, T, B), generator=torch.Generator().manual_seed(3))
     losses = []
     for form in (forms(case, 1)[0], *forms(case, 1, "bfloat16"), *forms(replace(case, dtype="bfloat16"), 1)):
@@ -122,7 +122,7 @@ def test_autocast_trains_nearly_alike_in_bfloat16(cell):
 
 
 def test_scoring_has_the_same_log_probabilities():
-    case = Case("score", "lstm", H, 1.0, 30, 5, batch=16)
+    case = Case("score", "lstm", H, 30, 5, batch=16)
     work = replace(workload(case), lines=lines_of(case)[:50])
     ours = [score.nats for score in Scorer(work.language_model, batch_size=16).score(work.lines)]
     for form in forms(case, 1):
@@ -133,7 +133,7 @@ def test_scoring_has_the_same_log_probabilities():
 
 
 def test_drawing_gives_the_same_tokens_in_every_form():
-    case = Case("generate", "lstm", H, 1.0, V)
+    case = Case("generate", "lstm", H, V)
     drawn = {}
     weights = Sampling(case, {}).state_dict()
     for form in forms(case, 1) + forms(case, 1, "TorchScript"):
@@ -149,7 +149,7 @@ def test_drawing_gives_the_same_tokens_in_every_form():
 
 def test_int8_weights_have_nearly_the_same_logits():
     """They are quantised, and the logits are those of float32 to a few hundredths."""
-    case = Case("generate", "lstm", H, 1.0, V)
+    case = Case("generate", "lstm", H, V)
     (form, *_) = forms(case, 1, "int8")
     assert form["precision"] == "int8"
     torch.manual_seed(1)

@@ -11,10 +11,9 @@ import pytest
 from tests.benchmarks import speed
 from tests.benchmarks.speed_cases import CASES, DTYPES, Case, case_named, cases_in
 from tests.benchmarks.speed_picture import PICTURE, drawn
-from tests.benchmarks.speed_table import FILE, Row, notes, row_line, rows_head, rows_of, updated
+from tests.benchmarks.speed_table import FILE, Row, notes, row_line, rows_head, rows_of
 from tests.benchmarks.speed_worker import facts
 from tests.benchmarks.windows import MOST_OTHERS, Clock
-from tests.readme import README
 
 OTHERS = MOST_OTHERS + 0.01
 ROW = Row(CASES[0], 1300.0, 1000.0, [1.1, 1.25, 1.3], 100.0, 400.0, {"adam": "fused", "threads": 2})
@@ -90,7 +89,7 @@ def test_the_peak_is_the_best_of_all_tries(monkeypatch):
 
 def test_the_share_is_counted_on_the_threads_of_the_case(monkeypatch):
     monkeypatch.setattr(speed, "peak_of", lambda threads, dtype: {1: 100.0, 2: 200.0}[threads])
-    one, both = Case("generate", "lstm", 8, 1.0, threads=1), Case("generate", "lstm", 8, 1.0)
+    one, both = Case("generate", "lstm", 8, threads=1), Case("generate", "lstm", 8)
     assert speed.share_of(one, 1e6, 5e4, 2) == pytest.approx(0.5)
     assert speed.share_of(both, 1e6, 5e4, 2) == pytest.approx(0.25)
     assert speed.share_of(both, 1e6, None, 2) is None
@@ -114,9 +113,9 @@ def test_a_case_that_charlm_refuses_is_left_out_with_its_message(monkeypatch, ca
 
 
 def test_facts_are_operations_or_the_refusal():
-    assert facts(Case("train", "rnn", 4, 1.0, vocabulary=10)) == {"refusal": None, "operations": 6 * (3 * 16 + 40)}
-    assert facts(Case("start", "rnn", 4, 1.0)) == {"refusal": None, "operations": None}
-    assert "float8" in facts(Case("train", "rnn", 4, 1.0, dtype="float8"))["refusal"]
+    assert facts(Case("train", "rnn", 4, vocabulary=10)) == {"refusal": None, "operations": 6 * (3 * 16 + 40)}
+    assert facts(Case("start", "rnn", 4)) == {"refusal": None, "operations": None}
+    assert "float8" in facts(Case("train", "rnn", 4, dtype="float8"))["refusal"]
 
 
 def test_every_case_has_a_name_of_its_own_and_is_found_by_it():
@@ -130,20 +129,19 @@ def test_every_case_has_a_name_of_its_own_and_is_found_by_it():
 
 @pytest.mark.parametrize("quick", [("--only", "rnn"), ("--pairs", "4"), ("--dtype", "float32")])
 def test_a_quick_look_is_not_written_down(monkeypatch, tmp_path, quick):
-    files = {name: tmp_path / name for name in ("FILE", "README", "PICTURE")}
+    files = {name: tmp_path / name for name in ("FILE", "PICTURE")}
     for name, path in files.items():
-        path.write_text("<!-- speed -->\n<!-- end -->\n")
+        path.write_text("as before\n")
         monkeypatch.setattr(speed, name, path)
     monkeypatch.setattr(speed, "asked", lambda *arguments: {"core": "v4", "numpy": "2", "torch": "2", "blas": "some"})
     monkeypatch.setattr(speed, "row_of", lambda case, options, anew: ROW)
     monkeypatch.setattr("sys.argv", ["speed", *quick])
     speed.main()
-    assert {path.read_text() for path in files.values()} == {"<!-- speed -->\n<!-- end -->\n"}
+    assert {path.read_text() for path in files.values()} == {"as before\n"}
     monkeypatch.setattr("sys.argv", ["speed"])
     speed.main()
     table = files["FILE"].read_text()
     assert len(rows_of(table)) == len(CASES)
-    assert files["README"].read_text() == f"<!-- speed -->\n{table}<!-- end -->\n"
     assert files["PICTURE"].read_text() == drawn(table)
 
 
@@ -157,7 +155,7 @@ def test_forms_are_searched_once_and_kept_for_quick_looks(monkeypatch, tmp_path)
 
     monkeypatch.setattr(speed, "asked", answer)
     monkeypatch.setattr(speed, "FORMS", tmp_path / "kept" / "forms.json")
-    one, both = Case("generate", "lstm", 8, 1.0, threads=1), Case("generate", "lstm", 8, 1.0)
+    one, both = Case("generate", "lstm", 8, threads=1), Case("generate", "lstm", 8)
     speed.fastest_form.cache_clear()
     assert [speed.form_of(case, 2, 0.1, anew=True)["number"] for case in (one, both)] == [1, 1]
     assert [speed.form_of(both, 2, 0.1, "int8", anew=False)["number"] for _ in range(2)] == [2, 2]
@@ -172,7 +170,7 @@ def test_forms_are_searched_once_and_kept_for_quick_looks(monkeypatch, tmp_path)
 def test_a_row_shows_the_median_ratio_and_its_spread():
     (cells,) = rows_of("\n".join([*rows_head(), row_line(ROW)]))
     assert list(cells.values())[1:] == [
-        "1,300", "1,000", "1.25 (1.10 to 1.30)", "1.9", "", "0.7", "100 / 400", "", "0", "adam fused",
+        "1,300", "1,000", "1.25 (1.10 to 1.30)", "", "100 / 400", "", "0", "adam fused",
     ]  # fmt: skip
 
 
@@ -187,12 +185,6 @@ def test_the_notes_name_peaks_and_refusals():
     text = notes({(1, "float32"): 118.2, (2, "float32"): 236.0}, {"a case": "a reason"})
     assert "118 in float32 on 1 thread, 236 in float32 on 2 threads" in text
     assert text.endswith("Left out: a case: a reason.")
-
-
-def test_the_readme_has_the_table_as_it_was_measured():
-    text = README.read_text()
-    assert "<!-- speed -->" in text
-    assert updated(text, FILE.read_text()) == text, "run: make bench, which writes both"
 
 
 def test_the_picture_is_that_of_the_table():

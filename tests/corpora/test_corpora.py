@@ -22,6 +22,11 @@ import pytest
 CORPORA = Path(__file__).resolve().parents[2] / "corpora"
 KITCHEN_FILES = ["kitchen.txt", "kitchen_heldout.txt", "kitchen_homophones.tsv", "kitchen_agreement.tsv"]
 NBEST_FILES = [f"kitchen_nbest{part}{kind}.tsv" for part in ("", "_test") for kind in ("", "_refs")]
+PROGRAMS = {
+    "kitchen_grammar": KITCHEN_FILES,
+    "kitchen_nbest": NBEST_FILES,
+    "log_lines": ["log.txt", "log_new.txt"],
+}
 SINGULAR_VERBS, PLURAL_VERBS = {"was", "is"}, {"were", "are"}
 Lines = list[str]
 Rows = list[tuple[list[str], list[str], str]]
@@ -120,7 +125,7 @@ def test_dinosaurs_are_a_sorted_list_of_names() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("program", "files"), [("kitchen_grammar", KITCHEN_FILES), ("kitchen_nbest", NBEST_FILES)])
+@pytest.mark.parametrize(("program", "files"), PROGRAMS.items())
 def test_grammar_writes_the_same_bytes_again(tmp_path: Path, program: str, files: list[str]) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, str(CORPORA / f"{program}.py"), str(tmp_path)]
@@ -302,3 +307,13 @@ def test_pair_is_as_common_as_pear_but_elsewhere(training: Lines) -> None:
     assert not {after for before, after in pairs if before == "pair"} & DISHES
     for context in ("a pair of tongs", "the happy pair", "the second pair of gloves"):
         assert any(context in line for line in training), context
+
+
+def test_six_lines_of_the_new_log_tell_of_faults() -> None:
+    _, _, text = (CORPORA / "log_lines.py").read_text().partition("FAULTS = (\n")
+    faults = re.findall(r"""^    ['"](.*)['"],$""", text.partition("\n)\n")[0], re.MULTILINE)
+    ordinary, new = lines_of("log.txt"), lines_of("log_new.txt")
+    assert len(faults) == 6
+    assert [sum(line.endswith(fault) for line in new) for fault in faults] == [1] * 6
+    assert not any(line.endswith(fault) for line in ordinary for fault in faults)
+    assert [*ordinary, *new] == sorted([*ordinary, *new], key=lambda line: line[:15])
