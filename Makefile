@@ -10,7 +10,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all gputest test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
+.PHONY: help install demo test test-all gputest exchange test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
 
 # What an installation depends on. The C sources are compiled by each, but they change nothing about its packages.
 PACKAGES := pyproject.toml constraints.txt
@@ -46,6 +46,10 @@ $(VENV)/.gputest: $(VENV)/.dev
 $(VENV)/.bench: $(VENV)/.dev
 	$(call with,bench)
 
+# onnxruntime and PyTorch, with which the tests run exported models.
+$(VENV)/.exchange: $(VENV)/.dev
+	$(call with,exchange)
+
 install: $(VENV)/.installed  ## create .venv with charlm in it
 
 # Print a command as a person would type it, and run it.
@@ -79,6 +83,8 @@ test-all: $(VENV)/.dev  ## run all tests in their long form: kills, hostile file
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --all -n $(WORKERS) --dist worksteal -q --durations=20
 
 gputest: $(VENV)/.gputest  ## install CuPy for the tests of the GPU backend, which are skipped without it
+
+exchange: $(VENV)/.exchange  ## install ONNX and PyTorch for the tests of exported models
 
 test-gpu: $(VENV)/.dev  ## run the checks that need a GPU, and a CuPy for it in .venv
 	$(BIN)/python -m pytest -q -m gpu -rs tests/cuda

@@ -105,7 +105,7 @@ TASKS: dict[str, Task] = {
     for one in (
         Task(
             "lm",
-            ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare"),
+            ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare", "export"),
             "text",
             reader="lines",
             conditioned_reader="labelled lines",
@@ -116,7 +116,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "cloze",
-            ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare"),
+            ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare", "export"),
             "text",
             reader="gaps",
             one_record="the text is one line: give each sentence a line of its own",
@@ -125,7 +125,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "tag",
-            _PREDICT,
+            (*_PREDICT, "export"),
             "tags",
             reader="tagged sentences",
             levels=("word",),
@@ -140,7 +140,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "classify",
-            _PREDICT,
+            (*_PREDICT, "export"),
             "classes",
             reader="labelled texts",
             unit="text",

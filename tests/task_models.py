@@ -38,10 +38,10 @@ KINDS = {  # tokens, labels, target tokens, the text's fields, the network's fie
 }
 TASKS = {kind: fields[4]["task"] for kind, fields in KINDS.items()}
 FITTING = {  # the commands that a model of each task is for
-    "lm": ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare"),
-    "cloze": ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare"),
-    "tag": ("predict", "evaluate"),
-    "classify": ("predict", "evaluate"),
+    "lm": ("generate", "next", "score", "surprisal", "rank", "filter", "rescore", "evaluate", "compare", "export"),
+    "cloze": ("fill", "score", "rank", "filter", "rescore", "evaluate", "compare", "export"),
+    "tag": ("predict", "evaluate", "export"),
+    "classify": ("predict", "evaluate", "export"),
     "translate": ("predict", "evaluate"),
     "music": ("generate", "evaluate"),
 }

@@ -26,8 +26,10 @@ def test_the_functions_are_the_package():
     names |= {
         "activations",
         "compare",
+        "export",
         "fill",
         "filter_lines",
+        "import_model",
         "predict",
         "rank",
         "rescore",

@@ -27,7 +27,9 @@ ROOMS = [  # from the top of the house to its door
     "language_model",
     "inference",
     "training",
+    "header",
     "checkpoint",
+    "exchange",
     "session",
     "estimate",
     "samples",
@@ -49,6 +51,7 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "cupy_backends": "backends/cupy/",
     "optuna": "tuning/",
     "sqlalchemy": "tuning/",
+    "onnx": "exchange/",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -240,7 +243,7 @@ def test_the_page_of_the_rooms_names_all_in_their_order():
 class TestStartUp:
     """What is imported before anything is asked for: NumPy alone takes a tenth of a second."""
 
-    HEAVY = ("numpy", "cupy", "cupyx", "torch", "optuna", "sqlalchemy")
+    HEAVY = ("numpy", "cupy", "cupyx", "torch", "optuna", "sqlalchemy", "onnx")
 
     def imported_by(self, *arguments):
         command = [sys.executable, "-X", "importtime", *arguments]

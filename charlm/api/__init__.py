@@ -1,6 +1,7 @@
 """The Python API: functions that train, save, load and use models."""
 
 from charlm.api.drawing import generate, generate_many, next_tokens
+from charlm.api.exchange import export, import_model
 from charlm.api.models import load, save, train
 from charlm.api.reading import (
     activations,
@@ -20,10 +21,12 @@ from charlm.api.reading import (
 __all__ = [
     "activations",
     "compare",
+    "export",
     "fill",
     "filter_lines",
     "generate",
     "generate_many",
+    "import_model",
     "load",
     "next_tokens",
     "predict",

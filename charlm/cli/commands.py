@@ -28,6 +28,10 @@ COMMANDS = {
         "inspect": "Print what is in a model file.",
         "vocab": "Count the tokens of a corpus.",
     },
+    "Other programs": {
+        "export": "Write a model for another program.",
+        "import": "Read a model of another program.",
+    },
     "Machine and help": {
         "bench": "Measure tokens per second on this machine.",
         "selfcheck": "Check that this machine computes correctly.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -27,9 +28,11 @@ class Subcommands(Mapping[str, Any]):
         if name not in _SUMMARIES:
             raise KeyError(name)
         if name not in self._made:
-            module = import_module(f"charlm.cli.{name}")
+            # `import` is a keyword, so its function and its module are called `import_`.
+            own = f"{name}_" if iskeyword(name) else name
+            module = import_module(f"charlm.cli.{own}")
             app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT)
-            app.command(name, cls=getattr(module, "COMMAND", Command))(getattr(module, name))
+            app.command(name, cls=getattr(module, "COMMAND", Command))(getattr(module, own))
             self._made[name] = typer.main.get_command(app)
         return self._made[name]
 

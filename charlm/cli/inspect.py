@@ -14,6 +14,7 @@ from charlm.cli import signals, ui
 from charlm.cli.command import Command
 from charlm.cli.inspect_views import SUFFIX, Asked
 from charlm.cli.inspect_views.activations import Wanted, show_activations
+from charlm.cli.inspect_views.card import show_card
 from charlm.cli.inspect_views.commands import show_commands
 from charlm.cli.inspect_views.gradients import show_gradients
 from charlm.cli.inspect_views.samples import show_samples
@@ -110,8 +111,11 @@ def inspect(
         typer.Option(metavar="FILE", help="--activations: also write FILE.npz, all states and gates by layer."),
     ] = None,
     format: Annotated[
-        Literal["text", "tsv", "csv", "jsonl"],
-        typer.Option(help="Output format; tsv, csv: the training history, or what the options above name."),
+        Literal["text", "tsv", "csv", "jsonl", "markdown"],
+        typer.Option(
+            help="Output format; tsv, csv: the training history, or what the options above name; markdown: a model"
+            " card."
+        ),
     ] = "text",
     no_header: NoHeader = False,
 ) -> None:
@@ -122,6 +126,7 @@ def inspect(
     charlm inspect names.safetensors --plot
     charlm inspect names.safetensors --format jsonl | jq .history
     charlm inspect rnn.safetensors lstm.safetensors --format csv
+    charlm inspect names.safetensors --format markdown > README.md
     charlm inspect tiny.safetensors --trace abc --trace-file abc.tex
     charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
     charlm inspect names.safetensors --activations Christopher
@@ -135,9 +140,15 @@ def inspect(
         _check_picture(picture)
     _check_trace_file(models, trace, trace_file)
     wanted = _wanted_activations(models, activations, unit, html, states)
+    if format == "markdown":
+        given = {"--command": command, "--samples": samples, "--vocabulary": vocabulary, "--trace": trace is not None}
+        given |= {"--activations": wanted is not None, "--gradients": gradients is not None, "--plot": plot is not None}
+        _check_alone([flag for flag, is_given in given.items() if is_given])
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     asked = Asked(opened, format, ui.Output(), not no_header)
-    if command:
+    if format == "markdown":
+        show_card(asked)
+    elif command:
         show_commands(asked)
     elif samples:
         show_samples(asked)
@@ -177,6 +188,16 @@ def _wanted_activations(
         page=None if html is None else output_file("--html", html, SUFFIXES, inputs),
         states=None if states is None else output_file("--states", states, (".npz",), inputs),
     )
+
+
+def _check_alone(flags: list[str]) -> None:
+    """Raise UsageError if another view is asked for than the model card."""
+    from charlm.errors import UsageError
+
+    if flags:
+        raise UsageError(
+            f"{flags[0]} with --format markdown", hint="markdown prints a model card: leave one of both out"
+        )
 
 
 def _check_picture(path: Path) -> None:

@@ -31,7 +31,7 @@ _KEY = "charlm"  # the only entry of the safetensors metadata
 _DEEPEST = 8
 _LONGEST_REASON = 200  # characters
 _HOW_TO_GET_IT = "check the name, or train it: charlm train"
-_MAKE_ONE = "train a model: charlm train CORPUS -o MODEL"
+_MAKE_ONE = "train a model: charlm train CORPUS -o MODEL, or read that of another program: charlm import FILE -o MODEL"
 
 
 def existing(path: Path) -> Path:

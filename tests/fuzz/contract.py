@@ -93,7 +93,9 @@ def _has_the_right_code(case: Case, result: Result) -> None:
     """4, 5 and 6 are said only where there is a model, a training or a machine to be at fault."""
     models = [one for one in case.models if one not in case.good_models]
     at_fault = {
-        4: bool(models) or case.has("--resume", "--init-from", "--like", "--plot", "--gradients", "--minus"),
+        4: bool(models)
+        or case.command == "import"
+        or case.has("--resume", "--init-from", "--like", "--plot", "--gradients", "--minus"),
         5: case.command == "train",
         6: bool(case.outputs) or case.value("--device") == "cuda",
     }

@@ -47,6 +47,8 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
         if drawn.kind == "cloze":  # a token with nothing on its sides, and a gap
             corpus, lines = [*corpus, "r"], [*lines, "r", "___"]
         for command in TASKS[drawn.model.task].commands:
+            if command == "export":  # it computes nothing
+                continue
             _write(tmp_path / "text", corpus if command == "evaluate" else lines)
             _write(tmp_path / "lists", ["u\t0\t" + line.rpartition("\t")[2] for line in lines])
             arguments = [command, "m.safetensors", *INPUTS.get(command, ["text"])]
