@@ -19,13 +19,13 @@ from tests.constraints import needed
 PROJECT = Path(__file__).parents[1]
 TINY = ("--hidden-size", 8, "--num-layers", 1, "--batch-size", 4, "--seq-length", 4, "--max-steps", 1, "--seed", 1)
 
-# CuPy, Optuna and setuptools are not there, and the libraries of the compiled core are not for Python.
+# CuPy, Optuna, onnx and setuptools are not there, and the libraries of the compiled core are not for Python.
 IMPORT_ALL = """
 import pkgutil
 from importlib import import_module
 import charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    foreign = ("cupy", "charlm.tuning", "compiled.build", "compiled.core_", "__main__")
+    foreign = ("cupy", "charlm.tuning", "exchange.onnx", "exchange.sherpa", "compiled.build", "compiled.core_", "__main__")
     if not any(part in module.name for part in foreign):
         import_module(module.name)
 """

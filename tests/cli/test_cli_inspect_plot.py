@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from charlm import checkpoint
+from charlm import checkpoint, header
 from charlm.cli import chart, pictures, ui
 from charlm.cli.inspect_views.words import network_words, text_words, training_words
 from charlm.config import CELL_VARIANTS, ModelConfig, TextConfig, TrainConfig, cell_fields
@@ -152,7 +152,7 @@ def test_the_version_is_shown_and_nothing_depends_on_it(charlm, here, folder):
     (record,) = charlm("inspect", "rnn", "--format", "jsonl").succeeded().records
     assert record["charlm"] == lm.version
     for strange in (None, 3, "", "a\nb", "x" * 99):
-        assert checkpoint._version(strange) is None
+        assert header._version(strange) is None
 
 
 def test_every_network_is_named_in_words():

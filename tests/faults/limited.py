@@ -19,8 +19,9 @@ from importlib import import_module
 import charlm, numpy.random
 from charlm.cli.app import main
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    # CuPy is optional, setuptools too, and the libraries of the compiled core are not for Python.
-    if not any(part in module.name for part in ("cupy", "compiled.build", "compiled.core_", "__main__")):
+    # CuPy, onnx and setuptools are optional, and the libraries of the compiled core are not for Python.
+    foreign = ("cupy", "exchange.onnx", "exchange.sherpa", "compiled.build", "compiled.core_", "__main__")
+    if not any(part in module.name for part in foreign):
         import_module(module.name)
 exec(sys.argv[1])
 # OpenBLAS ends the process where it has no room for its buffer, which it makes for its first large product.
