@@ -25,8 +25,8 @@ import pkgutil
 from importlib import import_module
 import charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
-    foreign = ("cupy", "charlm.tuning", "exchange.onnx", "exchange.sherpa", "compiled.build", "compiled.core_", "__main__")
-    if not any(part in module.name for part in foreign):
+    optional = ("cupy", "charlm.tuning", "exchange.onnx", "exchange.sherpa")
+    if not any(part in module.name for part in (*optional, "compiled.build", "compiled.core_", "__main__")):
         import_module(module.name)
 """
 
