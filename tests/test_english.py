@@ -27,6 +27,7 @@ each_file = forms.each("path", FILES)
 
 LONGEST_SENTENCE = 25  # words of a docstring
 LONGEST_SUMMARY = 45  # characters of a command's summary
+LONGEST_EXAMPLE = 76  # characters; the help indents it by two of the 80 columns of a terminal
 WORD = re.compile(r"(?<!\S)[^\w\s]*[^\W\d_]\S*")  # has a letter: symbols and numbers of an equation do not count
 VERBS = re.compile(r"(Give|Have|Tell|Say|Let)(s|n|ing)?\b")
 NEGATED_NOUNS = re.compile(
@@ -207,6 +208,13 @@ def test_a_summary_fits_into_the_list_of_commands(name):
     summary = COMMANDS[name].get_short_help_str(1000)
     assert summary.endswith(".")
     assert len(summary) <= LONGEST_SUMMARY
+
+
+@each_command
+def test_examples_fit_into_a_terminal(name):
+    _, _, examples = COMMANDS[name].help.partition("\b\n")
+    assert examples or name == "help"
+    assert [line for line in examples.splitlines() if len(line) > LONGEST_EXAMPLE] == []
 
 
 @each_command

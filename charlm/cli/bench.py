@@ -74,8 +74,8 @@ def bench(
     \b
     charlm bench
     charlm bench train --cell gru --hidden-size 512 --threads 1
-    charlm bench --level word --vocab-size 10000 --embedding-size 200 --hidden-size 200 --batch-size 20
-    charlm bench score --text sentences.txt --format jsonl | jq .tokens_per_second
+    charlm bench --level word --vocab-size 10000 --embedding-size 200
+    charlm bench score --text lines.txt --format jsonl | jq .tokens_per_second
     """
     from charlm.benchmark import CASES, BenchmarkConfig, measure, synthetic_workload, text_workload
     from charlm.config import TrainConfig

@@ -33,8 +33,8 @@ def compare(
     how much of a difference is the chance of the lines: their number matters more than that of the characters.
 
     \b
-    charlm compare rnn.safetensors gru.safetensors lstm.safetensors --on test.txt
-    charlm compare chars.safetensors words.safetensors --on test.txt --format tsv
+    charlm compare rnn gru lstm --on test.txt
+    charlm compare chars words --on test.txt --format tsv
     """
     from charlm.inference.comparison import compare as compared
     from charlm.storage.files import display_name

@@ -35,12 +35,12 @@ def evaluate(
     The corpus has the format of the training corpus.
 
     \b
-    charlm evaluate shakespeare.safetensors valid.txt
-    tail -c 111540 tinyshakespeare.txt | charlm evaluate shakespeare.safetensors --format jsonl
-    charlm evaluate shakespeare.safetensors lines.csv --field text
-    charlm evaluate tags.safetensors tagged.tsv                     accuracy, F1
-    charlm evaluate spanish.safetensors pairs.tsv --beam 5          BLEU, chrF
-    charlm evaluate sentences.safetensors blimp.jsonl --pairs       accuracy by set
+    charlm evaluate shakespeare valid.txt
+    tail -n 999 tinyshakespeare.txt | charlm evaluate shakespeare --format jsonl
+    charlm evaluate shakespeare lines.csv --field text
+    charlm evaluate tags tagged.tsv                     accuracy, F1
+    charlm evaluate spanish pairs.tsv --beam 5          BLEU, chrF
+    charlm evaluate sentences blimp.jsonl --pairs       accuracy by set
     """
     language_model = open_model(model, device, "evaluate")
 

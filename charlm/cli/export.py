@@ -46,9 +46,9 @@ def export(
     out. What the other program cannot compute is refused.
 
     \b
-    charlm export names.safetensors -o names.onnx
-    charlm export names.safetensors -o names.onnx --signature step
-    charlm export names.safetensors -o names_torch.safetensors --to torch --show
+    charlm export names -o names.onnx
+    charlm export names -o names.onnx --signature step
+    charlm export names -o names_torch.safetensors --to torch --show
     """
     from charlm.errors import UsageError
     from charlm.exchange.formats import export as exported

@@ -53,10 +53,10 @@ def fill(
     underscores for each character.
 
     \b
-    echo 'the apple and ___ salad' | charlm fill cloze.safetensors
-    echo 'the ___ and ___ salad' | charlm fill cloze.safetensors -n 5
-    charlm fill cloze.safetensors gaps.txt --format jsonl | jq .gaps
-    charlm fill cloze.safetensors items.csv --field item --format csv
+    echo 'the apple and ___ salad' | charlm fill cloze
+    echo 'the ___ and ___ salad' | charlm fill cloze -n 5
+    charlm fill cloze gaps.txt --format jsonl | jq .gaps
+    charlm fill cloze items.csv --field item --format csv
     """
     language_model = open_model(model, device, "fill")
 

@@ -64,12 +64,12 @@ def filter(
     without a figure, as an empty one is to a cloze model, never stays. The exit code is 1 if nothing is printed.
 
     \b
-    charlm filter clean.safetensors web.txt --top 20% > kept.txt
-    charlm filter clean.safetensors web.txt --below 2.5 > kept.txt
-    charlm filter clean.safetensors web.txt --percentile 95 --of clean_test.txt > kept.txt
-    charlm filter clean.safetensors web.txt --below 2.5 --reverse | less         what would be dropped
-    charlm filter medical.safetensors web.txt --minus general.safetensors --top 10% > medical.txt
-    charlm filter clean.safetensors reviews.csv --field text --top 1000 > kept.csv
+    charlm filter clean web.txt --top 20% > kept.txt
+    charlm filter clean web.txt --below 2.5 > kept.txt
+    charlm filter clean web.txt --percentile 95 --of clean_test.txt > kept.txt
+    charlm filter clean web.txt --below 2.5 --reverse | less    what is dropped
+    charlm filter medical web.txt --minus general --top 10% > medical.txt
+    charlm filter clean reviews.csv --field text --top 1000 > kept.csv
     """
     from charlm.errors import UsageError
     from charlm.inference.filtering import Filter, Rule, differing_words, values_of

@@ -92,15 +92,15 @@ def generate(
     """Draw text from a model.
 
     \b
-    charlm generate names.safetensors -n 10 -t 0.8
-    charlm generate shakespeare.safetensors -p "ROMEO:" -l 500 --seed 1
-    echo "the apple and" | charlm generate kitchen.safetensors -p - --top-k 5
-    charlm generate names.safetensors -n 1000 --format jsonl | jq .log10p
-    charlm generate names.safetensors -n 1000 --format csv > names.csv
-    charlm generate names.safetensors -n 10 --unique --not-in names.txt --best-of 50 --sort score
-    charlm generate code.safetensors -n 3 --separator '\\n----\\n'
-    charlm generate places.safetensors --class elf -n 5             train --condition
-    charlm generate tunes.safetensors --class waltz -l 48 --midi waltz.mid
+    charlm generate names -n 10 -t 0.8
+    charlm generate shakespeare -p "ROMEO:" -l 500 --seed 1
+    echo "the apple and" | charlm generate kitchen -p - --top-k 5
+    charlm generate names -n 1000 --format jsonl | jq .log10p
+    charlm generate names -n 1000 --format csv > names.csv
+    charlm generate names -n 10 --unique --not-in names.txt --best-of 50
+    charlm generate code -n 3 --separator '\\n----\\n'
+    charlm generate places --class elf -n 5             train --condition
+    charlm generate tunes --class waltz -l 48 --midi waltz.mid
     """
     from charlm.config import SampleConfig
     from charlm.errors import UsageError

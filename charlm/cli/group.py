@@ -14,7 +14,8 @@ from charlm.cli import ui
 from charlm.cli.command import Command, Entry, global_flags, sections_of, write_sections
 from charlm.cli.commands import COMMANDS
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+# Help texts are as wide as the terminal, up to a width that is easy to read.
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _SUMMARIES = {name: text for group in COMMANDS.values() for name, text in group.items()}
 
 

@@ -44,7 +44,7 @@ def import_(
 
     \b
     charlm import names.onnx -o names.safetensors
-    charlm import lm_torch.safetensors -o lm.safetensors --vocabulary tokens.txt
+    charlm import lm_torch.safetensors -o lm --vocabulary tokens.txt
     """
     from charlm import checkpoint
     from charlm.cli.escapes import unescaped

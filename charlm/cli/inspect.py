@@ -122,15 +122,15 @@ def inspect(
     """Print what is in a model file.
 
     \b
-    charlm inspect names.safetensors
-    charlm inspect names.safetensors --plot
-    charlm inspect names.safetensors --format jsonl | jq .history
-    charlm inspect rnn.safetensors lstm.safetensors --format csv
-    charlm inspect names.safetensors --format markdown > README.md
-    charlm inspect tiny.safetensors --trace abc --trace-file abc.tex
-    charlm inspect rnn.safetensors gru.safetensors lstm.safetensors --gradients text.txt --plot gradients.svg
-    charlm inspect names.safetensors --activations Christopher
-    charlm inspect names.safetensors --activations @names.txt --unit 1:23 --html unit.html
+    charlm inspect names
+    charlm inspect names --plot
+    charlm inspect names --format jsonl | jq .history
+    charlm inspect rnn lstm --format csv
+    charlm inspect names --format markdown > README.md
+    charlm inspect tiny --trace abc --trace-file abc.tex
+    charlm inspect rnn gru lstm --gradients text.txt --plot gradients.svg
+    charlm inspect names --activations Christopher
+    charlm inspect names --activations @names.txt --unit 1:23 --html unit.html
     """
     picture = None if plot in (None, "-") else Path(str(plot))
     if picture is not None:

@@ -36,9 +36,9 @@ def next(
     tokens together.
 
     \b
-    charlm next names.safetensors -p Tri
-    charlm next kitchen.safetensors -p "the old cook" -k 5 --format jsonl
-    charlm next names.safetensors                                   how a name begins
+    charlm next names -p Tri
+    charlm next kitchen -p "the old cook" -k 5 --format jsonl
+    charlm next names                                   how a name begins
     """
     text = unescaped(prompt) if prompt != "-" else "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")
     language_model = open_model(model, device, "next")

@@ -34,9 +34,9 @@ def charlm(
     """Train recurrent language models, generate from them, and score text with them.
 
     \b
-    charlm train names.txt -o names.safetensors         learn from a text file
-    charlm generate names.safetensors -n 10             draw ten new lines
-    charlm score names.safetensors names.txt            the probability of each line
+    charlm train names.txt -o names     learn from a text file
+    charlm generate names -n 10         draw ten new lines
+    charlm score names names.txt        the probability of each line
     """
     if context.invoked_subcommand is None:
         with ui.to_standard_output():

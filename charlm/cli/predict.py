@@ -53,11 +53,11 @@ def predict(
     """Tag, classify or translate each line.
 
     \b
-    echo 'they can fish' | charlm predict tags.safetensors
-    cut -f2 reviews.tsv | charlm predict reviews.safetensors --format tsv
-    charlm predict reviews.safetensors shop.csv --field review --format csv
-    charlm predict spanish.safetensors english.txt --beam 5
-    charlm predict tags.safetensors tokens.txt --columns            as in the corpus
+    echo 'they can fish' | charlm predict tags
+    cut -f2 reviews.tsv | charlm predict reviews --format tsv
+    charlm predict reviews shop.csv --field review --format csv
+    charlm predict spanish english.txt --beam 5
+    charlm predict tags tokens.txt --columns            as in the corpus
     """
     language_model = open_model(model, device, "predict")
 

@@ -60,12 +60,12 @@ def rank(
     --follow prints lines above --above. Its default follows from the last 10,000 lines, those of FILE included.
 
     \b
-    charlm rank log.safetensors new.log                             the 20 oddest lines
-    charlm rank log.safetensors new.log -n 5 --highlight --format text
-    charlm rank log.safetensors /var/log/syslog --follow            waits for more, Ctrl-C ends it
-    journalctl -f | charlm rank log.safetensors --follow --above 2.5
-    sed 's/[0-9]/0/g' old.log | charlm train - -o masked.safetensors
-    charlm rank masked.safetensors new.log --mask digits            printed as they were
+    charlm rank log new.log                             the 20 oddest lines
+    charlm rank log new.log -n 5 --highlight --format text
+    charlm rank log /var/log/syslog --follow            waits for more
+    journalctl -f | charlm rank log --follow --above 2.5
+    sed 's/[0-9]/0/g' old.log | charlm train - -o masked
+    charlm rank masked new.log --mask digits            printed as they were
     """
     language_model = open_model(model, device, "rank")
 

@@ -73,9 +73,9 @@ def rescore(
 
     \b
     charlm rescore words dev.tsv --id 1 --score 3 --text 4 --tune dev.ref.tsv
-    charlm rescore words test.tsv --id 1 --score 3 --text 4 --lm-weight 1.3 --word-bonus 3
-    charlm rescore words words.txt --input-format kaldi --score ac_cost --lm-weight 12 --format kaldi
-    charlm rescore words moses.nbest --input-format nbest --lm-weight 0.5 --format nbest --all
+    charlm rescore words test.tsv --id 1 --score 3 --text 4 --lm-weight 1.3
+    charlm rescore words words.txt --input-format kaldi --score ac_cost
+    charlm rescore words moses.nbest --input-format nbest --format nbest --all
     """
     from charlm.errors import UsageError
 

@@ -74,12 +74,12 @@ def score(
     """Print the probability of each line.
 
     \b
-    charlm score kitchen.safetensors sentences.txt
-    printf 'the apple and pair salad\\nthe apple and pear salad\\n' | charlm score kitchen.safetensors -
-    charlm score kitchen.safetensors items.csv --field sentence --format csv
-    charlm score kitchen.safetensors nbest.txt --format kaldi --key 1 --negate --log-base e
-    charlm score kitchen.safetensors sentences.txt --html sentences.html
-    echo 'the apple and pair salad' | charlm score cloze.safetensors --suspect
+    charlm score kitchen sentences.txt
+    echo 'the apple and pear salad' | charlm score kitchen
+    charlm score kitchen items.csv --field sentence --format csv
+    charlm score kitchen nbest.txt --format kaldi --key 1 --negate --log-base e
+    charlm score kitchen sentences.txt --html sentences.html
+    echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
     language_model = open_model(model, device, "score")

@@ -81,10 +81,10 @@ def surprisal(
     The rank is that of the word's first token.
 
     \b
-    charlm surprisal words.safetensors items.csv --field sentence
-    charlm surprisal words.safetensors items.csv --field sentence --region '|'
-    charlm surprisal words.safetensors items.csv --field sentence --columns item,position,word,surprisal
-    charlm surprisal words.safetensors story.txt --columns word,sentid,sentpos,wlen,surp,entropy,entred
+    charlm surprisal words items.csv --field sentence
+    charlm surprisal words items.csv --field sentence --region '|'
+    charlm surprisal words items.csv --field text --columns item,word,surprisal
+    charlm surprisal words story.txt --columns word,sentid,sentpos,surp,entred
     """
     language_model = open_model(model, device, "surprisal")
 

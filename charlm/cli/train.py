@@ -182,10 +182,10 @@ def train(
     """Learn a model from text.
 
     \b
-    charlm train names.txt -o names.safetensors
-    charlm train book.txt -o book.safetensors --minutes 3
-    charlm train sentences.txt -o words.safetensors --level word --hidden-size 256
-    charlm train book.txt -o book.safetensors --resume              after Ctrl-C
+    charlm train names.txt -o names
+    charlm train book.txt -o book --minutes 3
+    charlm train sentences.txt -o words --level word --hidden-size 256
+    charlm train book.txt -o book --resume              after Ctrl-C
     """
     options = options_of(context, device)
     if progress == "bar" and not ui.settings.quiet:

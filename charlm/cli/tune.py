@@ -49,10 +49,10 @@ def tune(
     best trial.
 
     \b
-    charlm tune names.txt -o names.safetensors --minutes 10
-    charlm tune book.txt -o book.safetensors --minutes 60 --trial-minutes 5
-    charlm tune names.txt -o names.safetensors --trials 20 --num-layers 2
-    charlm tune book.txt -o book.safetensors --minutes 60 --storage sqlite:///book.db
+    charlm tune names.txt -o names --minutes 10
+    charlm tune book.txt -o book --minutes 60 --trial-minutes 5
+    charlm tune names.txt -o names --trials 20 --num-layers 2
+    charlm tune book.txt -o book --minutes 60 --storage sqlite:///book.db
     """
     # Standard output is checked before any work is done.
     table = ui.Output()
