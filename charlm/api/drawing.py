@@ -40,7 +40,7 @@ def generate_many(
     unique: bool = False,
     best_of: int = 1,
     sort: bool = False,
-    min_length: int = 0,
+    min_length: int | None = None,
     max_length: int | None = None,
     **options: Any,
 ) -> Iterator[Sample] | Iterator[Piece]:
@@ -53,13 +53,15 @@ def generate_many(
     unique: yield each text once
     best_of: number of draws from which the likeliest per token is taken
     sort: yield the likeliest per token first
-    min_length, max_length: characters of a text, its prompt included
+    min_length, max_length: characters of a text, its prompt included; without `min_length`, empty texts are left out if
+        unknown or distinct ones are asked for
     label, options: as for `generate`
     Raises what `generate` raises.
     """
     model.require("generate")
-    config, choice = SampleConfig(**options), Choice(count, unique, best_of, sort, min_length, max_length)
     known = known_texts(model, plain_lines(not_in))
+    least = int(unique or bool(known)) if min_length is None else min_length
+    config, choice = SampleConfig(**options), Choice(count, unique, best_of, sort, least, max_length)
     if model.facts.answers == "pieces":
         pieces = PieceSampler(model, config)
         return choose(

@@ -70,7 +70,9 @@ def chooser_of(
 
     from charlm.inference.choosing import Choice
 
-    choice = Choice(count, unique, best_of or 1, sort is not None, min_length or 0, max_length)
+    # An empty text is nothing new.
+    least = min_length if min_length is not None else int(unique or bool(not_in))
+    choice = Choice(count, unique, best_of or 1, sort is not None, least, max_length)
     return Chooser(choice, not_in, has_lengths=has_lengths)
 
 

@@ -66,7 +66,12 @@ def generate(
         Literal["score"] | None,
         typer.Option(metavar="ORDER", help="score: the likeliest first, by log-probability per token."),
     ] = None,
-    min_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at least N characters.")] = None,
+    min_length: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Keep texts of at least N characters.", show_default="0; with --unique or --not-in: 1"
+        ),
+    ] = None,
     max_length: Annotated[int | None, typer.Option(min=0, help="Keep texts of at most N characters.")] = None,
     no_prompt: Annotated[bool, typer.Option("--no-prompt", help="Leave the prompt out of the output.")] = False,
     separator: Annotated[

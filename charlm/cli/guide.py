@@ -21,6 +21,7 @@ _INDEX = "README"
 _WIDEST = 100  # columns of a text that is easy to read
 _SUMMARY = re.compile(r"^\| \[`?([\w-]+)`?\]\(\1\.md\) \| (.+) \|$", re.MULTILINE)
 _PICTURE = re.compile(r"^!\[(.*)\]\(.*\)$", re.MULTILINE)
+_FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)[^)]*\)")
 
 
@@ -70,16 +71,26 @@ def _text(name: str) -> str:
 
 
 def _rendered(text: str) -> str:
-    """Return Markdown as it looks at this terminal; links to other pages and pictures become their texts."""
+    """Return Markdown as it looks at this terminal.
+
+    Links to other pages and pictures become their texts. Lines of code are not wrapped, so that they can be copied.
+    """
     import io
 
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     has_color = ui.has_color(sys.stdout)
+    theme = Theme({"markdown.code": "cyan"})
     page = io.StringIO()
-    console = Console(file=page, force_terminal=True, no_color=not has_color, color_system="standard")
+    console = Console(file=page, force_terminal=True, no_color=not has_color, color_system="standard", theme=theme)
     width = min(_WIDEST, console.width)
-    text = _LINK.sub(r"\1", _PICTURE.sub(r"*Picture: \1*", text))
-    console.print(Markdown(text, code_theme="ansi_light", hyperlinks=False), width=width)
+    # Pairs of a text and the code after it.
+    for number, part in enumerate(_FENCE.split(_LINK.sub(r"\1", _PICTURE.sub(r"*Picture: \1*", text)))):
+        if number % 2 == 0:
+            console.print(Markdown(part, hyperlinks=False), width=width)
+        else:
+            lines = "".join(f"  {line}\n" for line in part.expandtabs().splitlines())
+            page.write(f"\n\x1b[36m{lines}\x1b[0m\n" if has_color else f"\n{lines}\n")
     return page.getvalue()

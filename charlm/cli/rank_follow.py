@@ -99,5 +99,6 @@ def _note(threshold: Any, look: Look) -> None:
     if threshold.value < float("inf"):
         what = f"{threshold.value:.2f} {look.measure.unit}, as learned from {threshold.lines:,} lines"
     else:
-        what = "what the first 100 lines teach"
+        ui.note("the first 100 lines teach what is ordinary and are not printed; --above X prints from the first on")
+        return
     ui.note(f"printing lines above {what}; --above X sets another limit")

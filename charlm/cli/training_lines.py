@@ -25,18 +25,21 @@ class Units:
     baseline: str
 
 
-def describe(session: Any) -> int:
-    """Print the sizes of a training, and warnings about it; return the memory that it needs, in bytes."""
+def describe(session: Any, *, with_memory: bool = True) -> int:
+    """Print the sizes of a training, and warnings about it; return the memory that it needs, in bytes.
+
+    with_memory: print this memory; an estimate counts that of the process, too
+    """
     from charlm.training import memory_needed
 
     lm = session.language_model
     config, vocabulary = lm.train, lm.tokenizer.vocabulary
     labels = f"{len(lm.labels):,} labels, " if lm.labels else ""
     needed = memory_needed(session.trainer)
+    memory = f", about {needed / 1e6:,.0f} MB of memory" if with_memory else ""
     ui.note(
         f"{session.train.size:,} {lm.facts.step}s to train on, {session.valid.size:,} held out, "
-        f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters, "
-        f"about {needed / 1e6:,.0f} MB of memory"
+        f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters{memory}"
     )
     if session.chosen:
         ui.note(f"settings from the corpus: {', '.join(in_words(session.chosen))}")
@@ -131,6 +134,8 @@ def end_line(session: Any, model_path: Path, seconds: float) -> str:
     outcome, units = session.trainer.outcome(), units_of(session.language_model)
     what = "last" if session.trainer.config.keep == "last" else "best"
     alone = f"{units.baseline} alone {outcome.baseline_nats:.3g}"
+    if outcome.figure is not None:  # a figure without a unit stands before it
+        alone += f" nats/{units.loss}"
     if outcome.valid_nats is None:
         history = session.trainer.numbers.history
         last = f", training loss {history[-1]['train_nats']:.4g} nats/{units.loss}" if history else ""
@@ -141,9 +146,10 @@ def end_line(session: Any, model_path: Path, seconds: float) -> str:
             found = f"{'F1' if outcome.figure_name == 'f1' else outcome.figure_name} {outcome.figure:.4f}, {found}"
         elif units.loss in ("char", "word"):
             found += f" ({outcome.valid_nats / math.log(2.0):.3g} bits)"
-        found = f"{what} {found} at step {outcome.kept_step:,} of {outcome.steps:,}, {_duration(seconds)}; {alone}"
-        if outcome.judged < outcome.held_out:
-            found += f"; judged on {outcome.judged:,} of {outcome.held_out:,} held-out {units.tokens}"
+        part = "all" if outcome.judged == outcome.held_out else f"{outcome.judged:,} of"
+        judged = f"on {part} {outcome.held_out:,} held-out {units.tokens}"
+        step = f"at step {outcome.kept_step:,} of {outcome.steps:,}"
+        found = f"{what} {found} {judged}, {step}, {_duration(seconds)}; {alone}"
     return f"{found}. Now: {_next_command(session.language_model, model_path)}"
 
 

@@ -129,7 +129,7 @@ class Preparation:
         run.test_file = self.options["test"] or run.test_file
         self.test_lines = self._read_test(run.test_file)
         self.sampling = Sampling(self.session.language_model) if run.sample_every else None
-        self.memory = describe(self.session)
+        self.memory = describe(self.session, with_memory=not self.options["dry_run"])
 
     def _read_test(self, file: str) -> list[str]:
         """Return the lines of the test file, read before the training so that a mistake in it is found."""

@@ -86,7 +86,7 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str], *, batch_
         Compared(
             name,
             models[name].text.level,
-            models[name].model.parameters.values.size,
+            models[name].model.parameters.count,
             *counts[name],
             *_ratio(bits[name], of_text),
             *_interval(bits[name] - bits[order[0]], of_text),

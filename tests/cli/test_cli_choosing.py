@@ -78,8 +78,9 @@ def test_lengths_are_in_characters_of_the_whole_text(trained, charlm):
     assert [f"Ra{line}" for line in alone.text.splitlines()] == result.text.splitlines()
 
 
-@pytest.mark.parametrize(("flags", "found"), [((), 1), (("--not-in", "texts"), 0)])
+@pytest.mark.parametrize(("flags", "found"), [((), 0), (("--min-length", 0), 1), (("--min-length", 0, "--not-in", "texts"), 0)])
 def test_it_ends_with_1_when_nothing_new_comes(trained, charlm, monkeypatch, tmp_path, flags, found):
+    """The only text is empty, which is nothing new unless --min-length says so."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").write_bytes(charlm("generate", trained.char, "-t", 0, "--seed", 1).succeeded().out)
     result = charlm("generate", trained.char, "-t", 0, "--seed", 1, "-l", 30, "-n", 5, "--unique", *flags)
