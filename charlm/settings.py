@@ -164,7 +164,7 @@ def _limits(task: Task, corpus: CorpusSize, settings: Mapping[str, Any], work: f
     of_step = _work_of_step(task, corpus, settings)
     steps = settings["epochs"] * corpus.tokens / (settings["batch_size"] * settings["seq_length"])
     if steps * of_step > work:
-        return {"epochs": None, **({} if settings.get("minutes") else {"max_steps": int(work / of_step)})}
+        return {"epochs": None, **({} if settings.get("minutes") else {"max_steps": max(1, int(work / of_step))})}
     return {}
 
 

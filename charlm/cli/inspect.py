@@ -140,10 +140,12 @@ def inspect(
         _check_picture(picture)
     _check_trace_file(models, trace, trace_file)
     wanted = _wanted_activations(models, activations, unit, html, states)
+    views = {"--command": command, "--samples": samples, "--vocabulary": vocabulary, "--trace": trace is not None}
+    views |= {"--activations": wanted is not None, "--gradients": gradients is not None}
+    given = [flag for flag, is_given in views.items() if is_given]
     if format == "markdown":
-        given = {"--command": command, "--samples": samples, "--vocabulary": vocabulary, "--trace": trace is not None}
-        given |= {"--activations": wanted is not None, "--gradients": gradients is not None, "--plot": plot is not None}
-        _check_alone([flag for flag, is_given in given.items() if is_given])
+        _check_alone([*given, *(["--plot"] if plot is not None else [])])
+    _check_views(given, has_plot=plot is not None)
     opened = [(str(path), open_model(path, "cpu")) for path in models]
     asked = Asked(opened, format, ui.Output(), not no_header)
     if format == "markdown":
@@ -198,6 +200,16 @@ def _check_alone(flags: list[str]) -> None:
         raise UsageError(
             f"{flags[0]} with --format markdown", hint="markdown prints a model card: leave one of both out"
         )
+
+
+def _check_views(flags: list[str], *, has_plot: bool) -> None:
+    """Raise UsageError for two views at once, of which one would be left out."""
+    from charlm.errors import UsageError
+
+    if has_plot and not {"--gradients", "--vocabulary"} & set(flags):
+        flags = [*flags, "--plot"] if flags else flags
+    if len(flags) > 1:
+        raise UsageError(f"{flags[0]} with {flags[1]}", hint=f"ask for one after the other: leave {flags[1]} out")
 
 
 def _check_picture(path: Path) -> None:

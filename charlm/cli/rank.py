@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import typer
@@ -72,7 +73,7 @@ def rank(
     from charlm.inference.rank import Measured, Measurer, Oddest
     from charlm.text.lines.reading import Placed
 
-    _refuse(language_model, num_lines=num_lines, likeliest=likeliest, follow=follow, field=field)
+    _refuse(language_model, above=above, num_lines=num_lines, likeliest=likeliest, follow=follow, field=field)
     form = format_of(format, "tsv").replace("table", "text")
     look = Look.of(language_model, form, by, files or ["-"], highlight=highlight, has_rank=not follow)
     masks = [name for names in mask or () for name in names.split(",")]
@@ -100,10 +101,14 @@ def rank(
     output.close()
 
 
-def _refuse(language_model: Any, *, num_lines: int | None, likeliest: bool, follow: bool, field: str | None) -> None:
+def _refuse(
+    language_model: Any, *, above: float | None, num_lines: int | None, likeliest: bool, follow: bool, field: str | None
+) -> None:
     """Raise UsageError for options that do not fit each other or the model."""
     from charlm.errors import UsageError
 
+    if above is not None and math.isnan(above):
+        raise UsageError("--above is NaN", hint="give a number, such as --above 2.5")
     if follow and num_lines is not None:
         raise UsageError("--num-lines with --follow", hint="leave it out: --above X limits what is printed")
     if follow and likeliest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from charlm.cli.train_options import TrainOptions
 from charlm.cli.training_output import kept_alone, output_files
 from charlm.cli.training_run import train_once
 from charlm.errors import UsageError
+from charlm.storage.files import display_name
 
 # Options that have another meaning, or none, for several trainings.
 _NOT_WITH_SEEDS = ("log", "keep_checkpoint", "dry_run")
@@ -35,11 +36,13 @@ def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
     if "seed" not in options.given:
         ui.needed(f"seed {first}")
     seeds = range(first, first + values["seeds"])
+    paths = {seed: _path(model, seed) for seed in seeds}
+    if not (values["force"] or values["resume"]):
+        _refuse_existing(paths.values())
     results: list[Any] = []
     with kept_alone(output, model, checkpoint):
         try:
-            for seed in seeds:
-                path = model.with_name(f"{model.name.removesuffix('.safetensors')}.seed-{seed}.safetensors")
+            for seed, path in paths.items():
                 if code := _train(command, options, path, seed):
                     _keep_best(results, model)
                     _say_how_to_go_on(command, options, model, first)
@@ -63,6 +66,19 @@ def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
         records = _records(results, is_table=values["format"] != "jsonl")
         write_records(records, values["format"], ui.Output(), has_header=not values["no_header"])
     return 0
+
+
+def _path(model: Path, seed: int) -> Path:
+    """Return the model file of one seed."""
+    return model.with_name(f"{model.name.removesuffix('.safetensors')}.seed-{seed}.safetensors")
+
+
+def _refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise UsageError if a file of one of the seeds exists."""
+    for path in (file for one in paths for file in output_files(one)):
+        if path.exists():
+            hint = "--resume continues trainings that were stopped, --force overwrites, -o names another output"
+            raise UsageError(f"output exists, {display_name(str(path))}", hint=hint)
 
 
 def _check(options: TrainOptions) -> None:

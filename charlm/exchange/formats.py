@@ -55,9 +55,12 @@ FORMATS: dict[str, Format] = {
 
 def format_named(path: Path, to: str | None) -> str:
     """Return the name of the format that --to or else the suffix of a file names; raise UsageError if neither does."""
-    if to is not None:
-        return to
     found = next((name for name, suffix in SUFFIXES.items() if path.suffix.lower() == suffix), None)
+    if to is not None:
+        if found not in (None, to):
+            what = f"--to {to} with a file of another format, {display_name(path)}"
+            raise UsageError(what, hint=f"name FILE{SUFFIXES[to]}")
+        return to
     if found is None:
         suffixes = " or ".join(f"FILE{suffix}" for suffix in SUFFIXES.values())
         raise UsageError(f"unknown format, {display_name(path)}", hint=f"name {suffixes}, or add --to")

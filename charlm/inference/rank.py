@@ -21,8 +21,8 @@ Item = TypeVar("Item")
 
 REMEMBERED = 10_000  # lines from which a threshold is learned
 _FEWEST = 100  # lines before which no line is odd
-_ONE_IN = 100  # lines exceeds a value that is high
-_TIMES = 2.0  # as far above the median as that value is the threshold
+# The threshold is so many times as far above the median as the value that one line in so many exceeds.
+_TIMES = ((100, 2.0), (20, 4.0))
 _LEAST = 1.1  # times the median: equal lines in different batches differ in the last digits
 
 
@@ -128,12 +128,12 @@ class Oddest(Generic[Item]):
 class LearnedThreshold:
     """A value that odd lines exceed, learned from the last 10,000 lines.
 
-    With the median m of their values, and the value q that one line in 100 exceeds, it is
+    With the median m of their values, and the values q and r that one line in 100 and one in 20 exceed, it is
 
-        m + 2 (q - m),   but at least 1.1 m
+        m + min(2 (q - m), 4 (r - m)),   but at least 1.1 m
 
-    A few odd lines do not move it. What becomes more than one line in 100 is not odd any more. Below 100 lines no value
-    is above it.
+    A few odd lines do not move it, even if they are more than one of the first few hundred. What becomes common is not
+    odd any more. Below 100 lines no value is above it.
     """
 
     def __init__(self) -> None:
@@ -146,8 +146,9 @@ class LearnedThreshold:
         count = len(self._sorted)
         if count < _FEWEST:
             return math.inf
-        median, high = self._sorted[count // 2], self._sorted[count - 1 - count // _ONE_IN]
-        return max(median + _TIMES * (high - median), _LEAST * median)
+        median = self._sorted[count // 2]
+        above = (times * (self._sorted[count - 1 - count // one_in] - median) for one_in, times in _TIMES)
+        return max(median + min(above), _LEAST * median)
 
     @property
     def lines(self) -> int:

@@ -56,6 +56,7 @@ def test_the_lines_that_load_a_file(charlm, trained, tmp_path):
     charlm("export", trained.char, "--show").failed(2, "--show without a format", "--to torch")
     charlm("export", trained.char, "-o", tmp_path / "x.onnx", "--show").failed(2, "--show with --to onnx")
     assert not (tmp_path / "x.onnx").exists()
+    charlm("export", trained.char, "-o", tmp_path / "x.onnx", "--to", "torch").failed(2, "another format", "FILE.safe")
     charlm("export", trained.char).failed(2, "no file to write", "-o FILE.onnx")
 
 

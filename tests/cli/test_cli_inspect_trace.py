@@ -194,3 +194,11 @@ def test_what_is_refused_before_anything_is_printed(charlm, folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "folder.md").mkdir()
     charlm("inspect", "rnn", "--trace", "a", "--trace-file", tmp_path / "folder.md").failed(6, "folder.md")
+
+
+VIEWS = [("--trace", "a", "--samples"), ("--vocabulary", "--command"), ("--samples", "--plot")]
+
+
+@pytest.mark.parametrize("flags", VIEWS)
+def test_two_views_at_once_are_refused(charlm, trained, flags):
+    charlm("inspect", trained.char, *flags).failed(2, " with --", "leave")

@@ -169,6 +169,11 @@ def test_masks_are_scored_and_not_printed(charlm, models):
 # ---- following
 
 
+def test_a_limit_is_a_number(charlm, ordinary):
+    for follow in ((), ("--follow",)):
+        charlm("rank", ordinary, *follow, "--above", "nan", stdin=b"a\n").failed(2, "--above is NaN")
+
+
 def test_following_a_pipe_prints_what_is_above(charlm, ordinary):
     lines = ["aa", "b", "aa a", "aab"]
     args = ("rank", ordinary, "--follow", "--highlight")

@@ -171,3 +171,13 @@ def test_standard_input_and_an_existing_model_are_refused(charlm, corpus, tmp_pa
     (tmp_path / "m.safetensors").write_text("precious")
     charlm("train", corpus, "-o", tmp_path / "m", *TINY, "--seeds", 2).failed(2, "output exists", "--force")
     charlm("train", corpus, "-o", tmp_path / "m", *TINY, "--seeds", 2, "--force").succeeded()
+
+
+def test_a_file_of_one_seed_is_not_overwritten(charlm, corpus, tmp_path):
+    for name in ("m.seed-2.safetensors", "m.seed-1.ckpt.safetensors"):
+        other = tmp_path / name
+        other.write_bytes(b"another model")
+        result = charlm("train", corpus, "-o", tmp_path / "m", "--seeds", 2, "--seed", 1, *TINY)
+        result.failed(2, "output exists", name, "--resume", "--force")
+        assert other.read_bytes() == b"another model" and [path.name for path in tmp_path.glob("m*")] == [name]
+        other.unlink()

@@ -24,6 +24,7 @@ from charlm.backends import NumpyBackend
 from charlm.checkpoint import Checkpoint, load
 from charlm.cli import ui
 from charlm.cli.chart import loss_chart
+from charlm.cli.inspect_views.losses import of_model
 from charlm.cli.inspect_views.summary import described, record_of
 from charlm.errors import CharlmError, ModelFileError
 from charlm.inference.music import write_midi
@@ -85,7 +86,7 @@ def use(stored: Checkpoint) -> None:
             list(api.predict(model, LINES))
     except CharlmError:
         pass
-    for line in [*described(model), *loss_chart(model.history)]:  # as a command prints them
+    for line in [*described(model), *loss_chart({"m": of_model(model)})]:  # as a command prints them
         line.encode("utf-8", "surrogateescape") if line.isascii() else None
     ui.strict_json(record_of(model))
 

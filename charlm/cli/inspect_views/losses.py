@@ -54,9 +54,10 @@ def _figure(value: float | None) -> str:
 
 
 def _losses(asked: Asked) -> dict[str, Losses]:
-    return dict(zip(asked.short_names(), (_of_model(one) for _, one in asked.models), strict=True))
+    return dict(zip(asked.short_names(), (of_model(one) for _, one in asked.models), strict=True))
 
 
-def _of_model(language_model: Any) -> Losses:
+def of_model(language_model: Any) -> Losses:
+    """Return the losses of a model."""
     unit = f"nats/{units_of(language_model).loss}"
     return Losses(language_model.history, kept_step(language_model), unit)
