@@ -218,7 +218,7 @@ def test_csv_round_trips(charlm, models, tmp_path):
 
 
 def test_csv_of_the_corpora_round_trips(charlm, models, tmp_path, shared_corpora):
-    for _, lines in lines_of_the_corpora(shared_corpora, forms.times(6, 4_000)):
+    for _, lines in lines_of_the_corpora(shared_corpora, forms.times(6, 600)):
         check_round_trip(charlm, models, tmp_path, lines)
 
 
