@@ -34,7 +34,8 @@ def test_the_figures_are_those_of_the_scores(models):
         assert one.difference == pytest.approx(one.bits_per_char - found[0].bits_per_char, abs=1e-12)
         assert one.low <= one.difference <= one.high
         assert (one.tokens, one.oov, one.level) == (characters.sum(), 0, "char")
-        assert one.parameters == models[one.name].model.parameters.values.size
+        shapes = models[one.name].model.parameters.shapes.values()
+        assert one.parameters == sum(math.prod(shape) for shape in shapes)
 
 
 def test_errors_and_intervals_are_those_of_a_bootstrap(models):
