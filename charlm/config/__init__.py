@@ -1,0 +1,40 @@
+"""The configurations of a run: frozen, and checked once, when they are made."""
+
+from charlm.config.network import (
+    ACTIVATIONS,
+    CELL_NAMES,
+    CELL_VARIANTS,
+    DTYPES,
+    MOST_LAYERS,
+    RESETS,
+    ModelConfig,
+    cell_fields,
+)
+from charlm.config.record import LARGEST_SIZE, Record
+from charlm.config.sampling import SampleConfig
+from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, UNITS, TextConfig, check_text
+from charlm.config.training import KEPT, OPTIMIZERS, SCHEDULES, TrainConfig
+
+__all__ = [
+    "ACTIVATIONS",
+    "CELL_NAMES",
+    "CELL_VARIANTS",
+    "DTYPES",
+    "KEPT",
+    "LARGEST_SIZE",
+    "LEVELS",
+    "MOST_LAYERS",
+    "NORMALIZATIONS",
+    "OPTIMIZERS",
+    "RESETS",
+    "SCHEDULES",
+    "SPLITS",
+    "UNITS",
+    "ModelConfig",
+    "Record",
+    "SampleConfig",
+    "TextConfig",
+    "TrainConfig",
+    "cell_fields",
+    "check_text",
+]
