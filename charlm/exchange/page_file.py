@@ -1,7 +1,8 @@
 """Models as pages: HTML that computes the network itself, in one file, and sends nothing.
 
-The folder `page` has the parts: the page, its style, and scripts: the equations (`network.js`), tokens (`text.js`), the
-text so far (`session.js`) and what a person sees (`view.js`). The weights are base64 in elements of their own.
+The folder `page` has the parts: the page, its style, and scripts. They are the equations (`network.js`), tokens
+(`text.js`), the text so far (`session.js`), what is shown of it (`show.js`), and what a person does (`view.js`). The
+weights are base64 in elements of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from charlm.storage.files import write_atomically
 from charlm.version import __version__
 
 _FOLDER = files("charlm") / "exchange" / "page"
-_SCRIPTS = ("network.js", "text.js", "session.js", "view.js")
+_SCRIPTS = ("network.js", "text.js", "session.js", "show.js", "view.js")
 _LEVELS = {"char": "character", "word": "word"}
 _UNITS = {"line": "line", "stream": "text"}
 _SYMBOL = re.compile(r"(Gamma|sigma|tanh|ReLU|softmax|[A-Za-z])(_[a-z]+)?(~)?(<t(?:-1)?>)?|\*|.")
@@ -42,9 +43,9 @@ def write(language_model: LanguageModel, path: Path, options: Options) -> list[s
     Raises UsageError for a model that the page cannot compute, ResourceError if writing fails.
     """
     config, precision = language_model.model.config, options.precision or PRECISIONS[0]
-    _check(language_model)
-    arrays = _rounded(_arrays(language_model), precision)
     parts = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", *_SCRIPTS)}
+    _check(language_model, parts["network.js"])
+    arrays = _rounded(_arrays(language_model), precision)
     unit = _LEVELS[language_model.text.level]
     values = {
         **parts,
@@ -65,8 +66,11 @@ def write(language_model: LanguageModel, path: Path, options: Options) -> list[s
     return [f"{name:<14} {' x '.join(map(str, array.shape))} {array.dtype.name}" for name, array in arrays.items()]
 
 
-def _check(language_model: LanguageModel) -> None:
-    """Raise UsageError for a model that is not a causal language model of characters or words."""
+def _check(language_model: LanguageModel, equations: str) -> None:
+    """Raise UsageError for a model that is not a causal language model of characters or words.
+
+    equations: the script in which each cell has an entry
+    """
     config, text = language_model.model.config, language_model.text
     if not config.facts.is_language_model or config.bidirectional:
         hint = "a page writes text: use a language model that reads from left to right"
@@ -74,6 +78,8 @@ def _check(language_model: LanguageModel) -> None:
     if text.level not in _LEVELS:
         hint = f"train with --level {' or --level '.join(_LEVELS)}"
         raise UsageError(f"a page cannot show a --level {text.level} model", hint=hint)
+    if f'"{cell_class(config).name}":' not in equations:
+        raise UsageError(f"a page cannot compute --cell {config.cell}", hint="train with another --cell")
 
 
 def _arrays(language_model: LanguageModel) -> dict[str, np.ndarray]:

@@ -184,9 +184,9 @@ function distribution(logP, temperature) {
 // Return an id drawn with these probabilities. u: a random number in [0, 1)
 function draw(P, u) {
   let sum = 0, last = 0;
-  for (const [id, probability] of P.entries()) {
-    if (probability === 0) continue;
-    sum += probability;
+  for (let id = 0; id < P.length; id++) {
+    if (P[id] === 0) continue;
+    sum += P[id];
     last = id;
     if (u < sum) return id;
   }

@@ -38,9 +38,9 @@ class Session {
     // After the end of a line another one begins.
     const logP = this.isAtEnd ? this.opening.logP : this.logP, best = [];
     this.P = distribution(logP, temperature);
-    for (const [id, value] of logP.entries()) {
-      if (id === UNK || (best.length === SHOWN && value <= logP[best.at(-1)])) continue;
-      const place = best.findIndex(other => logP[other] < value);
+    for (let id = 0; id < logP.length; id++) {
+      if (id === UNK || (best.length === SHOWN && logP[id] <= logP[best.at(-1)])) continue;
+      const place = best.findIndex(other => logP[other] < logP[id]);
       best.splice(place < 0 ? best.length : place, 0, id);
       if (best.length > SHOWN) best.pop();
     }
