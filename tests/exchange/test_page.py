@@ -20,6 +20,7 @@ import charlm
 from charlm.cli import pages
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
+from charlm.exchange import page_file
 from charlm.inference.generation import Sampler, _Writer
 from charlm.text import Tokenizer, Vocabulary
 from charlm.text.tokens.joining import SpacingCounts
@@ -177,6 +178,19 @@ def test_what_a_page_cannot_show_is_refused(folder):
         charlm.export(large, folder / "refused.safetensors", precision="float16")
     with pytest.raises(UsageError, match="--signature step with --to page"):
         exported(folder, large, "refused", signature="step")
+    assert not list(folder.glob("refused*"))
+
+
+def test_a_part_that_the_scripts_do_not_have_is_refused(folder, monkeypatch):
+    """Not computed without it: a new cell or output layer needs its equations there."""
+    language_model = lm(cell="gru")
+    equations = (PAGE / "network.js").read_text()
+    with pytest.raises(UsageError, match="cannot compute --cell gru"):
+        page_file._check(language_model, equations.replace("gru-after", "gru-other"))
+    named = language_model.model.parameters.named(language_model.model.parameters.values)
+    monkeypatch.setattr(language_model.model.parameters, "named", lambda _: {**named, "head.W_tail": named["head.W_y"]})
+    with pytest.raises(UsageError, match=r"cannot compute head\.W_tail"):
+        exported(folder, language_model, "refused")
     assert not list(folder.glob("refused*"))
 
 
