@@ -74,7 +74,7 @@ class TrainingCommand(Command):
         "Files": ("output", "force", "resume", "keep_checkpoint", "init_from", "like", "config", "storage"),
         "Text": (
             *("task", "condition", "level", "unit", "split", "lowercase", "normalize", "vocab_size", "min_count"),
-            "text",
+            *("token_column", "tag_column", "tag_scheme", "text"),
         ),
         "Network": (
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),

@@ -12,6 +12,7 @@ from charlm.cli.evaluate_pairs import print_pairs
 from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
 from charlm.cli.tables_in import Field, InputFormat, Source
 from charlm.cli.tables_out import NoHeader, write_records
+from charlm.cli.tag_columns import TagColumn, TokenColumn, with_columns
 
 
 def evaluate(
@@ -27,6 +28,8 @@ def evaluate(
     ] = False,
     beam: Beam = 1,
     batch_size: BatchSize = 64,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -42,7 +45,7 @@ def evaluate(
     charlm evaluate spanish pairs.tsv --beam 5          BLEU, chrF
     charlm evaluate sentences blimp.jsonl --pairs       accuracy by set
     """
-    language_model = open_model(model, device, "evaluate")
+    language_model = with_columns(open_model(model, device, "evaluate"), token_column, tag_column)
 
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
@@ -79,13 +82,18 @@ def evaluate(
     if format == "jsonl":
         write_records([record], format, output)
         return
-    rows = record.pop("by_source_length", [])
+    rows, types = record.pop("by_source_length", []), record.pop("by_type", [])
     shown = {name: "-" if value is None else value for name, value in record.items()}
     write_records([shown], format, output, has_header=not no_header)
     if rows and format == "text":
         for row in rows:
             bleu = "-" if row["bleu"] is None else f"{row['bleu']:.4f}"
             output.line(f"bleu, source of {row['from']}-{row['to']} tokens ({row['sentences']:,})  {bleu}")
+        output.close()
+    if types and format == "text":
+        for row in types:
+            figures_of = "  ".join(f"{name} {row[name]:.4f}" for name in ("precision", "recall", "f1"))
+            output.line(f"{row['type']} ({row['entities']:,})  {figures_of}")
         output.close()
 
 

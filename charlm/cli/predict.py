@@ -20,6 +20,7 @@ from charlm.cli.options import (
 )
 from charlm.cli.tables_in import Field, InputFormat, Source
 from charlm.cli.tables_out import NoHeader, Records
+from charlm.cli.tag_columns import TokenColumn, with_token_column
 
 _COLUMNS = ("prediction", "prob", "text")
 _OF_TOKENS = ("text", "prediction", "prob")
@@ -44,6 +45,7 @@ def predict(
             help="tag: read one token per line, a blank line after each sentence. Comments (# ...) are kept.",
         ),
     ] = False,
+    token_column: TokenColumn = None,
     beam: Beam = 1,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
@@ -58,8 +60,10 @@ def predict(
     charlm predict reviews shop.csv --field review --format csv
     charlm predict spanish english.txt --beam 5
     charlm predict tags tokens.txt --columns            as in the corpus
+    charlm predict tags test.conllu --token-column 2    a CoNLL file
     """
-    language_model = open_model(model, device, "predict")
+    language_model = with_token_column(open_model(model, device, "predict"), token_column)
+    columns = columns or token_column is not None
 
     from charlm.errors import UsageError
     from charlm.inference.prediction import predict as predictions_of

@@ -27,6 +27,8 @@ def training_command(language_model: Any, path: Path) -> str:
         options.pop("bidirectional")
     if not facts.can_be_conditioned:
         options.pop("condition")
+    if facts.answers != "tags":
+        options.pop("tag_scheme")
     of_run = {
         "init_from": run.init_from,
         "sample_every": run.sample_every,

@@ -28,6 +28,7 @@ from charlm.cli.options import (
     VocabSize,
 )
 from charlm.cli.tables_out import NoHeader
+from charlm.cli.tag_columns import TagColumn, TokenColumn
 from charlm.cli.train_options import options_of
 from charlm.cli.training_preparation import Preparation
 from charlm.cli.training_run import train_once
@@ -108,6 +109,11 @@ def train(
     split: Split = "punct",
     lowercase: Lowercase = False,
     normalize: Normalize = "nfc",
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    tag_scheme: Annotated[
+        Literal["iob2", "none"], typer.Option(help="tag: read and predict B-X, I-X and O as IOB2, or as written.")
+    ] = "iob2",
     vocab_size: VocabSize = None,
     min_count: Annotated[
         int | None, typer.Option(min=1, help="Keep tokens that occur at least N times.", show_default=FROM_CORPUS)

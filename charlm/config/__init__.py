@@ -12,7 +12,7 @@ from charlm.config.network import (
 )
 from charlm.config.record import LARGEST_SIZE, Record
 from charlm.config.sampling import SampleConfig
-from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, UNITS, TextConfig, check_text
+from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, TAG_SCHEMES, UNITS, TextConfig, check_text
 from charlm.config.training import KEPT, OPTIMIZERS, SCHEDULES, TrainConfig
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "RESETS",
     "SCHEDULES",
     "SPLITS",
+    "TAG_SCHEMES",
     "UNITS",
     "ModelConfig",
     "Record",

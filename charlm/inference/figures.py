@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CorpusError
+from charlm.inference.entities import Entities, precision_recall_f1
 from charlm.inference.evaluation import CONTEXT, Evaluation, evaluate
 from charlm.inference.prediction import Translator, classify
 from charlm.inference.prediction.tagging import tag_tokens
 from charlm.language_model import LanguageModel
+from charlm.text.dataset import offsets_of
+from charlm.text.iob import are_entities
 from charlm.text.tokens.codec import BINARY
 from charlm.text.tokens.tokenizer import Tokenizer
 
@@ -108,7 +111,25 @@ def _of_tags(language_model: LanguageModel, records: Any, loss: Evaluation, batc
     counts = {"sentences": len(records), "tokens": len(truth), "nats_per_token": loss.nats_per_token}
     if language_model.labels == BINARY:
         return {**counts, "accuracy": accuracy(predicted, truth), **scores_of(BINARY[1], predicted, truth)}
-    return {**counts, "accuracy": accuracy(predicted, truth), "macro_f1": macro_f1(predicted, truth)}
+    figures = {**counts, "accuracy": accuracy(predicted, truth), "macro_f1": macro_f1(predicted, truth)}
+    if are_entities(language_model.labels):
+        figures |= _of_entities(language_model, predicted, truth, [len(tokens) for tokens, _ in records])
+    return figures
+
+
+def _of_entities(
+    language_model: LanguageModel, predicted: Sequence[str], truth: Sequence[str], lengths: Sequence[int]
+) -> Figures:
+    """Return precision, recall and F1 of entities, of all and by type; lengths: the tokens of each sentence."""
+    entities, codec = Entities(language_model.labels), language_model.codec
+    first = np.zeros(len(truth), bool)
+    first[offsets_of(lengths)[:-1]] = True
+    entities.add(codec.label_ids(predicted), codec.label_ids(truth), first)
+    by_type = [
+        {"type": name, "entities": true, **precision_recall_f1(right, found, true)}
+        for name, (right, found, true) in zip(entities.types, entities.counts.tolist(), strict=True)
+    ]
+    return {**precision_recall_f1(*entities.counts.sum(axis=0).tolist()), "by_type": by_type}
 
 
 def _of_classes(language_model: LanguageModel, records: Any, loss: Evaluation, batch_size: int, _: int) -> Figures:
@@ -167,12 +188,7 @@ def accuracy(predicted: Sequence[str], truth: Sequence[str]) -> float:
 def scores_of(label: str, predicted: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
     """Return precision, recall and F1 of one label; 0 for an empty denominator."""
     both = sum(one == other == label for one, other in zip(predicted, truth, strict=True))
-    found, there = predicted.count(label), truth.count(label)
-    return {
-        "precision": both / found if found else 0.0,
-        "recall": both / there if there else 0.0,
-        "f1": 2 * both / (found + there) if found + there else 0.0,
-    }
+    return precision_recall_f1(both, predicted.count(label), truth.count(label))
 
 
 def macro_f1(predicted: Sequence[str], truth: Sequence[str]) -> float:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from charlm.inference.entities import Entities
 from charlm.text.batches.lanes import NO_TARGET, Batch
+from charlm.text.iob import are_entities
 from charlm.text.tokens.codec import BINARY
-
-OUTSIDE = "O"  # the tag of a token outside all entities
 
 
 class Tally(ABC):
@@ -84,18 +84,14 @@ class BinaryF1(F1):
 
 
 class EntityF1(F1):
-    """F1 of whole entities, as CoNLL's evaluation script computes it, Tjong Kim Sang and De Meulder 2003.
-
-    An entity begins at a tag B-X, and at a tag I-X that does not continue an entity of type X.
+    """F1 of whole entities, see `entities`.
 
     labels: the tags: `O`, `B-X` and `I-X`
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
-        types = sorted({label[2:] for label in labels if label != OUTSIDE})
-        self._type_of = np.array([-1 if label == OUTSIDE else types.index(label[2:]) for label in labels])
-        self._is_begin = np.array([label.startswith("B-") for label in labels])
+        self._entities = Entities(labels)
 
     def add(self, batch: Batch, predicted: np.ndarray) -> None:
         starts = np.zeros(batch.targets.shape, bool) if batch.starts is None else batch.starts.copy()
@@ -104,27 +100,8 @@ class EntityF1(F1):
         truth, found, first = (array.T.ravel() for array in (batch.targets, predicted, starts))
         # Where a lane ends early, a start follows its last sentence.
         has_target = truth != NO_TARGET
-        true, ends = self._entities(truth[has_target], first[has_target])
-        guessed, guessed_ends = self._entities(found[has_target], first[has_target])
-        self.true += int(np.count_nonzero(true >= 0))
-        self.found += int(np.count_nonzero(guessed >= 0))
-        self.right += int(np.count_nonzero((true >= 0) & (true == guessed) & (ends == guessed_ends)))
-
-    def _entities(self, tags: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each token the type of the entity that begins there, or -1, and the token after its end."""
-        types = self._type_of[tags]
-        before = np.concatenate([[-1], types[:-1]])
-        begins = (types >= 0) & (self._is_begin[tags] | first | (types != before))
-        stops = np.append(np.flatnonzero(begins | first | (types < 0)), len(tags))
-        ends = stops[np.searchsorted(stops, np.arange(len(tags)), side="right").clip(max=len(stops) - 1)]
-        return np.where(begins, types, -1), ends
-
-
-def are_entities(labels: Sequence[str]) -> bool:
-    """Return whether tags annotate entities: `O`, `B-X` and `I-X`."""
-    return any(label.startswith("B-") for label in labels) and all(
-        label == OUTSIDE or (label[:2] in ("B-", "I-") and len(label) > 2) for label in labels
-    )
+        self._entities.add(found[has_target], truth[has_target], first[has_target])
+        self.right, self.found, self.true = self._entities.counts.sum(axis=0).tolist()
 
 
 def has_f1(labels: Sequence[str]) -> bool:

@@ -9,8 +9,6 @@ from charlm.quoting import did_you_mean
 from charlm.text.lines.reading import numbered
 from charlm.text.tokens.splitter import BETWEEN_ASCII_SPACE
 
-Tagged = tuple[list[str], list[str]]  # the tokens of a sentence, and their tags
-
 
 def columns(line: str, what: str, place: str) -> tuple[str, str]:
     """Return the two columns of a line; raise CorpusError if it has more or fewer, or an empty one.
@@ -55,29 +53,6 @@ def ends_sentence(line: str) -> bool:
 def is_comment(line: str) -> bool:
     """Return whether a line of a tagged text is a comment, as in CoNLL-U; after the token `#` comes a tab."""
     return line.startswith("# ")
-
-
-def sentences(lines: Iterable[str], known: Collection[str] | None = None) -> Iterator[Tagged]:
-    """Yield the sentences of lines `token TAB tag`, separated by blank lines; comments are left out.
-
-    known: the allowed tags; None for all
-    Raises CorpusError with the place of a malformed line.
-    """
-    tokens: list[str] = []
-    tags: list[str] = []
-    for line, place in numbered(lines):
-        if is_comment(line):
-            continue
-        if not ends_sentence(line):
-            token, tag = columns(line, "token TAB tag", place)
-            check_label(tag, known, "tag", place)
-            tokens.append(token)
-            tags.append(tag)
-        elif tokens:
-            yield tokens, tags
-            tokens, tags = [], []
-    if tokens:
-        yield tokens, tags
 
 
 def token_of(line: str, place: str) -> str:

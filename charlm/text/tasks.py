@@ -32,8 +32,9 @@ from charlm.text.ids.store import Store
 from charlm.text.learning import encode_corpus, gather, learn_spacing, learn_vocabulary, spelling_as
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from
-from charlm.text.records import pairs, sentences
+from charlm.text.records import pairs
 from charlm.text.running_text import is_running_text
+from charlm.text.tag_lines import read_sentences
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.splitter import RESERVED, splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
@@ -94,7 +95,7 @@ class Tagged(CorpusReader):
     answers_warning = "the lines look like token TAB tag, but each is read as a sentence: use --columns"
 
     def read(self, lines: Iterable[str], known: Collection[str] | None = None) -> list[Any]:
-        return list(sentences(lines, known))
+        return read_sentences(lines, self.text, known)
 
     def codec(self, records: list[Any], train: TrainConfig, everything: list[Any]) -> Codec:
         splitter = splitter_of(self.text)

@@ -7,7 +7,8 @@ import pytest
 from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.lines.reading import numbered, read_lines
-from charlm.text.records import columns, pairs, sentences
+from charlm.text.records import columns, pairs
+from charlm.text.tag_lines import TagLines, sentences
 from charlm.text.tasks import corpus_reader
 
 GOOD = {
@@ -94,7 +95,7 @@ def test_a_label_that_training_did_not_have_is_told_in_the_same_way(tmp_path, na
 
 def test_the_last_line_of_a_sentence_is_where_a_mistake_is():
     """Not where the sentence began."""
-    message = refusal_of(lambda: list(sentences(["a\tX", "b\tX", "", "c\tX", "d"])))
+    message = refusal_of(lambda: list(sentences(["a\tX", "b\tX", "", "c\tX", "d"], TagLines())))
     assert message.endswith("line 5")
 
 
@@ -117,12 +118,12 @@ def test_nothing_is_read_ahead():
     ],
 )
 def test_sentences_lie_between_blank_lines_however_many(lines):
-    assert list(sentences(lines)) == [(["a", "b"], ["X", "Y"]), (["c"], ["X"])]
+    assert list(sentences(lines, TagLines())) == [(["a", "b"], ["X", "Y"]), (["c"], ["X"])]
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["", "", ""]])
 def test_of_blank_lines_there_is_no_sentence(lines):
-    assert list(sentences(lines)) == []
+    assert list(sentences(lines, TagLines())) == []
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
@@ -130,7 +131,7 @@ def test_a_sentence_may_end_with_its_file_and_goes_on_in_the_next(tmp_path, end)
     """Several files are one text: only a blank line ends a sentence."""
     (tmp_path / "one").write_bytes(b"\xef\xbb\xbfa\tX" + end + end + b"b\tY")
     (tmp_path / "two").write_bytes(b"c\tX" + end)
-    found = list(sentences(read_lines([str(tmp_path / "one"), str(tmp_path / "two")])))
+    found = list(sentences(read_lines([str(tmp_path / "one"), str(tmp_path / "two")]), TagLines()))
     assert found == [(["a"], ["X"]), (["b", "c"], ["Y", "X"])]
 
 

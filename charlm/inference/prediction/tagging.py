@@ -12,7 +12,7 @@ from charlm.language_model import LanguageModel
 from charlm.nn.workspace import Workspace
 from charlm.text.dataset import joined
 from charlm.text.lines.reading import numbered, windows
-from charlm.text.records import ends_sentence, is_comment, token_of
+from charlm.text.tag_lines import TagLines, tag_lines
 
 _WINDOW = 32  # batches of lines read ahead
 
@@ -59,14 +59,14 @@ def tag_columns(
 ) -> Iterator[Row]:
     """Yield token, tag and probability for each line with a token, and the text of each other line.
 
-    A line of white space ends a sentence and yields an empty text. A comment is yielded unchanged.
+    A line of white space ends a sentence and yields an empty text. Comments and document markers are yielded unchanged.
 
-    lines: in the format of a corpus of tags; a tag after a token's tab is ignored
+    lines: in the format of a corpus of tags; the tags are ignored
     window: sentences read ahead at most
     Raises CorpusError with the place of a malformed line.
     """
     ws = language_model.model.workspace()
-    for group in windows(_sentences(lines), window or _WINDOW * batch_size, size=len):
+    for group in windows(_sentences(lines, tag_lines(language_model.text)), window or _WINDOW * batch_size, size=len):
         sentences = [[text for text, is_token in sentence if is_token] for sentence in group]
         for sentence, (tags, probs) in zip(
             group, tag_tokens(language_model, sentences, batch_size=batch_size, ws=ws), strict=True
@@ -75,18 +75,18 @@ def tag_columns(
             yield from ((text, *next(found)) if is_token else text for text, is_token in sentence)
 
 
-def _sentences(lines: Iterable[str]) -> Iterator[list[tuple[str, bool]]]:
+def _sentences(lines: Iterable[str], form: TagLines) -> Iterator[list[tuple[str, bool]]]:
     """Yield each sentence as its lines, including the one that ends it, each with whether it is a token."""
     sentence: list[tuple[str, bool]] = []
     try:
         for line, place in numbered(lines):
-            if ends_sentence(line):
+            if form.ends_sentence(line):
                 yield [*sentence, ("", False)]
                 sentence = []
-            elif is_comment(line):
+            elif form.is_comment(line):
                 sentence.append((line, False))
             else:
-                sentence.append((token_of(line, place), True))
+                sentence.append((form.token(line, place), True))
     except CorpusError:
         if sentence:
             yield sentence  # lines before an error are answered
