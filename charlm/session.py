@@ -69,9 +69,9 @@ def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
 
     task: of the training; of another task, what belongs to the head and to the form of the corpus is not taken over
     """
-    free = {"dropout", "dtype", *(one.name for one in fields(TrainConfig))}
+    free = {"dropout", "dtype", "token_column", "tag_column", *(one.name for one in fields(TrainConfig))}
     if source.task != task:
-        free |= {"task", "unit", "tie_weights"}
+        free |= {"task", "unit", "tie_weights", "crf"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
 
 

@@ -39,6 +39,7 @@ class Task:
     bidirectional: allowed values of --bidirectional
     bidirectional_task: the task that --bidirectional stands for, if it is another one
     binary_head: key of `HEADS` for labels that are 0 and 1; empty if they are treated like all others
+    chain_head: key of `HEADS` for labels that depend on each other, with --crf; empty if the task has none
     carries_state: whether the hidden state goes on from one mini-batch to the next
     """
 
@@ -65,6 +66,7 @@ class Task:
     bidirectional: tuple[bool, ...] = (False,)
     bidirectional_task: str = ""
     binary_head: str = ""
+    chain_head: str = ""
     carries_state: bool = False
 
     @property
@@ -137,6 +139,7 @@ TASKS: dict[str, Task] = {
             targets="labels",
             bidirectional=(True, False),
             binary_head="sigmoid",
+            chain_head="crf",
         ),
         Task(
             "classify",

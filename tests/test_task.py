@@ -26,7 +26,7 @@ def test_what_a_record_names_is_there(name):
     facts = task_of(name)
     assert facts.name == name
     assert facts.reader in READERS and facts.conditioned_reader in (*READERS, "")
-    assert facts.head in HEADS and facts.binary_head in (*HEADS, "")
+    assert facts.head in HEADS and {facts.binary_head, facts.chain_head} <= {*HEADS, ""}
     assert facts.answers == "text" or facts.answers in FIGURES
     assert ("predict" in facts.commands) == (facts.answers in PREDICTORS)
     assert set(facts.levels) <= set(LEVELS) and set(facts.units) <= set(UNITS) and facts.split in SPLITS
@@ -37,7 +37,7 @@ def test_what_is_registered_is_used():
     """A reader, a head or figures that no task names cannot be reached."""
     facts = TASKS.values()
     assert set(READERS) == {reader for one in facts for reader in (one.reader, one.conditioned_reader) if reader}
-    assert set(HEADS) == {one.head for one in facts}
+    assert set(HEADS) == {head for one in facts for head in (one.head, one.binary_head, one.chain_head) if head}
     assert set(FIGURES) == {one.answers for one in facts} - {"text"}
 
 

@@ -71,14 +71,14 @@ class TrainingCommand(Command):
     """A command with options of `charlm train`."""
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Files": ("output", "force", "resume", "keep_checkpoint", "init_from", "like", "config", "storage"),
+        "Files": ("output", "force", "resume", "keep_checkpoint", "init_from", "vectors", "like", "config", "storage"),
         "Text": (
             *("task", "condition", "level", "unit", "split", "lowercase", "normalize", "vocab_size", "min_count"),
             *("token_column", "tag_column", "tag_scheme", "text"),
         ),
         "Network": (
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),
-            *("dense", "tie_weights", "bidirectional", "dropout"),
+            *("dense", "tie_weights", "bidirectional", "crf", "dropout"),
         ),
         "Training": ("seq_length", "batch_size", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),

@@ -54,6 +54,10 @@ def train(
             metavar="MODEL", help="Start from this model's weights.", readable=False, autocompletion=complete_model
         ),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Start the embedding from word vectors: word2vec's or GloVe's text form."),
+    ] = None,
     keep_checkpoint: Annotated[
         bool | None,
         typer.Option(
@@ -144,6 +148,7 @@ def train(
             show_default="--bidirectional for cloze, tag and classify",
         ),
     ] = None,
+    crf: Annotated[bool, typer.Option("--crf", help="tag: let each tag depend on the tag before it.")] = False,
     dropout: Annotated[
         float | None, typer.Option(metavar="P", help="Dropout probability between layers.", show_default=FROM_CORPUS)
     ] = None,

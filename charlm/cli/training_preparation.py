@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from charlm.cli import resumption, ui
 from charlm.cli.options import choose_seed, refuse_same_file
@@ -50,6 +51,8 @@ class Preparation:
         from charlm.checkpoint import load
         from charlm.session import inherited, prepare_from
         from charlm.task import task_named
+        from charlm.text import read_lines
+        from charlm.training.pretrained import start_from_vectors
         from charlm.training.warm_start import warm_start
 
         flags, init_from = self.options, self.options["init_from"]
@@ -60,11 +63,16 @@ class Preparation:
         source = None if init_from is None else load(init_from, ops).language_model
         if source is not None:
             settings = {**inherited(source, task), **settings}
+        vectors = self._vectors(task, settings)
         lines, valid_lines = self._read()
         self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
         self.corpus_memory.read()
         run = self.session.language_model.run
         run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
+        if vectors:
+            run.vectors = vectors
+            found, of = start_from_vectors(self.session.language_model, read_lines([vectors]))
+            ui.note(f"vectors for {found:,} of {of:,} tokens, {display_name(vectors)}")
         if source is not None:
             matched = warm_start(self.session.language_model, source)
             counts = ", ".join(f"{one.count:,} of {one.total:,} {one.kind}" for one in matched)
@@ -72,6 +80,21 @@ class Preparation:
         if "seed" not in self.given:
             ui.needed(f"seed {seed}")
         self._describe()
+
+    def _vectors(self, task: str, settings: dict[str, Any]) -> str:
+        """Return the file of word vectors, "" for none, after adding their size to the settings."""
+        from charlm.task import task_of
+        from charlm.text import read_lines
+        from charlm.training.pretrained import size_of_vectors
+
+        file: str = self.options["vectors"] or ""
+        if file and self.options["init_from"] is not None:
+            raise UsageError("--vectors with --init-from", hint="leave one of them out: both set the first weights")
+        if file == "-":
+            raise UsageError("--vectors -: standard input is not a file", hint="name a file: --vectors FILE")
+        if file:
+            settings["embedding_size"] = size_of_vectors(read_lines([file]), task_of(task), settings)
+        return file
 
     def resume(self, device: str) -> None:
         """Prepare to continue from the checkpoint; raise UsageError for another corpus or configuration."""
@@ -89,6 +112,8 @@ class Preparation:
         self.valid = resumption.held_out_file(self.valid, model.train.valid)
         if "init_from" in self.given:
             ui.note("--init-from is ignored: the weights come from the checkpoint")
+        if "vectors" in self.given:
+            ui.note("--vectors is ignored: the weights come from the checkpoint")
         lines, valid_lines = self._read()
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)

@@ -57,6 +57,7 @@ class ModelConfig(Record):
     bidirectional: bool = False  # whether the input is read from both sides
     labels: int = 0  # number of tags (1: yes or no), of classes, or of labels for a conditioned model's x<1>
     target_size: int = 0  # size of the target vocabulary of a translation
+    crf: bool = False  # tag: whether tags depend on the tag before
 
     def __post_init__(self) -> None:
         whole("the vocabulary's size", self.vocabulary_size, 3, 1 << 27)
@@ -79,6 +80,7 @@ class ModelConfig(Record):
         number("--dropout", self.dropout, 0.0, 0.95)
         flag("--relevance-gate", self.relevance_gate)
         flag("--tie-weights", self.tie_weights)
+        flag("--crf", self.crf)
         self._check_cell()
         self._check_task()
         if self.tie_weights and self.embedding_size != self.top:
@@ -110,6 +112,8 @@ class ModelConfig(Record):
         if self.embedding_size and facts.inputs != "tokens":
             hint = f"it reads a 0 or 1 for each of its {facts.inputs}: leave --embedding-size out"
             raise UsageError(f"{task} with --embedding-size", hint=hint)
+        if self.crf and not facts.chain_head:
+            raise UsageError(f"{task} with --crf", hint="it is an option of --task tag: leave --crf out")
         if facts.needs_labels and not self.labels:
             raise UsageError(f"{task} without labels", hint="give a corpus with at least one label")
         if facts.translates and self.target_size < 3:

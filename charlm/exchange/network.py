@@ -58,6 +58,8 @@ class Network:
 
 def form_of(config: ModelConfig, forms: Mapping[str, Form], program: str) -> Form:
     """Return how a program computes the cell of a configuration; raise UsageError if it cannot."""
+    if config.crf:
+        raise UsageError(f"{program} has no operator for --crf", hint="train without --crf")
     name = cell_class(config).name
     if name not in forms:
         flags = {"reset": f" --reset {config.reset}", "relevance_gate": " --relevance-gate"}

@@ -7,7 +7,7 @@
 | towers | a causal stack from each side, dense layers on top | cloze |
 | encoder-decoder | a causal stack whose first state is the last one of an encoder | translate |
 
-The head on top is a softmax or a sigmoid, over tokens, labels or keys.
+The head on top is a softmax or a sigmoid, over tokens, labels or keys; or a chain of labels.
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ class _Network:
             "labels": config.labels,
             "keys": config.vocabulary_size - SPECIAL,
         }
+        if config.crf:
+            return HEADS[facts.chain_head](self.ops, config.top, max(2, config.labels))
         is_binary = facts.needs_labels and config.labels == 1 and facts.binary_head
         kind = HEADS[facts.binary_head if is_binary else facts.head]
         return kind(self.ops, config.top, outputs[facts.targets], tied=config.tie_weights)

@@ -75,7 +75,8 @@ class Model:
                 state = self._encoded(batch.sources, batch.source_starts, ws, noise)
             y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
             scale = 1.0 / max(1, batch.count)
-            loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
+            head = self.head.bounded(batch.starts)
+            loss, dy = head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
             _, d_state = self.body.backward(dy, (), ws)
             if self.encoder is not None:
                 self._encoder_backward(d_state, ws)
@@ -91,7 +92,7 @@ class Model:
         """
         with self.ops.workers.single_threaded_blas():
             y, state = self._outputs(batch, state, ws)
-            return self.nats_of(y, batch.targets, ws, best=best), state
+            return self.nats_of(y, batch.targets, ws, best=best, starts=batch.starts), state
 
     @np.errstate(all="ignore")
     def next_log_probs(self, inputs: np.ndarray, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
@@ -136,14 +137,24 @@ class Model:
         return checked(self.ops.numpy(self.head.log_probs(columns[:, :, 0].T[None], ws.scope("head"))))
 
     @np.errstate(all="ignore")
-    def nats_of(self, y: Array, targets: np.ndarray, ws: Workspace, *, best: np.ndarray | None = None) -> np.ndarray:
+    def nats_of(
+        self,
+        y: Array,
+        targets: np.ndarray,
+        ws: Workspace,
+        *,
+        best: np.ndarray | None = None,
+        starts: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return -ln P(target) at each step, float64 [T, B], from the outputs y [T, n, B] of a batch.
 
         best [T, B]: if given, overwritten with the likeliest choice at each step
+        starts [T, B]: where sequences begin, for a head whose outputs are not independent
         """
-        size = max(1, _PLACES // targets.shape[-1])
+        head = self.head.bounded(starts)
+        size = len(y) if head.is_chain else max(1, _PLACES // targets.shape[-1])
         of_each = [
-            self.head.nats(y[part], targets[part], ws.scope("head"), best=None if best is None else best[part])
+            head.nats(y[part], targets[part], ws.scope("head"), best=None if best is None else best[part])
             for part in (slice(first, first + size) for first in range(0, len(y), size))
         ]
         return checked(of_each[0] if len(of_each) == 1 else np.concatenate(of_each))

@@ -45,12 +45,15 @@ def transfer(source: Model, source_names: Names, target: Model, target_names: Na
     same_task = source.config.facts.targets == target.config.facts.targets
     inputs = _pairs(source_names.inputs, target_names.inputs)
     sources = _pairs(source_names.sources, target_names.sources)
+    of_labels = ("head.W_y", "head.b_y", "head.A_first", "head.A_last")
     if same_task:
         old, new = _pairs(source_names.outputs, target_names.outputs)
-        for name in ("head.W_y", "head.b_y"):
+        for name in of_labels:
             if name in ours and name in theirs:
                 ours[name][new] = theirs[name][old]
-    special = {"head.W_y", "head.b_y"}
+        if "head.A" in ours and "head.A" in theirs:
+            ours["head.A"][np.ix_(new, new)] = theirs["head.A"][np.ix_(old, old)]
+    special = {*of_labels, "head.A"}
     for prefix, (old, new) in ((_ENCODER, sources), *((stack, inputs) for stack in _STACKS)):
         if ours.keys() & {f"{prefix}layer0.W", f"{prefix}layer0.{SIDES[0]}W"}:
             special |= _first_layer(prefix, (source, theirs), (target, ours), old, new)
@@ -70,7 +73,7 @@ def _check_sizes(source: ModelConfig, target: ModelConfig) -> None:
                 hint="start from a model of the same task; tag and classify also start from lm models",
             )
         # The head is another one.
-        free |= {"task", "tie_weights"}
+        free |= {"task", "tie_weights", "crf"}
     same = replace(source, **{name: getattr(target, name) for name in free})
     if same != target:
         theirs_of, ours_of = same.to_dict(), target.to_dict()

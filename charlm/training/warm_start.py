@@ -25,8 +25,9 @@ def warm_start(target: LanguageModel, source: LanguageModel) -> list[Matched]:
     Raises UsageError if the two differ in how they read text, or in more of the network than names, dropout and
     precision.
     """
-    # How a text is cut into sequences does not change its tokens.
-    theirs = source.text if source.task == target.task else replace(source.text, unit=target.text.unit)
+    # How a text is cut into sequences and where its tokens stand does not change them.
+    free = ("token_column", "tag_column", *(() if source.task == target.task else ("unit",)))
+    theirs = replace(source.text, **{name: getattr(target.text, name) for name in free})
     if theirs != target.text:
         old, new = theirs.to_dict(), target.text.to_dict()
         name = next(key for key in new if old[key] != new[key])
@@ -56,6 +57,7 @@ def _names(language_model: LanguageModel) -> Names:
         tokens = tokens[SPECIAL:]
     if facts.needs_labels:
         # A head with one output, the probability of 1, has other weights than one with an output for each label.
-        is_binary = language_model.model.config.labels == 1 and codec.labels == BINARY
+        config = language_model.model.config
+        is_binary = config.labels == 1 and not config.crf and codec.labels == BINARY
         return Names(tokens, ["sigmoid"] if is_binary else labels)
     return Names([*tokens, *labels], tokens)

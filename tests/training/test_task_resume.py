@@ -26,6 +26,9 @@ CORPORA = {
     "cloze": [words() for _ in range(20)] + ["", ""],
     "tag": [line for _ in range(16) for line in (*(f"{c}\t{c in 'ab'}" for c in words().split()), "")],
     "yes-no": [line for _ in range(16) for line in (*(f"{c}\t{int(c in 'ab')}" for c in words().split()), "")],
+    "crf": [
+        line for _ in range(16) for line in (*(f"{c}\t{'B-X' if c in 'ab' else 'O'}" for c in words().split()), "")
+    ],
     "classify": [f"{rng.choice(['x', 'y', 'z'])}\t{words()}" for _ in range(24)],
     "translate": [f"{words()}\t{words('uvw')}" for _ in range(24)],
     "music": [steps() for _ in range(16)],
@@ -36,6 +39,7 @@ OPTIONS = {
     "cloze": {"embedding_size": 4},
     "tag": {"embedding_size": 3, "cell": "lstm-peephole"},
     "yes-no": {"cell": "gru", "bidirectional": False},
+    "crf": {"embedding_size": 3, "crf": True},
     "translate": {"embedding_size": 4, "tie_weights": True},
     "music": {"cell": "gru"},
     "conditioned": {"embedding_size": 4, "tie_weights": True},
@@ -43,7 +47,7 @@ OPTIONS = {
 
 
 def session_of(name, **options):
-    task = {"yes-no": "tag", "genre": "music", "conditioned": "lm"}.get(name, name)
+    task = {"yes-no": "tag", "crf": "tag", "genre": "music", "conditioned": "lm"}.get(name, name)
     network = {"task": task, "hidden_size": 4, "num_layers": 2, "dropout": 0.3, **OPTIONS.get(name, {})}
     base = {"seq_length": 6, "batch_size": 3, "max_steps": STEPS, "learning_rate": 0.02, "valid_fraction": 0.2}
     config = TrainConfig(**{**base, "seed": 4, **options})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 
 from charlm.errors import CorpusError
 from charlm.inference.prediction.base import Prediction, log_probs_at
+from charlm.inference.prediction.sequences import chained, independent, possible
 from charlm.language_model import LanguageModel
 from charlm.nn.workspace import Workspace
 from charlm.text.dataset import joined
@@ -41,17 +43,23 @@ def tag_tokens(
 ) -> Iterator[tuple[list[str], list[float]]]:
     """Yield the tags of each sentence, a sequence of tokens, and the probability of each tag.
 
+    They are the likeliest sequence that the scheme of the tags allows. With a CRF, the probability of a tag is its
+    marginal one: the sum over all sequences that have it.
+
     ws: a workspace to share between calls
     """
     model, labels = language_model.model, language_model.labels
     encoded = [language_model.tokenizer.encode_tokens(tokens) for tokens in sentences]
     places = [np.arange(len(one)) for one in encoded]
-    for log_probs in log_probs_at(model, joined(encoded), places, ws or model.workspace(), batch_size=batch_size):
-        probs = np.exp(log_probs.astype(np.float64))
-        if model.config.labels == 1:  # the only output is the probability of tag 1
-            probs = np.concatenate([1.0 - probs, probs])
-        best = probs.argmax(axis=0) if probs.size else np.empty(0, np.int64)
-        yield [labels[i] for i in best.tolist()], probs[best, np.arange(best.size)].tolist()
+    columns = log_probs_at(model, joined(encoded), places, ws or model.workspace(), batch_size=batch_size)
+    allowed, transitions = possible(labels, language_model.text.tag_scheme), model.head.transitions()
+    found = (
+        map(independent, (one.astype(np.float64) for one in columns), repeat(allowed))
+        if transitions is None
+        else chained(columns, transitions, allowed)
+    )
+    for best, probs in found:
+        yield [labels[i] for i in best.tolist()], probs.tolist()
 
 
 def tag_columns(

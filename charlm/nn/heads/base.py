@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,12 +16,27 @@ from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import NO_TARGET
 
 
+@dataclass(frozen=True)
+class Transitions:
+    """What a label adds to the score of a sequence besides that of its step; float64, on the host.
+
+    A [L, L]: A_ij of label j after label i; first, last [L]: of the first and of the last label of a sequence
+    """
+
+    A: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
 class Head(ABC):
     """The output layer y^<t> = g(W_y a<t> + b_y) of the notes, and its loss.
 
     outputs: rows of y^
     tied: whether W_y is another layer's array
+    is_chain: whether an output depends on its neighbours, so that a sequence must not be cut
     """
+
+    is_chain: ClassVar[bool] = False
 
     def __init__(self, ops: Backend, n_in: int, outputs: int, *, tied: bool = False) -> None:
         self.ops = ops
@@ -44,6 +61,14 @@ class Head(ABC):
     @abstractmethod
     def blind_nats(self) -> float:
         """The loss of a target under a uniform guess."""
+
+    def bounded(self, starts: np.ndarray | None) -> Head:
+        """Return the head for sequences that begin at `starts [T, B]`: itself, if its outputs are independent."""
+        return self
+
+    def transitions(self) -> Transitions | None:
+        """Return what neighbouring outputs add to the score of a sequence; None if they are independent."""
+        return None
 
     def counts(self, targets: np.ndarray) -> np.ndarray:
         """Return how often each of V choices occurs among the targets [T, B], [V] int64; `NO_TARGET` is not counted."""
