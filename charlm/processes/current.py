@@ -1,0 +1,32 @@
+"""The processes of this run: one alone, or the ranks that a launcher started."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from charlm.errors import ResourceError
+from charlm.processes.launcher import launched
+from charlm.processes.mpi import MPIWorld
+from charlm.processes.world import World
+
+
+@cache
+def world() -> World:
+    """Return the processes of this run. MPI is loaded only if a launcher started several of them.
+
+    Raises ResourceError if a launcher did, but mpi4py is not installed, or the launcher is not that of its MPI.
+    """
+    started = launched()
+    if started is None:
+        return World()
+    if not started.by_mpi:
+        raise ResourceError(
+            f"srun started {started.size} processes without MPI", hint="start them with: srun --mpi=pmi2 charlm ..."
+        )
+    found = MPIWorld()
+    if found.size != started.size:
+        raise ResourceError(
+            f"the launcher started {started.size} processes, and MPI found {found.size}",
+            hint="use the mpiexec of the MPI that mpi4py was built with",
+        )
+    return found

@@ -1,0 +1,61 @@
+"""Ranks that communicate by MPI."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from charlm.errors import ResourceError
+from charlm.processes.world import Value, World
+
+
+class MPIWorld(World):
+    """The ranks of MPI's world communicator.
+
+    Raises ResourceError if mpi4py or an MPI library is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            raise ResourceError(
+                f"several processes need mpi4py and MPI: {error}", hint="pip install 'charlm-rnn[mpi]'"
+            ) from error
+        self._mpi, self._all = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self._all.Get_rank(), self._all.Get_size()
+        here = self._all.Split_type(MPI.COMM_TYPE_SHARED)
+        self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        here.Free()
+
+    def broadcast(self, value: Value) -> Value:
+        received: Value = self._all.bcast(value)
+        return received
+
+    def gathered(self, value: Value) -> list[Value]:
+        return self._all.gather(value) or []
+
+    def largest(self, value: int) -> int:
+        return int(self._all.allreduce(value, op=self._mpi.MAX))
+
+    def share(self, row: np.ndarray, edges: list[int]) -> None:
+        self._all.Allgatherv(self._mpi.IN_PLACE, _parts(row, edges))
+
+    def deal(self, row: np.ndarray | None, owner: int, edges: list[int], out: np.ndarray) -> Any:
+        return self._all.Iscatterv(None if row is None else _parts(row, edges), out, root=owner)
+
+    def wait(self, begun: list[Any]) -> None:
+        self._mpi.Request.Waitall(begun)
+
+    def barrier(self) -> None:
+        self._all.Barrier()
+
+    def abort(self, code: int) -> NoReturn:
+        self._all.Abort(code)
+        raise SystemExit(code)
+
+
+def _parts(row: np.ndarray, edges: list[int]) -> list[Any]:
+    """Return a vector and its parts as mpi4py reads them."""
+    return [row, (np.diff(edges), edges[:-1])]
