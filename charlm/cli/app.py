@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from charlm.cli import signals, standard_input, ui
+from charlm.cli import ranks, signals, standard_input, ui
 from charlm.errors import CharlmError, ResourceError
 
 if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
@@ -55,19 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except (signals.ClosedPipe, BrokenPipeError):
         ui.silence(1)
-        return 0
+        return ranks.ended(0)
     except SystemExit as end:
         if signals.state.received:
             ui.silence(1)
-            return 128 + signals.state.received
+            return ranks.ended(128 + signals.state.received)
         if end.code != 1:
             raise
         ui.silence(1)  # Typer exits so when the reader of a help text has gone
         return 0
     except Exception as error:
         if signals.state.received:  # its exception may have been replaced, e.g. by a failed import
-            return 128 + signals.state.received
-        return _report(error)
+            return ranks.ended(128 + signals.state.received)
+        return ranks.ended(_report(error))
     finally:
         signals.state.raises = False  # nothing would catch it from here on
 
@@ -90,10 +90,12 @@ def _begin() -> None:
     standard_input.install()
     signals.at_signals(signals.take_signal)
     atexit.register(signals.ignore_them)
+    ranks.begin()
 
 
 def _report(error: Exception) -> int:
     """Print an error and its hint, and return the exit code."""
+    ranks.wait_for_first()
     if ui.settings.debug and sys.stderr is not None:
         import traceback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from charlm.errors import ResourceError
@@ -30,3 +31,10 @@ def world() -> World:
             hint="use the mpiexec of the MPI that mpi4py was built with",
         )
     return found
+
+
+def end_all(code: int, *, before: Callable[[], object]) -> None:
+    """End all processes with an exit code if `world` has found several; before: called just before that."""
+    if world.cache_info().currsize and world().size > 1:
+        before()
+        world().abort(code)

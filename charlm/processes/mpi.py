@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
-import numpy as np
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from charlm.errors import ResourceError
 from charlm.processes.world import Value, World
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MPIWorld(World):
@@ -26,7 +29,10 @@ class MPIWorld(World):
         self._mpi, self._all = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._all.Get_rank(), self._all.Get_size()
         here = self._all.Split_type(MPI.COMM_TYPE_SHARED)
-        self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        self.local_rank = here.Get_rank()
+        # A launcher may bind each process to some of the cores.
+        cores: set[int] = set().union(*here.allgather(_cores()))
+        self.threads = max(1, len(cores) // here.Get_size())
         here.Free()
 
     def broadcast(self, value: Value) -> Value:
@@ -58,4 +64,9 @@ class MPIWorld(World):
 
 def _parts(row: np.ndarray, edges: list[int]) -> list[Any]:
     """Return a vector and its parts as mpi4py reads them."""
-    return [row, (np.diff(edges), edges[:-1])]
+    return [row, ([last - first for first, last in pairwise(edges)], edges[:-1])]
+
+
+def _cores() -> set[int]:
+    """Return the processor cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:  # the command imports this room before it may import NumPy
+    import numpy as np
 
 Value = TypeVar("Value")
 
@@ -16,13 +16,14 @@ class World:
     Every method but `abort` is collective: all ranks call it, in the same order.
 
     rank: the number of this process, from 0; size: the number of processes
-    local_rank, local_size: the same among the processes on this machine
+    local_rank: the number among the processes of this machine
+    threads: the share of this machine's processor cores; None: all of them
     """
 
     rank = 0
     size = 1
     local_rank = 0
-    local_size = 1
+    threads: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -63,4 +64,4 @@ class World:
 
     def abort(self, code: int) -> NoReturn:
         """End all processes at once with an exit code."""
-        os._exit(code)
+        raise SystemExit(code)
