@@ -95,7 +95,6 @@ def _begin() -> None:
 
 def _report(error: Exception) -> int:
     """Print an error and its hint, and return the exit code."""
-    ranks.wait_for_first()
     if ui.settings.debug and sys.stderr is not None:
         import traceback
 
@@ -110,10 +109,14 @@ def _report(error: Exception) -> int:
         ui.silence(1)
     if isinstance(error, MemoryError):
         error = ResourceError("out of memory", hint="try a smaller --batch-size, --seq-length or --hidden-size")
+    is_reported = ranks.is_reported(error)
     if isinstance(error, CharlmError):
-        ui.error(error.message, error.hint)
+        if not is_reported:
+            ui.error(error.message, error.hint)
         return error.exit_code
     if hasattr(error, "format_message"):  # a usage error of the Click inside Typer, which cannot be imported by name
+        if is_reported:
+            return 2
         context = getattr(error, "ctx", None)
         ui.error(error.format_message(), f"see: {context.command_path if context else 'charlm'} --help")
         return 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from charlm.cli import ui
-from charlm.errors import UsageError
-from charlm.processes import end_all, launched
+from charlm.errors import CharlmError, UsageError
+from charlm.processes import end_all, is_shared, launched
 
 # The commands whose processes share the work.
 COMMANDS = ("train",)
@@ -17,7 +17,6 @@ def begin() -> None:
     """Silence all processes but the first. Errors are still printed, with the number of the process."""
     started = launched()
     if started is not None and started.by_mpi and started.rank:
-        ui.settings.silent = True
         ui.settings.process = f"process {started.rank}: "
 
 
@@ -31,13 +30,21 @@ def check_command(name: str) -> None:
         )
 
 
-def wait_for_first() -> None:
-    """Give the first process time to report an error that all processes have, so that it is printed once."""
-    if ui.settings.process:
-        time.sleep(_FIRST_REPORTS)
+def is_reported(error: Exception) -> bool:
+    """Return whether the first process reports an error, which all processes have; wait for it if that is not known.
+
+    When they share work, the first process ends all as soon as it has reported an error.
+    """
+    if not ui.settings.process:
+        return False
+    if not is_shared():
+        # Before they share work, all have the same options and read the same files.
+        return isinstance(error, CharlmError) or hasattr(error, "format_message")
+    time.sleep(_FIRST_REPORTS)
+    return False
 
 
 def ended(code: int) -> int:
-    """End the other processes too, which may wait for this one; return the exit code if there are none."""
+    """End the other processes too, which may wait for this one; return the exit code if this one is alone."""
     end_all(code, before=lambda: ui.silence(2))  # without MPI's own line about it
     return code

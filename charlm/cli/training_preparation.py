@@ -65,7 +65,7 @@ class Preparation:
         task = task_named(flags["task"], bidirectional=flags["bidirectional"])
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
         settings = {**settings_given(self.given), "task": task, "seed": seed}
-        ops = get_backend(device, watch=_note_processor)
+        ops = get_backend(device, watch=_note_processor, gpu=world().local_rank)
         source = None if init_from is None else load(init_from, ops).language_model
         if source is not None:
             settings = {**inherited(source, task), **settings}
@@ -92,7 +92,8 @@ class Preparation:
         from charlm.checkpoint import load
         from charlm.session import resume
 
-        checkpoint = load(self.checkpoint_path, get_backend(device, watch=_note_processor))
+        ops = get_backend(device, watch=_note_processor, gpu=world().local_rank)
+        checkpoint = load(self.checkpoint_path, ops)
         if checkpoint.training is None:
             raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
         model = checkpoint.language_model

@@ -71,11 +71,11 @@ def share(trainer: Trainer, threads: int | None) -> None:
         return
     if shards < processes.size:
         raise UsageError(
-            f"{processes.size} processes for a training in {shards} shards",
-            hint=f"start at most {shards} processes, or train anew with --shards {processes.size}",
+            f"--shards {shards} with {processes.size} processes: some would have nothing to do",
+            hint=f"start fewer processes, or train anew with --shards {processes.size}",
         )
     trainer.share(processes)
     ui.note(
-        f"{processes.size} processes share each mini-batch, {threads} threads each; "
-        f"the same result in one process: --shards {shards}"
+        f"{processes.size} processes share each mini-batch, threads of each: {threads}; "
+        f"one process computes the same with --shards {shards}"
     )

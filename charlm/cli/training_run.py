@@ -149,7 +149,10 @@ def train_once(command: str, options: TrainOptions, output: Path, *, alone: bool
         try:
             prepared.prepare()
             with prepared.session.trainer.model.ops.workers.limit(options.values["threads"]):
-                return (TrainingRun if is_first else Following)(command, prepared, alone=alone).train()
+                code = (TrainingRun if is_first else Following)(command, prepared, alone=alone).train()
+                # The others wait here for what the first one writes.
+                world().barrier()
+                return code
         finally:
             if prepared.log is not None:
                 prepared.log.close()

@@ -33,8 +33,13 @@ def world() -> World:
     return found
 
 
+def is_shared() -> bool:
+    """Return whether `world` has found several processes."""
+    return world.cache_info().currsize > 0 and world().size > 1
+
+
 def end_all(code: int, *, before: Callable[[], object]) -> None:
     """End all processes with an exit code if `world` has found several; before: called just before that."""
-    if world.cache_info().currsize and world().size > 1:
+    if is_shared():
         before()
         world().abort(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +12,9 @@ from charlm.processes.world import Value, World
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_PAUSE = 0.005  # seconds
 
 
 class MPIWorld(World):
@@ -55,7 +59,10 @@ class MPIWorld(World):
         self._mpi.Request.Waitall(begun)
 
     def barrier(self) -> None:
-        self._all.Barrier()
+        begun = self._all.Ibarrier()
+        # MPI's own waiting keeps a core busy, which the processes that are waited for may need.
+        while not begun.Test():
+            time.sleep(_PAUSE)
 
     def abort(self, code: int) -> NoReturn:
         self._all.Abort(code)

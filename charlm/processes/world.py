@@ -60,7 +60,7 @@ class World:
         """Wait until all that `deal` began is done."""
 
     def barrier(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait until all ranks are here; this may take long, and leaves the processor to others."""
 
     def abort(self, code: int) -> NoReturn:
         """End all processes at once with an exit code."""

@@ -41,6 +41,7 @@ class Trainer:
 
     train: batches to learn from
     valid: batches to validate on, or how to; None: no validation, and the last weights are the best
+    clock: returns the time in seconds by which minutes are measured
     is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together
     """
 
@@ -52,7 +53,7 @@ class Trainer:
         self.numbers = self._live.numbers
         self.is_whole = True
         self._workspace = model.workspace()
-        self._clock: Callable[[], float] = time.perf_counter
+        self.clock: Callable[[], float] = time.perf_counter
         self._passes: Model | Shards = model
         if config.shards > 1:
             self.share(World())
@@ -64,7 +65,7 @@ class Trainer:
         Every process calls this, and `plan` and `run` after it. Raises what `Shards` raises.
         """
         self._passes = Shards(self.model, self.config.shards, processes, carries=self.train.carries)
-        self._clock = lambda: processes.broadcast(time.perf_counter())
+        self.clock = lambda: processes.broadcast(time.perf_counter())
 
     @property
     def valid(self) -> Batches | None:
@@ -217,7 +218,7 @@ class Trainer:
             lambda: self._step(next(batches), learning_rate(self.config, self.numbers)),
             None if validation is None else lambda: validation.judge(tokens),
             judged,
-            self._clock,
+            self.clock,
         )
         self.restore(before)
         return steps
