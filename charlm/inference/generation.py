@@ -89,7 +89,9 @@ class Sampler:
         """Draw one whole text."""
         sample = Sample()
         sample.text = "".join(self.pieces(prompt, seed=seed, number=number, into=sample))
-        is_joined = self.language_model.tokenizer.level != "char" and sample.text.startswith(" ", len(prompt))
+        is_joined = self.language_model.tokenizer.splitter.joins_with_spaces and sample.text.startswith(
+            " ", len(prompt)
+        )
         sample.start = len(prompt) + is_joined
         return sample
 
@@ -196,7 +198,7 @@ class _Writer:
 
     def __init__(self, language_model: LanguageModel) -> None:
         self._tokenizer = language_model.tokenizer
-        self._joins_with_spaces = self._tokenizer.level != "char"
+        self._joins_with_spaces = self._tokenizer.splitter.joins_with_spaces
         self._begin_line()
 
     def _begin_line(self) -> None:

@@ -18,7 +18,8 @@ from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
 from charlm.text.tokens.joining import Spacing, SpacingCounts
-from charlm.text.tokens.splitter import PunctuationSplitter, Splitter, splitter_of
+from charlm.text.tokens.levels import splitter_of
+from charlm.text.tokens.splitter import PunctuationSplitter, Splitter
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
@@ -43,7 +44,7 @@ def gather(lines: Iterable[str] | Store, splitter: Splitter) -> Store:
     if found is not None:
         return found
     encoder, counts = make_encoder(splitter), SpacingCounts()
-    blocks = blocks_of(lines, words=splitter.level == "word")
+    blocks = blocks_of(lines, words=splitter.joins_with_spaces)
     encoded = map(encoder, _counted(blocks, splitter, counts))
     begun, size = [np.empty(0, np.int32)], 0
     for ids in encoded:

@@ -35,7 +35,8 @@ from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
 from charlm.text.running_text import is_running_text
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
-from charlm.text.tokens.splitter import RESERVED, splitter_of
+from charlm.text.tokens.levels import splitter_of
+from charlm.text.tokens.splitter import RESERVED
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.unknown_words import common_shapes
 from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary

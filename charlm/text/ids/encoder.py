@@ -39,14 +39,14 @@ class Encoder(ABC):
 
 def make_encoder(splitter: Splitter) -> Encoder:
     """Return the encoder that agrees with a splitter."""
-    return CharacterEncoder(splitter) if splitter.level == "char" else WordEncoder(splitter)
+    return WordEncoder(splitter) if splitter.joins_with_spaces else CharacterEncoder(splitter)
 
 
 def count_tokens(lines: Iterable[str], splitter: Splitter) -> dict[str, int]:
     """Return how often each token occurs, special tokens left out; the lines are read once and not kept."""
     encoder = make_encoder(splitter)
     counts = Counts()
-    for block in blocks_of(lines, words=splitter.level == "word"):
+    for block in blocks_of(lines, words=splitter.joins_with_spaces):
         counts.add(encoder(block))
     tokens = encoder.tokens
     found = zip(tokens, counts.of(len(tokens)).tolist(), strict=True)

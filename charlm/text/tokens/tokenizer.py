@@ -30,10 +30,10 @@ class Tokenizer:
         self.splitter = splitter
         self.vocabulary = vocabulary
         self._lookup: _CharacterLookup | _WordLookup
-        if splitter.level == "char":
-            self._lookup = _CharacterLookup(vocabulary, splitter)
-        else:
+        if splitter.joins_with_spaces:
             self._lookup = _WordLookup(vocabulary, splitter)
+        else:
+            self._lookup = _CharacterLookup(vocabulary, splitter)
 
     @property
     def level(self) -> Level:
