@@ -22,6 +22,7 @@ class RunRecord:
 
     corpus: the names of its files, as they were given
     init_from: the model whose weights it began with
+    pieces: the SentencePiece model whose pieces it was given
     planned_steps: number of steps that the schedule was spread over
     sample_every, sample_prompt: after how many steps a sample is drawn, 0 for never, and how each begins
     samples: one record each, with `step` and `text`
@@ -30,6 +31,7 @@ class RunRecord:
 
     corpus: list[str] = field(default_factory=list)
     init_from: str = ""
+    pieces: str = ""
     planned_steps: int = 0
     sample_every: int = 0
     sample_prompt: str = ""
@@ -126,7 +128,8 @@ class LanguageModel:
     @property
     def commands(self) -> tuple[str, ...]:
         """The commands that the model answers."""
-        return self.facts.commands
+        # A gap has the length of a character or of a word.
+        return tuple(name for name in self.facts.commands if name != "fill" or self.text.level in ("char", "word"))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -160,7 +163,8 @@ class LanguageModel:
     def require(self, command: str) -> None:
         """Raise UsageError, with the commands that the model answers, if `command` is not one of them."""
         if command not in self.commands:
+            at_level = f" of --level {self.text.level}" if command in self.facts.commands else ""
             raise UsageError(
-                f"charlm {command} does not work with a --task {self.task} model",
+                f"charlm {command} does not work with a --task {self.task} model{at_level}",
                 hint=f"use it with: {', '.join(f'charlm {name}' for name in self.commands)}",
             )

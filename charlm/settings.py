@@ -25,6 +25,8 @@ _WORK, _WORK_PER_MINUTE = 2.0e12, 0.9e12
 _STEP_WORK, _STEP_WORK_PER_WEIGHT = 6e7, 60.0
 _FEW_RECORDS = 5_000  # a twentieth of fewer is too small to judge by
 _RARE_FROM = 2_000  # records; from here on words that occur once become <UNK>, so that it is learned
+# The level whose tables another one has.
+_AS = {"char": "char", "byte": "char", "subword": "word", "word": "word"}
 _GATES = {"rnn": 1, "gru-simple": 2, "gru": 3, "lstm": 4, "lstm-peephole": 4}
 
 
@@ -131,7 +133,8 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
     the minutes that are given, or else a fixed one.
     """
     work = _WORK if given.get("minutes") is None else _WORK_PER_MINUTE * given["minutes"]
-    table = TABLES.get(f"{task.name} {text.level}", TABLES[f"lm {text.level}"])
+    level = _AS[text.level]
+    table = TABLES.get(f"{task.name} {level}", TABLES[f"lm {level}"])
     rows = [row for row in table if corpus.tokens <= row.tokens]
     settings = _settings(rows[0], task, given)
     for row in rows[1:]:

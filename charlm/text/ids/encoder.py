@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from charlm.text.lines.reading import blocks_of
+from charlm.text.tokens.closed import ClosedSplitter
 from charlm.text.tokens.splitter import RESERVED, Splitter
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK, UNK_ID
 
@@ -39,6 +40,8 @@ class Encoder(ABC):
 
 def make_encoder(splitter: Splitter) -> Encoder:
     """Return the encoder that agrees with a splitter."""
+    if isinstance(splitter, ClosedSplitter):
+        return ClosedEncoder(splitter)
     return WordEncoder(splitter) if splitter.joins_with_spaces else CharacterEncoder(splitter)
 
 
@@ -117,6 +120,21 @@ class CharacterEncoder(Encoder):
                 self._tokens.append(chr(point))
             ids = self._table.take(points)
         return ids.astype(np.uint8) if len(self._tokens) <= 256 else ids
+
+
+class ClosedEncoder(Encoder):
+    """The ids of a rule with a vocabulary of its own."""
+
+    def __init__(self, splitter: ClosedSplitter) -> None:
+        self._splitter = splitter
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        return self._splitter.vocabulary.tokens
+
+    def __call__(self, block: str) -> np.ndarray:
+        ids = self._splitter.encode_lines(block.removesuffix("\n").split("\n"))
+        return ids if block.endswith("\n") else ids[:-1]
 
 
 class WordEncoder(Encoder):

@@ -33,12 +33,14 @@ class Splitter(ABC):
     joins_with_spaces: whether white space stands between tokens, and is not part of any
     has_spaced_tokens: whether a token may contain white space beside other characters
     vocabulary: the tokens of a rule that has its own; None if a corpus determines them
+    piece_model: the model of a rule that has learned its tokens from a corpus, else empty
     """
 
     level: ClassVar[Level]
     joins_with_spaces: ClassVar[bool] = False
     has_spaced_tokens: ClassVar[bool] = False
     vocabulary: Vocabulary | None = None
+    piece_model: str = ""
 
     def __init__(
         self, *, lowercase: bool = False, normalize: Normalization = "none", spacing: Spacing | None = None
@@ -48,6 +50,11 @@ class Splitter(ABC):
     def spelling_as(self, spacing: Spacing | None) -> Self:
         """Return a splitter that splits like this one, and joins with a given spacing."""
         return type(self)(lowercase=self.lowercase, normalize=self.normalize, spacing=spacing)
+
+    @property
+    def gathered_by(self) -> Splitter:
+        """The rule by which a corpus is encoded before its tokens are learned and a part of it is held out."""
+        return self
 
     @property
     def rule(self) -> str:
