@@ -22,22 +22,22 @@ class RunRecord:
 
     corpus: the names of its files, as they were given
     init_from: the model whose weights it began with
-    pieces: the SentencePiece model whose pieces it was given
     planned_steps: number of steps that the schedule was spread over
     sample_every, sample_prompt: after how many steps a sample is drawn, 0 for never, and how each begins
     samples: one record each, with `step` and `text`
     test_file, test: a file that was judged at the end with the best weights, and its figures
+    pieces: the SentencePiece model whose pieces it was given
     """
 
     corpus: list[str] = field(default_factory=list)
     init_from: str = ""
-    pieces: str = ""
     planned_steps: int = 0
     sample_every: int = 0
     sample_prompt: str = ""
     samples: list[dict[str, Any]] = field(default_factory=list)
     test_file: str = ""
     test: dict[str, Any] = field(default_factory=dict)
+    pieces: str = ""
 
     @classmethod
     def from_dict(cls, values: Any) -> RunRecord:

@@ -13,7 +13,7 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.ids.cache import Entry, evict
-from charlm.text.ids.encoder import Encoder, make_encoder
+from charlm.text.ids.encoder import Encoder, count_tokens, make_encoder
 from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
@@ -177,6 +177,24 @@ def lines_of(corpus: Dataset) -> Iterator[str]:
 def _ids_of(tokens: Sequence[str], vocabulary: Vocabulary) -> np.ndarray:
     """Return the id in a vocabulary of each provisional id, int32."""
     return np.array([EOS_ID, UNK_ID, *map(vocabulary.id_of, tokens[2:])], np.int32)
+
+
+def counted(
+    lines: Iterable[str], config: TextConfig, *, max_size: int | None = None, min_count: int = 1
+) -> tuple[Splitter, Vocabulary, dict[str, int]]:
+    """Return the splitter and the vocabulary of a whole corpus, and how often its tokens occur, frequent ones first.
+
+    Pieces are learned from the corpus, which is then in memory. Raises what reading the lines raises.
+    """
+    if config.level == "subword" and not config.piece_model:
+        lines = list(lines)
+        spelled = map(gathering_splitter(config).spelled, lines)
+        config = replace(config, piece_model=learn_pieces(spelled, max_size))
+    splitter = splitter_of(config)
+    counts = count_tokens(lines, splitter)
+    found = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
+    ordered = {token: counts[token] for token in found.tokens[2:]}
+    return splitter, splitter.vocabulary or found, ordered
 
 
 def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:

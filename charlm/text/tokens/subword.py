@@ -158,8 +158,8 @@ def learn_pieces(texts: Iterable[str], size: int | None) -> str:
     rare = re.compile(f"[^{re.escape(_common(counts, (size - _RESERVED) // 2))}]+")
     model = io.BytesIO()
     trainer.train(
-        # It fails without any line.
-        sentence_iterator=iter([part for line in lines for part in rare.split(line) if part] or ["a"]),
+        # Without a piece for the space, spaces would become the bytes of its sign.
+        sentence_iterator=iter([*(part for line in lines for part in rare.split(line) if part), " "]),
         model_writer=model,
         vocab_size=size,
         hard_vocab_limit=False,
@@ -185,7 +185,7 @@ def learn_pieces(texts: Iterable[str], size: int | None) -> str:
 
 def _common(counts: Counter[str], most: int) -> str:
     """Return the characters that become pieces: the most frequent ones, at most half of the pieces."""
-    common, left = "a", counts.total() * _COVERAGE
+    common, left = " ", counts.total() * _COVERAGE
     for character, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:most]:
         if left > 0 and not _AS_BYTES.match(character):
             common += character

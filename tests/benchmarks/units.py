@@ -1,0 +1,68 @@
+"""Bits a byte of models of characters, bytes, pieces and words of one corpus, each trained for the same time.
+
+python -m tests.benchmarks.units TRAIN TEST [--minutes M | --max-steps N] [--levels LEVEL...] [-- OPTION VALUE...]
+
+Options after `--` are settings of all trainings, by their names in Python: `hidden_size 256`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import time
+from pathlib import Path
+from typing import Any
+
+import charlm
+from charlm.inference.comparison import compare
+from charlm.inference.figures import evaluate_text
+from charlm.language_model import LanguageModel
+
+LEVELS = ("char", "byte", "subword", "word")
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def main() -> None:
+    """Train a model of each level, and print a row for it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
+    parser.add_argument("settings", nargs="*")
+    given = parser.parse_args()
+    names, values = given.settings[::2], map(_value, given.settings[1::2])
+    options: dict[str, Any] = dict(zip(names, values, strict=True))
+    limits = {"minutes": given.minutes, "max_steps": given.max_steps}
+    options |= {name: value for name, value in limits.items() if value is not None}
+    train, test = (path.read_text(encoding="utf-8").removesuffix("\n").split("\n") for path in (given.train, given.test))
+    models: dict[str, LanguageModel] = {}
+    print("level    tokens   parameters  network  steps    seconds  test tokens  nats/token  bits/byte")
+    for level in given.levels:
+        begin = time.perf_counter()
+        # A word that occurs once is learned as <UNK>.
+        own = {"min_count": 2} if level == "word" else {}
+        model = models[level] = charlm.train(train, level=level, seed=1, **own, **options)
+        seconds = time.perf_counter() - begin
+        found, config = evaluate_text(model, test), model.model.config
+        assert model.outcome is not None
+        print(
+            f"{level:<8} {config.vocabulary_size:>6,} {model.model.parameters.count:>12,}  "
+            f"{config.num_layers}x{config.hidden_size:<6} {model.outcome.steps:>6,} {seconds:>9.1f} "
+            f"{found['tokens']:>12,} {found['nats_per_token']:>11.4f} {found['bits_per_byte']:>10.4f}",
+            flush=True,
+        )
+    print("\ncharlm compare: a word that is <UNK> costs its spelling besides")
+    for one in compare(models, test):
+        print(f"{one.level:<8} {one.bits_per_char:.4f} bits/char +- {one.standard_error:.4f}, {one.oov:,} <UNK>")
+
+
+if __name__ == "__main__":
+    main()
