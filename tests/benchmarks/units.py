@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import ast
 import time
-from pathlib import Path
 from typing import Any
 
 import charlm
 from charlm.inference.comparison import compare
 from charlm.inference.figures import evaluate_text
 from charlm.language_model import LanguageModel
+from charlm.text import read_lines
 
 LEVELS = ("char", "byte", "subword", "word")
 
@@ -31,8 +31,8 @@ def _value(text: str) -> Any:
 def main() -> None:
     """Train a model of each level, and print a row for it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("train", type=Path)
-    parser.add_argument("test", type=Path)
+    parser.add_argument("train")
+    parser.add_argument("test")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
@@ -42,7 +42,7 @@ def main() -> None:
     options: dict[str, Any] = dict(zip(names, values, strict=True))
     limits = {"minutes": given.minutes, "max_steps": given.max_steps}
     options |= {name: value for name, value in limits.items() if value is not None}
-    train, test = (path.read_text(encoding="utf-8").removesuffix("\n").split("\n") for path in (given.train, given.test))
+    train, test = (list(read_lines([file])) for file in (given.train, given.test))
     models: dict[str, LanguageModel] = {}
     print("level    tokens   parameters  network  steps    seconds  test tokens  nats/token  bits/byte")
     for level in given.levels:
