@@ -25,8 +25,6 @@ _WORK, _WORK_PER_MINUTE = 2.0e12, 0.9e12
 _STEP_WORK, _STEP_WORK_PER_WEIGHT = 6e7, 60.0
 _FEW_RECORDS = 5_000  # a twentieth of fewer is too small to judge by
 _RARE_FROM = 2_000  # records; from here on words that occur once become <UNK>, so that it is learned
-# The level whose tables another one has.
-_AS = {"char": "char", "byte": "char", "subword": "word", "word": "word"}
 _GATES = {"rnn": 1, "gru-simple": 2, "gru": 3, "lstm": 4, "lstm-peephole": 4}
 
 
@@ -110,6 +108,12 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row(inf, 0, 192, 1, 0, 0.45, 8, 64, 0.01, 40),
     ),
 }
+# Bytes are learned as characters are, pieces as words.
+TABLES |= {
+    f"{task} {level}": TABLES[f"{task} {like}"]
+    for task in ("lm", "cloze", "classify")
+    for level, like in (("byte", "char"), ("subword", "word"))
+}
 
 
 def before_reading(task: Task, text: TextConfig, records: int, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +137,7 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
     the minutes that are given, or else a fixed one.
     """
     work = _WORK if given.get("minutes") is None else _WORK_PER_MINUTE * given["minutes"]
-    level = _AS[text.level]
-    table = TABLES.get(f"{task.name} {level}", TABLES[f"lm {level}"])
+    table = TABLES.get(f"{task.name} {text.level}", TABLES[f"lm {text.level}"])
     rows = [row for row in table if corpus.tokens <= row.tokens]
     settings = _settings(rows[0], task, given)
     for row in rows[1:]:

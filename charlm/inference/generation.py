@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -77,6 +78,9 @@ class Sampler:
                 f"--raw with a --level {language_model.text.level} model", hint="leave it out: its tokens are not bytes"
             )
         self._banned = () if config.allow_unk and self._bytes is None else (UNK_ID,)
+        self._whole = None
+        if self._bytes is not None and not config.raw:
+            self._whole = WholeCharacters(self._bytes.token_bytes, never=self._bytes.never_drawn)
         self._stops = tuple(map(byte_text, map(bytes_of, config.stop))) if config.raw else config.stop
         self._workspace = self._model.workspace()
         self._steppers: list[Stepper] = []  # not in use by any text
@@ -156,9 +160,7 @@ class Sampler:
         lm = self.language_model
         token_of, tokens = lm.tokenizer.vocabulary.token_of, sample.tokens
         end = None if lm.is_stream else EOS_ID
-        whole = None
-        if self._bytes is not None and not self.config.raw:
-            whole = WholeCharacters(self._bytes.token_bytes, never=self._bytes.never_drawn)
+        whole = copy(self._whole)
         banned = self._banned if whole is None else whole.banned
         for token_id, log_prob, banned_mass in stepper.draws(log_probs, rng, self.config, banned=banned, end=end):
             if whole is not None:
@@ -175,7 +177,7 @@ class Sampler:
     def _check(self, prompt: str) -> None:
         if "\n" in prompt and not self.language_model.is_stream:
             raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
-        if self._bytes is not None and not self.config.raw and not is_unicode(prompt):
+        if self._whole is not None and not is_unicode(prompt):
             raise UsageError("the prompt is not UTF-8", hint="add --raw, which prints bytes as they are")
 
     def next_log_probs(self, prompt: str) -> np.ndarray:

@@ -44,7 +44,7 @@ def main() -> None:
     options |= {name: value for name, value in limits.items() if value is not None}
     train, test = (list(read_lines([file])) for file in (given.train, given.test))
     models: dict[str, LanguageModel] = {}
-    print("level    tokens   parameters  network  steps    seconds  test tokens  nats/token  bits/byte")
+    print("level    tokens   parameters  network   steps   seconds  test tokens  nats/token")
     for level in given.levels:
         begin = time.perf_counter()
         # A word that occurs once is learned as <UNK>.
@@ -56,12 +56,14 @@ def main() -> None:
         print(
             f"{level:<8} {config.vocabulary_size:>6,} {model.model.parameters.count:>12,}  "
             f"{config.num_layers}x{config.hidden_size:<6} {model.outcome.steps:>6,} {seconds:>9.1f} "
-            f"{found['tokens']:>12,} {found['nats_per_token']:>11.4f} {found['bits_per_byte']:>10.4f}",
+            f"{found['tokens']:>12,} {found['nats_per_token']:>11.4f}",
             flush=True,
         )
-    print("\ncharlm compare: a word that is <UNK> costs its spelling besides")
+    characters_of_byte = sum(len(line) + 1 for line in test) / sum(len(line.encode()) + 1 for line in test)
+    print("\na word that is <UNK> costs its spelling besides")
     for one in compare(models, test):
-        print(f"{one.level:<8} {one.bits_per_char:.4f} bits/char +- {one.standard_error:.4f}, {one.oov:,} <UNK>")
+        bits, error = (value * characters_of_byte for value in (one.bits_per_char, one.standard_error))
+        print(f"{one.level:<8} {bits:.4f} bits/byte, standard error {error:.4f}, {one.oov:,} <UNK>")
 
 
 if __name__ == "__main__":

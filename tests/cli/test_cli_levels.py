@@ -117,7 +117,7 @@ def test_commands_that_read_lines(charlm, model, folder, level):
 
 
 @pytest.mark.thinned(2)
-@pytest.mark.parametrize("level", reversed(LEVELS))
+@pytest.mark.parametrize("level", LEVELS[::-1])
 def test_training_goes_on_and_begins_from_weights(charlm, model, folder, level):
     text, path = folder / "text.txt", folder / f"more-{level}.safetensors"
     begin = ("train", text, "-o", path, "--level", level, "--unit", "stream", *TINY, "--seed", 1, "-q")

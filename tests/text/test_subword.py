@@ -122,3 +122,10 @@ def test_without_the_package_a_message_names_it(monkeypatch):
         learn_pieces(CORPUS, 320)
     assert raised.value.hint == "pip install 'charlm-rnn[subword]'"
     assert raised.value.exit_code == 6
+
+
+def test_a_long_line_is_split_in_parts_with_the_same_pieces(monkeypatch):
+    line = "the cat  sees a dog, " * 8
+    whole = PIECES.encode_lines([line]).tolist()
+    monkeypatch.setattr("charlm.text.tokens.subword._PART", 5)
+    assert PIECES.encode_lines([line]).tolist() == whole

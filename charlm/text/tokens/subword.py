@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ _LEARNED_FROM = 10_000_000  # characters; more hardly change the pieces
 _COVERAGE = 0.9995  # share of the text whose characters are pieces; the rest are bytes
 _RESERVED = 2 + 256  # `<EOS>`, `<UNK>` and the bytes
 _LETTERS = str.maketrans("0123456789", "ghijklmnop")
-_LONGEST = 1 << 24  # bytes of a line that SentencePiece learns from
+_PART = 1 << 16  # characters of a line that SentencePiece learns from or splits together: it takes much memory for each
+_LONGEST = 1 << 20  # bytes of a part
 
 
 class Pieces:
@@ -77,6 +79,7 @@ class Pieces:
         )
         self._of_byte = np.zeros(256, np.int32)
         self._of_byte[list(of_bytes.values())] = self._ids[list(of_bytes)]
+        self._begin_with_spaces = all(SPACE not in piece[1:] for piece in pieces)
         if len(of_bytes) < 256 or b"".join(self.token_bytes[one] for one in self.ids(_PROBE)) != _PROBE.encode():
             raise ValueError("its pieces do not keep every text")
 
@@ -90,7 +93,14 @@ class Pieces:
         return found + self._found(text[at:])
 
     def _found(self, text: str) -> list[int]:
-        found: list[int] = self._ids[self._processor.encode(text)].tolist() if text else []
+        found: list[int] = []
+        at = 0
+        while at < len(text):
+            # No piece reaches across the beginning of a space, so a cut there changes nothing.
+            cut = text.find(" ", at + _PART) if self._begin_with_spaces else -1
+            end = cut if cut > 0 else len(text)
+            found += self._ids[self._processor.encode(text[at:end])].tolist()
+            at = end
         return found
 
 
@@ -155,11 +165,11 @@ def learn_pieces(texts: Iterable[str], size: int | None) -> str:
     for line in lines:
         counts.update(line)
     size = size or min(max(counts.total() // _CHARACTERS_OF_PIECE, _FEW_PIECES), _MOST_PIECES)
-    rare = re.compile(f"[^{re.escape(_common(counts, (size - _RESERVED) // 2))}]+")
+    part = re.compile(f"[{re.escape(_common(counts, (size - _RESERVED) // 2))}]{{1,{_PART}}}")
     model = io.BytesIO()
     trainer.train(
         # Without a piece for the space, spaces would become the bytes of its sign.
-        sentence_iterator=iter([*(part for line in lines for part in rare.split(line) if part), " "]),
+        sentence_iterator=iter([*chain.from_iterable(map(part.findall, lines)), " "]),
         model_writer=model,
         vocab_size=size,
         hard_vocab_limit=False,

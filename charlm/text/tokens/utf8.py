@@ -52,7 +52,7 @@ def byte_text(data: bytes) -> str:
 
 
 class WholeCharacters:
-    """Which tokens may come next so that their bytes are whole characters of UTF-8.
+    """Which tokens may come next so that their bytes are whole characters of UTF-8. A copy is of another text.
 
     tokens: the bytes of each token by its id: one byte, or whole characters
     never: ids of tokens that may never come
