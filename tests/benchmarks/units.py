@@ -1,8 +1,8 @@
 """Bits a byte of models of characters, bytes, pieces and words of one corpus, each trained for the same time.
 
-python -m tests.benchmarks.units TRAIN TEST [--minutes M | --max-steps N] [--levels LEVEL...] [-- OPTION VALUE...]
+python -m tests.benchmarks.units TRAIN TEST [--minutes M | --max-steps N] [--levels LEVEL...] [--set NAME VALUE]...
 
-Options after `--` are settings of all trainings, by their names in Python: `hidden_size 256`.
+`--set` is a setting of all trainings, by its name in Python: `--set hidden_size 256`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
-    parser.add_argument("settings", nargs="*")
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     given = parser.parse_args()
-    names, values = given.settings[::2], map(_value, given.settings[1::2])
-    options: dict[str, Any] = dict(zip(names, values, strict=True))
+    options: dict[str, Any] = {name: _value(value) for name, value in given.set}
     limits = {"minutes": given.minutes, "max_steps": given.max_steps}
     options |= {name: value for name, value in limits.items() if value is not None}
     train, test = (list(read_lines([file])) for file in (given.train, given.test))

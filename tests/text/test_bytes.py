@@ -24,7 +24,7 @@ EVERYTHING = b"\xef\xbb\xbfa\r\nb\r\r\n\0" + bytes(range(256)) + bytes(range(255
 LINES = st.binary(max_size=30).map(lambda data: text_of(data.replace(b"\n", b"")))
 
 
-@properties(15, 2000)
+@properties(15, 250)
 @given(LINES)
 @example("a\ud800\udc80b")
 def test_ids_are_the_bytes_and_join_to_the_text(line):
@@ -37,7 +37,7 @@ def test_ids_are_the_bytes_and_join_to_the_text(line):
     assert bytes_of(BYTES.join(BYTES.split(line))) == data
 
 
-@properties(10, 2000)
+@properties(10, 250)
 @given(LINES)
 def test_parts_make_up_the_line(line):
     parts = written_parts(line, BYTES)
@@ -88,7 +88,7 @@ def test_raw_does_not_decompress(tmp_path):
     assert bytes_of("\n".join(read_lines([str(path)], errors="raw"))) == packed.removesuffix(b"\n")
 
 
-@properties(10, 2000)
+@properties(10, 250)
 @given(st.randoms(use_true_random=False), st.integers(1, 20))
 def test_what_is_not_banned_is_whole_characters(random, length):
     whole, data = WholeCharacters(BYTES.token_bytes, never=[UNK_ID]), b""
@@ -103,7 +103,7 @@ def test_what_is_not_banned_is_whole_characters(random, length):
     assert data.decode().encode() == data
 
 
-@properties(8, 1000)
+@properties(8, 250)
 @given(st.text())
 @example("\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff")
 def test_no_character_is_banned(text):

@@ -30,7 +30,7 @@ PIECES = make_splitter("subword", "punct", False, "none", MODEL)
 LINES = st.text(st.sampled_from("the catsd  ,\té龍\u2581\x00\ud800\udcff\U0001f600"), max_size=20)
 
 
-@properties(15, 2000)
+@properties(15, 250)
 @given(LINES | st.text(st.characters(exclude_characters="\n"), max_size=12))
 @example("  a  \u2581 ")
 @example("<0x41> <EOS> <UNK> <s>")
