@@ -126,9 +126,12 @@ class Sampler:
 
         into: filled on the way, except its text
         with_prompt: yield the prompt; otherwise only what follows it
-        Raises UsageError for a prompt with a newline if the model was trained line by line.
+        Raises UsageError for a prompt with a newline if the model was trained line by line, and for one that is not
+        UTF-8 if its bytes are tokens, unless `raw`.
         """
         self._check(prompt)
+        if self._whole is not None and not is_unicode(prompt):
+            raise UsageError("the prompt is not UTF-8", hint="add --raw, which prints bytes as they are")
         written = _Writer(self.language_model, is_raw=self.config.raw)
         for text in filter(None, map(written.text, self._parts(prompt))):
             if with_prompt:
@@ -177,8 +180,6 @@ class Sampler:
     def _check(self, prompt: str) -> None:
         if "\n" in prompt and not self.language_model.is_stream:
             raise UsageError("the prompt contains a newline", hint="this model generates lines: give it one line")
-        if self._whole is not None and not is_unicode(prompt):
-            raise UsageError("the prompt is not UTF-8", hint="add --raw, which prints bytes as they are")
 
     def next_log_probs(self, prompt: str) -> np.ndarray:
         """Return ln P [V] of every next token after a prompt, read as a line is scored.

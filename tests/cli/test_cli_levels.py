@@ -164,6 +164,7 @@ def test_what_does_not_fit_is_refused_by_name(charlm, model, folder):
     charlm("train", text, "-o", folder / "no", "--raw").failed(2, "--level byte")
     charlm("generate", model("char"), "--raw").failed(2, "--level char")
     charlm("generate", model("byte"), "-p", "\udcff").failed(2, "--raw")
+    charlm("next", model("byte"), "-p", "\udcff").succeeded()
     assert charlm("generate", model("byte"), "-p", "\udcff", "--raw").out.startswith(b"\xff")
 
 
