@@ -126,8 +126,8 @@ class Sampler:
 
         into: filled on the way, except its text
         with_prompt: yield the prompt; otherwise only what follows it
-        Raises UsageError for a prompt with a newline if the model was trained line by line, and for one that is not
-        UTF-8 if its bytes are tokens, unless `raw`.
+        Raises UsageError for a prompt with a newline if the model was trained line by line. Raises it also for
+        one that is not UTF-8 if bytes are tokens, unless `raw`.
         """
         self._check(prompt)
         if self._whole is not None and not is_unicode(prompt):
