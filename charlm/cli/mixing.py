@@ -17,8 +17,8 @@ Mix = Annotated[
     list[str] | None,
     typer.Option(
         "--mix",
-        metavar="MODEL[=WEIGHT]",
-        help="Mix with a model or an n-gram model, FILE.arpa or FILE.arpa.gz (repeatable); MODEL has the rest.",
+        metavar="MODEL",
+        help="Mix with MODEL or MODEL=WEIGHT, a model or FILE.arpa (repeatable); the first model has the rest.",
         show_default="equal weights",
         autocompletion=complete_model,
     ),
