@@ -51,12 +51,7 @@ class Mixing:
             raise UsageError("two inputs are standard input", hint="name the file of --tune-mix or of the text")
         if given and len(given) < len(named):
             raise UsageError("--mix with and without a weight", hint="give all weights, or none for equal ones")
-        if sum(given) > 1.0 + 1e-9:
-            raise UsageError(
-                f"the weights of --mix sum to {sum(given):g}",
-                hint="give at most 1 in all: the first model has the rest",
-            )
-        self._weights = [max(0.0, 1.0 - sum(given)), *given] if given else None
+        self._given = given
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -81,23 +76,23 @@ class Mixing:
 
         new_scorer: returns a scorer of the model at the start of a text
         """
-        from charlm.inference.mixture_weights import equal_weights
+        from charlm.inference.mixture_weights import equal_weights, with_rest
         from charlm.inference.mixtures import Mixture, member_of, tune
 
+        weights = with_rest(self._given) if self._given else equal_weights(1 + len(self._names))
         others = [
             member_of(
                 language_model, _opened(name, language_model), name, batch_size=batch_size, carry_state=carry_state
             )
             for name in self._names
         ]
-        weights = self._weights or equal_weights(1 + len(others))
         if self._tune is not None:
             with language_model.model.ops.workers.limit(threads):
                 tuned = tune(Mixture(new_scorer(), others), input_lines([self._tune]))
             weights = tuned.weights
             alone = ", ".join(f"{one:.2f}" for one in tuned.alone)
             self._print(weights, f"; perplexity {alone} -> {tuned.perplexity:.2f} ({tuned.tokens:,} tokens)")
-        elif self._weights is None:
+        elif not self._given:
             self._print(weights, "")
         return Mixture(new_scorer(), others, weights)
 
@@ -119,9 +114,7 @@ def _named(one: str) -> tuple[str, float | None]:
     try:
         value = float(weight)
     except ValueError:
-        raise UsageError(
-            f"--mix {one}: the weight {weight!r} is not a number", hint="for example --mix MODEL=0.3"
-        ) from None
+        raise UsageError(f"--mix {one}: the weight {weight!r} is not a number", hint=_EXAMPLE) from None
     if not 0.0 <= value <= 1.0:
         raise UsageError(f"--mix {one}: the weight is not between 0 and 1", hint=_EXAMPLE)
     return name, value

@@ -21,6 +21,17 @@ def checked_weights(weights: Sequence[float]) -> np.ndarray:
     return found
 
 
+def with_rest(others: Sequence[float]) -> list[float]:
+    """Return the weights of all models, of which the first has what the others leave; raise UsageError above 1."""
+    rest = 1.0 - math.fsum(others)
+    if rest < -1e-9:
+        raise UsageError(
+            f"the weights of --mix sum to {math.fsum(others):g}",
+            hint="give at most 1 in all: the first model has the rest",
+        )
+    return [max(0.0, rest), *others]
+
+
 def equal_weights(count: int) -> list[float]:
     """Return equal weights, as `readable` returns them."""
     return readable(np.full(count, 1.0 / count))

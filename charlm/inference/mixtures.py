@@ -185,7 +185,8 @@ class _ClassMeasure:
             steps, lanes = np.nonzero((targets != NO_TARGET) & (self._weights[targets] > 0.0))
             for start in range(0, len(steps), self._together):
                 at = steps[start : start + self._together], lanes[start : start + self._together]
-                figures[(*at, 1)] = -np.log(self._weights @ np.exp(choices(*at).astype(np.float64)))
+                sums = self._weights @ np.exp(choices(*at).astype(np.float64))
+                figures[(*at, 1)] = -np.log(np.maximum(sums, np.finfo(np.float64).tiny))
         return figures, state
 
 
