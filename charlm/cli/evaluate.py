@@ -81,7 +81,7 @@ def evaluate(
             "--field with a model of labelled texts or pairs", hint="give lines of two columns: cut -f2,3 FILE"
         )
     output = ui.Output()
-    source = Source(files, field=field, input_format=input_format)
+    source = Source(files, field=field, input_format=input_format, reading=language_model.text.reading)
     lines = source.lines if field is None else _texts(source)
     carries = language_model.is_stream
     new_scorer = partial(Scorer, language_model, batch_size=batch_size, carry_state=carries)
