@@ -144,7 +144,7 @@ def _check(first: LanguageModel, other: LanguageModel | NGramModel, name: str) -
     if other.tokenizer.splitter.rule != first.tokenizer.splitter.rule:
         raise UsageError(
             f"{name} splits text into other tokens than the first model",
-            hint="mix models with the same --level, --split, --lowercase and --normalize",
+            hint="mix models with the same --level, --split, --lowercase, --normalize and subword pieces",
         )
     if isinstance(other, NGramModel):
         return

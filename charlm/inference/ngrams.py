@@ -11,9 +11,10 @@ import numpy as np
 
 from charlm.errors import ModelFileError
 from charlm.storage.files import display_name
-from charlm.text import Splitter, Tokenizer
+from charlm.text import UNK_ID, Splitter, Tokenizer
 from charlm.text.arpa import NGrams, read_arpa
 from charlm.text.lines.reading import windows
+from charlm.text.tokens.closed import ClosedSplitter
 
 _WINDOW = 2048  # lines whose tokens are looked up together
 _LN10 = math.log(10.0)
@@ -41,6 +42,11 @@ class NGramModel:
     def __init__(self, path: str, splitter: Splitter) -> None:
         arpa = read_arpa(path, splitter)
         self.tokenizer = Tokenizer(splitter, arpa.vocabulary)
+        # Such a splitter has ids of its own: that of the file for each of them.
+        self._id_of: np.ndarray | None = None
+        if isinstance(splitter, ClosedSplitter):
+            ids = (arpa.vocabulary.ids.get(token, UNK_ID) for token in splitter.vocabulary.tokens)
+            self._id_of = np.fromiter(ids, np.int32)
         self._begin = len(arpa.vocabulary)
         self._nothing, self._class = self._begin + 1, self._begin + 2
         self._weights: np.ndarray | None = None
@@ -98,6 +104,8 @@ class NGramModel:
         """
         for window in windows(lines, _WINDOW, size=len):
             ids, offsets = self.tokenizer.encode_lines(window)
+            if self._id_of is not None:
+                ids = self._id_of[ids]
             figures = self._figures(ids, offsets)
             for line, (start, end) in zip(window, pairwise(offsets.tolist()), strict=True):
                 yield "", line, ids[start:end], figures[start:end]

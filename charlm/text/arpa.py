@@ -26,10 +26,11 @@ import numpy as np
 from charlm.errors import CorpusError, ModelFileError
 from charlm.text.lines.open_text import open_text, read_errors
 from charlm.text.lines.reading import line_place
+from charlm.text.tokens.closed import ClosedSplitter
 from charlm.text.tokens.splitter import UNK_SPELLINGS, Splitter
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK, UNK_ID, Vocabulary
 
-SPACE = "\u2581"  # how a space is spelled among characters, as in SentencePiece and in `score --format kenlm`
+SPACE = "\u2581"  # how a space is spelled as a token, as in SentencePiece and in `score --format kenlm`
 
 _BEGIN, _END = b"<s>", b"</s>"
 _UNKNOWN = [one.encode() for one in UNK_SPELLINGS]
@@ -74,7 +75,7 @@ def is_arpa(name: str) -> bool:
 def read_arpa(path: str, splitter: Splitter) -> Arpa:
     """Read an ARPA file, compressed by gzip or not.
 
-    Every word must be one token of the splitter, in the same spelling. Among characters, U+2581 stands for a space.
+    Every word must be one token of the splitter, in the same spelling. Among characters and bytes, U+2581 is a space.
 
     Raises ModelFileError, with the line, for a file that cannot be read, is malformed, or has other tokens.
     """
@@ -189,9 +190,9 @@ class _Reader:
                 self._fail(f"the 1-gram {_shown(word)} occurs twice", "leave one of them out")
             return self._ids[word]
         token = word.decode("utf-8", "surrogateescape")
-        if self._splitter.level == "char" and token == SPACE:
+        if self._splitter.level in ("char", "byte") and token == SPACE:
             token = " "
-        if self._splitter.split(token) != [token] or token == EOS:
+        if not self._is_token(token):
             self._number += at
             self._fail(
                 f"{_shown(word)} is not a token of the model that it is mixed with",
@@ -200,6 +201,11 @@ class _Reader:
         self._ids[word] = len(self._tokens)
         self._tokens.append(token)
         return self._ids[word]
+
+    def _is_token(self, token: str) -> bool:
+        if isinstance(self._splitter, ClosedSplitter):
+            return token in self._splitter.vocabulary.ids and token != EOS
+        return self._splitter.split(token) == [token] and token != EOS
 
     def _fail(self, what: str, hint: str) -> NoReturn:
         raise ModelFileError(f"{what}, {line_place(self._path, self._number)}", hint=hint)

@@ -95,6 +95,20 @@ def test_the_probability_of_a_class_is_the_sum_over_its_tokens(tmp_path):
     assert figures[:, 0].tolist() == next(model.measured(["a b a"]))[3].tolist()
 
 
+def test_bytes_have_the_probabilities_of_the_characters(tmp_path):
+    """The ids of bytes are those of the splitter, and not those of the file."""
+    lines = ["a b a \u2581 c", "b b a", "", "a c \u2581 c b"]
+    of_bytes, of_characters = (
+        trained(tmp_path, lines, splitter=make_splitter(level, "punct", False)) for level in ("byte", "char")
+    )
+    texts = ["ab c", "", "zcab", "c ca"]
+    assert log10p(of_bytes, texts) == log10p(of_characters, texts)
+    of_letter, e_acute = (log10p(of_bytes, [text])[0] for text in ("z", "\u00e9"))
+    # One unknown byte and two.
+    assert (len(of_letter), len(e_acute)) == (2, 3)
+    assert e_acute[0] == of_letter[0]
+
+
 def test_an_ngram_that_occurs_twice_is_named(tmp_path):
     twice = ODD.replace("ngram 2=5", "ngram 2=6").replace("-0.35\tthe cat", "-0.3\tthe cat\n-0.35\tthe cat")
     with pytest.raises(ModelFileError, match="the n-gram 'the cat' occurs twice"):
