@@ -31,6 +31,7 @@ def training_command(language_model: Any, path: Path) -> str:
         options.pop("tag_scheme")
     of_run = {
         "init_from": run.init_from,
+        "pieces": run.pieces,
         "vectors": run.vectors,
         "sample_every": run.sample_every,
         "sample_prompt": run.sample_prompt,

@@ -31,6 +31,7 @@ from charlm.cli.tables_out import NoHeader
 from charlm.cli.tag_columns import TagColumn, TokenColumn
 from charlm.cli.train_options import options_of
 from charlm.cli.training_preparation import Preparation
+from charlm.cli.training_ranks import agreed, as_started
 from charlm.cli.training_run import train_once
 from charlm.cli.training_seeds import train_seeds
 
@@ -103,8 +104,12 @@ def train(
     task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
-        Literal["char", "word"],
-        typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
+        Literal["char", "byte", "subword", "word"],
+        typer.Option(
+            metavar="UNIT",
+            help="What a token is: char, byte, subword (a piece of SentencePiece) or word.",
+            show_default="char; of tag, translate and music: word",
+        ),
     ] = "char",
     unit: Annotated[
         Literal["line", "stream"] | None,
@@ -113,6 +118,13 @@ def train(
     split: Split = "punct",
     lowercase: Lowercase = False,
     normalize: Normalize = "nfc",
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="byte: keep byte order marks and carriage returns; read .gz files as they are."),
+    ] = False,
+    pieces: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="subword: take the pieces of this SentencePiece model.")
+    ] = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     tag_scheme: Annotated[
@@ -158,6 +170,9 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(metavar="N", help="Sequences per mini-batch.", show_default=FROM_CORPUS)
     ] = None,
+    shards: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Sum gradients over N parts of a mini-batch, as mpiexec does.")
+    ] = 1,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the corpus.", show_default=FROM_CORPUS)
     ] = None,
@@ -198,7 +213,7 @@ def train(
     charlm train sentences.txt -o words --level word --hidden-size 256
     charlm train book.txt -o book --resume              after Ctrl-C
     """
-    options = options_of(context, device)
+    options = agreed(options_of(context, device))
     if progress == "bar" and not ui.settings.quiet:
         ui.settings.quiet = ui.settings.has_bar = True
     if dry_run and seeds is None:
@@ -210,5 +225,5 @@ def train(
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True
     once = train_once if options.values["seeds"] is None else train_seeds
-    if code := once(context.command_path, options, output):
+    if code := once(as_started(context.command_path), options, output):
         raise typer.Exit(code)

@@ -12,7 +12,16 @@ from charlm.config.network import (
 )
 from charlm.config.record import LARGEST_SIZE, Record
 from charlm.config.sampling import SampleConfig
-from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, TAG_SCHEMES, UNITS, TextConfig, check_text
+from charlm.config.text import (
+    LEVELS,
+    NORMALIZATIONS,
+    SPLITS,
+    TAG_SCHEMES,
+    UNITS,
+    TextConfig,
+    check_text,
+    check_vocabulary,
+)
 from charlm.config.training import KEPT, OPTIMIZERS, SCHEDULES, TrainConfig
 
 __all__ = [
@@ -38,4 +47,5 @@ __all__ = [
     "TrainConfig",
     "cell_fields",
     "check_text",
+    "check_vocabulary",
 ]

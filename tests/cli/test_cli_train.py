@@ -99,7 +99,7 @@ def test_the_defaults_are_those_of_the_contract_and_of_the_corpus(charlm, corpus
     header = header_of(model)
     network, training = header["model"], header["train"]
     text = {"level": "char", "unit": "line", "split": "punct", "lowercase": False, "normalize": "nfc"}
-    text |= {"token_column": None, "tag_column": None, "tag_scheme": "iob2"}
+    text |= {"tag_scheme": "iob2"}
     assert header["text"] == text
     assert (network["cell"], network["dense"], network["tie_weights"]) == ("lstm", [], False)
     assert (network["relevance_gate"], network["dtype"], training["vocab_size"]) == (False, "float32", None)
@@ -331,7 +331,7 @@ OUT_OF_RANGE = {
     "--seed": [-1, 1 << 70],
     "--threads": [0],
     "--cell": ["transformer"],
-    "--level": ["byte"],
+    "--level": ["syllable"],
     "--unit": ["page"],
     "--optimizer": ["lion"],
     "--schedule": ["linear"],
