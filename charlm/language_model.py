@@ -22,17 +22,16 @@ class RunRecord:
 
     corpus: the names of its files, as they were given
     init_from: the model whose weights it began with
-    vectors: the file of word vectors that its embedding began with
     planned_steps: number of steps that the schedule was spread over
     sample_every, sample_prompt: after how many steps a sample is drawn, 0 for never, and how each begins
     samples: one record each, with `step` and `text`
     test_file, test: a file that was judged at the end with the best weights, and its figures
     pieces: the SentencePiece model whose pieces it was given
+    vectors: the file of word vectors that its embedding began with
     """
 
     corpus: list[str] = field(default_factory=list)
     init_from: str = ""
-    vectors: str = ""
     planned_steps: int = 0
     sample_every: int = 0
     sample_prompt: str = ""
@@ -40,6 +39,7 @@ class RunRecord:
     test_file: str = ""
     test: dict[str, Any] = field(default_factory=dict)
     pieces: str = ""
+    vectors: str = ""
 
     @classmethod
     def from_dict(cls, values: Any) -> RunRecord:
