@@ -72,7 +72,7 @@ def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
     steps = max(0, total - trainer.step)
     per_step, tokens, per_judging, judgings = measured(trainer)
     weights = int(model.parameters.values.nbytes)
-    slots = len(trainer.optimizer.memory)
+    slots = len(trainer.update.memory)
     # The best weights, and those of the lowest loss, if these are others.
     kept = 1 if trainer.config.keep == "loss" else 2
     # The gradients, what is kept, and the state twice while it is saved. The weights are in memory already.

@@ -78,9 +78,16 @@ class TrainingCommand(Command):
         ),
         "Network": (
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),
-            *("dense", "tie_weights", "bidirectional", "dropout"),
+            *("dense", "tie_weights", "bidirectional"),
         ),
-        "Training": ("seq_length", "batch_size", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
+        "Regularisation": (
+            *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
+            *("weight_decay", "average"),
+        ),
+        "Training": (
+            *("seq_length", "batch_size", "optimizer", "lr", "momentum", "beta1", "beta2", "schedule", "decay"),
+            *("decay_from", "warmup", "clip", "clip_value", "accumulate", "init_scale", "seed", "seeds"),
+        ),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),
         "Held out": ("valid", "valid_fraction", "keep", "test"),
         "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "progress", "format", "no_header"),
