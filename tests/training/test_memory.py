@@ -21,6 +21,13 @@ NETWORKS = {
     "lstm": (LINES, {}),
     "gru of two layers with dropout": (LINES, {"cell": "gru", "num_layers": 2, "dropout": 0.3}),
     "embedded, with a dense layer": (LINES, {"embedding_size": 12, "dense": (20,)}),
+    "regularised": (
+        LINES,
+        {
+            **{"embedding_size": 12, "embedding_dropout": 0.2, "dropout": 0.2, "dropout_kind": "variational"},
+            **{"weight_drop": 0.2, "activation_penalty": 1.0, "temporal_penalty": 1.0},
+        },
+    ),
     "cloze": (LINES, {"task": "cloze", "embedding_size": 8}),
     "tag": (TAGGED, {"task": "tag", "embedding_size": 8}),
     "translate": (PAIRED, {"task": "translate", "embedding_size": 8}),
