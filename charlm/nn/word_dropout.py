@@ -32,9 +32,9 @@ class DroppedEmbedding(Embedding):
         y, after = super().forward(x, state, ws)
         of_steps = None
         if noise is not None:
-            of_tokens = factors((1, self.n_in, 1), self.rate, key_at(noise, self.place), ws)[0, :, 0]
-            # The id -1 takes the last factor: its vector is zero.
-            of_steps = of_tokens[self.ops.to_device(x)][:, None]
+            of_tokens = factors((self.n_in, 1, 1), self.rate, key_at(noise, self.place), ws)
+            of_steps = ws.steps("factors", (len(x), 1, x.shape[1]))
+            self.ops.lookup(of_tokens[:, :, 0], x, out=of_steps)
             np.multiply(y, of_steps, out=y)
         ws.keep("factors", of_steps)
         return y, after
