@@ -65,7 +65,7 @@ class TemporalPenalty(Penalty):
         d[0] = 0
         np.subtract(x[1:], x[:-1], out=d[1:])
         if starts is not None:
-            d[1:] *= self.ops.array(~starts[1:, None], x.dtype)
+            d[1:] *= np.logical_not(self.ops.to_device(starts))[1:, None]
         out[...] = d
         out[:-1] -= d[1:]
         out *= 2.0 * self.factor / max(1, pairs * n)
