@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import score_page, score_records, ui
+from charlm.cli import mixing, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -66,6 +66,8 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
     ] = None,
+    mix: mixing.Mix = None,
+    tune_mix: mixing.TuneMix = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -79,11 +81,14 @@ def score(
     charlm score kitchen items.csv --field sentence --format csv
     charlm score kitchen nbest.txt --format kaldi --key 1 --negate --log-base e
     charlm score kitchen sentences.txt --html sentences.html
+    charlm score kitchen sentences.txt --mix 5gram.arpa --tune-mix other.txt
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
+    mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "score")
 
+    mixed.check(language_model)
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
     _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
@@ -114,7 +119,8 @@ def score(
         reading=language_model.text.reading,
     )
     window = 1 if source.at_once else None
-    scorer = Scorer(
+    new_scorer = partial(
+        Scorer,
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
@@ -123,6 +129,11 @@ def score(
         window=window,
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
+    scorer: Any = new_scorer()
+    if mixed:
+        scorer = mixed.mixture(
+            new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads
+        )
     output = ui.Output(unbuffered=source.at_once)
     with contextlib.ExitStack() as stack:
         stack.enter_context(language_model.model.ops.workers.limit(threads))

@@ -9,6 +9,7 @@ from charlm.errors import UsageError
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 KEPT = ("loss", "accuracy", "f1", "last")
+MOST_SHARDS = 4096
 SCHEDULES = ("constant", "cosine", "plateau", "step")
 # The fields that have no effect with another optimizer or another schedule.
 _OPTIONS_OF = {
@@ -37,6 +38,7 @@ class TrainConfig(Record):
     min_count: int = 1  # minimum of occurrences of a token in the vocabulary
     patience: int | None = None
     seed: int = 1
+    shards: int = 1  # groups of a mini-batch whose gradients are summed in a tree, see `training.shards`
     keep: str | None = None  # what decides which weights are kept; None: the task's figure; of older files, the loss
     decay: float = 0.5  # of the schedule `step`: factor of the learning rate in each epoch after `decay_from`
     decay_from: int = 4  # epochs at the full learning rate
@@ -53,6 +55,7 @@ class TrainConfig(Record):
     def __post_init__(self) -> None:
         whole("--seq-length", self.seq_length, 1)
         whole("--batch-size", self.batch_size, 1)
+        whole("--shards", self.shards, 1, MOST_SHARDS)
         for name, limit in (
             ("--epochs", self.epochs),
             ("--max-steps", self.max_steps),

@@ -99,6 +99,7 @@ def test_a_resumed_training_has_the_options_of_its_checkpoint(charlm, corpus, tm
         (("--beta1", 0.8, "--optimizer", "rmsprop"), ("--beta1", "--optimizer rmsprop", "--optimizer adam")),
         (("--decay", 0.9), ("--decay", "--schedule cosine", "--schedule step")),
         (("--embedding-dropout", 0.1, "--embedding-size", 0), ("--embedding-dropout", "--embedding-size")),
+        (("--activation-penalty", 1, "--shards", 2), ("--shards", "--activation-penalty")),
         (("--average", 1.5), ("--average", "0 to 1")),
         (("--accumulate", 0), ("--accumulate",)),
         (("--weight-drop", 1), ("--weight-drop", "0.95")),
