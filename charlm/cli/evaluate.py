@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import adaptation, ui
 from charlm.cli.evaluate_pairs import print_pairs
 from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
 from charlm.cli.tables_in import Field, InputFormat, Source
@@ -26,6 +26,13 @@ def evaluate(
         typer.Option("--pairs", help="Minimal pairs, BLiMP's JSON Lines or good TAB bad: how often good is likelier."),
     ] = False,
     beam: Beam = 1,
+    dynamic: adaptation.Dynamic = None,
+    dynamic_length: adaptation.DynamicLength = None,
+    cache: adaptation.CacheSize = None,
+    cache_weight: adaptation.CacheWeight = None,
+    cache_flatness: adaptation.CacheFlatness = None,
+    save: adaptation.Save = None,
+    overwrite: adaptation.Overwrite = False,
     batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
@@ -42,7 +49,11 @@ def evaluate(
     charlm evaluate spanish pairs.tsv --beam 5          BLEU, chrF
     charlm evaluate sentences blimp.jsonl --pairs       accuracy by set
     """
+    adapting = adaptation.Adaptation(
+        dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
+    )
     language_model = open_model(model, device, "evaluate")
+    adapter = adapting.adapter(language_model)
 
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
@@ -52,6 +63,8 @@ def evaluate(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     if pairs:
+        if adapter is not None:
+            raise UsageError("--pairs with --dynamic or --cache", hint="leave them out: each sentence is scored alone")
         if field is not None:
             raise UsageError("--field with --pairs", hint="leave it out: a pair is good TAB bad, or BLiMP's JSON")
         if language_model.facts.answers != "text":
@@ -75,7 +88,10 @@ def evaluate(
     source = Source(files, field=field, input_format=input_format)
     lines = source.lines if field is None else _texts(source)
     with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
-        record = figures(language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
+        record = figures(
+            language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch, adapter=adapter
+        )
+    adapting.write(adapter, language_model)
     if format == "jsonl":
         write_records([record], format, output)
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import score_page, score_records, ui
+from charlm.cli import adaptation, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -66,6 +66,13 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
     ] = None,
+    dynamic: adaptation.Dynamic = None,
+    dynamic_length: adaptation.DynamicLength = None,
+    cache: adaptation.CacheSize = None,
+    cache_weight: adaptation.CacheWeight = None,
+    cache_flatness: adaptation.CacheFlatness = None,
+    save: adaptation.Save = None,
+    overwrite: adaptation.Overwrite = False,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -82,7 +89,11 @@ def score(
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
+    adapting = adaptation.Adaptation(
+        dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
+    )
     language_model = open_model(model, device, "score")
+    adapter = adapting.adapter(language_model)
 
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
@@ -106,15 +117,14 @@ def score(
     )
     source = Source(files, field=field, input_format=input_format, key=key, own=look.names, unbuffered=unbuffered)
     window = 1 if source.at_once else None
-    scorer = Scorer(
-        language_model,
-        batch_size=batch_size,
-        has_eos=not no_eos,
-        per_token=per != "line" or format in ("kenlm", "srilm") or in_color or page is not None,
-        carry_state=carry_state,
-        window=window,
-        prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
-    )
+    options: dict[str, Any] = {
+        "has_eos": not no_eos,
+        "per_token": per != "line" or format in ("kenlm", "srilm") or in_color or page is not None,
+        "carry_state": carry_state,
+        "window": window,
+        "prepare": lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
+    }
+    scorer = Scorer(language_model, batch_size=batch_size, **options) if adapter is None else adapter.scorer(**options)
     output = ui.Output(unbuffered=source.at_once)
     with contextlib.ExitStack() as stack:
         stack.enter_context(language_model.model.ops.workers.limit(threads))
@@ -135,6 +145,7 @@ def score(
             for line in score_records.lines(found, source, look, form, negate=negate):
                 output.line(line)
     output.close()
+    adapting.write(adapter, language_model)
 
 
 def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:

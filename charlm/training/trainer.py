@@ -14,6 +14,7 @@ from charlm.config import TrainConfig
 from charlm.errors import DivergenceError, ModelFileError
 from charlm.language_model import Outcome
 from charlm.nn.model import Model
+from charlm.nn.outputs import EXPLODED
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.advice import Advice, advice
@@ -25,7 +26,7 @@ from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.validation import Validation
-from charlm.training.verdict import EXPLODED, Verdict, diverged
+from charlm.training.verdict import Verdict, diverged
 
 Result = TypeVar("Result")
 
