@@ -5,6 +5,7 @@ from charlm.api.exchange import export, import_model
 from charlm.api.models import load, save, train
 from charlm.api.reading import (
     activations,
+    adapt,
     compare,
     fill,
     filter_lines,
@@ -20,6 +21,7 @@ from charlm.api.reading import (
 
 __all__ = [
     "activations",
+    "adapt",
     "compare",
     "export",
     "fill",
