@@ -34,7 +34,7 @@ CacheWeight = Annotated[
 ]
 CacheFlatness = Annotated[
     float | None,
-    typer.Option(metavar="F", help="--cache: how much more similar contexts count; 0: all alike.", show_default="0.3"),
+    typer.Option(metavar="F", help="--cache: how much more similar contexts count; 0: all alike.", show_default="0.6"),
 ]
 Save = Annotated[Path | None, typer.Option(metavar="MODEL", help="--dynamic: write the adapted model.")]
 Overwrite = Annotated[bool, typer.Option("--force", help="--save: overwrite an existing file.")]

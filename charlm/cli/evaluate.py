@@ -45,6 +45,7 @@ def evaluate(
     charlm evaluate shakespeare valid.txt
     tail -n 999 tinyshakespeare.txt | charlm evaluate shakespeare --format jsonl
     charlm evaluate shakespeare lines.csv --field text
+    charlm evaluate shakespeare play.txt --dynamic 0.01
     charlm evaluate tags tagged.tsv                     accuracy, F1
     charlm evaluate spanish pairs.tsv --beam 5          BLEU, chrF
     charlm evaluate sentences blimp.jsonl --pairs       accuracy by set

@@ -140,7 +140,7 @@ class Adapter:
     The model passed in is not changed: with a rate, a copy of it learns.
 
     rate: of dynamic evaluation, see `DynamicEvaluation`; None for none
-    length: tokens of a piece; a line of a line model also ends a piece
+    length: tokens of a piece; in a line model, the end of a line also ends one, and so does every 128th token of it
     cache: entries of a neural cache, see `Cache`; 0 for none
     weight, flatness: of the cache
     language_model: the model with the weights it has come to

@@ -30,9 +30,9 @@ from charlm.language_model import LanguageModel
 
 CORPORA = Path(__file__).resolve().parents[3] / "shared" / "corpora"
 HELD_OUT = 50_193  # characters: what `charlm train` holds out of the first 90 % of tinyshakespeare
-DYNAMIC = {"words": {"rate": 0.03}, "chars": {"rate": 0.006}}
+DYNAMIC = {"words": {"rate": 0.05}, "chars": {"rate": 0.006}}
 CACHE = {
-    "words": {"cache": 2000, "weight": 0.15, "flatness": 0.3},
+    "words": {"cache": 2000, "weight": 0.2, "flatness": 0.6},
     "chars": {"cache": 2000, "weight": 0.05, "flatness": 1.0},
 }
 RATES = {"words": (0.01, 0.02, 0.03, 0.05), "chars": (0.003, 0.006, 0.01)}

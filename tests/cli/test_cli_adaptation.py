@@ -8,7 +8,6 @@ import pytest
 from charlm.backends import get_backend
 from charlm.checkpoint import load
 from charlm.inference.adaptation import Adapter
-from charlm.text import read_lines
 from tests import forms
 from tests.task_models import saved
 
@@ -31,15 +30,20 @@ def test_a_rate_of_zero_prints_the_same_bytes(charlm, trained, command):
 
 def test_the_commands_print_what_the_library_finds(charlm, trained):
     flags = ("--dynamic", 0.02, "--dynamic-length", 9, "--cache", 50, "--cache-weight", 0.2, "--cache-flatness", 0.5)
-    args = (trained.sentences, "--format", "jsonl", *flags)
+    text = trained.sentences.read_bytes()[:300]
     lm = load(trained.stream, get_backend("cpu")).language_model
     adapter = Adapter(lm, rate=0.02, length=9, cache=50, weight=0.2, flatness=0.5)
-    nats = [one.nats for one in adapter.scorer(carry_state=True).score(read_lines([str(trained.sentences)]))]
-    scored = charlm("score", trained.stream, *args, "--carry-state", "--log-base", "e").succeeded().records
+    lines = text.decode().removesuffix("\n").split("\n")
+    nats = [one.nats for one in adapter.scorer(carry_state=True).score(lines)]
+
+    def records(command, *more):
+        return charlm(command, trained.stream, "--format", "jsonl", *flags, *more, stdin=text).succeeded().records
+
+    scored = records("score", "--carry-state", "--log-base", "e")
     assert [-one["lnp"] for one in scored] == pytest.approx(nats, rel=1e-6)
-    rows = charlm("surprisal", trained.stream, *args, "--carry-state").succeeded().records
+    rows = records("surprisal", "--carry-state")
     assert sum(row["surprisal"] for row in rows) == pytest.approx(sum(nats) / math.log(2.0), rel=1e-6)
-    (figures,) = charlm("evaluate", trained.stream, *args).succeeded().records
+    (figures,) = records("evaluate")
     assert figures["nats_per_token"] * figures["tokens"] == pytest.approx(sum(nats), rel=1e-6)
 
 
