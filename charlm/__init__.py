@@ -24,6 +24,8 @@ __all__ = [
     "generate_many",
     "import_model",
     "load",
+    "load_ngrams",
+    "mix",
     "next_tokens",
     "predict",
     "rank",
@@ -34,6 +36,7 @@ __all__ = [
     "surprisal",
     "trace",
     "train",
+    "tune_mix",
     "tune_rescoring",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from charlm.errors import UsageError
 
 if TYPE_CHECKING:
     from charlm.inference.adaptation import Adapter
+    from charlm.inference.scoring import Scorer
 
 Dynamic = Annotated[
     float | None,
@@ -40,71 +41,86 @@ Save = Annotated[Path | None, typer.Option(metavar="MODEL", help="--dynamic: wri
 Overwrite = Annotated[bool, typer.Option("--force", help="--save: overwrite an existing file.")]
 
 
-@dataclass(frozen=True)
 class Adaptation:
-    """The options as they were given, checked against each other.
+    """How the command line asks a model to adapt.
 
     Raises UsageError for options that need another one, and for a file that cannot be written.
 
     model, files: what the command reads
     """
 
-    dynamic: float | None
-    length: int | None
-    cache: int | None
-    weight: float | None
-    flatness: float | None
-    save: Path | None
-    force: bool
-    model: Path
-    files: list[str] | None
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        dynamic: float | None,
+        length: int | None,
+        cache: int | None,
+        weight: float | None,
+        flatness: float | None,
+        save: Path | None,
+        force: bool,
+        model: Path,
+        files: list[str] | None,
+    ) -> None:
         needs = {
-            "--dynamic-length": (self.length, "--dynamic", self.dynamic),
-            "--cache-weight": (self.weight, "--cache", self.cache),
-            "--cache-flatness": (self.flatness, "--cache", self.cache),
-            "--save": (self.save, "--dynamic", self.dynamic),
-            "--force": (self.force or None, "--save", self.save),
+            "--dynamic-length": (length, "--dynamic", dynamic),
+            "--cache-weight": (weight, "--cache", cache),
+            "--cache-flatness": (flatness, "--cache", cache),
+            "--save": (save, "--dynamic", dynamic),
+            "--force": (force or None, "--save", save),
         }
         for flag, (value, other, needed) in needs.items():
             if value is not None and needed is None:
                 raise UsageError(f"{flag} without {other}", hint=f"add {other}, or leave it out")
-        if self.save is not None:
+        given = {"rate": dynamic, "length": length, "cache": cache, "weight": weight, "flatness": flatness}
+        self._options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self._adapter: Adapter | None = None
+        self._save = None if save is None else output_files(save, flag="--save")[0]
+        if self._save is not None:
             from charlm.storage.container import existing
 
-            path = self._path(self.save)
-            refuse_same_file(
-                [str(existing(self.model)), *(self.files or ["-"])],
-                path,
-                hint="name another file for the adapted model",
-            )
-            check_new(path, force=self.force)
+            read = [str(existing(model)), *(files or ["-"])]
+            refuse_same_file(read, self._save, hint="name another file for the adapted model")
+            check_new(self._save, force=force)
+
+    def __bool__(self) -> bool:
+        # A rate of 0 learns nothing. In order, one line at a time, the last bits would be rounded in another way.
+        return bool(self._options.get("rate") or self._options.get("cache"))
+
+    def check(self, language_model: Any) -> None:
+        """Raise UsageError for a model that cannot adapt."""
+        if self._options:
+            from charlm.inference.adaptation import check_adapts
+
+            check_adapts(language_model)
 
     def adapter(self, language_model: Any) -> Adapter | None:
-        """Return what adapts the model; None if nothing would adapt: a rate of 0 learns nothing."""
-        if self.dynamic is None and self.cache is None:
-            return None
-        from charlm.inference.adaptation import Adapter
+        """Return what adapts the model, from its own weights on; None if nothing adapts."""
+        if self:
+            from charlm.inference.adaptation import Adapter
 
-        given = {"length": self.length, "cache": self.cache, "weight": self.weight, "flatness": self.flatness}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        adapter = Adapter(language_model, rate=self.dynamic, **options)
-        # In order, one line at a time, the last bits would be rounded in another way.
-        return adapter if self.dynamic or self.cache else None
+            self._adapter = Adapter(language_model, **self._options)
+        return self._adapter
 
-    def write(self, adapter: Adapter | None, language_model: Any) -> None:
-        """Write the adapted model if --save asks for it; language_model: as it was before."""
-        if self.save is None:
+    def scorer_maker(self, language_model: Any, *, batch_size: int, **options: Any) -> Callable[[], Scorer]:
+        """Return a function that returns a scorer of the model at the start of a text; options: as for `Scorer`."""
+        from charlm.inference.scoring import Scorer
+
+        def new_scorer() -> Scorer:
+            adapter = self.adapter(language_model)
+            if adapter is None:
+                return Scorer(language_model, batch_size=batch_size, **options)
+            return adapter.scorer(**options)
+
+        return new_scorer
+
+    def write(self, language_model: Any) -> None:
+        """Write the model with the weights of the last adapter if --save asks for it; without one, as it was."""
+        if self._save is None:
             return
         from charlm import checkpoint
 
-        if adapter is not None:
-            adapter.finish()
-            language_model = adapter.language_model
+        if self._adapter is not None:
+            self._adapter.finish()
+            language_model = self._adapter.language_model
         with signals.undisturbed():
-            checkpoint.save(self._path(self.save), language_model)
-
-    def _path(self, save: Path) -> Path:
-        model, _ = output_files(save, flag="--save")
-        return model
+            checkpoint.save(self._save, language_model)

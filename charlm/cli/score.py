@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import adaptation, score_page, score_records, ui
+from charlm.cli import adaptation, mixing, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -73,6 +73,8 @@ def score(
     cache_flatness: adaptation.CacheFlatness = None,
     save: adaptation.Save = None,
     overwrite: adaptation.Overwrite = False,
+    mix: mixing.Mix = None,
+    tune_mix: mixing.TuneMix = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -86,21 +88,23 @@ def score(
     charlm score kitchen items.csv --field sentence --format csv
     charlm score kitchen nbest.txt --format kaldi --key 1 --negate --log-base e
     charlm score kitchen sentences.txt --html sentences.html
+    charlm score kitchen sentences.txt --mix 5gram.arpa --tune-mix other.txt
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
     adapting = adaptation.Adaptation(
         dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
     )
+    mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "score")
-    adapter = adapting.adapter(language_model)
 
+    adapting.check(language_model)
+    mixed.check(language_model)
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
     _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
 
     from charlm.cli import lm_formats
-    from charlm.inference.scoring import Scorer
     from charlm.inference.suspects import suspects
 
     if format in ("kenlm", "srilm") and (per != "line" or log_base != "10"):
@@ -115,16 +119,30 @@ def score(
         with_suspects=suspect,
         shaded=partial(score_page.shaded, language_model=language_model) if in_color else None,
     )
-    source = Source(files, field=field, input_format=input_format, key=key, own=look.names, unbuffered=unbuffered)
+    source = Source(
+        files,
+        field=field,
+        input_format=input_format,
+        key=key,
+        own=look.names,
+        unbuffered=unbuffered,
+        reading=language_model.text.reading,
+    )
     window = 1 if source.at_once else None
-    options: dict[str, Any] = {
-        "has_eos": not no_eos,
-        "per_token": per != "line" or format in ("kenlm", "srilm") or in_color or page is not None,
-        "carry_state": carry_state,
-        "window": window,
-        "prepare": lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
-    }
-    scorer = Scorer(language_model, batch_size=batch_size, **options) if adapter is None else adapter.scorer(**options)
+    new_scorer = adapting.scorer_maker(
+        language_model,
+        batch_size=batch_size,
+        has_eos=not no_eos,
+        per_token=per != "line" or format in ("kenlm", "srilm") or in_color or page is not None,
+        carry_state=carry_state,
+        window=window,
+        prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
+    )
+    scorer: Any = (
+        mixed.mixture(new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads)
+        if mixed
+        else new_scorer()
+    )
     output = ui.Output(unbuffered=source.at_once)
     with contextlib.ExitStack() as stack:
         stack.enter_context(language_model.model.ops.workers.limit(threads))
@@ -145,7 +163,7 @@ def score(
             for line in score_records.lines(found, source, look, form, negate=negate):
                 output.line(line)
     output.close()
-    adapting.write(adapter, language_model)
+    adapting.write(language_model)
 
 
 def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:

@@ -97,7 +97,7 @@ def surprisal(
         dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
     )
     language_model = open_model(model, device, "surprisal")
-    adapter = adapting.adapter(language_model)
+    adapting.check(language_model)
 
     from charlm.inference.surprisal import surprisals
 
@@ -105,7 +105,13 @@ def surprisal(
     _refuse(language_model, files, unit, region=region, field=field, input_format=input_format, carry_state=carry_state)
     own = _own(unit, with_number=region is not None, with_label=language_model.is_conditioned)
     source = Source(
-        files, field=field, input_format=input_format, own=own, unbuffered=unbuffered, keeps_text=field is not None
+        files,
+        field=field,
+        input_format=input_format,
+        own=own,
+        unbuffered=unbuffered,
+        keeps_text=field is not None,
+        reading=language_model.text.reading,
     )
     chosen = _chosen(columns, own, source.columns)
     form = format_of(format, _form_of_input(files, field, input_format))
@@ -120,7 +126,7 @@ def surprisal(
         batch_size=batch_size,
         window=1 if source.at_once else None,
         watch=_warn_of_joined_words(),
-        adapter=adapter,
+        adapter=adapting.adapter(language_model),
     )
     output = ui.Output(unbuffered=source.at_once)
     with (
@@ -131,7 +137,7 @@ def surprisal(
         for record in _records(found, source, own, chosen, form, is_whole=columns is None):
             records.write(record)
     output.close()
-    adapting.write(adapter, language_model)
+    adapting.write(language_model)
 
 
 def _own(unit: str, *, with_number: bool, with_label: bool) -> dict[str, Callable[[Any], Any]]:

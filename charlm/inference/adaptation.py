@@ -157,7 +157,7 @@ class Adapter:
         weight: float = WEIGHT,
         flatness: float = FLATNESS,
     ) -> None:
-        _check(language_model)
+        check_adapts(language_model)
         for name, value, high in (
             ("--dynamic", 0.0 if rate is None else rate, 1e6),
             ("--cache-weight", weight, 0.999),
@@ -220,7 +220,7 @@ def evaluate_in_order(
     return Evaluation(tokens, oov, nats, oov_nats, words, right)
 
 
-def _check(language_model: LanguageModel) -> None:
+def check_adapts(language_model: LanguageModel) -> None:
     """Raise UsageError for a model that does not predict the next token of a text."""
     if language_model.facts.answers != "text" or language_model.facts.is_cloze:
         raise UsageError(

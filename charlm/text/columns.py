@@ -18,6 +18,7 @@ from typing import Any, Literal
 from charlm.errors import CorpusError, UsageError
 from charlm.storage.files import display_name
 from charlm.text.doubts import COLUMN_NAMES
+from charlm.text.lines.lines_of_bytes import Errors
 from charlm.text.lines.reading import Located, line_place, size_of
 from charlm.text.table_rows import Watch, csv_rows, json_rows, tsv_rows, whole_lines
 
@@ -50,6 +51,8 @@ class Row:
 class Rows(Located):
     """The texts of rows, each as a line for a model, and the rows themselves for the output.
 
+    errors: how lines that are texts are read, as for `read_lines`; tables are always read as text
+
     A model reads lines, so a newline in a text becomes a space. `taken` returns the rows in the same order.
     Memory holds the rows that were read and not yet taken.
 
@@ -60,8 +63,8 @@ class Rows(Located):
     columns: Sequence[str] = ()
     header: str = ""
 
-    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
-        self.paths, self._watch = paths, watch
+    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None, errors: Errors = "keep") -> None:
+        self.paths, self._watch, self._errors = paths, watch, errors
         self._waiting: deque[Row] = deque()
         self._place = ""
         self._rows = self._read()
@@ -95,7 +98,7 @@ class WholeLines(Rows):
 
     def _read(self) -> Iterator[Row]:
         for path in self.paths:
-            for number, line, raw in whole_lines(path, self._watch):
+            for number, line, raw in whole_lines(path, self._watch, self._errors):
                 yield Row(line, {}, line_place(path, number), raw=raw)
 
 
@@ -109,7 +112,7 @@ class KeyedLines(Rows):
 
     def _read(self) -> Iterator[Row]:
         for path in self.paths:
-            for number, line, raw in whole_lines(path, self._watch):
+            for number, line, raw in whole_lines(path, self._watch, self._errors):
                 place = line_place(path, number)
                 found = _FIRST_WORD.match(line)
                 if found is None:

@@ -67,6 +67,24 @@ def test_the_adapted_model_is_saved(charlm, trained, tmp_path):
     (trained.folder / "names.txt.safetensors").unlink()
 
 
+def test_the_first_model_of_a_mixture_adapts(charlm, trained, tmp_path):
+    """From its own weights on, whatever the text that the weights of the mixture were found on."""
+    flags = ("--dynamic", 0.05, "--cache", 9, "--format", "text")
+    args = ("score", trained.char, "--mix", f"{trained.char}=0", *flags)
+    stdin = trained.names.read_bytes()[:120]
+    alone = charlm("score", trained.char, *flags, stdin=stdin).succeeded().lines
+    assert charlm(*args, stdin=stdin).succeeded().lines == alone
+    tuned = charlm(
+        *("score", trained.char, "--mix", trained.char, "--tune-mix", trained.names, *flags),
+        "--save",
+        tmp_path / "m",
+        stdin=stdin,
+    ).succeeded()
+    assert "=0.000000; perplexity" in tuned.err and tuned.lines == alone
+    charlm("score", trained.char, *flags, "--save", tmp_path / "n", stdin=stdin).succeeded()
+    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+
+
 def test_an_explosion_ends_with_5(charlm, trained, tmp_path):
     new = tmp_path / "new"
     result = charlm("score", trained.char, trained.names, "--dynamic", 1e6, "--save", new)

@@ -75,7 +75,7 @@ class Lines(Located):
 
         A line longer than a block may continue, from a space on, in the next one. Raises what reading lines raises.
         """
-        blocks = (block for path in self.paths for block in file_blocks(path))
+        blocks = (block for path in self.paths for block in file_blocks(path, errors=self.errors))
         # Small files are joined; the blocks of large files stay as they are.
         return _joined(((self._decoded(block), len(block.data)) for block in blocks), BLOCK_BYTES // 2)
 
@@ -86,13 +86,13 @@ class Lines(Located):
         """
         digest = hashlib.sha256() if self.digest is None else self.digest.copy()
         for path in self.paths:
-            for block in file_blocks(path):
+            for block in file_blocks(path, errors=self.errors):
                 digest.update(block.data)
         return digest
 
     def _located(self) -> Iterator[tuple[str, str, int]]:
         for path in self.paths:
-            for number, block in enumerate(file_blocks(path, by_line=True), start=1):
+            for number, block in enumerate(file_blocks(path, by_line=True, errors=self.errors), start=1):
                 yield self._decoded(block)[:-1], path, number
 
     def _decoded(self, block: Block) -> str:
@@ -225,7 +225,9 @@ def read_lines(
 
     paths: file names; `-` is standard input; a file compressed by gzip, whatever its name, is decompressed
     errors: "strict" refuses bytes that are not UTF-8 and zero bytes; "keep" decodes each byte that is not UTF-8 to a
-        lone surrogate, so that `line.encode("utf-8", "surrogateescape")` restores the bytes
+        lone surrogate, so that `line.encode("utf-8", "surrogateescape")` restores the bytes; "bytes" does so
+        too, and reads files of any kind and encoding; "raw" reads them as they are, with byte order mark and `\r`, and
+        without decompressing them
     digest: updated with the bytes of each line, without its end, and `\n`
     watch: called with each line
 
