@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.backends import Array, Number
-from charlm.config.record import number
+from charlm.config.record import number, whole
 from charlm.errors import DivergenceError, NonFiniteOutputError, UsageError
 from charlm.inference.cache import FLATNESS, WEIGHT, Cache
 from charlm.inference.evaluation import Evaluation
@@ -41,11 +41,11 @@ class DynamicEvaluation:
 
     model: its weights are changed
     rate: at least 0; 0 learns nothing
-    length: tokens of a piece
-    clip: None or 0 for no limit
+    length: tokens of a piece, at least 1
+    clip: 0 for no limit
     """
 
-    def __init__(self, model: Model, *, rate: float, length: int, clip: float | None) -> None:
+    def __init__(self, model: Model, *, rate: float, length: int, clip: float) -> None:
         self._model, self._rate, self._length, self._clip = model, rate, length, clip
         self._workspace = model.workspace()
         self._parts: list[Batch] = []  # of the piece, scored and not learned yet
@@ -164,6 +164,8 @@ class Adapter:
             ("--cache-flatness", flatness, 1000.0),
         ):
             number(name, value, 0.0, high)
+        whole("--dynamic-length", length, 1)
+        whole("--cache", cache, 0)
         self.language_model = language_model if rate is None else _copy(language_model)
         model = self.language_model.model
         self.cache = Cache(model, size=cache, weight=weight, flatness=flatness) if cache else None

@@ -13,7 +13,6 @@ from charlm.nn.outputs import checked
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch
 
-SIZE_LIMIT = 100_000  # entries; each call multiplies all of them with the hidden states of a piece
 WEIGHT, FLATNESS = 0.1, 0.6
 
 _TOGETHER = 1 << 22  # probabilities of a mixture in memory at a time

@@ -187,7 +187,15 @@ def test_other_tasks_are_refused_by_name(kind):
 
 
 @pytest.mark.parametrize(
-    "options", [{"rate": -1.0}, {"rate": math.nan}, {"cache": 1, "weight": 1.0}, {"cache": 1, "flatness": math.inf}]
+    "options",
+    [
+        {"rate": -1.0},
+        {"rate": math.nan},
+        {"cache": 1, "weight": 1.0},
+        {"cache": 1, "flatness": math.inf},
+        {"rate": 1.0, "length": 0},
+        {"cache": -1},
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(options):
     with pytest.raises(UsageError, match=r"--(dynamic|cache)"):
