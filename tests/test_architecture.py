@@ -20,6 +20,7 @@ ROOMS = [  # from the top of the house to its door
     "settings",
     "randomness",
     "quoting",
+    "processes",
     "storage",
     "text",
     "backends",
@@ -52,6 +53,7 @@ ONLY_IN = {  # where a foreign library may be imported, as the beginning of a pa
     "optuna": "tuning/",
     "sqlalchemy": "tuning/",
     "onnx": "exchange/",
+    "mpi4py": "processes/",
 }
 LONGEST = 300  # lines
 FILES = sorted(PACKAGE.rglob("*.py"))

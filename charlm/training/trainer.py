@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
@@ -15,6 +16,7 @@ from charlm.errors import DivergenceError, ModelFileError
 from charlm.language_model import Outcome
 from charlm.nn.model import Model
 from charlm.nn.outputs import EXPLODED
+from charlm.processes import World
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.advice import Advice, advice
@@ -24,6 +26,7 @@ from charlm.training.plan import evaluation_follows, measured_steps, planned_ste
 from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
+from charlm.training.shards import Shards
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.validation import Validation
 from charlm.training.verdict import Verdict, diverged
@@ -39,7 +42,9 @@ class Trainer:
 
     train: batches to learn from
     valid: batches to validate on, or how to; None: no validation, and the last weights are the best
-    is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together
+    clock: returns the time in seconds by which minutes are measured
+    is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together, and
+        while lanes of the hidden state are missing, see `gather`
     """
 
     def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | Validation | None) -> None:
@@ -50,7 +55,32 @@ class Trainer:
         self.numbers = self._live.numbers
         self.is_whole = True
         self._workspace = model.workspace()
+        self.clock: Callable[[], float] = time.perf_counter
+        self._passes: Model | Shards = model
+        self._processes = World()
+        if config.shards > 1:
+            self.share(World())
         self.verdict = Verdict(self._live, train, self._workspace, is_validated=valid is not None)
+
+    def share(self, processes: World) -> None:
+        """Share the shards of each mini-batch with processes that train the same model, in step with this one.
+
+        Every process calls this, and `plan` and `run` after it. Raises what `Shards` raises.
+        """
+        self._processes = processes
+        self._passes = Shards(self.model, self.config.shards, processes, carries=self.train.carries)
+        if self.validation is not None:
+            self.validation.passes = self._passes
+        self.clock = lambda: processes.broadcast(time.perf_counter())
+
+    def gather(self) -> None:
+        """Collect the hidden state of the lanes that other processes learn, before a state is stored.
+
+        Every process calls this after the same step.
+        """
+        if isinstance(self._passes, Shards):
+            self._passes.gather(self._live.carried)
+        self.is_whole = True
 
     @property
     def valid(self) -> Batches | None:
@@ -90,7 +120,7 @@ class Trainer:
             self.numbers.end_tokens = 0
             for batch in self.train.epoch(self.numbers.epoch, skip=self.numbers.index):
                 progress = self._advance(batch)
-                self.is_whole = True
+                self.is_whole = self._processes.size == 1
                 if self.is_done and self.validation is not None:
                     self.validation.conclude(self._live)
                 yield progress
@@ -141,7 +171,7 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers.step) if model.config.dropout else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
-        loss, after = model.loss_and_grads(batch, before, self._workspace, noise=noise)
+        loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.parameters.grads.dtype) if config.clip else None
         self.is_whole = False
@@ -203,6 +233,7 @@ class Trainer:
             lambda: self._step(next(batches), learning_rate(self.config, self.numbers)),
             None if validation is None else lambda: validation.judge(tokens),
             judged,
+            self.clock,
         )
         self.restore(before)
         return steps

@@ -1,0 +1,7 @@
+"""The processes of a run, and what they send each other; with MPI where a launcher such as mpiexec started them."""
+
+from charlm.processes.current import end_all, is_shared, world
+from charlm.processes.launcher import Launched, launched
+from charlm.processes.world import World
+
+__all__ = ["Launched", "World", "end_all", "is_shared", "launched", "world"]
