@@ -17,7 +17,10 @@ _METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "pa
 # Groups of the help; options of no group are in the first.
 _OPTIONS, _GLOBAL = "Options", "Global options"
 _GLOBAL_NAMES = ("quiet", "no_color", "debug", "help")
-_MACHINE = {"Machine": ("batch_size", "device", "threads")}
+_GROUPS = {
+    "Adaptation": ("dynamic", "dynamic_length", "cache", "cache_weight", "cache_flatness", "save", "overwrite"),
+    "Machine": ("batch_size", "device", "threads"),
+}
 
 _WIDEST = 26  # characters of a term with its text on the same line
 
@@ -36,7 +39,7 @@ class Command(TyperCommand):
     groups: the names of parameters by the heading of their group
     """
 
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = _MACHINE
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = _GROUPS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import mixing, score_page, score_records, ui
+from charlm.cli import adaptation, mixing, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -66,6 +66,13 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
     ] = None,
+    dynamic: adaptation.Dynamic = None,
+    dynamic_length: adaptation.DynamicLength = None,
+    cache: adaptation.CacheSize = None,
+    cache_weight: adaptation.CacheWeight = None,
+    cache_flatness: adaptation.CacheFlatness = None,
+    save: adaptation.Save = None,
+    overwrite: adaptation.Overwrite = False,
     mix: mixing.Mix = None,
     tune_mix: mixing.TuneMix = None,
     batch_size: BatchSize = 64,
@@ -85,16 +92,19 @@ def score(
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
+    adapting = adaptation.Adaptation(
+        dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
+    )
     mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "score")
 
+    adapting.check(language_model)
     mixed.check(language_model)
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
     _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
 
     from charlm.cli import lm_formats
-    from charlm.inference.scoring import Scorer
     from charlm.inference.suspects import suspects
 
     if format in ("kenlm", "srilm") and (per != "line" or log_base != "10"):
@@ -119,8 +129,7 @@ def score(
         reading=language_model.text.reading,
     )
     window = 1 if source.at_once else None
-    new_scorer = partial(
-        Scorer,
+    new_scorer = adapting.scorer_maker(
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
@@ -129,11 +138,11 @@ def score(
         window=window,
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
-    scorer: Any = new_scorer()
-    if mixed:
-        scorer = mixed.mixture(
-            new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads
-        )
+    scorer: Any = (
+        mixed.mixture(new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads)
+        if mixed
+        else new_scorer()
+    )
     output = ui.Output(unbuffered=source.at_once)
     with contextlib.ExitStack() as stack:
         stack.enter_context(language_model.model.ops.workers.limit(threads))
@@ -154,6 +163,7 @@ def score(
             for line in score_records.lines(found, source, look, form, negate=negate):
                 output.line(line)
     output.close()
+    adapting.write(language_model)
 
 
 def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:

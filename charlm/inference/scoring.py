@@ -99,6 +99,7 @@ class Scorer:
     has_eos: predict `<EOS>` at the end of each line
     per_token: fill `token_scores`
     carry_state: read the lines as one text: each begins with the last state of the line before
+    in_order: read one line after the other, in order, as `carry_state` does too: for a measure that learns from them
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
     measure: what `measured` yields of each token; without it, -ln P
@@ -113,13 +114,15 @@ class Scorer:
         has_eos: bool = True,
         per_token: bool = False,
         carry_state: bool = False,
+        in_order: bool = False,
         window: int | None = None,
         prepare: Callable[[str], str] = str,
         measure: Measure | None = None,
         label: str | None = None,
     ) -> None:
         self.language_model, self._prepare, self._label = language_model, prepare, label
-        self.batch_size = 1 if carry_state else batch_size
+        self._in_order = carry_state or in_order
+        self.batch_size = 1 if self._in_order else batch_size
         self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
         self.per_token, self.carry_state = per_token, carry_state
@@ -163,7 +166,7 @@ class Scorer:
         nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
         lengths = [len(line) for line in tokens]
         groups = (
-            ([i] for i in range(len(tokens))) if self.carry_state else groups_of_like_length(lengths, self.batch_size)
+            ([i] for i in range(len(tokens))) if self._in_order else groups_of_like_length(lengths, self.batch_size)
         )
         for chosen in groups:
             if self.carry_state:

@@ -15,6 +15,7 @@ from charlm.config import TrainConfig
 from charlm.errors import DivergenceError, ModelFileError
 from charlm.language_model import Outcome
 from charlm.nn.model import Model
+from charlm.nn.outputs import EXPLODED
 from charlm.processes import World
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
@@ -28,7 +29,7 @@ from charlm.training.shards import Shards
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.update import Update
 from charlm.training.validation import Validation
-from charlm.training.verdict import EXPLODED, Verdict, diverged
+from charlm.training.verdict import Verdict, diverged
 
 Result = TypeVar("Result")
 
