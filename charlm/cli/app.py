@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from charlm.cli import signals, standard_input, ui
+from charlm.cli.launching import run_as_launched
 from charlm.errors import CharlmError, ResourceError
 
 if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
@@ -46,11 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     128 + n: ended by signal n
     """
     _begin()
+    return run_as_launched(list(sys.argv[1:] if arguments is None else arguments), _run, _report)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run the command line in this process and return its exit code."""
     try:
         from typer.main import get_command
 
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        code = get_command(make_app()).main(args=given, prog_name="charlm", standalone_mode=False)
+        code = get_command(make_app()).main(args=list(arguments), prog_name="charlm", standalone_mode=False)
         ui.finish()
         return code if isinstance(code, int) else 0
     except (signals.ClosedPipe, BrokenPipeError):

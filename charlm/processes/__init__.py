@@ -2,6 +2,7 @@
 
 from charlm.processes.current import world
 from charlm.processes.launcher import Launched, launched
+from charlm.processes.pool import ProcessPool, active, mapped
 from charlm.processes.world import World
 
-__all__ = ["Launched", "World", "launched", "world"]
+__all__ = ["Launched", "ProcessPool", "World", "active", "launched", "mapped", "world"]

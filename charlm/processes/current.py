@@ -6,7 +6,6 @@ from functools import cache
 
 from charlm.errors import ResourceError
 from charlm.processes.launcher import launched
-from charlm.processes.mpi import MPIWorld
 from charlm.processes.world import World
 
 
@@ -23,6 +22,9 @@ def world() -> World:
         raise ResourceError(
             f"srun started {started.size} processes without MPI", hint="start them with: srun --mpi=pmi2 charlm ..."
         )
+    # NumPy, which it imports, takes longer than `charlm --help`.
+    from charlm.processes.mpi import MPIWorld
+
     found = MPIWorld()
     if found.size != started.size:
         raise ResourceError(

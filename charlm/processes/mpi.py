@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import time
 from typing import Any, NoReturn
 
 import numpy as np
 
 from charlm.errors import ResourceError
 from charlm.processes.world import Value, World
+
+# Seconds between two looks at what has arrived: MPI itself waits without sleeping, and keeps a core busy.
+_SHORTEST, _LONGEST = 1e-5, 1e-3
 
 
 class MPIWorld(World):
@@ -28,9 +33,15 @@ class MPIWorld(World):
         here = self._all.Split_type(MPI.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
         here.Free()
+        self._begun: list[Any] = []  # requests of objects that are being sent
 
     def broadcast(self, value: Value) -> Value:
-        received: Value = self._all.bcast(value)
+        # Not `bcast`, which also makes a copy of the value on the rank that has it.
+        data = bytearray(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) if self.is_first else bytearray()
+        size = self._all.bcast(len(data))
+        data = data if self.is_first else bytearray(size)
+        self._all.Bcast([data, self._mpi.BYTE])
+        received: Value = value if self.is_first else pickle.loads(data)
         return received
 
     def gathered(self, value: Value) -> list[Value]:
@@ -50,6 +61,24 @@ class MPIWorld(World):
 
     def barrier(self) -> None:
         self._all.Barrier()
+
+    def send(self, value: Any, rank: int) -> None:
+        self._begun = [one for one in self._begun if not one.Test()]
+        self._begun.append(self._all.isend(value, rank))
+
+    def receive(self, seconds: float) -> tuple[int, Any] | None:
+        status, end, pause = self._mpi.Status(), time.monotonic() + seconds, _SHORTEST
+        while (message := self._all.improbe(status=status)) is None:
+            if time.monotonic() >= end:
+                return None
+            # Python's signal handlers run after a sleep, not inside MPI.
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+        return status.Get_source(), message.recv()
+
+    def sent(self) -> None:
+        self._mpi.Request.Waitall(self._begun)
+        self._begun = []
 
     def abort(self, code: int) -> NoReturn:
         self._all.Abort(code)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:  # `charlm --help` must not wait for NumPy
+    import numpy as np
 
 Value = TypeVar("Value")
 
@@ -13,7 +14,7 @@ Value = TypeVar("Value")
 class World:
     """One process alone, and the interface of several.
 
-    Every method but `abort` is collective: all ranks call it, in the same order.
+    Every method is collective, so that all ranks call it in the same order, except `send`, `receive`, `sent` and `abort`.
 
     rank: the number of this process, from 0; size: the number of processes
     local_rank, local_size: the same among the processes on this machine
@@ -60,6 +61,23 @@ class World:
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
+
+    def send(self, value: Any, rank: int) -> None:
+        """Begin to send a Python object to another rank; those of one rank arrive in the order in which it sent them.
+
+        value: not to be changed before it has arrived
+        """
+        raise AssertionError("one process alone has no other to send to")
+
+    def receive(self, seconds: float) -> tuple[int, Any] | None:
+        """Return the next object that was sent to this rank, and the rank that sent it.
+
+        Without an object, waits so many seconds, and returns None.
+        """
+        raise AssertionError("one process alone receives nothing")
+
+    def sent(self) -> None:
+        """Wait until all that this rank sent has arrived."""
 
     def abort(self, code: int) -> NoReturn:
         """End all processes at once with an exit code."""

@@ -1,0 +1,224 @@
+"""Work that rank 0 shares with the other ranks, item by item: the results come in order, and memory does not grow."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from charlm.processes.world import World
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 2  # items that a rank has at a time, so that it need not wait for the next one
+_OPEN = 3  # items for each rank that were read and whose results were not taken
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An item, and the number of the function that it is for; ticket: the number of its result."""
+
+    ticket: int
+    work: int
+    item: Any
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The result of an item, or what was raised."""
+
+    ticket: int
+    result: Any = None
+    error: Exception | None = None
+
+
+_TAKE_WORK, _STOP = "take work", "stop"
+
+
+class ProcessPool:
+    """The ranks that work for rank 0. While it maps, the others serve, until it stops them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._works = self._tickets = 0
+        self._outcomes: dict[int, _Outcome] = {}
+        self._asked: dict[int, int] = {}  # the rank that works at each ticket
+        self._unwanted: set[int] = set()
+
+    def mapped(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with `work(item)`, in order. The items are read ahead, and each rank computes some of them.
+
+        Memory holds three items for each rank at most, with their results. Several calls may be under way at a time. If
+        an item cannot be read, the results before it are yielded and then the error is raised.
+
+        work: sent to the other ranks once, so that pickle has to be able to copy it
+        Raises what `work` raises, with the traceback of the other rank as a note.
+        """
+        for rank in self._others:
+            self._world.send(_TAKE_WORK, rank)
+        self._world.broadcast(work)
+        number, self._works = self._works, self._works + 1
+        remaining = _Remaining(items)
+        waiting: deque[tuple[int, Item]] = deque()
+
+        def next_task() -> _Task | None:
+            if len(waiting) >= _OPEN * self._world.size or not remaining.has_next():
+                return None
+            task = _Task(self._tickets, number, remaining.item)
+            self._tickets += 1
+            waiting.append((task.ticket, task.item))
+            return task
+
+        try:
+            while True:
+                self._collect(0.0)
+                while (rank := self._idlest()) is not None and (task := next_task()) is not None:
+                    self._asked[task.ticket] = rank
+                    self._world.send(task, rank)
+                if waiting and (outcome := self._outcomes.pop(waiting[0][0], None)) is not None:
+                    if outcome.error is not None:
+                        raise outcome.error
+                    yield waiting.popleft()[1], outcome.result
+                elif (task := next_task()) is not None:
+                    self._outcomes[task.ticket] = _outcome(work, task)
+                elif waiting:
+                    self._collect(math.inf)
+                else:
+                    break
+        finally:
+            tickets = [ticket for ticket, _ in waiting]
+            self._unwanted.update(ticket for ticket in tickets if ticket in self._asked)
+            for ticket in tickets:
+                self._outcomes.pop(ticket, None)
+        if remaining.error is not None:
+            raise remaining.error
+
+    def serve(self) -> None:
+        """Work for rank 0 until it stops the pool; on the other ranks."""
+        works: list[Callable[[Any], Any]] = []
+        tasks: deque[_Task] = deque()
+        while True:
+            # Everything that has arrived is read first: a request to stop goes before the tasks that came before it.
+            message = self._world.receive(0.0 if tasks else math.inf)
+            if message is None:
+                task = tasks.popleft()
+                self._world.send(_portable(_outcome(works[task.work], task)), 0)
+            elif message[1] == _TAKE_WORK:
+                works.append(self._world.broadcast(_no_work))
+            elif message[1] == _STOP:
+                self._world.send(_STOP, 0)
+                self._world.sent()
+                return
+            else:
+                tasks.append(message[1])
+
+    def stop(self, seconds: float) -> bool:
+        """Stop the other ranks; return whether all have stopped within so many seconds. They drop what they have."""
+        for rank in self._others:
+            self._world.send(_STOP, rank)
+        running, end = set(self._others), time.monotonic() + seconds
+        while running:
+            message = self._world.receive(max(0.0, end - time.monotonic()))
+            if message is None:
+                return False
+            if message[1] == _STOP:
+                running.remove(message[0])
+        self._world.sent()
+        return True
+
+    @property
+    def _others(self) -> range:
+        return range(1, self._world.size)
+
+    def _idlest(self) -> int | None:
+        """Return the rank with the fewest tasks; None if all have as many as they may."""
+        counts = dict.fromkeys(self._others, 0)
+        for rank in self._asked.values():
+            counts[rank] += 1
+        rank = min(counts, key=counts.__getitem__, default=None)
+        return rank if rank is not None and counts[rank] < _AHEAD else None
+
+    def _collect(self, seconds: float) -> None:
+        """Take the outcomes that have arrived; without one, wait so many seconds for it."""
+        while (message := self._world.receive(seconds)) is not None:
+            outcome: _Outcome = message[1]
+            del self._asked[outcome.ticket]
+            if outcome.ticket in self._unwanted:
+                self._unwanted.remove(outcome.ticket)
+            else:
+                self._outcomes[outcome.ticket] = outcome
+            seconds = 0.0
+
+
+class _Remaining:
+    """Items that are read one at a time. `error` is what reading one raised; no item follows it."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self.item: Any = None
+        self.error: Exception | None = None
+        self._is_done = False
+
+    def has_next(self) -> bool:
+        """Return whether there is another item, and read it."""
+        if not self._is_done:
+            try:
+                self.item = next(self._items)
+            except StopIteration:
+                self._is_done = True
+            except Exception as error:
+                self._is_done, self.error = True, error
+        return not self._is_done
+
+
+def _outcome(work: Callable[[Any], Any], task: _Task) -> _Outcome:
+    """Return the result of a task, or what it raised."""
+    try:
+        return _Outcome(task.ticket, work(task.item))
+    except Exception as error:
+        return _Outcome(task.ticket, error=error)
+
+
+def _portable(outcome: _Outcome) -> _Outcome:
+    """Return an outcome that can be sent: an error has its traceback as a note, and one of a strange class another."""
+    error = outcome.error
+    if error is None:
+        return outcome
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    error.add_note("".join(traceback.format_exception(error)))
+    return _Outcome(outcome.ticket, error=error)
+
+
+def _no_work(item: Any) -> Any:
+    raise AssertionError("the function of rank 0 takes this one's place")
+
+
+_pool: ProcessPool | None = None
+
+
+@contextmanager
+def active(pool: ProcessPool) -> Iterator[None]:
+    """Share the work of `mapped` inside the block among the ranks of a pool."""
+    global _pool  # noqa: PLW0603 - which processes there are is a fact of the run
+    _pool = pool
+    try:
+        yield
+    finally:
+        _pool = None
+
+
+def mapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with `work(item)`, in order; with an active pool, as `ProcessPool.mapped` does."""
+    if _pool is None:
+        return ((item, work(item)) for item in items)
+    return _pool.mapped(work, items)
