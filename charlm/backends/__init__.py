@@ -15,12 +15,13 @@ __all__ = ["Array", "Backend", "Number", "NumpyBackend", "ScanGrads", "Shape", "
 _CUDA = "--device cuda: "  # the start of a message about why the GPU cannot be used
 
 
-def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = None) -> Backend:
+def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = None, gpu: int = 0) -> Backend:
     """Return the backend of a device, `auto`, `cpu` or `cuda`; `auto` is the GPU if it works.
 
     On the CPU, the variable CHARLM_CORE chooses between the compiled core and NumPy, see `load_library`.
 
     watch: called with the reason if `auto` is the CPU although CuPy is installed
+    gpu: which GPU of this machine; counted on from the first if there are fewer
     Raises UsageError for another name, and ResourceError with what is missing if the device cannot be used.
     """
     if device not in ("auto", "cpu", "cuda"):
@@ -28,7 +29,7 @@ def get_backend(device: str = "auto", *, watch: Callable[[str], None] | None = N
     if device == "cpu":
         return _cpu()
     try:
-        return _cuda()
+        return _cuda(gpu)
     except ResourceError as error:
         if device == "cuda":
             raise
@@ -43,8 +44,8 @@ def _cpu() -> Backend:
     return NumpyBackend() if library is None else CompiledBackend(library)
 
 
-def _cuda() -> Backend:
-    """Return the backend of the GPU."""
+def _cuda(gpu: int) -> Backend:
+    """Return the backend of a GPU."""
     # Every command begins with `auto`, and importing CuPy is slow: first check what can be known without it.
     if not _is_installed():
         raise ResourceError(
@@ -57,7 +58,7 @@ def _cuda() -> Backend:
         )
     from charlm.backends.cupy.probe import opened
 
-    return opened()
+    return opened(gpu)
 
 
 def _is_installed() -> bool:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from charlm.cli import signals, standard_input, ui
-from charlm.cli.launching import run_as_launched
+from charlm.cli import ranks, signals, standard_input, ui
 from charlm.errors import CharlmError, ResourceError
 
 if TYPE_CHECKING:  # Typer takes most of the start-up time, so it is imported after the signal handlers are set
@@ -47,32 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     128 + n: ended by signal n
     """
     _begin()
-    return run_as_launched(list(sys.argv[1:] if arguments is None else arguments), _run, _report)
-
-
-def _run(arguments: Sequence[str]) -> int:
-    """Run the command line in this process and return its exit code."""
     try:
         from typer.main import get_command
 
-        code = get_command(make_app()).main(args=list(arguments), prog_name="charlm", standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = get_command(make_app()).main(args=given, prog_name="charlm", standalone_mode=False)
         ui.finish()
         return code if isinstance(code, int) else 0
     except (signals.ClosedPipe, BrokenPipeError):
         ui.silence(1)
-        return 0
+        return ranks.ended(0)
     except SystemExit as end:
         if signals.state.received:
             ui.silence(1)
-            return 128 + signals.state.received
+            return ranks.ended(128 + signals.state.received)
         if end.code != 1:
             raise
         ui.silence(1)  # Typer exits so when the reader of a help text has gone
         return 0
     except Exception as error:
         if signals.state.received:  # its exception may have been replaced, e.g. by a failed import
-            return 128 + signals.state.received
-        return _report(error)
+            return ranks.ended(128 + signals.state.received)
+        return ranks.ended(_report(error))
     finally:
         signals.state.raises = False  # nothing would catch it from here on
 
@@ -95,6 +90,7 @@ def _begin() -> None:
     standard_input.install()
     signals.at_signals(signals.take_signal)
     atexit.register(signals.ignore_them)
+    ranks.begin()
 
 
 def _report(error: Exception) -> int:
@@ -113,10 +109,14 @@ def _report(error: Exception) -> int:
         ui.silence(1)
     if isinstance(error, MemoryError):
         error = ResourceError("out of memory", hint="try a smaller --batch-size, --seq-length or --hidden-size")
+    is_reported = ranks.is_reported(error)
     if isinstance(error, CharlmError):
-        ui.error(error.message, error.hint)
+        if not is_reported:
+            ui.error(error.message, error.hint)
         return error.exit_code
     if hasattr(error, "format_message"):  # a usage error of the Click inside Typer, which cannot be imported by name
+        if is_reported:
+            return 2
         context = getattr(error, "ctx", None)
         ui.error(error.format_message(), f"see: {context.command_path if context else 'charlm'} --help")
         return 2

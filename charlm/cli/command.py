@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
-from charlm.cli import ui
+from charlm.cli import ranks, ui
 from charlm.cli.loading import load_numpy
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
@@ -51,6 +51,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Load NumPy, checking memory and threads first, and run the command."""
+        ranks.check_command(str(self.name))
         load_numpy()
         return super().invoke(ctx)
 
@@ -80,7 +81,7 @@ class TrainingCommand(Command):
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),
             *("dense", "tie_weights", "bidirectional", "dropout"),
         ),
-        "Training": ("seq_length", "batch_size", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
+        "Training": ("seq_length", "batch_size", "shards", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),
         "Held out": ("valid", "valid_fraction", "keep", "test"),
         "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "progress", "format", "no_header"),

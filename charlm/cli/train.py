@@ -30,6 +30,7 @@ from charlm.cli.options import (
 from charlm.cli.tables_out import NoHeader
 from charlm.cli.train_options import options_of
 from charlm.cli.training_preparation import Preparation
+from charlm.cli.training_ranks import agreed, as_started
 from charlm.cli.training_run import train_once
 from charlm.cli.training_seeds import train_seeds
 
@@ -147,6 +148,9 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(metavar="N", help="Sequences per mini-batch.", show_default=FROM_CORPUS)
     ] = None,
+    shards: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Sum gradients over N parts of a mini-batch, as mpiexec does.")
+    ] = 1,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the corpus.", show_default=FROM_CORPUS)
     ] = None,
@@ -187,7 +191,7 @@ def train(
     charlm train sentences.txt -o words --level word --hidden-size 256
     charlm train book.txt -o book --resume              after Ctrl-C
     """
-    options = options_of(context, device)
+    options = agreed(options_of(context, device))
     if progress == "bar" and not ui.settings.quiet:
         ui.settings.quiet = ui.settings.has_bar = True
     if dry_run and seeds is None:
@@ -199,5 +203,5 @@ def train(
     # From here on there are files to remove, so a signal raises an exception.
     signals.state.raises = True
     once = train_once if options.values["seeds"] is None else train_seeds
-    if code := once(context.command_path, options, output):
+    if code := once(as_started(context.command_path), options, output):
         raise typer.Exit(code)

@@ -12,7 +12,9 @@ from charlm.cli.train_options import TrainOptions, settings_given
 from charlm.cli.training_lines import describe
 from charlm.cli.training_log import TrainingLog
 from charlm.cli.training_output import check_output, output_files
+from charlm.cli.training_ranks import in_turn, share
 from charlm.errors import CorpusError, UsageError
+from charlm.processes import world
 from charlm.storage.files import display_name
 
 _OTHER_LOG = "name another file: --log FILE.jsonl"
@@ -32,6 +34,17 @@ class Preparation:
         """Prepare the training; raise what `start` and `resume` raise, and UsageError for files that would be lost."""
         options = self.options
         files = [*self.corpus, *(name for name in (self.valid, options["test"]) if name is not None)]
+        is_resumed = options["resume"]
+        if world().is_first:
+            self.check_files(files)
+        if is_resumed:
+            self.resume(options["device"])
+        else:
+            self.start(options["device"])
+
+    def check_files(self, files: list[str]) -> None:
+        """Raise UsageError for files that would be lost, and open the log; files: those that are read."""
+        options = self.options
         force, is_resumed = options["force"], options["resume"]
         check_output(self.model_path, self.checkpoint_path, files, force=force or options["dry_run"], resume=is_resumed)
         if options["log"] is not None and not options["dry_run"]:
@@ -39,10 +52,6 @@ class Preparation:
             if options["log"].resolve() in (self.model_path.resolve(), self.checkpoint_path.resolve()):
                 raise UsageError(f"the log is also an output, {display_name(options['log'])}", hint=_OTHER_LOG)
             self.log = TrainingLog(options["log"], force=force, resume=is_resumed)
-        if is_resumed:
-            self.resume(options["device"])
-        else:
-            self.start(options["device"])
 
     def start(self, device: str) -> None:
         """Prepare a new training; raise UsageError for a mistake in the options before the corpus is read."""
@@ -56,12 +65,16 @@ class Preparation:
         task = task_named(flags["task"], bidirectional=flags["bidirectional"])
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
         settings = {**settings_given(self.given), "task": task, "seed": seed}
-        ops = get_backend(device, watch=_note_processor)
+        ops = get_backend(device, watch=_note_processor, gpu=world().local_rank)
         source = None if init_from is None else load(init_from, ops).language_model
         if source is not None:
             settings = {**inherited(source, task), **settings}
         lines, valid_lines = self._read()
-        self.session = prepare_from(lines, settings, conditioned=flags["condition"], valid_lines=valid_lines, ops=ops)
+        conditioned = flags["condition"]
+        self.session = in_turn(
+            lambda: prepare_from(lines, settings, conditioned=conditioned, valid_lines=valid_lines, ops=ops)
+        )
+        share(self.session.trainer, flags["threads"])
         self.corpus_memory.read()
         run = self.session.language_model.run
         run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
@@ -79,7 +92,8 @@ class Preparation:
         from charlm.checkpoint import load
         from charlm.session import resume
 
-        checkpoint = load(self.checkpoint_path, get_backend(device, watch=_note_processor))
+        ops = get_backend(device, watch=_note_processor, gpu=world().local_rank)
+        checkpoint = load(self.checkpoint_path, ops)
         if checkpoint.training is None:
             raise UsageError(f"not a checkpoint, {self.checkpoint_path}", hint="train without --resume")
         model = checkpoint.language_model
@@ -100,7 +114,8 @@ class Preparation:
                 hint="give the same files in the same order" + (", or start from its weights: --init-from" * plain),
             )
         limits = resumption.new_limits(self.given, checkpoint)
-        self.session = resume(checkpoint, lines, valid_lines, limits)
+        self.session = in_turn(lambda: resume(checkpoint, lines, valid_lines, limits))
+        share(self.session.trainer, self.options["threads"])
         self.corpus_memory.read()
         if model.core not in (None, core := model.model.ops.core):
             ui.note(

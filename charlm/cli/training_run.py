@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from charlm.cli.training_display import TrainingDisplay
 from charlm.cli.training_lines import end_line, figures_of_test
 from charlm.cli.training_output import kept_alone
 from charlm.cli.training_preparation import Preparation
-from charlm.errors import ResourceError
+from charlm.errors import DivergenceError, ResourceError
+from charlm.processes import world
 
 
 class TrainingRun:
@@ -90,7 +92,7 @@ class TrainingRun:
                 display.note(f"sample at step {progress.step:,}: {sample}")
 
         try:
-            saved.learn(show, lambda: bool(self.signal))
+            saved.learn(show, self._is_stopped)
             self.seconds = display.seconds
         except MemoryError as error:
             raise ResourceError(
@@ -101,6 +103,11 @@ class TrainingRun:
             ) from error
         finally:
             display.close()
+
+    def _is_stopped(self) -> bool:
+        """Return whether a process has received a signal; all of them stop after the same step."""
+        self.signal = world().largest(self.signal)
+        return bool(self.signal)
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:
@@ -113,14 +120,39 @@ class TrainingRun:
         return resumption.command(self.command, prepared.corpus, self.model_path, prepared.valid, prepared.given)
 
 
+class Following(TrainingRun):
+    """A training in step with that of the first process, without files and output."""
+
+    def train(self) -> int:
+        trainer = self.session.trainer
+        total = trainer.plan()
+        signals.at_signals(self._take_signal)
+        self.signal = self.signal or signals.state.received
+        if trainer.step >= total:
+            return 0
+        try:
+            for _ in trainer.run():
+                if self._is_stopped():
+                    break
+        except DivergenceError as error:
+            # The first process saves what is of use, and reports it.
+            return error.exit_code
+        return 128 + self.signal if self.signal else 0
+
+
 def train_once(command: str, options: TrainOptions, output: Path, *, alone: bool = True) -> int:
     """Train a model and write its files; return the exit code. alone: see `TrainingRun`."""
     prepared = Preparation(options, output)
-    with kept_alone(output, prepared.model_path, prepared.checkpoint_path):
+    files = (output, prepared.model_path, prepared.checkpoint_path)
+    is_first = world().is_first
+    with kept_alone(*files) if is_first else nullcontext():
         try:
             prepared.prepare()
             with prepared.session.trainer.model.ops.workers.limit(options.values["threads"]):
-                return TrainingRun(command, prepared, alone=alone).train()
+                code = (TrainingRun if is_first else Following)(command, prepared, alone=alone).train()
+                # The others wait here for what the first one writes.
+                world().barrier()
+                return code
         finally:
             if prepared.log is not None:
                 prepared.log.close()

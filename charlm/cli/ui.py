@@ -28,6 +28,7 @@ class Settings:
     has_bar: bool = False  # a progress bar is shown although the rest is quiet
     color: bool = True
     debug: bool = False
+    process: str = ""  # of a process that prints nothing but errors: what they begin with
 
 
 settings = Settings()
@@ -36,9 +37,9 @@ _bars: list[Any] = []  # the progress bar that is shown, if any
 
 def error(message: str, hint: str = "") -> None:
     """Print an error and its hint."""
-    _say(f"{_colored('charlm: error:', '31')} {_one_line(message)}")
+    _say(f"{_colored('charlm: error:', '31')} {settings.process}{_one_line(message)}", is_error=True)
     if hint:
-        _say(f"hint: {_one_line(hint)}")
+        _say(f"hint: {_one_line(hint)}", is_error=True)
 
 
 def warn(message: str) -> None:
@@ -57,8 +58,8 @@ def needed(message: str) -> None:
     _say(_one_line(message))
 
 
-def _say(text: str) -> None:
-    if sys.stderr is None:
+def _say(text: str, *, is_error: bool = False) -> None:
+    if sys.stderr is None or (settings.process and not is_error):
         return
     for bar in _bars:
         if not bar.disable:

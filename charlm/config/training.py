@@ -9,6 +9,7 @@ from charlm.errors import UsageError
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 KEPT = ("loss", "accuracy", "f1", "last")
+MOST_SHARDS = 4096
 SCHEDULES = ("constant", "cosine", "plateau")
 
 
@@ -31,11 +32,13 @@ class TrainConfig(Record):
     min_count: int = 1  # minimum of occurrences of a token in the vocabulary
     patience: int | None = None
     seed: int = 1
+    shards: int = 1  # groups of a mini-batch whose gradients are summed in a tree, see `training.shards`
     keep: str | None = None  # what decides which weights are kept; None: the task's figure; of older files, the loss
 
     def __post_init__(self) -> None:
         whole("--seq-length", self.seq_length, 1)
         whole("--batch-size", self.batch_size, 1)
+        whole("--shards", self.shards, 1, MOST_SHARDS)
         for name, limit in (
             ("--epochs", self.epochs),
             ("--max-steps", self.max_steps),

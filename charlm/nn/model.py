@@ -60,13 +60,14 @@ class Model:
         return self.body.zero_state(batch)
 
     def loss_and_grads(
-        self, batch: Batch, state: State, ws: Workspace, *, noise: int | None = None
+        self, batch: Batch, state: State, ws: Workspace, *, noise: int | None = None, count: int | None = None
     ) -> tuple[Number, State]:
         """Run a batch forward and backward through time, truncated at the first step of the batch and of its sources.
 
         Overwrites the gradients with those of the mean loss over the batch's targets.
 
         noise: key of this step's dropout; None for none.
+        count: the number to divide the summed loss by before its gradient; None: the batch's targets.
         Returns the loss summed over the targets, in nats, a number of the device, and the state after the last step.
         """
         with self.ops.workers.single_threaded_blas():
@@ -74,7 +75,7 @@ class Model:
             if batch.sources is not None:
                 state = self._encoded(batch.sources, batch.source_starts, ws, noise)
             y, state = self.body.forward(batch.inputs, state, ws, starts=batch.starts, noise=noise)
-            scale = 1.0 / max(1, batch.count)
+            scale = 1.0 / max(1, batch.count if count is None else count)
             loss, dy = self.head.loss_and_grad(y, batch.targets, scale, ws.scope("head"))
             _, d_state = self.body.backward(dy, (), ws)
             if self.encoder is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from charlm.errors import ResourceError
@@ -32,3 +33,15 @@ def world() -> World:
             hint="use the mpiexec of the MPI that mpi4py was built with",
         )
     return found
+
+
+def is_shared() -> bool:
+    """Return whether `world` has found several processes."""
+    return world.cache_info().currsize > 0 and world().size > 1
+
+
+def end_all(code: int, *, before: Callable[[], object]) -> None:
+    """End all processes with an exit code if `world` has found several; before: called just before that."""
+    if is_shared():
+        before()
+        world().abort(code)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
-from typing import Any, NoReturn
-
-import numpy as np
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from charlm.errors import ResourceError
 from charlm.processes.world import Value, World
 
+if TYPE_CHECKING:
+    import numpy as np
+
+
+_PAUSE = 0.005  # seconds
 # Seconds between two looks at what has arrived: MPI itself waits without sleeping, and keeps a core busy.
 _SHORTEST, _LONGEST = 1e-5, 1e-3
 
@@ -31,7 +36,10 @@ class MPIWorld(World):
         self._mpi, self._all = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._all.Get_rank(), self._all.Get_size()
         here = self._all.Split_type(MPI.COMM_TYPE_SHARED)
-        self.local_rank, self.local_size = here.Get_rank(), here.Get_size()
+        self.local_rank = here.Get_rank()
+        # A launcher may bind each process to some of the cores.
+        cores: set[int] = set().union(*here.allgather(_cores()))
+        self.threads = max(1, len(cores) // here.Get_size())
         here.Free()
         self._begun: list[Any] = []  # requests of objects that are being sent
 
@@ -60,7 +68,10 @@ class MPIWorld(World):
         self._mpi.Request.Waitall(begun)
 
     def barrier(self) -> None:
-        self._all.Barrier()
+        begun = self._all.Ibarrier()
+        # MPI's own waiting keeps a core busy, which the processes that are waited for may need.
+        while not begun.Test():
+            time.sleep(_PAUSE)
 
     def send(self, value: Any, rank: int) -> None:
         self._begun = [one for one in self._begun if not one.Test()]
@@ -87,4 +98,9 @@ class MPIWorld(World):
 
 def _parts(row: np.ndarray, edges: list[int]) -> list[Any]:
     """Return a vector and its parts as mpi4py reads them."""
-    return [row, (np.diff(edges), edges[:-1])]
+    return [row, ([last - first for first, last in pairwise(edges)], edges[:-1])]
+
+
+def _cores() -> set[int]:
+    """Return the processor cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-if TYPE_CHECKING:  # `charlm --help` must not wait for NumPy
+if TYPE_CHECKING:  # the command imports this room before it may import NumPy
     import numpy as np
 
 Value = TypeVar("Value")
@@ -17,13 +16,14 @@ class World:
     Every method is collective, so that all ranks call it in the same order, except `send`, `receive`, `sent` and `abort`.
 
     rank: the number of this process, from 0; size: the number of processes
-    local_rank, local_size: the same among the processes on this machine
+    local_rank: the number among the processes of this machine
+    threads: the share of this machine's processor cores; None: all of them
     """
 
     rank = 0
     size = 1
     local_rank = 0
-    local_size = 1
+    threads: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -60,13 +60,10 @@ class World:
         """Wait until all that `deal` began is done."""
 
     def barrier(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait until all ranks are here; this may take long, and leaves the processor to others."""
 
     def send(self, value: Any, rank: int) -> None:
-        """Begin to send a Python object to another rank; those of one rank arrive in the order in which it sent them.
-
-        value: not to be changed before it has arrived
-        """
+        """Begin to send a Python object to another rank; those of one rank arrive in the order in which it sent them."""
         raise AssertionError("one process alone has no other to send to")
 
     def receive(self, seconds: float) -> tuple[int, Any] | None:
@@ -81,4 +78,4 @@ class World:
 
     def abort(self, code: int) -> NoReturn:
         """End all processes at once with an exit code."""
-        os._exit(code)
+        raise SystemExit(code)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
 
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch, Batches
@@ -42,19 +40,12 @@ def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspac
 
     def of_lanes(count: int) -> int:
         ws = trainer.model.workspace()
-        work(_first_lanes(batch, count), ws)
+        work(batch.of_lanes(slice(count)), ws)
         return ws.nbytes
 
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
     return one + (batch.lanes - 1) * lane
-
-
-def _first_lanes(batch: Batch, count: int) -> Batch:
-    """Return the first lanes of a batch."""
-    arrays: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch) if field.init}
-    first: dict[str, Any] = {name: None if array is None else array[..., :count] for name, array in arrays.items()}
-    return Batch(**first)
 
 
 def largest(batches: Batches) -> Batch:

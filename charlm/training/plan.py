@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from bisect import bisect_right
 from collections.abc import Callable
 
@@ -41,17 +40,22 @@ def evaluation_follows(step: int, total: int, steps_per_epoch: int) -> bool:
 
 
 def measured_steps(
-    seconds: float, step: Callable[[], object], judge: Callable[[], object] | None, judged: Callable[[int], float]
+    seconds: float,
+    step: Callable[[], object],
+    judge: Callable[[], object] | None,
+    judged: Callable[[int], float],
+    clock: Callable[[], float],
 ) -> int:
     """Return how many steps fit into a time together with their evaluations and with this measurement.
 
     step, judge: do one step, and one validation; judge is None in a training without a validation set
     judged: returns the validations in a run of so many steps, in times of `judge`
+    clock: returns a time in seconds; processes that measure together have one clock
     """
-    begin = time.perf_counter()
-    of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds))
-    of_judging = 0.0 if judge is None else min(_timed(judge) for _ in range(2))
-    left = seconds - (time.perf_counter() - begin)
+    begin = clock()
+    of_step = _typical(step, min(_SPEED_SECONDS, _SPEED_SHARE * seconds), clock)
+    of_judging = 0.0 if judge is None else min(_timed(judge, clock) for _ in range(2))
+    left = seconds - (clock() - begin)
     counts = range(1, 2 + max(0, int(left / of_step)))
 
     def taken(count: int) -> float:
@@ -65,29 +69,29 @@ def evaluations(steps: int, steps_per_epoch: int) -> int:
     return min(max(round(steps / steps_per_epoch), FEWEST_EVALUATIONS), MOST_EVALUATIONS)
 
 
-def _typical(work: Callable[[], object], seconds: float) -> float:
+def _typical(work: Callable[[], object], seconds: float, clock: Callable[[], float]) -> float:
     """Return the median time of several repeats, which a machine that stalls at some of them does not change.
 
     seconds: time for the repeats; up to `_LONGEST_MEASURING` times as much for the first `_FEWEST_MEASURED`
     """
-    begin = time.perf_counter()
+    begin = clock()
     # The first ones allocate the buffers.
     for _ in range(2):
-        _timed(work)
+        _timed(work, clock)
     times: list[float] = []
     while (
         len(times) < 2
-        or (spent := time.perf_counter() - begin) < seconds
+        or (spent := clock() - begin) < seconds
         or (len(times) < _FEWEST_MEASURED and spent < _LONGEST_MEASURING * seconds)
     ):
-        times.append(_timed(work))
+        times.append(_timed(work, clock))
     # The lower median: of two measurements one may include a stall.
     return max(sorted(times)[(len(times) - 1) // 2], _SHORTEST)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
     # An explosion is left to the run.
     with contextlib.suppress(DivergenceError):
         work()
-    return time.perf_counter() - started
+    return clock() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
@@ -14,6 +15,7 @@ from charlm.config import TrainConfig
 from charlm.errors import DivergenceError, ModelFileError
 from charlm.language_model import Outcome
 from charlm.nn.model import Model
+from charlm.processes import World
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.advice import Advice, advice
@@ -23,6 +25,7 @@ from charlm.training.plan import evaluation_follows, measured_steps, planned_ste
 from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
+from charlm.training.shards import Shards
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
 from charlm.training.validation import Validation
 from charlm.training.verdict import EXPLODED, Verdict, diverged
@@ -38,6 +41,7 @@ class Trainer:
 
     train: batches to learn from
     valid: batches to validate on, or how to; None: no validation, and the last weights are the best
+    clock: returns the time in seconds by which minutes are measured
     is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together
     """
 
@@ -49,7 +53,19 @@ class Trainer:
         self.numbers = self._live.numbers
         self.is_whole = True
         self._workspace = model.workspace()
+        self.clock: Callable[[], float] = time.perf_counter
+        self._passes: Model | Shards = model
+        if config.shards > 1:
+            self.share(World())
         self.verdict = Verdict(self._live, train, self._workspace, is_validated=valid is not None)
+
+    def share(self, processes: World) -> None:
+        """Share the shards of each mini-batch with processes that train the same model, in step with this one.
+
+        Every process calls this, and `plan` and `run` after it. Raises what `Shards` raises.
+        """
+        self._passes = Shards(self.model, self.config.shards, processes, carries=self.train.carries)
+        self.clock = lambda: processes.broadcast(time.perf_counter())
 
     @property
     def valid(self) -> Batches | None:
@@ -140,7 +156,7 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers.step) if model.config.dropout else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
-        loss, after = model.loss_and_grads(batch, before, self._workspace, noise=noise)
+        loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)
         norm = model.ops.norm(model.parameters.grads)
         scale = model.ops.clipping(norm, config.clip, model.parameters.grads.dtype) if config.clip else None
         self.is_whole = False
@@ -202,6 +218,7 @@ class Trainer:
             lambda: self._step(next(batches), learning_rate(self.config, self.numbers)),
             None if validation is None else lambda: validation.judge(tokens),
             judged,
+            self.clock,
         )
         self.restore(before)
         return steps

@@ -14,9 +14,10 @@ _TOO_OLD, _NO_DEVICE = 35, 100  # error codes of CUDA
 _LIBRARIES = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x where that is the CuPy installed'
 
 
-def opened() -> Backend:
-    """Return the backend of the first GPU, after a check of a compiled kernel and of a product.
+def opened(gpu: int) -> Backend:
+    """Return the backend of a GPU, after a check of a compiled kernel and of a product.
 
+    gpu: its number; counted on from the first if there are fewer
     Raises ResourceError that names what is missing: the driver, a device, NVRTC, cuBLAS, or memory.
     """
     try:
@@ -27,7 +28,9 @@ def opened() -> Backend:
             hint="reinstall it, and install only one CuPy package",
         ) from error
     try:
-        _see_device(cupy)
+        count = _devices()
+        if gpu:
+            cupy.cuda.Device(gpu % count).use()
         return checked()
     except ResourceError:
         raise
@@ -51,11 +54,12 @@ def checked() -> Backend:
     return ops
 
 
-def _see_device(cupy: object) -> None:
+def _devices() -> int:
+    """Return the number of GPUs; raise ResourceError if the driver finds none."""
     from cupy.cuda import runtime
 
     try:
-        count = runtime.getDeviceCount()
+        count = int(runtime.getDeviceCount())
     except runtime.CUDARuntimeError as error:
         if error.status == _TOO_OLD:
             known, needed = (f"{v // 1000}.{v % 1000 // 10}" for v in (driver_version(), runtime.runtimeGetVersion()))
@@ -70,6 +74,7 @@ def _see_device(cupy: object) -> None:
         chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = "nvidia-smi lists the GPUs" if chosen is None else f"CUDA_VISIBLE_DEVICES is {chosen!r}"
         raise ResourceError("--device cuda: the NVIDIA driver finds no GPU", hint=hint)
+    return count
 
 
 def explained(error: Exception) -> ResourceError:

@@ -74,6 +74,8 @@ def training_words(config: TrainConfig) -> str:
         words.append(f"at most {config.minutes:g} min")
     if config.valid is not None:
         words.append(f"validated on {display_name(config.valid)}")
+    if config.shards > 1:
+        words.append(f"in {config.shards} shards")
     if config.keep is not None:
         words.append(f"keeps {_KEPT[config.keep]}")
     return ", ".join([*words, f"seed {config.seed}"])

@@ -48,6 +48,15 @@ class Batch:
         object.__setattr__(self, "lanes", int(self.inputs.shape[-1]))
         object.__setattr__(self, "count", int(np.count_nonzero(predicted if predicted.ndim == 2 else predicted[:, 0])))
 
+    def of_lanes(self, lanes: slice) -> Batch:
+        """Return the batch of some lanes, as views."""
+        inputs, targets, starts, sources, source_starts = (
+            None if array is None else array[..., lanes]
+            for array in (self.inputs, self.targets, self.starts, self.sources, self.source_starts)
+        )
+        assert inputs is not None and targets is not None
+        return Batch(inputs, targets, starts, sources, source_starts)
+
 
 class Batches(ABC):
     """The batches of a corpus, epoch by epoch; each epoch is a function of the seed and of its number alone.
