@@ -36,7 +36,7 @@ class _Outcome:
 
     ticket: int
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 _TAKE_WORK, _STOP = "take work", "stop"
@@ -109,7 +109,8 @@ class ProcessPool:
             message = self._world.receive(0.0 if tasks else math.inf)
             if message is None:
                 task = tasks.popleft()
-                self._world.send(_portable(_outcome(works[task.work], task)), 0)
+                # Also SystemExit: if this process ended, rank 0 would wait for it.
+                self._world.send(_portable(_outcome(works[task.work], task, BaseException)), 0)
             elif message[1] == _TAKE_WORK:
                 works.append(self._world.broadcast(_no_work))
             elif message[1] == _STOP:
@@ -119,19 +120,19 @@ class ProcessPool:
             else:
                 tasks.append(message[1])
 
-    def stop(self, seconds: float) -> bool:
-        """Stop the other ranks; return whether all have stopped within so many seconds. They drop what they have."""
+    def stop(self, seconds: float = math.inf) -> None:
+        """Stop the other ranks, which drop what they have not begun; wait for them at most so many seconds."""
         for rank in self._others:
             self._world.send(_STOP, rank)
         running, end = set(self._others), time.monotonic() + seconds
         while running:
             message = self._world.receive(max(0.0, end - time.monotonic()))
             if message is None:
-                return False
+                return
             if message[1] == _STOP:
                 running.remove(message[0])
         self._world.sent()
-        return True
+        self._world.is_over = True
 
     @property
     def _others(self) -> range:
@@ -178,11 +179,11 @@ class _Remaining:
         return not self._is_done
 
 
-def _outcome(work: Callable[[Any], Any], task: _Task) -> _Outcome:
-    """Return the result of a task, or what it raised."""
+def _outcome(work: Callable[[Any], Any], task: _Task, kind: type[BaseException] = Exception) -> _Outcome:
+    """Return the result of a task, or what it raised of this kind."""
     try:
         return _Outcome(task.ticket, work(task.item))
-    except Exception as error:
+    except kind as error:
         return _Outcome(task.ticket, error=error)
 
 

@@ -18,12 +18,14 @@ class World:
     rank: the number of this process, from 0; size: the number of processes
     local_rank: the number among the processes of this machine
     threads: the share of this machine's processor cores; None: all of them
+    is_over: whether the other processes work no more, so that this one may end alone
     """
 
     rank = 0
     size = 1
     local_rank = 0
     threads: int | None = None
+    is_over = False
 
     @property
     def is_first(self) -> bool:
