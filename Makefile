@@ -10,7 +10,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UNPINNED := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all gputest exchange test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
+.PHONY: help install demo test test-all gputest exchange mpi test-gpu lint check audit bench experiments corpora readme pictures wheel constraints clean
 
 # What an installation depends on. The C sources are compiled by each, but they change nothing about its packages.
 PACKAGES := pyproject.toml constraints.txt
@@ -50,6 +50,10 @@ $(VENV)/.bench: $(VENV)/.dev
 $(VENV)/.exchange: $(VENV)/.dev
 	$(call with,exchange)
 
+# mpi4py and MPICH, with which the tests start several processes: 15 MB.
+$(VENV)/.mpi: $(VENV)/.dev
+	$(call with,mpi)
+
 install: $(VENV)/.installed  ## create .venv with charlm in it
 
 # Print a command as a person would type it, and run it.
@@ -85,6 +89,8 @@ test-all: $(VENV)/.dev  ## run all tests in their long form: kills, hostile file
 gputest: $(VENV)/.gputest  ## install CuPy for the tests of the GPU backend, which are skipped without it
 
 exchange: $(VENV)/.exchange  ## install ONNX and PyTorch for the tests of exported models
+
+mpi: $(VENV)/.mpi  ## install MPI for the tests of several processes
 
 test-gpu: $(VENV)/.dev  ## run the checks that need a GPU, and a CuPy for it in .venv
 	$(BIN)/python -m pytest -q -m gpu -rs tests/cuda

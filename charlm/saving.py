@@ -29,11 +29,13 @@ class SavedTraining:
     model_path: the model file; the checkpoint lies beside it
     corpus: SHA-256 of the text, as hexadecimal digits
     keep: whether the checkpoint stays after the end: None removes it then, False never writes one
+    after_step: called after each step with whether it is going to be saved, before that and before `is_stopped`
     """
 
     def __init__(self, session: Session, model_path: Path, corpus: str, *, keep: bool | None = True) -> None:
         self._trainer, self._language_model = session.trainer, session.language_model
         self._model_path, self._corpus, self._keep = model_path, corpus, keep
+        self.after_step: Callable[[bool], object] = lambda _: None
 
     def begin(self) -> None:
         """Write the first checkpoint of a new run, so that none of an older run can be resumed in its place."""
@@ -52,7 +54,9 @@ class SavedTraining:
             for progress in trainer.run():
                 watch(progress)
                 is_better = is_better or progress.is_best
-                if time.perf_counter() - saved > SAVE_SECONDS[progress.is_evaluation]:
+                is_due = time.perf_counter() - saved > SAVE_SECONDS[progress.is_evaluation]
+                self.after_step(is_due)
+                if is_due:
                     self._save(model=is_better and trainer.verdict.is_usable(on_the_way=True))
                     is_better, saved = False, time.perf_counter()
                 if is_stopped():

@@ -110,6 +110,7 @@ def test_a_first_session(machine, tmp_path):
 
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("env", [{"PATH": "/nowhere"}, {"CC": "false"}], ids=["no compiler", "one that fails"])
+@pytest.mark.slow
 def test_without_a_compiler_it_is_installed_and_computes_with_numpy(tmp_path, env):
     wheel = Sources(tmp_path / "sources").built(**env)
     machine = Machine(tmp_path, wheel=wheel)

@@ -104,6 +104,7 @@ WITHOUT = {
 
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("env", WITHOUT.values(), ids=WITHOUT)
+@pytest.mark.slow
 def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     wheel = sources.built(**env)
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -132,6 +133,7 @@ def test_msvc_has_no_vector_extensions():
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_compiler_that_lacks_a_level_builds_the_other(sources, tmp_path):
     sources.built("editable")
     assert sources.libraries() == ["v3", "v4"]
@@ -159,6 +161,7 @@ def test_a_header_is_a_source_too(sources):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_library_in_use_is_replaced_not_overwritten(sources):
     sources.built("editable")
     with (sources.core / "core_v3.so").open("rb") as used:

@@ -27,6 +27,7 @@ class TrainingRun:
         self.session, self.options, self.log = prepared.session, prepared.options, prepared.log
         self.model_path = prepared.model_path
         self.signal = 0
+        self.is_stopped = False
         self.seconds = 0.0
 
     def train(self) -> int:
@@ -92,7 +93,9 @@ class TrainingRun:
                 display.note(f"sample at step {progress.step:,}: {sample}")
 
         try:
-            saved.learn(show, self._is_stopped)
+            saved.after_step = self._agree
+            saved.learn(show, lambda: self.is_stopped)
+            trainer.gather()
             self.seconds = display.seconds
         except MemoryError as error:
             raise ResourceError(
@@ -104,10 +107,16 @@ class TrainingRun:
         finally:
             display.close()
 
-    def _is_stopped(self) -> bool:
-        """Return whether a process has received a signal; all of them stop after the same step."""
-        self.signal = world().largest(self.signal)
-        return bool(self.signal)
+    def _agree(self, is_due: bool) -> None:
+        """Stop after the same step as all processes if one has received a signal; complete a state that is saved.
+
+        is_due: whether this process is going to save the step
+        """
+        found = world().largest(2 * self.signal + is_due)
+        self.signal = max(self.signal, found // 2)
+        self.is_stopped = found > 1
+        if found:
+            self.session.trainer.gather()
 
     def _take_signal(self, number: int, frame: Any) -> None:
         if self.signal:
@@ -132,8 +141,10 @@ class Following(TrainingRun):
             return 0
         try:
             for _ in trainer.run():
-                if self._is_stopped():
+                self._agree(is_due=False)
+                if self.is_stopped:
                     break
+            trainer.gather()
         except DivergenceError as error:
             # The first process saves what is of use, and reports it.
             return error.exit_code

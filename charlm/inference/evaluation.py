@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from charlm.config import ModelConfig
 from charlm.inference.tallies import Tally
-from charlm.nn.model import Model
+from charlm.nn.layer import State
 from charlm.nn.outputs import total
 from charlm.nn.workspace import Workspace
 from charlm.text import EOS_ID, UNK_ID
-from charlm.text.batches.lanes import Batches
+from charlm.text.batches.lanes import Batch, Batches
 
 CONTEXT = 256  # tokens that a lane of a stream reads before its own, to warm up its state
 
@@ -60,8 +62,21 @@ def perplexity(nats: float, tokens: int) -> float:
         return math.inf
 
 
+class Judge(Protocol):
+    """What `evaluate` needs of a model: see `nn.model.Model`."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def zero_state(self, batch: int) -> State: ...
+
+    def nats(
+        self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
+    ) -> tuple[np.ndarray, State]: ...
+
+
 def evaluate(
-    model: Model,
+    model: Judge,
     batches: Batches,
     ws: Workspace,
     tally: Tally | None = None,

@@ -1,4 +1,4 @@
-"""The gradient of a mini-batch as the sum of its shards', with the same bits for any number of processes."""
+"""Mini-batches in shards: their gradients and losses, with the same bits for any number of processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from charlm.backends import Array
-from charlm.errors import ResourceError
+from charlm.config import ModelConfig
+from charlm.errors import NonFiniteOutputError, ResourceError
 from charlm.nn.layer import State
 from charlm.nn.model import Model
+from charlm.nn.outputs import checked
 from charlm.nn.workspace import Workspace
 from charlm.processes import World
 from charlm.randomness import key
@@ -20,10 +22,10 @@ Node = tuple[int, int]  # of the tree of sums: the first shard, and the one afte
 
 
 class Shards:
-    """A model that learns each mini-batch in shards, groups of its lanes, which processes share.
+    """A model that reads and learns each batch in shards, groups of its lanes, which processes share.
 
-    A shard has a forward and a backward pass of its own. The gradients are added up in a binary tree: a node is the sum
-    of the first half of its shards plus the sum of the second half. The tree depends on the number of shards alone. A
+    A shard has a forward and a backward pass of its own. The gradients are added up in a binary tree, which depends on
+    the number of shards alone. A node is the sum of the first half of its shards plus the sum of the second half. A
     process learns a run of shards, and adds up the nodes that lie within them.
 
     The processes then reduce and scatter: each receives one piece of every such node, and adds up the rest of the tree.
@@ -31,7 +33,7 @@ class Shards:
 
     count: shards of a mini-batch
     processes: those that train the same model; each has all weights and reads all batches
-    carries: whether the state after a batch is used, so that each process needs that of all lanes
+    carries: whether the state after a batch is used
     Raises ResourceError if the processors compute with different instructions, and so different bits.
     """
 
@@ -56,7 +58,8 @@ class Shards:
         """Run all shards forward and backward; see `Model.loss_and_grads`.
 
         The gradients are overwritten with the sum of all shards, on every process. A shard's key of dropout is drawn
-        from `noise` and its number. The returned loss is that of all shards.
+        from `noise` and its number. The returned loss is that of all shards. The returned state has zeros in lanes
+        of other processes, see `gather`.
         """
         model, rank = self.model, self.processes.rank
         lanes, losses = edges(batch.lanes, self.count), np.zeros(self.count)
@@ -80,8 +83,6 @@ class Shards:
         sums = [self._sum(node, learn, own, f"sum {node}") for node, owner in self.nodes if owner == rank]
         model.parameters.grads[...] = sums[0] if self.processes.size == 1 else self._reduced(sums)
         self.processes.share(losses, self.own)
-        if self.carries:
-            self._share_lanes(after, [lanes[shard] for shard in self.own])
         return float(tree_sum((0, self.count), lambda node: losses[node[0]] if node[1] - node[0] == 1 else None)), after
 
     def _sum(self, node: Node, learn: Callable[[int], None], ws: Workspace, name: str) -> Array:
@@ -126,13 +127,58 @@ class Shards:
         processes.share(total, pieces)
         return ops.array(total)
 
-    def _share_lanes(self, state: State, lanes: list[int]) -> None:
-        """Fill in the state of the lanes of other processes; lanes: the edges between those of the ranks."""
-        if self.processes.size == 1:
-            return
-        ops, leaves = self.model.ops, leaves_of(state)
-        rows = np.concatenate([ops.numpy(leaf) for leaf in leaves]).T.copy()
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the model."""
+        return self.model.config
+
+    def zero_state(self, batch: int) -> State:
+        """Return the state before the first step, see `Model.zero_state`."""
+        return self.model.zero_state(batch)
+
+    def nats(
+        self, batch: Batch, state: State, ws: Workspace, *, best: np.ndarray | None = None
+    ) -> tuple[np.ndarray, State]:
+        """Return the losses of all shards, see `Model.nats`; the state has zeros in lanes of other processes."""
+        lanes, after = edges(batch.lanes, self.count), self.model.zero_state(batch.lanes)
+        found = np.zeros((batch.lanes, len(batch.targets)))
+        choices = None if best is None else np.zeros(found.shape, best.dtype)
+        for shard in range(self.own[self.processes.rank], self.own[self.processes.rank + 1]):
+            part = slice(lanes[shard], lanes[shard + 1])
+            if part.start == part.stop:
+                continue
+            own = batch.of_lanes(part)
+            own_best = None if best is None else np.empty(own.targets.shape, best.dtype)
+            try:
+                of_each, reached = self.model.nats(own, of_lanes(state, part), ws, best=own_best)
+            except NonFiniteOutputError:
+                # All processes raise it, once they have this.
+                found[part] = np.nan
+                continue
+            found[part] = of_each.T
+            if choices is not None and own_best is not None:
+                choices[part] = own_best.T
+            for whole, leaf in zip(leaves_of(after), leaves_of(reached), strict=True):
+                whole[:, part] = leaf
+        own_lanes = [lanes[shard] for shard in self.own]
+        self._share_rows(found, own_lanes)
+        if best is not None and choices is not None:
+            self._share_rows(choices, own_lanes)
+            best[...] = choices.T
+        return checked(found.T), after
+
+    def _share_rows(self, rows: np.ndarray, lanes: list[int]) -> None:
+        """Fill in the rows [lanes, n] of other processes; lanes: the edges between those of the ranks."""
         self.processes.share(rows.reshape(-1), [lane * rows.shape[1] for lane in lanes])
+
+    def gather(self, state: State) -> None:
+        """Fill in the state of the lanes that other processes have learned."""
+        ops, leaves = self.model.ops, leaves_of(state)
+        if self.processes.size == 1 or not leaves:
+            return
+        rows = np.concatenate([ops.numpy(leaf) for leaf in leaves]).T.copy()
+        lanes = edges(len(rows), self.count)
+        self._share_rows(rows, [lanes[shard] for shard in self.own])
         at = 0
         for leaf in leaves:
             leaf[...] = ops.array(np.ascontiguousarray(rows[:, at : at + len(leaf)].T))

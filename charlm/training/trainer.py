@@ -42,7 +42,8 @@ class Trainer:
     train: batches to learn from
     valid: batches to validate on, or how to; None: no validation, and the last weights are the best
     clock: returns the time in seconds by which minutes are measured
-    is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together
+    is_whole: false in the middle of a step, when weights, hidden state and numbers do not belong together, and
+        while lanes of the hidden state are missing, see `gather`
     """
 
     def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | Validation | None) -> None:
@@ -55,6 +56,7 @@ class Trainer:
         self._workspace = model.workspace()
         self.clock: Callable[[], float] = time.perf_counter
         self._passes: Model | Shards = model
+        self._processes = World()
         if config.shards > 1:
             self.share(World())
         self.verdict = Verdict(self._live, train, self._workspace, is_validated=valid is not None)
@@ -64,8 +66,20 @@ class Trainer:
 
         Every process calls this, and `plan` and `run` after it. Raises what `Shards` raises.
         """
+        self._processes = processes
         self._passes = Shards(self.model, self.config.shards, processes, carries=self.train.carries)
+        if self.validation is not None:
+            self.validation.passes = self._passes
         self.clock = lambda: processes.broadcast(time.perf_counter())
+
+    def gather(self) -> None:
+        """Collect the hidden state of the lanes that other processes learn, before a state is stored.
+
+        Every process calls this after the same step.
+        """
+        if isinstance(self._passes, Shards):
+            self._passes.gather(self._live.carried)
+        self.is_whole = True
 
     @property
     def valid(self) -> Batches | None:
@@ -105,7 +119,7 @@ class Trainer:
             self.numbers.end_tokens = 0
             for batch in self.train.epoch(self.numbers.epoch, skip=self.numbers.index):
                 progress = self._advance(batch)
-                self.is_whole = True
+                self.is_whole = self._processes.size == 1
                 if self.is_done and self.validation is not None:
                     self.validation.conclude(self._live)
                 yield progress

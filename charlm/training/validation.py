@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.errors import NonFiniteOutputError
-from charlm.inference.evaluation import evaluate
+from charlm.inference.evaluation import Judge, evaluate
 from charlm.inference.tallies import Tally
 from charlm.nn.model import Model
 from charlm.text.batches.lanes import Batches
@@ -54,6 +54,7 @@ class Validation:
     batches: all of the validation set
     held_out: of what to sample; None: always judge all of it
     figure: returns an empty count of the task's figure, if it has one; figure_name: its name, "" for none
+    passes: computes the losses: the model, or its shards
     before: called before each pass over a sample, which may take a while
     """
 
@@ -67,6 +68,7 @@ class Validation:
     ) -> None:
         self.model, self.batches, self.held_out = model, batches, held_out
         self.figure, self.figure_name = figure, figure_name
+        self.passes: Judge = model
         self.before: Callable[[], object] = lambda: None
         self.workspace = model.workspace()
         self._sample: tuple[int, Batches] | None = None
@@ -82,7 +84,7 @@ class Validation:
         self.before()
         counts = () if self.figure is None else (self.figure(),)
         try:
-            nats = evaluate(self.model, self._judged(tokens), self.workspace, *counts).nats_per_token
+            nats = evaluate(self.passes, self._judged(tokens), self.workspace, *counts).nats_per_token
         except NonFiniteOutputError:
             nats = math.nan
         return nats, counts[0] if counts else None

@@ -35,6 +35,7 @@ def test_each_case_is_measured():
     assert [result.batch_size for result in results] == [4, 1, 4]
 
 
+@pytest.mark.slow
 def test_a_whole_process_has_seconds_and_no_share():
     (result,) = benchmark.measure(
         work("char", embedding_size=0), ("start",), benchmark.BenchmarkConfig(seconds=0.01, repeats=1, threads=1)

@@ -25,6 +25,7 @@ def test_json_has_a_record_for_each_case(charlm):
     assert records[3]["peak_share"] is None and records[3]["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_tsv_has_the_same_columns_and_leaves_cells_empty(charlm):
     head, start = charlm("bench", "start", "--format", "tsv", *QUICK).succeeded().lines
     row = dict(zip(head.split("\t"), start.split("\t"), strict=True))

@@ -128,6 +128,7 @@ def test_a_training_is_resumed_in_its_precision(charlm, corpus, trained, tmp_pat
 # ---- bench
 
 
+@pytest.mark.slow
 def test_bench_measures_only_training_in_bfloat16(charlm, monkeypatch, has_bfloat16):
     """Each case is counted against the peak of its precision."""
     monkeypatch.setattr(

@@ -117,6 +117,7 @@ def test_with_a_file_it_is_a_picture_and_the_same_each_time(charlm, models, draw
     assert other.read_bytes() != made[0]
 
 
+@pytest.mark.slow
 def test_a_picture_of_several_models(charlm, models, drawing, tmp_path):
     one, both = tmp_path / "one.svg", tmp_path / "both.svg"
     charlm("inspect", models.gru, "--plot", one).succeeded()

@@ -84,6 +84,7 @@ def test_a_pipe_of_commands(trained):
     assert result.lines[1:] == run("generate", trained.char, "-n", 5, "--seed", 1).lines
 
 
+@pytest.mark.slow
 def test_the_model_may_come_by_any_name(trained, tmp_path):
     link = tmp_path / "-a link with spaces"
     link.symlink_to(trained.char)
@@ -203,6 +204,7 @@ def test_memory_does_not_grow_with_the_number_of_lines(trained):
     assert kilobytes(100_000) < kilobytes(4_000) + 10_000
 
 
+@pytest.mark.slow
 def test_the_environment_is_not_needed(trained):
     """No HOME, no locale, no terminal: text is UTF-8 all the same."""
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0"}

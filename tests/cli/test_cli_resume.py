@@ -45,6 +45,7 @@ def break_off(process, number):
 @pytest.mark.thinned(6)
 @pytest.mark.parametrize("unit", ["line", "stream"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.slow
 def test_however_it_is_broken_off_the_bytes_are_those_of_an_unbroken_run(charlm, corpus, tmp_path, cell, unit):
     """Ctrl-C, then SIGTERM, then kill -9, each in mid-training; each time the printed command continues."""
     flags = [*SMALL, "--cell", cell, "--unit", unit, "--dropout", 0.2, "--max-steps", 600]
@@ -317,6 +318,7 @@ def test_a_damaged_checkpoint_is_refused(charlm, corpus, tmp_path):
 # ---- signals
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_what_is_there_is_whole(charlm, corpus, tmp_path):
     model = tmp_path / "m.safetensors"
     with started("train", corpus, "-o", model, *SMALL, "--max-steps", 5000) as process:
@@ -343,6 +345,7 @@ def test_a_signal_before_training_leaves_nothing(tmp_path, number, code):
     assert files_of(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_with_the_reader_of_its_messages_gone_training_goes_on(corpus, tmp_path):
     result = bash(f"charlm train {corpus} -o {tmp_path}/m --hidden-size 4 --max-steps 3 2>&-")
     assert result.code == 0

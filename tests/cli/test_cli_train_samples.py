@@ -67,6 +67,7 @@ def test_a_resumed_training_goes_on_with_them(charlm, monkeypatch, corpus, tmp_p
     assert [one["step"] for one in load(tmp_path / "m.safetensors").run.samples] == [2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_many_samples_are_thinned_and_long_ones_cut(charlm, corpus, tmp_path):
     flags = (*TINY, "--sample-every", 1, "--sample-prompt", "a" * 600, "--max-steps", 2 * _MOST, "--epochs", 999)
     charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded()

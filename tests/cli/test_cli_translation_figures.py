@@ -47,6 +47,7 @@ def learned(tmp_path_factory):
 
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.slow
 def test_right_translations_have_the_best_figures(charlm, learned, name):
     args = ("evaluate", learned / name, learned / f"{name}.tsv", "--format")
     (record,) = charlm(*args, "jsonl").succeeded().records

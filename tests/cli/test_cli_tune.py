@@ -254,6 +254,7 @@ def test_a_signal_leaves_the_best_model_and_the_table(corpus, tmp_path, number, 
     ]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar(corpus, tmp_path):
     code, shown = on_terminal("tune", corpus, "-o", tmp_path / "m", "--trials", 2, *FIXED)
     assert code == 0 and b"trial 0" in shown and b"step" in shown

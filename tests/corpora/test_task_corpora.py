@@ -95,6 +95,7 @@ def accuracy_of_counts(name: str, features: Callable[[str], Iterable[str]]) -> f
 
 
 @pytest.mark.thinned(3)
+@pytest.mark.slow
 def test_script_writes_the_same_bytes_again(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, str(CORPORA / "task_corpora.py"), str(tmp_path)]

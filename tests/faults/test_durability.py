@@ -176,6 +176,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_harms_nothing(small_disk, corpus)
     run("train", corpus, "-o", path, "--resume", "--keep-checkpoint").succeeded()
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files(tmp_path, corpus):
     """What a quota or `ulimit -f` says: the first save, before the first step, finds out."""
     path = tmp_path / "m.safetensors"
@@ -189,6 +190,7 @@ def test_a_limit_on_the_size_of_files(tmp_path, corpus):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_disk_that_breaks_ends_the_run_and_harms_nothing(tmp_path, corpus):
     """After a failed fsync the pages are gone: the old file is what there is."""
     path = tmp_path / "m.safetensors"
@@ -262,6 +264,7 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path, corpus, times):
     assert len(seen) > 5
 
 
+@pytest.mark.slow
 def test_orphans_of_fifty_killed_runs_are_swept(tmp_path, corpus):
     path = tmp_path / "m.safetensors"
     for number in range(25):

@@ -79,6 +79,7 @@ def check_answers(charlm, kind, model, text):
     return refused
 
 
+@pytest.mark.slow
 def test_what_exploding_trainings_leave_can_be_used(charlm, tmp_path, times):
     """With 0 or 5; weights that are finite; and every command that takes the model answers or refuses."""
     rng, kinds = random.Random(14), list(FLAGS)

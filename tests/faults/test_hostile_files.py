@@ -17,6 +17,7 @@ TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 2, "--seq-length"
 LINE = b"a line of text, which is read\n"
 
 
+@pytest.mark.slow
 def test_names_that_only_a_program_would_give(charlm, trained, tmp_path, monkeypatch, times):
     monkeypatch.chdir(tmp_path)
     names = ("-n.txt", "--help", "a\nb.txt", "\x1b[31m.txt", "bad\udcff.txt", "-", "it's $HOME", "\u202egnp.txt")
@@ -43,6 +44,7 @@ def loaded(path):
 
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("command", ["train", "score", "evaluate"])
+@pytest.mark.slow
 def test_a_pipe_with_a_name_is_read_like_a_file(trained, tmp_path, command):
     fifo, text = tmp_path / "fifo", trained.names.read_bytes()
     os.mkfifo(fifo)
@@ -104,6 +106,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_new_end(tmp_path, way
     assert text == (LINE * 100_000).decode() + "more\nand an end that is not ended\n"
 
 
+@pytest.mark.slow
 def test_what_is_cut_off_is_no_result(trained, tmp_path):
     """The command waits for its reader while the file is cut off, in the middle of a line."""
     path, line = tmp_path / "shrinks.txt", b"x" * 1999 + b"\n"

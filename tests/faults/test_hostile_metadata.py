@@ -200,6 +200,7 @@ def escaped(token):
     return token.encode("unicode_escape").decode()
 
 
+@pytest.mark.slow
 def test_tokens_are_escaped_where_they_are_listed(evil_file):
     listed = shown_by(0, "inspect", evil_file, "--vocabulary")
     assert [token for token in EVIL[2:] if escaped(token) not in listed] == []
@@ -223,6 +224,7 @@ def test_tokens_of_a_corpus_are_escaped_where_they_are_counted(tmp_path):
 
 
 @pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_labels_are_escaped(copy_of):
     places, tags = copy_of(PLACES), copy_of(TAGS)
     rewrite(places, lambda ours: ours["labels"].__setitem__(0, "\x1b[31melf"))

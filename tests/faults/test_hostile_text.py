@@ -188,6 +188,7 @@ def test_what_text_spells_like_a_token_of_the_models_own_has_one_meaning(charlm,
 # ---- too much of it
 
 
+@pytest.mark.slow
 def test_of_a_long_line_little_more_is_kept_than_itself_its_ids_and_its_nats(trained, monkeypatch, times):
     scorer, peaks = Scorer(load(trained.char)), []
     sizes = (400_000, 400_000, times(800_000, 8_000_000))

@@ -25,6 +25,7 @@ def line_of(number):
     return "".join("ratoniseud"[int(digit)] for digit in str(number)) if number % 10 else ""
 
 
+@pytest.mark.slow
 def test_a_million_lines_come_out_in_order_each_with_its_own_score(trained, times):
     count = times(20_000, 300_000)
     command = [*CHARLM, "score", trained.char, "-"]

@@ -98,6 +98,7 @@ def test_help_that_cannot_be_written_is_standard_outputs_fault(args, stream):
     bash(f"charlm {args} {stream}").failed(6, "standard output")
 
 
+@pytest.mark.slow
 def test_few_files_may_be_open(trained, tmp_path):
     """The smallest number at which Python itself begins, and the next ones: one line, or all is done."""
     codes = []

@@ -186,6 +186,7 @@ def test_the_same_command_twice_gives_the_same_bytes(filled_in, row, times):  # 
     assert len({result.err for result in results}) == 1
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_bytes(trained, tmp_path, times):
     flags = (
         "--task",

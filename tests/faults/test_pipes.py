@@ -129,6 +129,7 @@ def test_a_standard_input_that_cannot_be_read_is_told(filled_in, tmp_path, readi
 
 
 @pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_a_standard_input_that_is_not_read_may_be_closed(filled_in, writing):
     whole, closed = (bash(f"charlm {filled_in(WRITING[writing])} {end}").succeeded() for end in ("", "<&-"))
     assert without_numbers(writing, closed) == without_numbers(writing, whole)
@@ -153,6 +154,7 @@ def test_a_file_that_may_not_grow_is_told(filled_in, tmp_path):
 
 
 @pytest.mark.thinned(2)
+@pytest.mark.slow
 def test_without_standard_error_results_are_the_same(filled_in, writing):
     whole = bash(f"charlm {filled_in(WRITING[writing])}").succeeded()
     for end in ("2>&-", "2>/dev/full"):
@@ -161,6 +163,7 @@ def test_without_standard_error_results_are_the_same(filled_in, writing):
         assert result.err == ""
 
 
+@pytest.mark.slow
 def test_training_needs_no_standard_stream_and_no_file_takes_the_place_of_one(trained, tmp_path):
     flags = "--keep-checkpoint --seed 1 --max-steps 5 --hidden-size 4 --batch-size 4"
     ends = ("", "<&- >&- 2>&-", "<&- 2>&-", ">&- 2>&-")
@@ -179,6 +182,7 @@ def test_the_lines_before_a_mistake_are_handed_over(trained, tmp_path):
 # ---- readers that leave, or are slow
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(filled_in, left, times):
     """As often as asked for; in one shell, ten at a time, because each of them is a start."""
     command = filled_in(LEFT[left])

@@ -109,6 +109,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_every_import_may_be_interrupted(places, times):
     """NumPy's core, which is C, tells of what goes wrong in its imports, and makes other errors of it."""
     first, step = times(25, 1), times(60, 12)
@@ -150,6 +151,7 @@ def test_a_reader_who_takes_nothing_does_not_keep_it_for_long(places, count, pat
 @pytest.mark.parametrize(
     "command", ["score {char} {many}", "train {names} -o {new} --max-steps 300 --hidden-size 8 --seed 1"]
 )
+@pytest.mark.slow
 def test_signals_that_are_ignored_stay_so(places, tmp_path, command):
     """As nohup has it, and a shell that starts a command in the background of a script."""
     arguments = command.format_map({**places, "new": tmp_path / "new"})
@@ -163,6 +165,7 @@ def test_signals_that_are_ignored_stay_so(places, tmp_path, command):
 
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("command", ["train", "score"])
+@pytest.mark.slow
 def test_a_pause_changes_nothing(places, tmp_path, command):
     if command == "train":
         arguments = ["train", places["names"], "-o", tmp_path / "m.safetensors", *SMALL, "--max-steps", 150, "--force"]

@@ -86,6 +86,7 @@ def test_a_signal_while_python_reads_a_text_gives_the_same_exit_code(corpus, tmp
     assert (result.code, result.out, result.err) == (128 + INTERRUPT, b"", "")
 
 
+@pytest.mark.slow
 def test_a_second_signal_in_training_ends_it_at_once(corpus, tmp_path, times):
     folder, rng = tmp_path / "out", random.Random(3)
     folder.mkdir()

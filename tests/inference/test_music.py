@@ -50,6 +50,7 @@ def log_prob(lm, steps, label=None, begin=0):
 
 @pytest.mark.thinned(3)
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
+@pytest.mark.slow
 def test_keys_sound_as_often_as_they_are_probable(temperature):
     """Pearson's chi-square over the first two steps of 3000 pieces, key by key, given the step before."""
     lm = task_model("music", spread=0.7)

@@ -90,6 +90,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_real_trainings_are_judged_as_they_deserve():
     assert "hardly learned" in messages(NAMES * 4, epochs=1, learning_rate=0.001)
     assert "still falls steeply" in messages(NAMES * 4, epochs=6, learning_rate=0.002, schedule="constant")

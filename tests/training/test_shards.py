@@ -5,7 +5,7 @@ import pytest
 
 from charlm.backends import NumpyBackend, get_backend
 from charlm.config import ModelConfig, TextConfig, TrainConfig
-from charlm.errors import ResourceError
+from charlm.errors import NonFiniteOutputError, ResourceError
 from charlm.nn.build import build
 from charlm.processes import World
 from charlm.session import prepare
@@ -60,6 +60,36 @@ def test_every_task_learns_in_shards(name):
     assert_close_to_whole(model, random_task_batch(model.config, np.random.default_rng(5)), 2)
 
 
+@forms.each("name", ["conditioned", "tag", "translate", "music"])
+def test_losses_in_shards_are_those_of_the_batch(name):
+    model = model_of(vocabulary_size=6, hidden_size=3, **BODIES[name])
+    batch, ws = random_task_batch(model.config, np.random.default_rng(5)), model.workspace()
+    found = []
+    for passes in (model, Shards(model, 3, World(), carries=True)):
+        best = None if name == "music" else np.empty(batch.targets.shape, np.int32)
+        found.append((*passes.nats(batch, passes.zero_state(batch.lanes), ws, best=best), best))
+    (expected, after, choices), (nats, reached, best) = found
+    np.testing.assert_allclose(nats, expected, rtol=1e-12)
+    np.testing.assert_array_equal(best, choices)
+    for one, other in zip(leaves_of(reached), leaves_of(after), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_all_ranks_find_the_losses_of_a_model_that_has_exploded():
+    """Only the shard of the second rank reads the token whose weights are NaN."""
+    batch = Batch(np.full((3, 4), 1, np.int32), np.full((3, 4), 2, np.int32))
+    batch.inputs[1, 3] = 5
+
+    def work(world):
+        model = model_of()
+        model.parameters.named(model.parameters.values)["layer0.W"][:, 5 + 5] = np.nan
+        with pytest.raises(NonFiniteOutputError):
+            Shards(model, 2, world, carries=True).nats(batch, model.zero_state(4), model.workspace())
+        return True
+
+    assert each_rank(2, work) == [True, True]
+
+
 def test_no_two_shards_have_the_same_dropout():
     model = model_of(dropout=0.5)
     same = Batch(*(np.repeat(array[:, :1], 4, axis=1) for array in (batch_of().inputs, batch_of().targets)))
@@ -108,6 +138,7 @@ def trained(world, unit, *, steps=6, state=None, minutes=None):
     if steps:
         for _, _ in zip(range(steps), trainer.run(), strict=False):
             pass
+    trainer.gather()
     return trainer
 
 

@@ -113,6 +113,7 @@ def test_a_continued_search_is_the_same_as_an_uninterrupted_one(path, storage):
     assert after.study.records() == whole
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_leaves_the_best_model_and_is_tried_again(path, storage):
     begun = Begun(path, storage)
     records = begun.run(steps=45)
