@@ -157,10 +157,9 @@ class Scorer:
         The figures are -ln P [n], or what `measure` returns, [n, k]. A cloze model has -ln P [n - 1] of its tokens.
         """
         for window, (ids, offsets, figures) in self.shared(self._of_window, self.windows(lines)):
-            tokens = _pieces(ids, offsets)
-            offsets = offsets - np.arange(len(offsets)) if self.is_cloze else offsets
             labels, texts = zip(*window, strict=True)
-            yield from zip(labels, texts, tokens, _pieces(figures, offsets), strict=True)
+            of_lines = offsets - np.arange(len(offsets)) if self.is_cloze else offsets
+            yield from zip(labels, texts, _pieces(ids, offsets), _pieces(figures, of_lines), strict=True)
 
     def windows(self, lines: Iterable[str]) -> Iterator[list[tuple[str, str]]]:
         """Yield the labels and the texts of the lines that are read ahead and batched together."""

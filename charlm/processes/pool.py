@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from charlm.processes.world import World
@@ -32,11 +32,14 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The result of an item, or what was raised."""
+    """The result of an item.
+
+    errors: what was raised instead, one or none; taken from here, it lives no longer than its traceback is used
+    """
 
     ticket: int
     result: Any = None
-    error: BaseException | None = None
+    errors: list[BaseException] = field(default_factory=list)
 
 
 _TAKE_WORK, _STOP = "take work", "stop"
@@ -79,12 +82,12 @@ class ProcessPool:
         try:
             while True:
                 self._collect(0.0)
-                while (rank := self._idlest()) is not None and (task := next_task()) is not None:
-                    self._asked[task.ticket] = rank
-                    self._world.send(task, rank)
+                while (idlest := self._idlest()) is not None and (task := next_task()) is not None:
+                    self._asked[task.ticket] = idlest
+                    self._world.send(task, idlest)
                 if waiting and (outcome := self._outcomes.pop(waiting[0][0], None)) is not None:
-                    if outcome.error is not None:
-                        raise outcome.error
+                    if outcome.errors:
+                        raise outcome.errors.pop()
                     yield waiting.popleft()[1], outcome.result
                 elif (task := next_task()) is not None:
                     self._outcomes[task.ticket] = _outcome(work, task)
@@ -97,8 +100,8 @@ class ProcessPool:
             self._unwanted.update(ticket for ticket in tickets if ticket in self._asked)
             for ticket in tickets:
                 self._outcomes.pop(ticket, None)
-        if remaining.error is not None:
-            raise remaining.error
+        if remaining.errors:
+            raise remaining.errors.pop()
 
     def serve(self) -> None:
         """Work for rank 0 until it stops the pool; on the other ranks."""
@@ -143,8 +146,8 @@ class ProcessPool:
         counts = dict.fromkeys(self._others, 0)
         for rank in self._asked.values():
             counts[rank] += 1
-        rank = min(counts, key=counts.__getitem__, default=None)
-        return rank if rank is not None and counts[rank] < _AHEAD else None
+        idlest = min(counts, key=counts.__getitem__, default=None)
+        return idlest if idlest is not None and counts[idlest] < _AHEAD else None
 
     def _collect(self, seconds: float) -> None:
         """Take the outcomes that have arrived; without one, wait so many seconds for it."""
@@ -159,12 +162,15 @@ class ProcessPool:
 
 
 class _Remaining:
-    """Items that are read one at a time. `error` is what reading one raised; no item follows it."""
+    """Items that are read one at a time.
+
+    errors: what reading an item raised, one or none; no item follows it
+    """
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = iter(items)
         self.item: Any = None
-        self.error: Exception | None = None
+        self.errors: list[Exception] = []
         self._is_done = False
 
     def has_next(self) -> bool:
@@ -175,7 +181,8 @@ class _Remaining:
             except StopIteration:
                 self._is_done = True
             except Exception as error:
-                self._is_done, self.error = True, error
+                self._is_done = True
+                self.errors.append(error)
         return not self._is_done
 
 
@@ -184,20 +191,20 @@ def _outcome(work: Callable[[Any], Any], task: _Task, kind: type[BaseException] 
     try:
         return _Outcome(task.ticket, work(task.item))
     except kind as error:
-        return _Outcome(task.ticket, error=error)
+        return _Outcome(task.ticket, errors=[error])
 
 
 def _portable(outcome: _Outcome) -> _Outcome:
     """Return an outcome that can be sent: an error has its traceback as a note, and one of a strange class another."""
-    error = outcome.error
-    if error is None:
+    if not outcome.errors:
         return outcome
+    error = outcome.errors[0]
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     error.add_note("".join(traceback.format_exception(error)))
-    return _Outcome(outcome.ticket, error=error)
+    return _Outcome(outcome.ticket, errors=[error])
 
 
 def _no_work(item: Any) -> Any:

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 class World:
     """One process alone, and the interface of several.
 
-    Every method is collective, so that all ranks call it in the same order, except `send`, `receive`, `sent` and `abort`.
+    Every method but `send`, `receive`, `sent` and `abort` is collective: all ranks call it, in the same order.
 
     rank: the number of this process, from 0; size: the number of processes
     local_rank: the number among the processes of this machine
@@ -65,7 +65,7 @@ class World:
         """Wait until all ranks are here; this may take long, and leaves the processor to others."""
 
     def send(self, value: Any, rank: int) -> None:
-        """Begin to send a Python object to another rank; those of one rank arrive in the order in which it sent them."""
+        """Begin to send a Python object to another rank; those of one rank arrive in the order of their sending."""
         raise AssertionError("one process alone has no other to send to")
 
     def receive(self, seconds: float) -> tuple[int, Any] | None:
