@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.backends import Backend, Shape
 from charlm.config import ModelConfig, TrainConfig
-from charlm.errors import ModelFileError
+from charlm.errors import ModelFileError, ResourceError
 from charlm.header import FORMAT_VERSION, INVALID, checked_history, described_by, header_of, is_number, not_finite
 from charlm.language_model import LanguageModel
 from charlm.nn.build import parameter_shapes
@@ -84,6 +84,8 @@ def load(path: Path, ops: Backend) -> Checkpoint:
             corpus = header["corpus"]
             if not isinstance(corpus, str):
                 raise ValueError("the checksum of the corpus is not a string")
+    except ResourceError:
+        raise
     except INVALID as error:
         raise file.damaged(f"invalid header: {error}") from error
     try:

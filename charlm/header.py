@@ -10,7 +10,7 @@ import numpy as np
 
 from charlm.backends import Backend
 from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, ResourceError
 from charlm.language_model import LanguageModel, Outcome, RunRecord
 from charlm.nn.build import build, parameter_shapes
 from charlm.text import Tokenizer, Vocabulary, splitter_of
@@ -44,7 +44,7 @@ def header_of(language_model: LanguageModel, kind: str = "model") -> dict[str, A
         "charlm": __version__,
         "kind": kind,
         "task": language_model.task,
-        "text": language_model.text.to_dict(),
+        "text": language_model.text.stored(),
         "model": language_model.model.config.to_dict(),
         "train": language_model.train.to_dict(),
         "vocabulary": list(language_model.tokenizer.vocabulary.tokens),
@@ -79,6 +79,8 @@ def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
         raise ValueError("the labels are not distinct non-empty strings")
     target = tuple(names["target_vocabulary"])
     # Files of older versions have no spacing: their tokens are joined as English is written.
+    if splitter.vocabulary is not None and names["vocabulary"] != list(splitter.vocabulary.tokens):
+        raise ValueError(f"its vocabulary is not that of its level, {text.level}")
     own, other = (
         splitter.spelling_as(Spacing.from_json(header[key]) if key in header else None)
         for key in ("spacing", "target_spacing")
@@ -158,6 +160,8 @@ def assembled(header: dict[str, Any], values: Mapping[str, np.ndarray], ops: Bac
     """
     try:
         described = described_by(header)
+    except ResourceError:
+        raise
     except INVALID as error:
         raise ValueError(f"invalid header: {error}") from error
     described.check_names()

@@ -26,6 +26,7 @@ class RunRecord:
     sample_every, sample_prompt: after how many steps a sample is drawn, 0 for never, and how each begins
     samples: one record each, with `step` and `text`
     test_file, test: a file that was judged at the end with the best weights, and its figures
+    pieces: the SentencePiece model whose pieces it was given
     """
 
     corpus: list[str] = field(default_factory=list)
@@ -36,6 +37,7 @@ class RunRecord:
     samples: list[dict[str, Any]] = field(default_factory=list)
     test_file: str = ""
     test: dict[str, Any] = field(default_factory=dict)
+    pieces: str = ""
 
     @classmethod
     def from_dict(cls, values: Any) -> RunRecord:
@@ -126,7 +128,8 @@ class LanguageModel:
     @property
     def commands(self) -> tuple[str, ...]:
         """The commands that the model answers."""
-        return self.facts.commands
+        # A gap has the length of a character or of a word.
+        return tuple(name for name in self.facts.commands if name != "fill" or self.text.level in ("char", "word"))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -160,7 +163,8 @@ class LanguageModel:
     def require(self, command: str) -> None:
         """Raise UsageError, with the commands that the model answers, if `command` is not one of them."""
         if command not in self.commands:
+            at_level = f" of --level {self.text.level}" if command in self.facts.commands else ""
             raise UsageError(
-                f"charlm {command} does not work with a --task {self.task} model",
+                f"charlm {command} does not work with a --task {self.task} model{at_level}",
                 hint=f"use it with: {', '.join(f'charlm {name}' for name in self.commands)}",
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from charlm.backends import Backend, get_backend
 from charlm.checkpoint import Checkpoint
-from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text
+from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text, check_vocabulary
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
@@ -51,10 +51,12 @@ class Session:
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
-def text_defaults(task: str) -> dict[str, str]:
-    """Return the fields of `TextConfig` whose defaults depend on the task."""
+def text_defaults(task: str, level: str | None = None) -> dict[str, str]:
+    """Return the fields of `TextConfig` whose defaults depend on the task and the level; None: the task's default."""
     facts = task_of(task)
-    return {"level": facts.levels[0], "split": facts.split}
+    level = level or facts.levels[0]
+    # Another form would be other bytes.
+    return {"level": level, "split": facts.split} | ({"normalize": "none"} if level == "byte" else {})
 
 
 def settings_of(language_model: LanguageModel) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def prepare(
     network = _completed(network)
     check_network(network)
     check_keep(config.keep, task_of(network["task"]))
+    check_vocabulary(text, config.to_dict())
     reader, ops = _opened(network, text, conditioned, ops)
     codec, train, valid = _learned(reader, lines, valid_lines, config)
     return _built(reader, codec, train, valid, network, config, ops)
@@ -121,7 +124,8 @@ def prepare_from(
     network, config = _completed(_fields_of(ModelConfig, given)), TrainConfig(**_fields_of(TrainConfig, given))
     task = task_of(network["task"])
     check_keep(config.keep, task)
-    text = TextConfig(**{**text_defaults(task.name), **_fields_of(TextConfig, given)})
+    text = TextConfig(**{**text_defaults(task.name, given.get("level")), **_fields_of(TextConfig, given)})
+    check_vocabulary(text, given)
     check_text(task.name, text, conditioned=conditioned)
     check_network({**_fields_of(ModelConfig, chosen(task, text, CorpusSize(1, 1), network)), **network})
     reader, ops = _opened(network, text, conditioned, ops)
@@ -180,7 +184,8 @@ def _built(
     figure = figure_of(config.keep, task_of(network["task"]), codec.labels)
     config = replace(config, keep=config.keep or figure or "loss")
     model = build(ModelConfig(**{**codec.sizes(network["task"]), **network}), ops, seed=config.seed)
-    language_model = LanguageModel(model, codec, reader.text, config, core=model.ops.core)
+    text = replace(reader.text, piece_model=codec.tokenizer.splitter.piece_model)
+    language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
 
 

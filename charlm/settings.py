@@ -108,6 +108,12 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row(inf, 0, 192, 1, 0, 0.45, 8, 64, 0.01, 40),
     ),
 }
+# Bytes are learned as characters are, pieces as words.
+TABLES |= {
+    f"{task} {level}": TABLES[f"{task} {like}"]
+    for task in ("lm", "cloze", "classify")
+    for level, like in (("byte", "char"), ("subword", "word"))
+}
 
 
 def before_reading(task: Task, text: TextConfig, records: int, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Task:
 
     reader: str
     conditioned_reader: str = ""
-    levels: tuple[str, ...] = ("char", "word")
+    levels: tuple[str, ...] = ("char", "byte", "subword", "word")
     units: tuple[str, ...] = ("line",)
     split: str = "punct"
     step: str = "token"

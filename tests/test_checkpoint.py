@@ -273,7 +273,7 @@ def test_the_metadata_are_as_documented(tmp_path):
         "charlm": charlm.__version__,
         "kind": "model",
         "task": "lm",
-        "text": json.loads(json.dumps(lm.text.to_dict())),
+        "text": json.loads(json.dumps(lm.text.stored())),
         "model": json.loads(json.dumps(lm.model.config.to_dict())),
         "train": json.loads(json.dumps(lm.train.to_dict())),
         "vocabulary": list(TOKENS),

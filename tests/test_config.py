@@ -23,7 +23,7 @@ def refusal_of(make):
 @pytest.mark.parametrize(
     ("kind", "name", "flag", "bad"),
     [
-        (TextConfig, "level", "--level", ["byte", "", None, 1]),
+        (TextConfig, "level", "--level", ["syllable", "", None, 1]),
         (TextConfig, "unit", "--unit", ["page"]),
         (TextConfig, "split", "--split", ["spaces"]),
         (ModelConfig, "cell", "--cell", ["LSTM", None, ["lstm"]]),

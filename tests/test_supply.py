@@ -82,6 +82,7 @@ def test_two_builds_are_the_same_bytes(tmp_path):
     assert digests[0] == digests[1]
     with ZipFile(wheel) as files:
         names = set(map(PurePath, files.namelist()))
+    assert PurePath("charlm/exchange/page/network.js") in names
     libraries = {name.stem for name in names if name.suffix == ".so"}
     assert libraries == {name.stem for name in names if name.suffix == ".sha256"}
     assert not {name for name in names if name.suffix in (".c", ".h", ".o")}

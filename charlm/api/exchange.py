@@ -19,15 +19,18 @@ def export(
     to: str | None = None,
     signature: str | None = None,
     tokens: str | Path | None = None,
+    precision: str | None = None,
 ) -> None:
     """Write a model for another program, atomically.
 
-    to: "onnx", or "torch" for a safetensors file with the arrays of torch.nn; None for that of the suffix
+    to: "onnx", "torch" for a safetensors file with the arrays of torch.nn, or "page" for HTML that runs the model;
+        None for that of the suffix
     signature: of an ONNX file: "sequence", the default, "step" or "sherpa"
     tokens: tokens.txt of the acoustic model that the signature "sherpa" goes with
+    precision: of the weights of a page: "float32", the default, or "float16" for half the size
     Raises UsageError for a model that the other program cannot compute, ResourceError if writing fails.
     """
-    options = Options(signature, None if tokens is None else Path(tokens))
+    options = Options(signature, None if tokens is None else Path(tokens), precision)
     formats.export(model, Path(path), to=to, options=options)
 
 

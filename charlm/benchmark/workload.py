@@ -58,19 +58,19 @@ def synthetic_workload(
     """Return a network with a text of equally likely tokens.
 
     network: fields of `ModelConfig` except the size of the vocabulary
-    vocabulary_size: counts `<EOS>` and `<UNK>`
+    vocabulary_size: counts `<EOS>` and `<UNK>`; of bytes there are 257 in any case
     Raises UsageError if the configuration is invalid.
     """
     ModelConfig(**{**network, "vocabulary_size": vocabulary_size})  # checked before the vocabulary is built
     text = TextConfig(level=level, unit="stream", split="whitespace", normalize="none")
     names = _characters() if level == "char" else (f"w{number}" for number in itertools.count())
-    vocabulary = Vocabulary((EOS, UNK, *itertools.islice(names, vocabulary_size - 2)))
+    splitter = splitter_of(text)
+    vocabulary = splitter.vocabulary or Vocabulary((EOS, UNK, *itertools.islice(names, vocabulary_size - 2)))
     rng = np.random.default_rng(1)
     ids = rng.integers(2, len(vocabulary), _BATCHES * config.batch_size * config.seq_length).astype(np.int32)
     lengths = rng.integers(SHORTEST, LONGEST + 1, _GROUPS * config.batch_size).tolist()
-    between = "" if level == "char" else " "
     lines = [
-        between.join(vocabulary.token_of(int(i)) for i in rng.integers(2, len(vocabulary), length))
+        splitter.join(vocabulary.token_of(int(i)) for i in rng.integers(2, len(vocabulary), length))
         for length in lengths
     ]
     return Workload(_language_model(network, text, config, vocabulary, ops), ids, lines)
@@ -96,7 +96,7 @@ def text_workload(
     lines = list(lines)
     splitter = splitter_of(text)
     most = None if vocabulary_size is None else vocabulary_size - 2
-    vocabulary = Vocabulary.build(count_tokens(lines, splitter), max_size=most)
+    vocabulary = splitter.vocabulary or Vocabulary.build(count_tokens(lines, splitter), max_size=most)
     if len(vocabulary) == 2:
         raise CorpusError("the text is empty", hint="name a text file with at least one word")
     fitting = [line for line in lines if SHORTEST <= len(splitter.split(line)) <= LONGEST]

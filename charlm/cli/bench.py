@@ -10,7 +10,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.command import TrainingCommand
-from charlm.cli.options import Activation, Cell, Dtype, Level, RelevanceGate, Reset, Threads
+from charlm.cli.options import Activation, Cell, Dtype, RelevanceGate, Reset, Threads
 from charlm.cli.tables_out import NoHeader, write_records
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # variables with which OpenBLAS assumes another processor
@@ -29,7 +29,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    level: Level = "char",
+    level: Annotated[Literal["char", "byte", "word"], typer.Option(help="Token unit.")] = "char",
     vocab_size: Annotated[
         int | None,
         typer.Option(
@@ -79,7 +79,10 @@ def bench(
     """
     from charlm.benchmark import CASES, BenchmarkConfig, measure, synthetic_workload, text_workload
     from charlm.config import TrainConfig
+    from charlm.errors import UsageError
 
+    if level == "byte" and vocab_size is not None:
+        raise UsageError("--vocab-size with --level byte", hint="leave it out: the tokens are the 256 bytes")
     config = BenchmarkConfig(seconds, repeats, threads)
     train = TrainConfig(seq_length=seq_length, batch_size=batch_size, optimizer=optimizer)
     network = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from charlm.cli import ui
 from charlm.cli.escapes import unescaped
-from charlm.cli.options import texts
+from charlm.cli.options import kept, texts
 
 
 class Chooser:
@@ -27,7 +27,7 @@ class Chooser:
         from charlm.inference.choosing import known_texts
 
         self._tokenizer = language_model.tokenizer
-        lines = texts(self._not_in, errors="keep") if self._not_in else []
+        lines = texts(self._not_in, errors=kept(language_model.text.reading)) if self._not_in else []
         self._known = known_texts(language_model, lines)
 
     def kept(self, draw: Callable[[int], Any]) -> Iterator[Any]:

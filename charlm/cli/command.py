@@ -75,7 +75,8 @@ class TrainingCommand(Command):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Files": ("output", "force", "resume", "keep_checkpoint", "init_from", "like", "config", "storage"),
         "Text": (
-            *("task", "condition", "level", "unit", "split", "lowercase", "normalize", "vocab_size", "min_count"),
+            *("task", "condition", "level", "unit", "split", "lowercase", "normalize", "raw", "pieces"),
+            *("vocab_size", "min_count"),
             "text",
         ),
         "Network": (

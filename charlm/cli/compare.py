@@ -44,7 +44,10 @@ def compare(
         name = display_name(str(path))
         same = sum(other.partition(" (")[0] == name for other in opened)
         opened[f"{name} ({same + 1})" if same else name] = open_model(path, device, "compare")
-    lines = list(input_lines(on))
+    # The reading that leaves out least: what a model does not know costs its spelling.
+    readings = {one.text.reading for one in opened.values()}
+    reading = next(one for one in ("raw", "bytes", "text") if one in readings)
+    lines = list(input_lines(on, reading=reading))
     workers = next(iter(opened.values())).model.ops.workers
     with workers.limit(threads):
         found = compared(opened, lines, batch_size=batch_size)

@@ -72,7 +72,7 @@ def evaluate(
             "--field with a model of labelled texts or pairs", hint="give lines of two columns: cut -f2,3 FILE"
         )
     output = ui.Output()
-    source = Source(files, field=field, input_format=input_format)
+    source = Source(files, field=field, input_format=input_format, reading=language_model.text.reading)
     lines = source.lines if field is None else _texts(source)
     with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
         record = figures(language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)

@@ -9,18 +9,20 @@ import typer
 
 from charlm.cli import signals, ui
 from charlm.cli.options import ModelArgument, open_model, refuse_same_file
-from charlm.exchange.options import SIGNATURES, SUFFIXES, Options
+from charlm.exchange.options import PRECISIONS, SIGNATURES, SUFFIXES, Options
 
 
 def export(
     model: ModelArgument,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="File to write: FILE.onnx or FILE.safetensors."),
+        typer.Option("-o", "--output", metavar="FILE", help="File to write: FILE.onnx, FILE.safetensors or FILE.html."),
     ] = None,
     to: Annotated[
         Literal[tuple(SUFFIXES)] | None,  # type: ignore[valid-type]
-        typer.Option(metavar="FORMAT", help="onnx or torch, arrays of torch.nn.", show_default="by the suffix"),
+        typer.Option(
+            metavar="FORMAT", help="onnx, torch for arrays of torch.nn, or page.", show_default="by the suffix"
+        ),
     ] = None,
     signature: Annotated[
         Literal[SIGNATURES] | None,  # type: ignore[valid-type]
@@ -37,18 +39,23 @@ def export(
             readable=False,
         ),
     ] = None,
+    precision: Annotated[
+        Literal[PRECISIONS] | None,  # type: ignore[valid-type]
+        typer.Option(help="page: of its weights; float16 halves it.", show_default="float32"),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="torch: print the lines of Python that load the file.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a model for another program.
 
     An ONNX file has the vocabulary and all facts of the model in its metadata. It returns ln P. States go in and come
-    out. What the other program cannot compute is refused.
+    out. A page is one HTML file in which a browser runs the model. What cannot be computed there is refused.
 
     \b
     charlm export names -o names.onnx
     charlm export names -o names.onnx --signature step
     charlm export names -o names_torch.safetensors --to torch --show
+    charlm export names -o names.html
     """
     from charlm.errors import UsageError
     from charlm.exchange.formats import export as exported
@@ -56,7 +63,7 @@ def export(
     from charlm.storage.container import existing
 
     if output is None and not show:
-        raise UsageError("no file to write", hint="name it: -o FILE.onnx, or -o FILE.safetensors")
+        raise UsageError("no file to write", hint="name it: -o FILE.onnx, -o FILE.safetensors or -o FILE.html")
     if output is None and to is None:
         raise UsageError("--show without a format", hint="add --to torch")
     if output is not None:
@@ -68,7 +75,7 @@ def export(
     code = loading_code(language_model, output or Path("model_torch.safetensors"), to=to) if show else ""
     if output is not None:
         with signals.undisturbed():
-            lines = exported(language_model, output, to=to, options=Options(signature, tokens))
+            lines = exported(language_model, output, to=to, options=Options(signature, tokens, precision))
         for line in lines:
             ui.note(line)
     if show:

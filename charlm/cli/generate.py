@@ -54,6 +54,9 @@ def generate(
         list[str] | None, typer.Option(help=r"Stop before TEXT, in which \n is newline, \t tab; repeatable.")
     ] = None,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Allow <UNK> in the text.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="byte, subword: print bytes as they are drawn, whether they are UTF-8 or not.")
+    ] = False,
     unique: Annotated[bool, typer.Option("--unique", help="Print each text once.")] = False,
     not_in: Annotated[
         list[str] | None,
@@ -111,7 +114,9 @@ def generate(
     from charlm.errors import UsageError
 
     stops = tuple(map(unescaped, stop or ()))
-    config = SampleConfig(length, temperature, top_k, top_p, stops, allow_unk)
+    config = SampleConfig(length, temperature, top_k, top_p, stops, allow_unk, raw)
+    if raw and format == "jsonl":
+        raise UsageError("--raw with --format jsonl", hint="JSON is UTF-8: use --format text or csv")
     between = check_separator(separator, format)
     chooser = chooser_of(num_samples, unique, not_in or [], best_of, sort, min_length, max_length)
     if prompt == "-" and "-" in (not_in or []):
@@ -128,7 +133,7 @@ def generate(
         if chooser is not None:
             chooser.read_known(language_model)
         if language_model.facts.answers == "pieces":
-            refuse_text_options(top_k, top_p, stop, allow_unk)
+            refuse_text_options(top_k, top_p, stop, allow_unk, raw)
             if midi is not None:
                 check_midi(midi, num_samples)
             found = _pieces(language_model, config, asked, midi)

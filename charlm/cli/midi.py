@@ -9,11 +9,18 @@ from charlm.cli import signals
 _MIDI_MARK = b"MThd"  # first bytes of a MIDI file: no other file is overwritten
 
 
-def refuse_text_options(top_k: int | None, top_p: float | None, stop: list[str] | None, unk: bool) -> None:
+def refuse_text_options(top_k: int | None, top_p: float | None, stop: list[str] | None, unk: bool, raw: bool) -> None:
     """Raise UsageError for an option that only models of text have."""
     from charlm.errors import UsageError
 
-    for flag, given in (("--top-k", top_k), ("--top-p", top_p), ("--stop", stop or None), ("--allow-unk", unk or None)):
+    flags = {
+        "--top-k": top_k,
+        "--top-p": top_p,
+        "--stop": stop or None,
+        "--allow-unk": unk or None,
+        "--raw": raw or None,
+    }
+    for flag, given in flags.items():
         if given is not None:
             raise UsageError(f"{flag} with a --task music model", hint="leave it out: each key is drawn independently")
 

@@ -80,16 +80,22 @@ CorpusArgument = Annotated[
     list[str],
     typer.Argument(metavar="CORPUS...", help="UTF-8 text or .gz; - is standard input.", show_default=False),
 ]
-Level = Annotated[Literal["char", "word"], typer.Option(help="Token unit.")]
+Level = Annotated[Literal["char", "byte", "subword", "word"], typer.Option(help="Token unit.")]
 Split = Annotated[
     Literal["punct", "whitespace"], typer.Option(help="word: split off punctuation, or split at white space only.")
 ]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="Convert the text to lower case.")]
 Normalize = Annotated[
     Literal["nfc", "nfkc", "none"],
-    typer.Option(metavar="FORM", help="Unicode normalization form; none leaves the text unchanged."),
+    typer.Option(
+        metavar="FORM",
+        help="Unicode normalization form; none leaves the text unchanged.",
+        show_default="nfc; of bytes: none",
+    ),
 ]
-VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the N most frequent tokens; the rest become <UNK>.")]
+VocabSize = Annotated[
+    int | None, typer.Option(min=1, help="Keep the N most frequent tokens, the rest is <UNK>; subword: learn N pieces.")
+]
 MinCount = Annotated[int, typer.Option(min=1, help="Keep tokens that occur at least N times.")]
 TaskName = Annotated[Literal[TASK_NAMES], typer.Option(help="What to learn.")]  # type: ignore[valid-type]
 Cell = Annotated[Literal[CELL_NAMES], typer.Option(help="Recurrent unit.")]  # type: ignore[valid-type]
@@ -185,9 +191,9 @@ def _regular_file(file: Any) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def watch_encoding() -> Callable[[str], None]:
-    """Return a function of a line that warns once if it has bytes that are not UTF-8."""
-    warned = False
+def watch_encoding(reading: str = "text") -> Callable[[str], None]:
+    """Return a function of a line that warns once if it has bytes that are not UTF-8, unless bytes are read."""
+    warned = reading != "text"
 
     def watch(line: str) -> None:
         nonlocal warned
@@ -198,9 +204,15 @@ def watch_encoding() -> Callable[[str], None]:
     return watch
 
 
-def input_lines(files: list[str] | None, *, watch: Callable[[str], None] | None = None) -> Any:
+def input_lines(files: list[str] | None, *, watch: Callable[[str], None] | None = None, reading: str = "text") -> Any:
     """Return the lines of files or of standard input; bytes that are not UTF-8 are kept, with one warning.
 
     watch: called with each line, in place of the warning
+    reading: of the model, see `TextConfig.reading`
     """
-    return texts(files or ["-"], errors="keep", watch=watch or watch_encoding())
+    return texts(files or ["-"], errors=kept(reading), watch=watch or watch_encoding(reading))
+
+
+def kept(reading: str) -> Any:
+    """Return how `read_lines` reads input for a model, see `TextConfig.reading`: bytes that are not text are kept."""
+    return "keep" if reading == "text" else reading

@@ -73,7 +73,14 @@ def predict(
         raise UsageError(f"--beam with a --task {task} model", hint="leave it out: it is for --task translate")
     if columns and field is not None:
         raise UsageError("--columns with --field", hint="leave one of them out: --columns reads token TAB tag")
-    source = Source(files, field=field, input_format=input_format, own={*_COLUMNS, *_OTHERS}, unbuffered=unbuffered)
+    source = Source(
+        files,
+        field=field,
+        input_format=input_format,
+        own={*_COLUMNS, *_OTHERS},
+        unbuffered=unbuffered,
+        reading=language_model.text.reading,
+    )
     options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if source.at_once else None}
     if facts.translates:
         options["beam"] = beam

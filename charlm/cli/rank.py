@@ -85,7 +85,9 @@ def rank(
             following = Following(files, look, field=field, input_format=input_format)
             print_odd_lines(measurer, look, following, above=above, has_header=not no_header)
             return
-        source = Source(files, field=field, input_format=input_format, own=look.names)
+        source = Source(
+            files, field=field, input_format=input_format, own=look.names, reading=language_model.text.reading
+        )
         lines = Placed(source.lines)
         oddest = Oddest[tuple[Measured, Any, str]](num_lines or _LINES, lowest=likeliest)
         output = ui.Output()

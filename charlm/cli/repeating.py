@@ -29,6 +29,7 @@ def training_command(language_model: Any, path: Path) -> str:
         options.pop("condition")
     of_run = {
         "init_from": run.init_from,
+        "pieces": run.pieces,
         "sample_every": run.sample_every,
         "sample_prompt": run.sample_prompt,
         "test": run.test_file,

@@ -109,7 +109,15 @@ def score(
         with_suspects=suspect,
         shaded=partial(score_page.shaded, language_model=language_model) if in_color else None,
     )
-    source = Source(files, field=field, input_format=input_format, key=key, own=look.names, unbuffered=unbuffered)
+    source = Source(
+        files,
+        field=field,
+        input_format=input_format,
+        key=key,
+        own=look.names,
+        unbuffered=unbuffered,
+        reading=language_model.text.reading,
+    )
     window = 1 if source.at_once else None
     scorer = Scorer(
         language_model,

@@ -27,7 +27,7 @@ _WITH_256 = ("256", "kitty", "alacritty", "foot", "ghostty", "wezterm")
 
 def bits_of_a_level(language_model: Any) -> float:
     """Return how many bits of surprisal a level has: 1 for characters, 2 for words."""
-    return 1.0 if language_model.tokenizer.level == "char" else 2.0
+    return 1.0 if language_model.tokenizer.level in ("char", "byte") else 2.0
 
 
 def surprisal_level(bits: float, width: float) -> int:

@@ -94,7 +94,13 @@ def surprisal(
     _refuse(language_model, files, unit, region=region, field=field, input_format=input_format, carry_state=carry_state)
     own = _own(unit, with_number=region is not None, with_label=language_model.is_conditioned)
     source = Source(
-        files, field=field, input_format=input_format, own=own, unbuffered=unbuffered, keeps_text=field is not None
+        files,
+        field=field,
+        input_format=input_format,
+        own=own,
+        unbuffered=unbuffered,
+        keeps_text=field is not None,
+        reading=language_model.text.reading,
     )
     chosen = _chosen(columns, own, source.columns)
     form = format_of(format, _form_of_input(files, field, input_format))

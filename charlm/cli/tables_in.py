@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import input_lines, note_standard_input, refuse_same_file, texts, watch_encoding
+from charlm.cli.options import input_lines, kept, note_standard_input, refuse_same_file, texts, watch_encoding
 from charlm.cli.tables_out import Verbatim
 
 Field = Annotated[
@@ -44,6 +44,7 @@ class Source:
         unbuffered: bool = False,
         keeps_raw: bool = False,
         keeps_text: bool = False,
+        reading: str = "text",
     ) -> None:
         """Open the input.
 
@@ -52,17 +53,20 @@ class Source:
         own: names in the command's output; a column of the input with such a name is renamed
         keeps_raw: whether `taken` returns a row for lines that are texts, too
         keeps_text: whether the column of the text goes through, too
+        reading: of the model, see `TextConfig.reading`
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
-        self._key, self._keeps_text = key, keeps_text
+        self._key, self._keeps_text, self._reading = key, keeps_text, reading
         self._update: Callable[[int], Any] | None = None
-        self._open: Callable[..., Any] = partial(texts, paths, errors="keep")
+        self._open: Callable[..., Any] = partial(texts, paths, errors=kept(reading))
         self.before = 0
-        self._watch_encoding = watch_encoding()
+        self._watch_encoding = watch_encoding(reading)
         self._rows = self._opened(paths, field, input_format, key, keeps_raw=keeps_raw)
-        self.lines: Any = input_lines(files, watch=self._watch) if self._rows is None else self._rows
+        self.lines: Any = self._rows
+        if self._rows is None:
+            self.lines = input_lines(files, watch=self._watch, reading=reading)
         self._own = own
         self._names: dict[str, str] = {}
         through = self._rows.columns if self._rows is not None and key is None else []
@@ -86,13 +90,13 @@ class Source:
         refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
         note_standard_input(paths)
         if field is None and key is None:
-            self._open = partial(WholeLines, paths)
+            self._open = partial(WholeLines, paths, errors=kept(self._reading))
             return self._open(watch=self._watch)
         if field is None:
             if key != "1":
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
-            self._open = partial(KeyedLines, paths)
+            self._open = partial(KeyedLines, paths, errors=kept(self._reading))
             return self._open(watch=self._watch)
         self._open = partial(
             TextColumn,

@@ -99,8 +99,12 @@ def train(
     task: TaskName = "lm",
     condition: Annotated[bool, typer.Option("--condition", help="lm, music: lines start with LABEL TAB.")] = False,
     level: Annotated[
-        Literal["char", "word"],
-        typer.Option(help="What a token is.", show_default="char; of tag, translate and music: word"),
+        Literal["char", "byte", "subword", "word"],
+        typer.Option(
+            metavar="UNIT",
+            help="What a token is: char, byte, subword (a piece of SentencePiece) or word.",
+            show_default="char; of tag, translate and music: word",
+        ),
     ] = "char",
     unit: Annotated[
         Literal["line", "stream"] | None,
@@ -109,6 +113,13 @@ def train(
     split: Split = "punct",
     lowercase: Lowercase = False,
     normalize: Normalize = "nfc",
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="byte: keep byte order marks and carriage returns; read .gz files as they are."),
+    ] = False,
+    pieces: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="subword: take the pieces of this SentencePiece model.")
+    ] = None,
     vocab_size: VocabSize = None,
     min_count: Annotated[
         int | None, typer.Option(min=1, help="Keep tokens that occur at least N times.", show_default=FROM_CORPUS)

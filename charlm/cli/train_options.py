@@ -23,7 +23,7 @@ _OF_ONE_RUN = (
 )
 
 # Typer makes paths of them only when it calls the command.
-_PATHS = ("init_from", "log")
+_PATHS = ("init_from", "log", "pieces")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def model_options(language_model: Any, *, held_out_file: bool) -> dict[str, Any]
     from charlm.session import settings_of
 
     settings = settings_of(language_model)
+    settings.pop("piece_model")
     if not held_out_file:
         settings.pop("valid")
     if settings.get("valid") is not None:

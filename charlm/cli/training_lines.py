@@ -83,9 +83,10 @@ def in_words(chosen: Mapping[str, Any]) -> list[str]:
 def units_of(language_model: Any) -> Units:
     """Return the names of what a model of this task predicts."""
     facts, level = language_model.facts, language_model.text.level
-    read = {"token": level}.get(facts.unit, facts.unit)
-    tokens = f"{facts.step if facts.target else level}s"
-    return Units(facts.target or level, read, tokens, facts.frequencies or _TOKENS.get(level, f"{level}s"))
+    token = "piece" if level == "subword" else level
+    read = {"token": token}.get(facts.unit, facts.unit)
+    tokens = f"{facts.step if facts.target else token}s"
+    return Units(facts.target or token, read, tokens, facts.frequencies or _TOKENS.get(level, f"{token}s"))
 
 
 def legend(session: Any) -> str:
@@ -144,7 +145,7 @@ def end_line(session: Any, model_path: Path, seconds: float) -> str:
         found = f"{outcome.valid_nats:.4g} nats/{units.loss}"
         if outcome.figure is not None:
             found = f"{'F1' if outcome.figure_name == 'f1' else outcome.figure_name} {outcome.figure:.4f}, {found}"
-        elif units.loss in ("char", "word"):
+        elif units.loss in ("char", "byte", "piece", "word"):
             found += f" ({outcome.valid_nats / math.log(2.0):.3g} bits)"
         part = "all" if outcome.judged == outcome.held_out else f"{outcome.judged:,} of"
         judged = f"on {part} {outcome.held_out:,} held-out {units.tokens}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charlm.cli import resumption, ui
+from charlm.cli.level_options import given_pieces, reading_of, strict
 from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.train_options import TrainOptions, settings_given
 from charlm.cli.training_lines import describe
@@ -64,20 +65,21 @@ class Preparation:
         flags, init_from = self.options, self.options["init_from"]
         task = task_named(flags["task"], bidirectional=flags["bidirectional"])
         seed = choose_seed() if flags["seed"] is None else flags["seed"]
-        settings = {**settings_given(self.given), "task": task, "seed": seed}
+        settings = {**settings_given(self.given), "task": task, "seed": seed, **given_pieces(flags["pieces"])}
         ops = get_backend(device, watch=_note_processor, gpu=world().local_rank)
         source = None if init_from is None else load(init_from, ops).language_model
         if source is not None:
             settings = {**inherited(source, task), **settings}
-        lines, valid_lines = self._read()
+        lines, valid_lines = self._read(reading_of(settings))
         conditioned = flags["condition"]
         self.session = in_turn(
             lambda: prepare_from(lines, settings, conditioned=conditioned, valid_lines=valid_lines, ops=ops)
         )
-        share(self.session.trainer, flags["threads"])
+        share(self.session, flags["threads"], self.digest())
         self.corpus_memory.read()
         run = self.session.language_model.run
         run.corpus, run.init_from = list(self.corpus), "" if init_from is None else str(init_from)
+        run.pieces = "" if flags["pieces"] is None else str(flags["pieces"])
         if source is not None:
             matched = warm_start(self.session.language_model, source)
             counts = ", ".join(f"{one.count:,} of {one.total:,} {one.kind}" for one in matched)
@@ -103,7 +105,7 @@ class Preparation:
         self.valid = resumption.held_out_file(self.valid, model.train.valid)
         if "init_from" in self.given:
             ui.note("--init-from is ignored: the weights come from the checkpoint")
-        lines, valid_lines = self._read()
+        lines, valid_lines = self._read(model.text.reading)
         lines = model.reader.gather(lines)
         valid_lines = None if valid_lines is None else model.reader.gather(valid_lines)
         if self.digest() != checkpoint.corpus:
@@ -115,7 +117,7 @@ class Preparation:
             )
         limits = resumption.new_limits(self.given, checkpoint)
         self.session = in_turn(lambda: resume(checkpoint, lines, valid_lines, limits))
-        share(self.session.trainer, self.options["threads"])
+        share(self.session, self.options["threads"], self.digest())
         self.corpus_memory.read()
         if model.core not in (None, core := model.model.ops.core):
             ui.note(
@@ -154,24 +156,31 @@ class Preparation:
             return []
         if file == "-":
             raise UsageError("--test -: standard input is not a file", hint="name a file: --test FILE")
-        lines = list(read_lines([file]))
         reader, labels = self.session.language_model.reader, self.session.language_model.labels
+        how = strict(self.session.language_model.text.reading)
+        lines = list(read_lines([file], errors=how))
         if not reader.records_in(reader.gather(lines)):
             raise CorpusError(
                 f"the test file is empty, {display_name(file)}", hint="name a file with some text: --test"
             )
-        reader.read(read_lines([file]), set(labels) or None)
+        reader.read(read_lines([file], errors=how), set(labels) or None)
         return lines
 
-    def _read(self) -> tuple[Iterable[str], Iterable[str] | None]:
-        """Return the lines of the corpus and of the held-out file, to be read in this order."""
+    def _read(self, reading: str) -> tuple[Iterable[str], Iterable[str] | None]:
+        """Return the lines of the corpus and of the held-out file, to be read in this order.
+
+        reading: see `TextConfig.reading`
+        """
         from charlm.estimate import CorpusMemory
         from charlm.text import read_lines
         from charlm.text.lines.reading import HeldOutDigest
 
         self.corpus_memory = CorpusMemory()
-        lines = read_lines(self.corpus, digest=hashlib.sha256())
-        valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
+        how = strict(reading)
+        lines = read_lines(self.corpus, errors=how, digest=hashlib.sha256())
+        valid_lines = None
+        if self.valid is not None:
+            valid_lines = read_lines([self.valid], errors=how, digest=HeldOutDigest(lines))
         self._read_last = valid_lines or lines
         return lines, valid_lines
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from charlm.cli import ui
 from charlm.cli.options import choose_seed
 from charlm.cli.train_options import TrainOptions
-from charlm.errors import UsageError
+from charlm.errors import CorpusError, UsageError
 from charlm.processes import world
 
 if TYPE_CHECKING:
-    from charlm.training import Trainer
+    from charlm.session import Session
 
 Result = TypeVar("Result")
 
@@ -64,9 +64,13 @@ def in_turn(read: Callable[[], Result]) -> Result:
     return result
 
 
-def share(trainer: Trainer, threads: int | None) -> None:
-    """Share the batches of a training with the other processes; raise UsageError if there are too few shards."""
-    processes, shards = world(), trainer.config.shards
+def share(session: Session, threads: int | None, digest: str) -> None:
+    """Share the batches of a training with the other processes.
+
+    digest: of the text that this process has read
+    Raises UsageError if there are too few shards, and CorpusError if the processes have read different texts.
+    """
+    processes, shards = world(), session.trainer.config.shards
     if processes.size == 1:
         return
     if shards < processes.size:
@@ -74,7 +78,10 @@ def share(trainer: Trainer, threads: int | None) -> None:
             f"--shards {shards} with {processes.size} processes: some would have nothing to do",
             hint=f"start fewer processes, or train anew with --shards {processes.size}",
         )
-    trainer.share(processes)
+    read = digest, session.language_model.tokenizer.vocabulary.tokens
+    if any(other != read for other in processes.gathered(read)):
+        raise CorpusError("the processes have read different texts", hint="put the corpus on a disk that all share")
+    session.trainer.share(processes)
     ui.note(
         f"{processes.size} processes share each mini-batch, threads of each: {threads}; "
         f"one process computes the same with --shards {shards}"

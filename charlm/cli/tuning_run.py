@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from charlm.cli import signals, ui
+from charlm.cli.level_options import reading_of, strict
 from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.tables_out import write_records
 from charlm.cli.train_options import settings_given
@@ -112,8 +113,11 @@ class TuningRun:
             seed = choose_seed() if stored is None else stored.seed
             ui.needed(f"seed {seed}")
         self.fixed = {**given, "task": task, "seed": seed}
-        lines = read_lines(self.corpus, digest=hashlib.sha256())
-        valid_lines = None if self.valid is None else read_lines([self.valid], digest=HeldOutDigest(lines))
+        how = strict(reading_of(self.fixed))
+        lines = read_lines(self.corpus, errors=how, digest=hashlib.sha256())
+        valid_lines = None
+        if self.valid is not None:
+            valid_lines = read_lines([self.valid], errors=how, digest=HeldOutDigest(lines))
         self.session = prepare_from(
             lines,
             self.fixed,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
+from charlm.cli.level_options import strict
 from charlm.cli.options import CorpusArgument, Level, Lowercase, MinCount, Normalize, Split, VocabSize, texts
 from charlm.cli.tables_out import NoHeader, format_of, tsv_field, write_records
 
@@ -17,7 +18,7 @@ def vocab(
     level: Level = "char",
     split: Split = "punct",
     lowercase: Lowercase = False,
-    normalize: Normalize = "nfc",
+    normalize: Normalize | None = None,
     vocab_size: VocabSize = None,
     min_count: MinCount = 1,
     coverage: Annotated[
@@ -37,23 +38,28 @@ def vocab(
     charlm vocab corpus.txt | head
     charlm vocab train.txt --level word --min-count 2 --coverage test.txt
     """
-    from charlm.text import Vocabulary, make_splitter
+    from charlm.config import TextConfig, check_vocabulary
+    from charlm.session import text_defaults
+    from charlm.text import UNK_ID
     from charlm.text.ids.encoder import count_tokens
-    from charlm.text.learning import coverage_of
+    from charlm.text.learning import counted, coverage_of
 
-    read, covered = texts(corpus), texts(coverage or [])
+    form_of_level = text_defaults("lm", level).get("normalize", TextConfig.normalize)
+    config = TextConfig(level, split=split, lowercase=lowercase, normalize=normalize or form_of_level)
+    check_vocabulary(config, {"vocab_size": vocab_size, "min_count": min_count})
+    how = strict(config.reading)
+    read, covered = texts(corpus, errors=how), texts(coverage or [], errors=how)
     output, form = ui.Output(), format_of(format, "tsv")
-    splitter = make_splitter(level, split, lowercase, normalize)
-    counts = count_tokens(read, splitter)
-    vocabulary = Vocabulary.build(counts, max_size=vocab_size, min_count=min_count)
+    splitter, vocabulary, counts = counted(read, config, max_size=vocab_size, min_count=min_count)
     if coverage:
         record = coverage_of(count_tokens(covered, splitter), vocabulary)
         write_records([record], form, output, has_header=not no_header)
         return
 
     def records() -> Iterator[dict[str, Any]]:
-        for token_id, token in enumerate(vocabulary.tokens[2:], start=2):
-            yield {"token": token, "id": token_id, "count": counts[token]}
+        for token, count in counts.items():
+            if (token_id := vocabulary.id_of(token)) != UNK_ID:
+                yield {"token": token, "id": token_id, "count": count}
 
     if form == "text":
         for record in records():

@@ -12,7 +12,7 @@ from charlm.config.network import (
 )
 from charlm.config.record import LARGEST_SIZE, Record
 from charlm.config.sampling import SampleConfig
-from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, UNITS, TextConfig, check_text
+from charlm.config.text import LEVELS, NORMALIZATIONS, SPLITS, UNITS, TextConfig, check_text, check_vocabulary
 from charlm.config.training import KEPT, OPTIMIZERS, SCHEDULES, TrainConfig
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "TrainConfig",
     "cell_fields",
     "check_text",
+    "check_vocabulary",
 ]

@@ -18,6 +18,7 @@ class SampleConfig(Record):
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     allow_unk: bool = False
+    raw: bool = False  # draw bytes that are not UTF-8, too
 
     def __post_init__(self) -> None:
         whole("--length", self.length, 0, 1 << 40)

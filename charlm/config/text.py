@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from charlm.config.record import Record, flag, one_of
 from charlm.errors import UsageError
 from charlm.task import TASKS, task_of
 
-LEVELS = ("char", "word")
+LEVELS = ("char", "byte", "subword", "word")
 UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
+FEWEST_PIECES = 300  # 256 of them are bytes
+_ADDED = ("raw", "piece_model")  # fields that a model file has only if they are set
+
+Reading = Literal["text", "bytes", "raw"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class TextConfig(Record):
     split: str = "punct"
     lowercase: bool = False
     normalize: str = "nfc"  # Unicode normalization form
+    raw: bool = False  # byte: keep a byte order mark and carriage returns, and read a compressed file as it is
+    piece_model: str = ""  # subword: SentencePiece's model in base64; empty until it is learned
 
     def __post_init__(self) -> None:
         one_of("--level", self.level, LEVELS)
@@ -32,6 +38,22 @@ class TextConfig(Record):
         one_of("--split", self.split, SPLITS)
         flag("--lowercase", self.lowercase)
         one_of("--normalize", self.normalize, NORMALIZATIONS)
+        flag("--raw", self.raw)
+        if self.raw and self.level != "byte":
+            raise UsageError(f"--raw with --level {self.level}", hint="use --level byte: other levels read text")
+        if not isinstance(self.piece_model, str) or (self.piece_model and self.level != "subword"):
+            raise UsageError(f"pieces with --level {self.level}", hint="use --level subword")
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read for this level: as text, as any bytes, or as bytes of which none is left out."""
+        if self.level != "byte":
+            return "text"
+        return "raw" if self.raw else "bytes"
+
+    def stored(self) -> dict[str, Any]:
+        """Return the fields for a model file; what was added later is left out if it is not set."""
+        return {name: value for name, value in self.to_dict().items() if value or name not in _ADDED}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -47,7 +69,29 @@ def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> Non
         raise UsageError(f"{what} with --unit {text.unit}", hint="each of its records is a sequence: leave --unit out")
     if text.level not in facts.levels:
         hint = "its corpus determines the tokens: leave --level out"
+        if len(facts.levels) > 1:
+            hint = f"choose one of: {', '.join(facts.levels)}"
         raise UsageError(f"--task {task} with --level {text.level}", hint=hint)
+    if text.raw and facts.reader != "lines":
+        raise UsageError(f"--raw with --task {task}", hint="leave --raw out: the lines of this task are records")
     if conditioned and not facts.can_be_conditioned:
         names = " and ".join(f"--task {one.name}" for one in TASKS.values() if one.can_be_conditioned)
         raise UsageError(f"--condition with --task {task}", hint=f"it is an option of {names}")
+
+
+def check_vocabulary(text: TextConfig, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for a size of the vocabulary that the level does not allow.
+
+    given: `vocab_size` and `min_count`, if they are given
+    """
+    size, min_count = given.get("vocab_size"), given.get("min_count")
+    if text.level in ("byte", "subword") and min_count not in (None, 1):
+        raise UsageError(f"--min-count with --level {text.level}", hint="leave it out: no token is left out")
+    if text.level == "byte" and size is not None:
+        raise UsageError("--vocab-size with --level byte", hint="leave it out: the tokens are the 256 bytes")
+    if text.level == "subword" and size is not None and size < FEWEST_PIECES:
+        raise UsageError(
+            f"--vocab-size {size} is too small", hint=f"give {FEWEST_PIECES} or more: 256 pieces are bytes"
+        )
+    if text.piece_model and size is not None:
+        raise UsageError("--vocab-size with given pieces", hint="leave it out: the pieces are not learned")

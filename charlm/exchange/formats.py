@@ -9,7 +9,7 @@ from pathlib import Path
 
 from charlm.errors import ModelFileError, ResourceError, UsageError
 from charlm.exchange import state_dict
-from charlm.exchange.options import SIGNATURES, SUFFIXES, Options
+from charlm.exchange.options import PRECISIONS, SIGNATURES, SUFFIXES, Options
 from charlm.exchange.state_dict import Reading
 from charlm.language_model import LanguageModel
 from charlm.storage.files import display_name
@@ -20,12 +20,13 @@ class Format:
     """A format that models are written to.
 
     write: function of a model, a path and options that writes a file and returns lines about what is in it
-    signatures: allowed ones; empty if the format has only one
+    signatures, precisions: allowed ones; empty if the format has only one
     code: function of a model and a path that returns the lines of a program that loads it; None without such a program
     """
 
     write: Callable[[LanguageModel, Path, Options], list[str]]
     signatures: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
     code: Callable[[LanguageModel, Path], str] | None = None
 
 
@@ -41,6 +42,12 @@ def _write_torch(language_model: LanguageModel, path: Path, _: Options) -> list[
     return torch_file.write(language_model, path)
 
 
+def _write_page(language_model: LanguageModel, path: Path, options: Options) -> list[str]:
+    from charlm.exchange import page_file
+
+    return page_file.write(language_model, path, options)
+
+
 def _torch_code(language_model: LanguageModel, path: Path) -> str:
     from charlm.exchange import torch_file
 
@@ -50,6 +57,7 @@ def _torch_code(language_model: LanguageModel, path: Path) -> str:
 FORMATS: dict[str, Format] = {
     "onnx": Format(_write_onnx, SIGNATURES),
     "torch": Format(_write_torch, code=_torch_code),
+    "page": Format(_write_page, precisions=PRECISIONS),
 }
 
 
@@ -79,9 +87,11 @@ def export(
     options = options or Options()
     name = format_named(path, to)
     one = FORMATS[name]
-    if options.signature is not None and options.signature not in one.signatures:
-        allowed = f"choose one of: {', '.join(one.signatures)}" if one.signatures else "leave it out"
-        raise UsageError(f"--signature {options.signature} with --to {name}", hint=allowed)
+    chosen = {"signature": (options.signature, one.signatures), "precision": (options.precision, one.precisions)}
+    for option, (value, allowed) in chosen.items():
+        if value is not None and value not in allowed:
+            hint = f"choose one of: {', '.join(allowed)}" if allowed else "leave it out"
+            raise UsageError(f"--{option} {value} with --to {name}", hint=hint)
     if options.tokens is not None and not one.signatures:
         raise UsageError(f"--tokens with --to {name}", hint="it is an option of --signature sherpa")
     return one.write(language_model, path, options)

@@ -109,8 +109,10 @@ class Texts:
 
 def digest_of(text: str, tokenizer: Tokenizer) -> bytes:
     """Return a hash of the tokens of a text of any number of lines."""
-    space = "" if tokenizer.level == "char" else " "
-    spelled = "\n".join(space.join(tokenizer.split(line)) for line in text.split("\n"))
+    splitter = tokenizer.splitter
+    spelled = splitter.spelled(text)
+    if splitter.joins_with_spaces:
+        spelled = "\n".join(" ".join(splitter.split(line)) for line in text.split("\n"))
     return hashlib.blake2b(spelled.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 

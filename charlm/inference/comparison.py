@@ -19,7 +19,7 @@ _QUANTILE = 1.959963984540054  # of the standard normal distribution, for an int
 class Compared:
     """One model among several.
 
-    level: its unit, char or word
+    level: its token unit
     parameters: number of its weights
     tokens, oov: predicted tokens, and those of them that are `<UNK>`
     bits_per_char: -log2 P(text) over its characters, the end of each line counted as one
@@ -65,7 +65,7 @@ def compare(models: Mapping[str, LanguageModel], lines: Iterable[str], *, batch_
     counts = {}
     for name, model in models.items():
         scorer = Scorer(model, batch_size=batch_size, carry_state=model.is_stream, per_token=True)
-        ends = model.text.level == "word"
+        ends = model.text.level != "char"
         scores = [
             (one.nats + of_character * _unspelled(one, ends), len(one.text) + one.has_eos, one.tokens, one.oov)
             for one in scorer.score(text)

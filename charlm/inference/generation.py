@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -16,6 +17,8 @@ from charlm.nn.layer import State
 from charlm.nn.stepping import Stepper
 from charlm.randomness import SAMPLE, generator
 from charlm.text import EOS_ID, NOTHING, UNK_ID
+from charlm.text.tokens.closed import ClosedSplitter
+from charlm.text.tokens.utf8 import WholeCharacters, byte_text, bytes_of, is_unicode, text_of
 
 _PROMPT_STEPS = 256  # tokens of a prompt that one call of the network reads
 _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
@@ -24,6 +27,7 @@ _PART = 1 << 16  # characters of a prompt that are split into tokens at a time
 # not included.
 _CUTS = {
     "word": "[ \n]",
+    "line": "\n",
     "char, lower case": "[ \n\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
     "char": "[\n -~\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3]",
 }
@@ -37,7 +41,7 @@ class Sample:
     start: index in text at which the continuation begins, behind the space that joins it to a prompt of words
     tokens: the drawn ones, including `<EOS>` and those that a stop text removed
     log_prob: sum of their ln P under the model, before temperature and bans
-    unk_mass_rejected: sum over the draws of the probability of a masked `<UNK>`
+    unk_mass_rejected: sum over the draws of the probability of what is masked: `<UNK>`, and bytes that are not UTF-8
     """
 
     text: str = ""
@@ -67,7 +71,17 @@ class Sampler:
         elif label is not None:
             raise UsageError("--class: this model was not trained with --condition", hint="train one with --condition")
         self._model = language_model.model
-        self._banned = () if config.allow_unk else (UNK_ID,)
+        splitter = language_model.tokenizer.splitter
+        self._bytes = splitter if isinstance(splitter, ClosedSplitter) else None
+        if config.raw and self._bytes is None:
+            raise UsageError(
+                f"--raw with a --level {language_model.text.level} model", hint="leave it out: its tokens are not bytes"
+            )
+        self._banned = () if config.allow_unk and self._bytes is None else (UNK_ID,)
+        self._whole = None
+        if self._bytes is not None and not config.raw:
+            self._whole = WholeCharacters(self._bytes.token_bytes, never=self._bytes.never_drawn)
+        self._stops = tuple(map(byte_text, map(bytes_of, config.stop))) if config.raw else config.stop
         self._workspace = self._model.workspace()
         self._steppers: list[Stepper] = []  # not in use by any text
         self._after: tuple[str, np.ndarray, State] | None = None  # the last prompt, with ln P and the state after it
@@ -89,7 +103,11 @@ class Sampler:
         """Draw one whole text."""
         sample = Sample()
         sample.text = "".join(self.pieces(prompt, seed=seed, number=number, into=sample))
-        is_joined = self.language_model.tokenizer.level != "char" and sample.text.startswith(" ", len(prompt))
+        if self.config.raw:
+            sample.text = text_of(bytes_of(sample.text))
+        is_joined = self.language_model.tokenizer.splitter.joins_with_spaces and sample.text.startswith(
+            " ", len(prompt)
+        )
         sample.start = len(prompt) + is_joined
         return sample
 
@@ -108,18 +126,21 @@ class Sampler:
 
         into: filled on the way, except its text
         with_prompt: yield the prompt; otherwise only what follows it
-        Raises UsageError for a prompt with a newline if the model was trained line by line.
+        Raises UsageError for a prompt with a newline if the model was trained line by line. Raises it also for
+        one that is not UTF-8 if bytes are tokens, unless `raw`.
         """
         self._check(prompt)
-        written = _Writer(self.language_model)
+        if self._whole is not None and not is_unicode(prompt):
+            raise UsageError("the prompt is not UTF-8", hint="add --raw, which prints bytes as they are")
+        written = _Writer(self.language_model, is_raw=self.config.raw)
         for text in filter(None, map(written.text, self._parts(prompt))):
             if with_prompt:
                 yield text
         if not with_prompt:
             written.begin()
         drawn = self._continued(prompt, seed, number, written, into if into is not None else Sample())
-        if self.config.stop:
-            drawn = _until(drawn, self.config.stop)
+        if self._stops:
+            drawn = _until(drawn, self._stops)
         yield from filter(None, drawn)
 
     def _continued(self, prompt: str, seed: int, number: int, written: _Writer, sample: Sample) -> Iterator[str]:
@@ -142,7 +163,11 @@ class Sampler:
         lm = self.language_model
         token_of, tokens = lm.tokenizer.vocabulary.token_of, sample.tokens
         end = None if lm.is_stream else EOS_ID
-        for token_id, log_prob, banned_mass in stepper.draws(log_probs, rng, self.config, banned=self._banned, end=end):
+        whole = copy(self._whole)
+        banned = self._banned if whole is None else whole.banned
+        for token_id, log_prob, banned_mass in stepper.draws(log_probs, rng, self.config, banned=banned, end=end):
+            if whole is not None:
+                whole.add(token_id)
             token = token_of(token_id)
             tokens.append(token)
             sample.log_prob += log_prob
@@ -181,8 +206,12 @@ class Sampler:
     def _parts(self, prompt: str) -> Iterator[list[str]]:
         """Yield the lines of a prompt in parts with the same tokens as the whole; a line may go on in the next part."""
         tokenizer = self.language_model.tokenizer
-        is_lowered = tokenizer.level == "char" and tokenizer.splitter.lowercase
-        cut = _CUTS["char, lower case" if is_lowered else tokenizer.level]
+        kind = "char, lower case" if tokenizer.splitter.lowercase else "char"
+        if tokenizer.splitter.joins_with_spaces:
+            kind = "word"
+        elif tokenizer.splitter.has_spaced_tokens:
+            kind = "line"
+        cut = _CUTS[kind]
         start = 0
         # Not compiled at import, because most prompts are short; `re` caches it.
         while start + _PART < len(prompt) and (found := re.compile(cut).search(prompt, start + _PART)):
@@ -194,14 +223,16 @@ class Sampler:
 class _Writer:
     """Turns tokens into pieces of text one by one, as the tokenizer joins them."""
 
-    def __init__(self, language_model: LanguageModel) -> None:
+    def __init__(self, language_model: LanguageModel, *, is_raw: bool = False) -> None:
         self._tokenizer = language_model.tokenizer
-        self._joins_with_spaces = self._tokenizer.level != "char"
+        splitter = self._tokenizer.splitter
+        self._text_of = splitter.raw_stream if is_raw and isinstance(splitter, ClosedSplitter) else splitter.stream
+        self._joins_with_spaces = self._tokenizer.splitter.joins_with_spaces
         self._begin_line()
 
     def _begin_line(self) -> None:
         self._queue: list[str] = []
-        self._stream = self._tokenizer.stream(iter(self._queue.pop, None))
+        self._stream = self._text_of(iter(self._queue.pop, None))
         self._has_space = False
 
     def begin(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charlm.inference.words import written_words
+from charlm.inference.words import token_begins, written_words
 from charlm.text import Splitter
 
 
@@ -73,6 +73,8 @@ def token_starts(line: str, splitter: Splitter) -> list[int]:
 
     Where normalisation changes the number of characters, a position is still inside the same written word.
     """
+    if splitter.vocabulary is not None:
+        return token_begins(line, splitter)
     tokens, words = splitter.split(line), written_words(line, splitter, has_eos=False)
     begins = [0 if splitter.level == "char" else word.at for word in words[:1]] + [word.at for word in words[1:]]
     found = []

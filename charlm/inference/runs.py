@@ -146,13 +146,11 @@ def best_segments(gains: list[float], cost: float) -> list[tuple[int, int]]:
 def token_spans(text: str, splitter: Splitter) -> list[tuple[int, int]]:
     """Return start and end in a text of each of its tokens, which spell it in the splitter's Unicode form and case."""
     spelled = splitter.spelled(text)
-    origins = None if spelled == text else _origins(text, spelled, splitter)
-    spans, at = [], 0
-    for token in splitter.split(text):
-        start = spelled.index(token, at)
-        at = start + len(token)
-        spans.append((start, at) if origins is None else (origins[start][0], origins[at - 1][1]))
-    return spans
+    spans = splitter.spans(text)
+    if spelled == text:
+        return spans
+    origins = _origins(text, spelled, splitter)
+    return [(origins[start][0], origins[end - 1][1]) for start, end in spans]
 
 
 def _origins(text: str, spelled: str, splitter: Splitter) -> list[tuple[int, int]]:

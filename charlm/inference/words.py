@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 
 from charlm.inference.scoring import Score
 from charlm.text import EOS, Splitter
+from charlm.text.tokens.parts import written_spans
 from charlm.text.tokens.splitter import WhitespaceSplitter
 
 _WRITTEN = re.compile(r"\S+")
@@ -49,11 +52,14 @@ def written_words(line: str, splitter: Splitter, *, has_eos: bool = True) -> lis
 
     White space that is a token, as for a character model, belongs to the word before it: it is what ends that word.
     White space at the start of the line belongs to the first word. `<EOS>` stands at the end as a word of its own. A
-    line of white space only has no other word, and its tokens belong to `<EOS>`, or without that to the word "".
+    line of white space only has no other word, and its tokens belong to `<EOS>`, or without that to the word "". A
+    token of white space and letters, as a piece may be, belongs to the word of its letters.
 
     splitter: the rule by which the line was split into tokens
     has_eos: whether the end of the line is a token
     """
+    if splitter.has_spaced_tokens:
+        return _words_of_spaced(line, splitter, has_eos=has_eos)
     pattern = _BETWEEN_ASCII_SPACE if isinstance(splitter, WhitespaceSplitter) else _WRITTEN
     found = list(pattern.finditer(line))
     starts = [0, *(match.start() for match in found[1:]), len(line)] if found else [0]
@@ -68,6 +74,32 @@ def written_words(line: str, splitter: Splitter, *, has_eos: bool = True) -> lis
             return [WrittenWord("", 0, spaces)]
         return [WrittenWord(EOS, 0, spaces + 1)]
     return [*words, WrittenWord(EOS, count, count + 1, len(line))] if has_eos else words
+
+
+def _words_of_spaced(line: str, splitter: Splitter, *, has_eos: bool) -> list[WrittenWord]:
+    """Return the written words of a line whose tokens may contain white space beside letters."""
+    begins = token_begins(line, splitter)
+    found = list(_WRITTEN.finditer(line))
+    if not found:
+        if not has_eos:
+            return [WrittenWord("", 0, len(begins))] if begins else []
+        return [WrittenWord(EOS, 0, len(begins) + 1, 0 if begins else len(line))]
+    starts = [0, *(bisect_left(begins, match.start()) for match in found[1:]), len(begins)]
+    words = [WrittenWord(match[0], *at, match.start()) for match, at in zip(found, pairwise(starts), strict=True)]
+    return [*words, WrittenWord(EOS, len(begins), len(begins) + 1, len(line))] if has_eos else words
+
+
+def token_begins(line: str, splitter: Splitter) -> list[int]:
+    """Return the place in a line of the first character of each token that is not white space, or of its white space.
+
+    Places do not fall. Bytes of one character have its place.
+    """
+    places, last = [], 0
+    for start, end in written_spans(line, splitter):
+        part = line[start:end]
+        last = max(last, start + (len(part) - len(part.lstrip()) if part.strip() else 0))
+        places.append(last)
+    return places
 
 
 def word_scores(score: Score, splitter: Splitter) -> list[WordScore]:

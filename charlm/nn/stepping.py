@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from charlm.nn.layer import Layer, Stack, State
 from charlm.nn.outputs import checked
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
+
+Banned = Sequence[int] | Callable[[], Sequence[int]]
 
 _REMEMBERED = 1 << 22  # elements of W_x x + b, over all tokens for which it is kept
 
@@ -54,7 +56,7 @@ class Stepper(ABC):
         rng: np.random.Generator,
         config: SampleConfig,
         *,
-        banned: Sequence[int],
+        banned: Banned,
         end: int | None = None,
     ) -> Iterator[Drawn]:
         """Draw at most `config.length` tokens, each with one number of the generator, and read them.
@@ -62,12 +64,14 @@ class Stepper(ABC):
         How far the state and the generator are ahead of the last token that was asked for is undefined.
 
         log_probs [V]: ln P of the first one
-        banned: ids of tokens that are not drawn
+        banned: ids of tokens that are not drawn, or a function that returns those of the next draw; it is called after
+            the caller has seen the token before
         end: the id after which no other token is drawn
         Raises what `next_log_probs` and `next_token_probs` raise, after the tokens before.
         """
         for _ in range(config.length):
-            probs, banned_mass = next_token_probs(log_probs, config, banned=banned)
+            now = banned() if callable(banned) else banned
+            probs, banned_mass = next_token_probs(log_probs, config, banned=now)
             token_id = draw(probs, rng)
             yield token_id, float(log_probs[token_id]), banned_mass
             if token_id == end:
@@ -97,15 +101,16 @@ class DeviceStepper(Stepper):
         rng: np.random.Generator,
         config: SampleConfig,
         *,
-        banned: Sequence[int],
+        banned: Banned,
         end: int | None = None,
     ) -> Iterator[Drawn]:
         self._own.expect(log_probs)
         left, is_over = config.length, False
         while left and not is_over:
-            drawn = self._own.draw(left, rng, config, banned, end)
+            now, together = (banned(), 1) if callable(banned) else (banned, left)
+            drawn = self._own.draw(together, rng, config, now, end)
             if not drawn:
-                next_token_probs(self._next(), config, banned=banned)  # raises
+                next_token_probs(self._next(), config, banned=now)  # raises
                 raise AssertionError("a token could have been drawn")
             left, is_over = left - len(drawn), drawn[-1][0] == end
             yield from drawn

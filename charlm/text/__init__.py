@@ -16,7 +16,8 @@ Each room imports only those before it:
 
 from charlm.text.ids.held_out import split_lines
 from charlm.text.lines.reading import read_lines
-from charlm.text.tokens.splitter import Splitter, make_splitter, splitter_of
+from charlm.text.tokens.levels import make_splitter, splitter_of
+from charlm.text.tokens.splitter import Splitter
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, NOTHING, UNK, UNK_ID, Vocabulary
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
@@ -18,6 +18,7 @@ from typing import Any, Literal
 from charlm.errors import CorpusError, UsageError
 from charlm.storage.files import display_name
 from charlm.text.doubts import COLUMN_NAMES
+from charlm.text.lines.lines_of_bytes import Errors
 from charlm.text.lines.reading import Located, line_place, size_of
 from charlm.text.table_rows import Watch, csv_rows, json_rows, tsv_rows, whole_lines
 
@@ -50,6 +51,8 @@ class Row:
 class Rows(Located):
     """The texts of rows, each as a line for a model, and the rows themselves for the output.
 
+    errors: how lines that are texts are read, as for `read_lines`; tables are always read as text
+
     A model reads lines, so a newline in a text becomes a space. `taken` returns the rows in the same order.
     Memory holds the rows that were read and not yet taken.
 
@@ -60,11 +63,11 @@ class Rows(Located):
     columns: Sequence[str] = ()
     header: str = ""
 
-    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None) -> None:
-        self.paths, self._watch = paths, watch
+    def __init__(self, paths: Sequence[str], *, watch: Watch | None = None, errors: Errors = "keep") -> None:
+        self.paths, self._watch, self._errors = paths, watch, errors
         self._waiting: deque[Row] = deque()
         self._place = ""
-        self._rows = self._read()
+        self._file_rows = self._rows = self._read()
 
     def __next__(self) -> str:
         row = next(self._rows)
@@ -81,21 +84,25 @@ class Rows(Located):
         """The size of the files on the disk in bytes; None if one of them cannot be read twice."""
         return size_of(self.paths)
 
+    def close(self) -> None:
+        """Close the file that is being read; no row follows."""
+        self._file_rows.close()
+
     def taken(self) -> Row:
         """Return the first row that was read and not yet taken, and forget it."""
         return self._waiting.popleft()
 
     @abstractmethod
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Generator[Row, None, None]:
         """Yield all rows."""
 
 
 class WholeLines(Rows):
     """Lines that are texts, for an output that repeats them as they are in the file."""
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Generator[Row, None, None]:
         for path in self.paths:
-            for number, line, raw in whole_lines(path, self._watch):
+            for number, line, raw in whole_lines(path, self._watch, self._errors):
                 yield Row(line, {}, line_place(path, number), raw=raw)
 
 
@@ -107,9 +114,9 @@ class KeyedLines(Rows):
 
     columns = ("key",)
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Generator[Row, None, None]:
         for path in self.paths:
-            for number, line, raw in whole_lines(path, self._watch):
+            for number, line, raw in whole_lines(path, self._watch, self._errors):
                 place = line_place(path, number)
                 found = _FIRST_WORD.match(line)
                 if found is None:
@@ -169,7 +176,7 @@ class TextColumn(Rows):
             raise UsageError(f"{flag} {field} is the column of the text", hint=f"name another column with {flag}")
         return name
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Generator[Row, None, None]:
         for path in self.paths:
             form = self._form or form_of(path)
             yield from self._objects(path) if form == "jsonl" else self._table(path, form)

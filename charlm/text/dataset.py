@@ -117,7 +117,7 @@ class Dataset(Encoded):
     @property
     def ids(self) -> np.ndarray:
         """All ids in their order [size] int32, read into memory."""
-        return np.concatenate([np.empty(0, np.int32), *self._parts()])
+        return np.concatenate([np.empty(0, np.int32), *self.parts()])
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Hold out a part of the store: lines drawn by the seed (lists are often sorted), of a stream its end.
@@ -135,7 +135,7 @@ class Dataset(Encoded):
         """Return how often each id of the store below `known` occurs, int64; no others occur."""
         # The held-out part is usually the smaller one.
         found = Counts()
-        for ids in replace(self, held=True, numbers=None)._parts():
+        for ids in replace(self, held=True, numbers=None).parts():
             found.add(ids)
         held = found.of(known)
         return held if self.held else self.store.counts(known) - held
@@ -178,7 +178,7 @@ class Dataset(Encoded):
         chosen: np.ndarray = held == self.held
         return chosen
 
-    def _parts(self) -> Iterator[np.ndarray]:
+    def parts(self) -> Iterator[np.ndarray]:
         """Yield all ids, some at a time."""
         if self.unit == "line":
             yield from (self.window(number).ids for number in range(self.store.windows))

@@ -13,12 +13,14 @@ from charlm.config import TextConfig
 from charlm.errors import CorpusError
 from charlm.text.dataset import Dataset
 from charlm.text.ids.cache import Entry, evict
-from charlm.text.ids.encoder import Encoder, make_encoder
+from charlm.text.ids.encoder import Encoder, count_tokens, make_encoder
 from charlm.text.ids.store import DiskStore, MemoryStore, Store
 from charlm.text.ids.store_writer import StoreWriter
 from charlm.text.lines.reading import Lines, blocks_of
 from charlm.text.tokens.joining import Spacing, SpacingCounts
-from charlm.text.tokens.splitter import PunctuationSplitter, Splitter, splitter_of
+from charlm.text.tokens.levels import gathering_splitter, splitter_of
+from charlm.text.tokens.splitter import PunctuationSplitter, Splitter
+from charlm.text.tokens.subword import learn_pieces
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
 
@@ -42,9 +44,14 @@ def gather(lines: Iterable[str] | Store, splitter: Splitter) -> Store:
     found = entry.find() if entry else None
     if found is not None:
         return found
-    encoder, counts = make_encoder(splitter), SpacingCounts()
-    blocks = blocks_of(lines, words=splitter.level == "word")
-    encoded = map(encoder, _counted(blocks, splitter, counts))
+    counts = SpacingCounts()
+    blocks = blocks_of(lines, words=splitter.joins_with_spaces)
+    return _stored(_counted(blocks, splitter, counts), make_encoder(splitter), counts, entry)
+
+
+def _stored(blocks: Iterable[str], encoder: Encoder, counts: SpacingCounts, entry: Entry | None = None) -> Store:
+    """Encode blocks of lines, in memory or on the disk; entry: the place in the cache."""
+    encoded = map(encoder, blocks)
     begun, size = [np.empty(0, np.int32)], 0
     for ids in encoded:
         begun.append(ids)
@@ -85,15 +92,20 @@ def learn_vocabulary(
     Returns the tokenizer, the training part and the held-out part. Raises CorpusError if there is nothing to learn,
     and what `gather` raises.
     """
-    splitter = splitter_of(config)
-    corpus = gather(lines, splitter)
+    corpus = gather(lines, gathering_splitter(config))
     whole, known = Dataset(corpus, config.unit), len(corpus.tokens)
     if not corpus.counts(known)[2:].any():
         raise CorpusError("the corpus is empty", hint="name a text file with at least one word in it")
     train, valid = whole.split(fraction, seed)
+    if config.level == "subword":
+        learned = config if config.piece_model else replace(config, piece_model=learn_pieces(lines_of(train), max_size))
+        pieces = splitter_of(learned)
+        assert pieces.vocabulary is not None
+        return Tokenizer(pieces, pieces.vocabulary), _recoded(train, pieces), _recoded(valid, pieces)
+    splitter = splitter_of(config)
     seen = zip(corpus.tokens, train.counts(known).tolist(), strict=True)
     counts = {token: count for token, count in islice(seen, 2, None) if count}
-    vocabulary = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
+    vocabulary = splitter.vocabulary or Vocabulary.build(counts, max_size=max_size, min_count=min_count)
     if len(vocabulary) == 2:
         raise CorpusError(
             "no token is left in the vocabulary", hint="lower --min-count" if counts else "lower --valid-fraction"
@@ -125,13 +137,64 @@ def learn_spacing(texts: Iterable[str], splitter: Splitter) -> Spacing:
 
 def encode_corpus(tokenizer: Tokenizer, lines: Iterable[str] | Store, unit: str) -> Dataset:
     """Encode a corpus with a given vocabulary; raises what `gather` raises."""
-    corpus = gather(lines, tokenizer.splitter)
-    return Dataset(corpus, unit, numbers=_ids_of(corpus.tokens, tokenizer.vocabulary))
+    return encode_parts(tokenizer, lines, unit, fraction=0.0, seed=0)[0]
+
+
+def encode_parts(
+    tokenizer: Tokenizer, lines: Iterable[str] | Store, unit: str, *, fraction: float, seed: int
+) -> tuple[Dataset, Dataset]:
+    """Encode a corpus with a given vocabulary, and hold out the part that `learn_vocabulary` holds out.
+
+    Returns the training part and the held-out part. Raises what `gather` raises.
+    """
+    corpus = gather(lines, tokenizer.splitter.gathered_by)
+    parts = Dataset(corpus, unit).split(fraction, seed)
+    if tokenizer.splitter.gathered_by is not tokenizer.splitter:
+        train, valid = (_recoded(part, tokenizer.splitter) for part in parts)
+    else:
+        numbers = _ids_of(corpus.tokens, tokenizer.vocabulary)
+        train, valid = (replace(part, numbers=numbers) for part in parts)
+    return train, valid
+
+
+def _recoded(part: Dataset, splitter: Splitter) -> Dataset:
+    """Return a part of a corpus of characters in the tokens of another rule."""
+    store = _stored(blocks_of(lines_of(part), words=False), make_encoder(splitter), SpacingCounts())
+    return Dataset(store, part.unit)
+
+
+def lines_of(corpus: Dataset) -> Iterator[str]:
+    """Yield the lines of a corpus that was gathered by characters; a part of a stream may end within one."""
+    points = np.array([ord("\n"), ord("\ufffd"), *map(ord, corpus.store.tokens[2:])], "<u4")
+    begun = ""
+    for ids in corpus.parts():
+        *lines, begun = (begun + points[ids].tobytes().decode("utf-32-le", "surrogatepass")).split("\n")
+        yield from lines
+    if begun:
+        yield begun
 
 
 def _ids_of(tokens: Sequence[str], vocabulary: Vocabulary) -> np.ndarray:
     """Return the id in a vocabulary of each provisional id, int32."""
     return np.array([EOS_ID, UNK_ID, *map(vocabulary.id_of, tokens[2:])], np.int32)
+
+
+def counted(
+    lines: Iterable[str], config: TextConfig, *, max_size: int | None = None, min_count: int = 1
+) -> tuple[Splitter, Vocabulary, dict[str, int]]:
+    """Return the splitter and the vocabulary of a whole corpus, and how often its tokens occur, frequent ones first.
+
+    Pieces are learned from the corpus, which is then in memory. Raises what reading the lines raises.
+    """
+    if config.level == "subword" and not config.piece_model:
+        lines = list(lines)
+        spelled = map(gathering_splitter(config).spelled, lines)
+        config = replace(config, piece_model=learn_pieces(spelled, max_size))
+    splitter = splitter_of(config)
+    counts = count_tokens(lines, splitter)
+    found = Vocabulary.build(counts, max_size=max_size, min_count=min_count)
+    ordered = {token: counts[token] for token in found.tokens[2:]}
+    return splitter, splitter.vocabulary or found, ordered
 
 
 def coverage_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int | float]:

@@ -16,8 +16,8 @@ from charlm.text.lines.reading import numbered
 from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import check_label, columns
 from charlm.text.tokens.codec import SPECIAL, Codec
+from charlm.text.tokens.levels import splitter_of
 from charlm.text.tokens.music_steps import PIANO, parse_steps
-from charlm.text.tokens.splitter import splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import EOS, UNK, Vocabulary
 

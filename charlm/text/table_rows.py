@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from charlm.errors import CorpusError
-from charlm.text.lines.lines_of_bytes import file_blocks
+from charlm.text.lines.lines_of_bytes import Errors, file_blocks
 from charlm.text.lines.open_text import LONGEST_LINE
 from charlm.text.lines.reading import line_place
 
@@ -23,16 +23,17 @@ _CSV_MISTAKES = {
 }
 
 
-def whole_lines(path: str, watch: Watch | None) -> Iterator[tuple[int, str, str]]:
+def whole_lines(path: str, watch: Watch | None, errors: Errors = "keep") -> Iterator[tuple[int, str, str]]:
     r"""Yield the number of each line, the line, and the line as it is in the file, with its end if it has one.
 
     A byte that is not UTF-8 is a lone surrogate in both. A byte order mark at the start of the file is left out.
 
     watch: called with each line
+    errors: as for `read_lines`, except "strict"
     """
-    for number, block in enumerate(file_blocks(path, by_line=True), start=1):
+    for number, block in enumerate(file_blocks(path, by_line=True, errors=errors), start=1):
         raw = block.raw.decode("utf-8", "surrogateescape")
-        line = raw[:-2] if raw.endswith("\r\n") else raw.removesuffix("\n")
+        line = raw[:-2] if raw.endswith("\r\n") and errors != "raw" else raw.removesuffix("\n")
         if watch is not None:
             watch(line)
         yield number, line, raw

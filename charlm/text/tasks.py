@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -29,13 +30,15 @@ from charlm.text.dataset import Dataset, Encoded, Pairs, Sequences, offsets_of
 from charlm.text.doubts import doubts_about_labels, doubts_about_pairs
 from charlm.text.ids.encoder import count_tokens
 from charlm.text.ids.store import Store
-from charlm.text.learning import encode_corpus, gather, learn_spacing, learn_vocabulary, spelling_as
+from charlm.text.learning import encode_corpus, encode_parts, gather, learn_spacing, learn_vocabulary, spelling_as
 from charlm.text.music_text import Music
 from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs, sentences
 from charlm.text.running_text import is_running_text
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
-from charlm.text.tokens.splitter import RESERVED, splitter_of
+from charlm.text.tokens.levels import gathering_splitter, splitter_of
+from charlm.text.tokens.splitter import RESERVED
+from charlm.text.tokens.subword import learn_pieces
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.unknown_words import common_shapes
 from charlm.text.tokens.vocabulary import EOS_ID, Vocabulary
@@ -58,7 +61,7 @@ class Lines(Texts):
         return Dataset.of(*codec.tokenizer.encode_lines(records), self.text.unit)
 
     def gather(self, lines: Iterable[str]) -> Store:
-        return gather(lines, splitter_of(self.text))
+        return gather(lines, gathering_splitter(self.text))
 
     def records_in(self, corpus: Store) -> int:
         return corpus.lines
@@ -73,7 +76,7 @@ class Lines(Texts):
         return Codec(tokenizer), learned, held_out
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
-        return encode_corpus(codec.tokenizer, lines, self.text.unit).split(fraction, train.seed)
+        return encode_parts(codec.tokenizer, lines, self.text.unit, fraction=fraction, seed=train.seed)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
         return encode_corpus(codec.tokenizer, lines, self.text.unit)
@@ -210,8 +213,11 @@ def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusRe
 
 
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:
+    if text.level == "subword" and not text.piece_model:
+        reading = gathering_splitter(text)
+        text = replace(text, piece_model=learn_pieces(map(reading.spelled, texts), train.vocab_size))
     splitter = splitter_of(text)
-    vocabulary = _vocabulary_of(count_tokens(texts, splitter), train)
+    vocabulary = splitter.vocabulary or _vocabulary_of(count_tokens(texts, splitter), train)
     return Tokenizer(spelling_as(splitter, learn_spacing(texts, splitter), vocabulary), vocabulary)
 
 

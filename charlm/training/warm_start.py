@@ -30,6 +30,8 @@ def warm_start(target: LanguageModel, source: LanguageModel) -> list[Matched]:
     if theirs != target.text:
         old, new = theirs.to_dict(), target.text.to_dict()
         name = next(key for key in new if old[key] != new[key])
+        if name == "piece_model":
+            raise UsageError("--init-from: its pieces are others", hint="leave --pieces out: its own are taken over")
         raise UsageError(f"--init-from: its {name} is {old[name]}, not {new[name]}", hint="see charlm inspect")
     transfer(source.model, _names(source), target.model, _names(target))
     kinds = [("tokens", [one.tokenizer.vocabulary.tokens for one in (source, target)])]

@@ -57,7 +57,18 @@ def test_the_lines_that_load_a_file(charlm, trained, tmp_path):
     charlm("export", trained.char, "-o", tmp_path / "x.onnx", "--show").failed(2, "--show with --to onnx")
     assert not (tmp_path / "x.onnx").exists()
     charlm("export", trained.char, "-o", tmp_path / "x.onnx", "--to", "torch").failed(2, "another format", "FILE.safe")
-    charlm("export", trained.char).failed(2, "no file to write", "-o FILE.onnx")
+    charlm("export", trained.char).failed(2, "no file to write", "-o FILE.onnx", "FILE.html")
+
+
+def test_a_page(charlm, trained, tmp_path):
+    path = tmp_path / "names.html"
+    lines = charlm("export", trained.char, "-o", path).succeeded().err.splitlines()
+    assert lines[0].split() == ["layer0.W", "32", "x", "28", "float32"]
+    large = path.stat().st_size
+    charlm("export", trained.char, "-o", path, "--precision", "float16").failed(2, "file exists", "--force")
+    charlm("export", trained.char, "-o", path, "--precision", "float16", "--force", "-q").succeeded()
+    assert path.stat().st_size < large
+    charlm("export", trained.char, "-o", tmp_path / "x", "--to", "page", "--show").failed(2, "--show with --to page")
 
 
 def test_a_state_dict_with_its_vocabulary(charlm, tmp_path):

@@ -142,6 +142,13 @@ def test_what_several_processes_cannot_share_is_refused(charlm, trained, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_processes_that_read_different_texts_are_stopped(charlm, trained, monkeypatch, tmp_path):
+    """As on two hosts with a copy of the corpus each, of which one is older."""
+    monkeypatch.setattr(training_ranks, "world", Two)
+    monkeypatch.setattr(Two, "gathered", lambda self, value: [value, ("0" * 64, value[1])], raising=False)
+    charlm("train", trained.names, "-o", tmp_path / "m", *SMALL).failed(3, "different texts", "disk")
+
+
 @pytest.mark.parametrize(("size", "shards"), [(2, 8), (8, 8), (9, 16), (16, 16)])
 def test_the_number_of_shards_fits_the_processes(monkeypatch, size, shards):
     monkeypatch.setattr(Two, "size", size)

@@ -13,7 +13,7 @@ from charlm.text.dataset import Sequences, offsets_of
 from charlm.text.reader import CorpusReader
 from charlm.text.tasks import READERS
 from charlm.text.tokens.codec import Codec
-from charlm.text.tokens.splitter import splitter_of
+from charlm.text.tokens.levels import splitter_of
 from charlm.text.tokens.tokenizer import Tokenizer
 from charlm.text.tokens.vocabulary import Vocabulary
 

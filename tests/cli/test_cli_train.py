@@ -330,7 +330,7 @@ OUT_OF_RANGE = {
     "--seed": [-1, 1 << 70],
     "--threads": [0],
     "--cell": ["transformer"],
-    "--level": ["byte"],
+    "--level": ["syllable"],
     "--unit": ["page"],
     "--optimizer": ["lion"],
     "--schedule": ["linear"],

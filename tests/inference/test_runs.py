@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charlm.inference.runs import best_segments, excess_bits, odd_runs, token_spans
 from charlm.inference.scoring import Scorer
 from charlm.text import EOS_ID, NOTHING
-from charlm.text.tokens.splitter import make_splitter
+from charlm.text.tokens.levels import make_splitter
 from tests import forms
 from tests.task_models import choices_everywhere, given_the_others, ids_of, outputs, shifted, task_model
 

@@ -8,7 +8,7 @@ from charlm.config import TextConfig
 from charlm.session import prepare_from
 from charlm.text.learning import gather
 from charlm.text.running_text import is_running_text
-from charlm.text.tokens.splitter import splitter_of
+from charlm.text.tokens.levels import splitter_of
 
 WORDS = ["the", "cat", "old", "house", "near", "river", "was", "seen", "by", "nobody", "at", "night"]
 

@@ -143,7 +143,7 @@ def trained(world, unit, *, steps=6, state=None, minutes=None):
 
 
 @pytest.mark.thinned(2)
-@pytest.mark.parametrize("unit", ["line", "stream"])
+@pytest.mark.parametrize("unit", ["stream", "line"])
 def test_ranks_end_in_the_bits_of_one_process(unit):
     alone = everything(trained(World(), unit))
     for size in forms.times((3,), (2, 3, 5)):
@@ -151,6 +151,7 @@ def test_ranks_end_in_the_bits_of_one_process(unit):
             assert_same(rank, alone)
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on_in_the_same_bits():
     alone = everything(trained(World(), "stream"))
     stopped = each_rank(4, lambda world: trained(world, "stream", steps=4).state())

@@ -46,7 +46,7 @@ def record_of(language_model: Any) -> dict[str, Any]:
         "core": language_model.core,
         "commands": [f"charlm {name}" for name in language_model.commands],
         "labels": list(language_model.labels),
-        "config": {name: value for part in parts for name, value in part.to_dict().items()},
+        "config": {k: v for part in parts for k, v in part.to_dict().items() if k != "piece_model"},
         "parameters": language_model.model.parameters.count,
         "arrays": {name: list(shape) for name, shape in shapes.items()},
         "vocabulary_size": len(language_model.tokenizer.vocabulary),

@@ -9,6 +9,8 @@ from charlm.cli.training_lines import in_words, rate_figure
 from charlm.config import ModelConfig, TextConfig, TrainConfig
 from charlm.storage.files import display_name
 
+_TOKENS = {"char": "characters", "byte": "bytes", "subword": "pieces of words", "word": "words"}
+
 # How a variant of a cell that is not the default is named.
 _VARIANTS = {
     "relu": "with ReLU",
@@ -49,12 +51,14 @@ def network_words(config: ModelConfig) -> str:
 
 def text_words(config: TextConfig) -> str:
     """Return how a text becomes tokens and sequences."""
-    words = ["words" if config.level == "word" else "characters"]
+    words = [_TOKENS[config.level]]
     if config.level == "word":
         words.append("split at white space" if config.split == "whitespace" else "punctuation split off")
     words.append("one running text" if config.unit == "stream" else "a sequence for each record")
     if config.lowercase:
         words.append("in lower case")
+    if config.raw:
+        words.append("files as they are")
     form = "not normalized" if config.normalize == "none" else f"normalized to {config.normalize.upper()}"
     return ", ".join([*words, form])
 

@@ -9,6 +9,7 @@ import numpy as np
 from charlm.text.batches.lanes import Batch, Batches, Lanes, blank, cut
 
 _READ_AHEAD = 1 << 18  # tokens, in all lanes together
+_FEWEST = 8  # batches read together: with many lanes, each call takes long
 
 
 class StreamBatches(Batches):
@@ -37,7 +38,7 @@ class StreamBatches(Batches):
 
     def epoch(self, epoch: int = 0, *, skip: int = 0) -> Iterator[Batch]:
         count = self.steps()
-        together = max(1, _READ_AHEAD // (self.batch_size * self.seq_length))
+        together = max(_FEWEST, _READ_AHEAD // (self.batch_size * self.seq_length))
         for first in range(skip, count, together):
             edges = [self._length * index // count for index in range(first, min(first + together, count) + 1)]
             yield from cut(*self._rows(edges[0], edges[-1]), [edge - edges[0] for edge in edges])

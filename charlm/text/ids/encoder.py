@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from charlm.text.lines.reading import blocks_of
+from charlm.text.tokens.closed import ClosedSplitter
 from charlm.text.tokens.splitter import RESERVED, Splitter
 from charlm.text.tokens.vocabulary import EOS, EOS_ID, UNK, UNK_ID
 
@@ -39,14 +40,16 @@ class Encoder(ABC):
 
 def make_encoder(splitter: Splitter) -> Encoder:
     """Return the encoder that agrees with a splitter."""
-    return CharacterEncoder(splitter) if splitter.level == "char" else WordEncoder(splitter)
+    if isinstance(splitter, ClosedSplitter):
+        return ClosedEncoder(splitter)
+    return WordEncoder(splitter) if splitter.joins_with_spaces else CharacterEncoder(splitter)
 
 
 def count_tokens(lines: Iterable[str], splitter: Splitter) -> dict[str, int]:
     """Return how often each token occurs, special tokens left out; the lines are read once and not kept."""
     encoder = make_encoder(splitter)
     counts = Counts()
-    for block in blocks_of(lines, words=splitter.level == "word"):
+    for block in blocks_of(lines, words=splitter.joins_with_spaces):
         counts.add(encoder(block))
     tokens = encoder.tokens
     found = zip(tokens, counts.of(len(tokens)).tolist(), strict=True)
@@ -117,6 +120,21 @@ class CharacterEncoder(Encoder):
                 self._tokens.append(chr(point))
             ids = self._table.take(points)
         return ids.astype(np.uint8) if len(self._tokens) <= 256 else ids
+
+
+class ClosedEncoder(Encoder):
+    """The ids of a rule with a vocabulary of its own."""
+
+    def __init__(self, splitter: ClosedSplitter) -> None:
+        self._splitter = splitter
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        return self._splitter.vocabulary.tokens
+
+    def __call__(self, block: str) -> np.ndarray:
+        ids = self._splitter.encode_lines(block.removesuffix("\n").split("\n"))
+        return ids if block.endswith("\n") else ids[:-1]
 
 
 class WordEncoder(Encoder):

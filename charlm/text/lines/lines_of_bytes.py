@@ -22,7 +22,8 @@ from charlm.text.lines.open_text import (
     without_mark,
 )
 
-Errors = Literal["strict", "keep"]
+# How bytes are read that are not text: see `read_lines`.
+Errors = Literal["strict", "keep", "bytes", "raw"]
 
 BLOCK_BYTES = 1 << 18  # of whole lines that are processed together: a block stays in the processor's cache
 
@@ -36,15 +37,17 @@ class Block:
     is_cut: whether the last line continues, with a space, in the next block, so that `data` does not end it
     """
 
-    def __init__(self, raw: bytes, path: str, number: int, offset: int, *, is_cut: bool) -> None:
+    def __init__(
+        self, raw: bytes, path: str, number: int, offset: int, *, is_cut: bool, keeps_returns: bool = False
+    ) -> None:
         self.raw, self._path, self._number, self._offset = raw, path, number, offset
-        self.data = raw.replace(b"\r\n", b"\n") if b"\r" in raw else raw
+        self.data = raw.replace(b"\r\n", b"\n") if b"\r" in raw and not keeps_returns else raw
         if raw[-1:] != b"\n" and not is_cut:
             self.data += b"\n"
 
     def decoded(self, errors: Errors) -> str:
         """Return the lines as text; raise CorpusError, which names the place, for what `read_lines` refuses."""
-        if errors == "keep":
+        if errors != "strict":
             return self.data.decode("utf-8", "surrogateescape")
         if b"\0" in self.data:
             raise self._error()
@@ -71,16 +74,20 @@ class Block:
         raise AssertionError("all lines are text")
 
 
-def file_blocks(path: str, *, by_line: bool = False) -> Iterator[Block]:
+def file_blocks(path: str, *, by_line: bool = False, errors: Errors = "keep") -> Iterator[Block]:
     """Yield the lines of a file in blocks; raise CorpusError if it cannot be read.
 
     by_line: whether each line is a block, which is yielded as soon as it has arrived
+    errors: as for `read_lines`
     """
-    with open_text(path) as file:
+    is_raw = errors == "raw"
+    with open_text(path, any_kind=errors in ("bytes", "raw"), unpack=not is_raw) as file:
         number, offset = 1, 0
         check = partial(check_unchanged, file, snapshot_of(file), path)
         for arrived, is_cut in _lines(file, path) if by_line else _cut(file, path):
-            raw = without_mark(arrived, path) if offset == 0 else arrived
+            raw = arrived
+            if offset == 0 and not is_raw:
+                raw = without_mark(arrived, path, any_encoding=errors == "bytes")
             offset += len(arrived) - len(raw)
             if len(raw) > LONGEST_LINE and raw.find(b"\n", 0, LONGEST_LINE + 1) < 0:
                 raise CorpusError(
@@ -90,7 +97,7 @@ def file_blocks(path: str, *, by_line: bool = False) -> Iterator[Block]:
             if raw:
                 if raw[-1:] != b"\n" and not is_cut:
                     check(number, offset)
-                block = Block(raw, path, number, offset, is_cut=is_cut)
+                block = Block(raw, path, number, offset, is_cut=is_cut, keeps_returns=is_raw)
                 yield block
                 # For a block this is faster than bytes.count().
                 number += 1 if by_line else int(np.count_nonzero(np.frombuffer(block.data, np.uint8) == ord("\n")))

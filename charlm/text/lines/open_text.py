@@ -40,9 +40,11 @@ _UNREADABLE: dict[type[Exception], tuple[str, str]] = {
 
 
 @contextmanager
-def open_text(path: str) -> Iterator[io.BufferedReader | BinaryIO]:
+def open_text(path: str, *, any_kind: bool = False, unpack: bool = True) -> Iterator[io.BufferedReader | BinaryIO]:
     """Open a file inside the block and decompress it if it is compressed by gzip; `-` is standard input.
 
+    any_kind: whether it may be of another kind than text
+    unpack: whether it is decompressed
     Raises CorpusError if it cannot be opened, or if it is of another kind than text, see `kind_of`.
     """
     if path == STANDARD_INPUT:
@@ -51,21 +53,21 @@ def open_text(path: str) -> Iterator[io.BufferedReader | BinaryIO]:
             raise CorpusError("nothing to read, standard input is closed", hint="name a file")
         source = sys.stdin.buffer
         # At a terminal, a second read after the end would wait for a second end of file to be typed.
-        yield source if _is_text(source, path) else io.BytesIO()
+        yield source if _is_text(source, path, any_kind=any_kind) else io.BytesIO()
         return
     with ExitStack() as opened:
         with read_errors(path):
             file = opened.enter_context(io.BufferedReader(io.FileIO(path), _BUFFER_BYTES))
-            is_gzip = file.peek(len(_GZIP_MARK)).startswith(_GZIP_MARK)
+            is_gzip = unpack and file.peek(len(_GZIP_MARK)).startswith(_GZIP_MARK)
         # This buffer finds lines in C; GzipFile.readline runs Python code for each line.
         unpacked = io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER_BYTES) if is_gzip else file
         opened.enter_context(unpacked)
-        _is_text(unpacked, path)
+        _is_text(unpacked, path, any_kind=any_kind)
         yield unpacked
 
 
-def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
-    """Return whether a file that was just opened contains anything; raise CorpusError if it is not text."""
+def _is_text(file: io.BufferedReader | BinaryIO, path: str, *, any_kind: bool) -> bool:
+    """Return whether a file that was just opened contains anything; raise CorpusError for other kinds than text."""
     with read_errors(path):
         if isinstance(file, io.BufferedReader):
             # From a pipe these are the bytes of its first write, so this does not wait for a full buffer.
@@ -73,7 +75,7 @@ def _is_text(file: io.BufferedReader | BinaryIO, path: str) -> bool:
         else:
             start = file.read(LOOKED_AT)
             file.seek(-len(start), os.SEEK_CUR)
-    if kind := kind_of(start):
+    if (kind := kind_of(start)) and not any_kind:
         (name, hint), argument = kind, _argument(path)
         raise CorpusError(f"{name}, {display_name(path)}", hint=hint.format(input=argument, file=argument or " FILE"))
     return bool(start)
@@ -130,10 +132,13 @@ def read_errors(path: str) -> Iterator[None]:
         raise CorpusError(f"{reason}, {display_name(path)}", hint=hint) from error
 
 
-def without_mark(data: bytes, path: str) -> bytes:
-    """Return the first bytes of a file without the byte order mark; raise CorpusError if the mark is not UTF-8's."""
+def without_mark(data: bytes, path: str, *, any_encoding: bool = False) -> bytes:
+    """Return the first bytes of a file without the byte order mark of UTF-8.
+
+    any_encoding: whether the mark of another encoding stays; otherwise it raises CorpusError
+    """
     for mark, encoding in _FOREIGN_MARKS.items():
-        if data.startswith(mark):
+        if not any_encoding and data.startswith(mark):
             raise CorpusError(f"{encoding} is not UTF-8, {place(path, 1, 0)}", hint=iconv(encoding, path))
     return data.removeprefix(_UTF8_MARK)
 

@@ -7,7 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, Self, TypeVar
 
@@ -75,9 +75,13 @@ class Lines(Located):
 
         A line longer than a block may continue, from a space on, in the next one. Raises what reading lines raises.
         """
-        blocks = (block for path in self.paths for block in file_blocks(path))
+        blocks = (block for path in self.paths for block in file_blocks(path, errors=self.errors))
         # Small files are joined; the blocks of large files stay as they are.
         return _joined(((self._decoded(block), len(block.data)) for block in blocks), BLOCK_BYTES // 2)
+
+    def close(self) -> None:
+        """Close the file that is being read; no line follows."""
+        self._lines.close()
 
     def hash_all(self) -> Digest:
         """Return what `digest` will be when all lines are read; this is faster, as nothing is decoded.
@@ -86,13 +90,13 @@ class Lines(Located):
         """
         digest = hashlib.sha256() if self.digest is None else self.digest.copy()
         for path in self.paths:
-            for block in file_blocks(path):
+            for block in file_blocks(path, errors=self.errors):
                 digest.update(block.data)
         return digest
 
-    def _located(self) -> Iterator[tuple[str, str, int]]:
+    def _located(self) -> Generator[tuple[str, str, int], None, None]:
         for path in self.paths:
-            for number, block in enumerate(file_blocks(path, by_line=True), start=1):
+            for number, block in enumerate(file_blocks(path, by_line=True, errors=self.errors), start=1):
                 yield self._decoded(block)[:-1], path, number
 
     def _decoded(self, block: Block) -> str:
@@ -192,8 +196,9 @@ def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -
     error does not depend on the size of the groups.
     """
     remaining = iter(items)
-    mistake: CharlmError | None = None
-    while mistake is None:
+    # Raised from a list: a local name would keep the error and its traceback, and files that are open in it.
+    mistakes: list[CharlmError] = []
+    while not mistakes:
         window: list[Item] = []
         total = 0
         try:
@@ -203,12 +208,12 @@ def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -
                 if total >= WINDOW_SIZE:
                     break
         except CharlmError as error:
-            mistake = error
+            mistakes.append(error)
         if window:
             yield window
-        elif mistake is None:
+        elif not mistakes:
             return
-    raise mistake
+    raise mistakes.pop()
 
 
 def read_lines(
@@ -225,7 +230,9 @@ def read_lines(
 
     paths: file names; `-` is standard input; a file compressed by gzip, whatever its name, is decompressed
     errors: "strict" refuses bytes that are not UTF-8 and zero bytes; "keep" decodes each byte that is not UTF-8 to a
-        lone surrogate, so that `line.encode("utf-8", "surrogateescape")` restores the bytes
+        lone surrogate, so that `line.encode("utf-8", "surrogateescape")` restores the bytes; "bytes" does so
+        too, and reads files of any kind and encoding; "raw" reads them as they are, with byte order mark and `\r`, and
+        without decompressing them
     digest: updated with the bytes of each line, without its end, and `\n`
     watch: called with each line
 

@@ -32,7 +32,7 @@ def written_parts(line: str, splitter: Splitter) -> list[WrittenPart]:
     """
     parts: list[WrittenPart] = []
     at = number = 0
-    for number, (start, end) in enumerate(_spans(line, splitter), start=1):
+    for number, (start, end) in enumerate(written_spans(line, splitter), start=1):
         if parts and end <= at:
             parts[-1] = replace(parts[-1], end=number)
             continue
@@ -46,14 +46,9 @@ def written_parts(line: str, splitter: Splitter) -> list[WrittenPart]:
     return parts
 
 
-def _spans(line: str, splitter: Splitter) -> list[tuple[int, int]]:
+def written_spans(line: str, splitter: Splitter) -> list[tuple[int, int]]:
     """Return the start and the end of each token in a line; tokens of the same characters have the same ones."""
-    tokens, spelled = splitter.split(line), splitter.spelled(line)
-    spans, at = [], 0
-    for token in tokens:  # white space alone stands between words, and no word begins with it
-        start = spelled.index(token, at)
-        at = start + len(token)
-        spans.append((start, at))
+    spans, spelled = splitter.spans(line), splitter.spelled(line)
     if line.isascii() or spelled == line:
         return spans
     of_characters = _spans_of_characters(line, splitter, len(spelled))

@@ -10,12 +10,11 @@ from functools import cache
 from itertools import groupby
 from typing import ClassVar, Literal, Self
 
-from charlm.config import TextConfig
 from charlm.text.tokens.joining import LineState, Spacing
 from charlm.text.tokens.normalization import Normalization, normalized
-from charlm.text.tokens.vocabulary import EOS, UNK
+from charlm.text.tokens.vocabulary import EOS, UNK, Vocabulary
 
-Level = Literal["char", "word"]
+Level = Literal["char", "byte", "subword", "word"]
 Split = Literal["punct", "whitespace"]
 
 # How word corpora spell the special tokens.
@@ -29,9 +28,19 @@ class Splitter(ABC):
     lowercase: whether a line is lower-cased (`str.lower`) before it is split
     normalize: the Unicode form of the tokens; unless it is "none", canonically equivalent lines have equal tokens
     spacing: where spaces go when tokens are joined, as learned from a corpus; None for the rule's own way
+
+    level: the token unit
+    joins_with_spaces: whether white space stands between tokens, and is not part of any
+    has_spaced_tokens: whether a token may contain white space beside other characters
+    vocabulary: the tokens of a rule that has its own; None if a corpus determines them
+    piece_model: the model of a rule that has learned its tokens from a corpus, else empty
     """
 
     level: ClassVar[Level]
+    joins_with_spaces: ClassVar[bool] = False
+    has_spaced_tokens: ClassVar[bool] = False
+    vocabulary: Vocabulary | None = None
+    piece_model: str = ""
 
     def __init__(
         self, *, lowercase: bool = False, normalize: Normalization = "none", spacing: Spacing | None = None
@@ -41,6 +50,11 @@ class Splitter(ABC):
     def spelling_as(self, spacing: Spacing | None) -> Self:
         """Return a splitter that splits like this one, and joins with a given spacing."""
         return type(self)(lowercase=self.lowercase, normalize=self.normalize, spacing=spacing)
+
+    @property
+    def gathered_by(self) -> Splitter:
+        """The rule by which a corpus is encoded before its tokens are learned and a part of it is held out."""
+        return self
 
     @property
     def rule(self) -> str:
@@ -73,6 +87,19 @@ class Splitter(ABC):
         """Return the text of the tokens of one line."""
         return "".join(self.stream(tokens))
 
+    def spans(self, line: str) -> list[tuple[int, int]]:
+        """Return the start and the end of each token in the line as it is spelled, see `spelled`.
+
+        Bytes of one character have its span.
+        """
+        spelled = self.spelled(line)
+        spans, at = [], 0
+        for token in self.split(line):  # white space alone stands between words, and no word begins with it
+            start = spelled.index(token, at)
+            at = start + len(token)
+            spans.append((start, at))
+        return spans
+
 
 class CharacterSplitter(Splitter):
     """The rule by which every Unicode code point is a token; nothing is lost."""
@@ -93,6 +120,7 @@ class WordSplitter(Splitter):
     """
 
     level = "word"
+    joins_with_spaces = True
 
 
 class WhitespaceSplitter(WordSplitter):
@@ -162,26 +190,6 @@ def _joined_as_english(tokens: Iterable[str]) -> Iterator[str]:
         glued = glue_left or (glue_next and not _attaches_to_symbols(token))
         yield token if glued or previous is None else " " + token
         previous, glue_next = token, glue_right
-
-
-def make_splitter(level: Level, split: Split, lowercase: bool, normalize: Normalization = "none") -> Splitter:
-    """Return a splitter.
-
-    level: the token unit; split: the rule for words, without effect on characters
-    Raises ValueError for other names.
-    """
-    if level == "char":
-        return CharacterSplitter(lowercase=lowercase, normalize=normalize)
-    if level == "word" and split == "punct":
-        return PunctuationSplitter(lowercase=lowercase, normalize=normalize)
-    if level == "word" and split == "whitespace":
-        return WhitespaceSplitter(lowercase=lowercase, normalize=normalize)
-    raise ValueError(f"no splitter for level {level!r} and split {split!r}")
-
-
-def splitter_of(text: TextConfig) -> Splitter:
-    """Return the splitter that a model's configuration names."""
-    return make_splitter(text.level, text.split, text.lowercase, text.normalize)  # type: ignore[arg-type]
 
 
 # Tokens without a space before or after them. Splitting the joined text must return the same tokens, so a mark that may

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
+from charlm.text.tokens.closed import ClosedSplitter
 from charlm.text.tokens.splitter import RESERVED, Level, Splitter
 from charlm.text.tokens.unknown_words import shapes_of
 from charlm.text.tokens.vocabulary import EOS_ID, UNK_ID, Vocabulary
@@ -29,11 +30,13 @@ class Tokenizer:
     def __init__(self, splitter: Splitter, vocabulary: Vocabulary) -> None:
         self.splitter = splitter
         self.vocabulary = vocabulary
-        self._lookup: _CharacterLookup | _WordLookup
-        if splitter.level == "char":
-            self._lookup = _CharacterLookup(vocabulary, splitter)
-        else:
+        self._lookup: Callable[[Sequence[str]], npt.NDArray[np.int32]]
+        if isinstance(splitter, ClosedSplitter):
+            self._lookup = splitter.encode_lines
+        elif splitter.joins_with_spaces:
             self._lookup = _WordLookup(vocabulary, splitter)
+        else:
+            self._lookup = _CharacterLookup(vocabulary, splitter)
 
     @property
     def level(self) -> Level:
@@ -60,10 +63,10 @@ class Tokenizer:
         """Return the ids [n] of words that are split already, as in a corpus of tags.
 
         A word that is out of vocabulary is read as its shape, see `shapes_of`, if the vocabulary has that.
-        Raises ValueError at character level.
+        Raises ValueError unless the tokens are words.
         """
         if not isinstance(self._lookup, _WordLookup):
-            raise ValueError("the tokens of a character model are not words")
+            raise ValueError(f"the tokens at {self.level} level are not words")
         return self._lookup.of_tokens(tokens)
 
     def encode_lines(self, lines: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
