@@ -23,6 +23,8 @@ __all__ = [
     "generate_many",
     "import_model",
     "load",
+    "load_ngrams",
+    "mix",
     "next_tokens",
     "predict",
     "rank",
@@ -33,6 +35,7 @@ __all__ = [
     "surprisal",
     "trace",
     "train",
+    "tune_mix",
     "tune_rescoring",
 ]
 

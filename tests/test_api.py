@@ -30,11 +30,14 @@ def test_the_functions_are_the_package():
         "fill",
         "filter_lines",
         "import_model",
+        "load_ngrams",
+        "mix",
         "predict",
         "rank",
         "rescore",
         "surprisal",
         "trace",
+        "tune_mix",
         "tune_rescoring",
     }
     assert set(charlm.__all__) == {"__version__", *names}
@@ -87,6 +90,20 @@ def test_scores_come_in_order_whatever_the_lengths(model):
     alone = [next(iter(charlm.score(model, [line]))).nats for line in lines]
     assert [score.nats for score in charlm.score(model, lines)] == pytest.approx(alone, rel=1e-5)
     assert list(charlm.score(model, [])) == []
+
+
+def test_a_mixture_is_the_mean_of_probabilities(model, tmp_path):
+    other = charlm.train(LINES, **{**SMALL, "seed": 4}, max_steps=20)
+    (tmp_path / "a.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t</s>\n-0.5\tt\n\n\\end\\\n")
+    models = {"a": model, "b": other, "c": charlm.load_ngrams(tmp_path / "a.arpa", model)}
+    (score,) = charlm.mix({name: models[name] for name in "ab"}, ["t"], weights=[0.25, 0.75])
+    first, second = (next(charlm.score(one, ["t"])) for one in (model, other))
+    assert score.nats < 0.25 * first.nats + 0.75 * second.nats
+    assert next(charlm.mix(models, ["t"], weights=[0.0, 0.0, 1.0])).log10p == pytest.approx(-1.5)
+    tuned = charlm.tune_mix(models, LINES)
+    assert tuned.weights[0] > 0.9 and tuned.perplexity <= min(tuned.alone) + 1e-6
+    with pytest.raises(UsageError, match="the first model of a mixture"):
+        charlm.mix({"c": models["c"], "a": model}, ["t"])
 
 
 def test_a_saved_model_is_the_model(model, tmp_path):

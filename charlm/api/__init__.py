@@ -2,6 +2,7 @@
 
 from charlm.api.drawing import generate, generate_many, next_tokens
 from charlm.api.exchange import export, import_model
+from charlm.api.mixing import load_ngrams, mix, tune_mix
 from charlm.api.models import load, save, train
 from charlm.api.reading import (
     activations,
@@ -28,6 +29,8 @@ __all__ = [
     "generate_many",
     "import_model",
     "load",
+    "load_ngrams",
+    "mix",
     "next_tokens",
     "predict",
     "rank",
@@ -38,5 +41,6 @@ __all__ = [
     "surprisal",
     "trace",
     "train",
+    "tune_mix",
     "tune_rescoring",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import mixing, ui
 from charlm.cli.evaluate_pairs import print_pairs
 from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
 from charlm.cli.tables_in import Field, InputFormat, Source
@@ -26,6 +27,8 @@ def evaluate(
         typer.Option("--pairs", help="Minimal pairs, BLiMP's JSON Lines or good TAB bad: how often good is likelier."),
     ] = False,
     beam: Beam = 1,
+    mix: mixing.Mix = None,
+    tune_mix: mixing.TuneMix = None,
     batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
@@ -38,20 +41,26 @@ def evaluate(
     charlm evaluate shakespeare valid.txt
     tail -n 999 tinyshakespeare.txt | charlm evaluate shakespeare --format jsonl
     charlm evaluate shakespeare lines.csv --field text
+    charlm evaluate kitchen test.txt --mix 5gram.arpa --tune-mix valid.txt
     charlm evaluate tags tagged.tsv                     accuracy, F1
     charlm evaluate spanish pairs.tsv --beam 5          BLEU, chrF
     charlm evaluate sentences blimp.jsonl --pairs       accuracy by set
     """
+    mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "evaluate")
+    mixed.check(language_model)
 
     from charlm.errors import UsageError
     from charlm.inference.figures import figures
+    from charlm.inference.scoring import Scorer
 
     if beam > 1 and not language_model.facts.translates:
         raise UsageError(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     if pairs:
+        if mixed:
+            raise UsageError("--pairs with --mix", hint="leave one of them out")
         if field is not None:
             raise UsageError("--field with --pairs", hint="leave it out: a pair is good TAB bad, or BLiMP's JSON")
         if language_model.facts.answers != "text":
@@ -74,8 +83,17 @@ def evaluate(
     output = ui.Output()
     source = Source(files, field=field, input_format=input_format, reading=language_model.text.reading)
     lines = source.lines if field is None else _texts(source)
+    carries = language_model.is_stream
+    new_scorer = partial(Scorer, language_model, batch_size=batch_size, carry_state=carries)
+    mixture = (
+        mixed.mixture(new_scorer, language_model, batch_size=batch_size, carry_state=carries, threads=threads)
+        if mixed
+        else None
+    )
     with language_model.model.ops.workers.limit(threads), ui.progress_of("token") as watch:
-        record = figures(language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch)
+        record = figures(
+            language_model, lines, batch_size=batch_size, beam=beam, warn=ui.warn, watch=watch, mixture=mixture
+        )
     if format == "jsonl":
         write_records([record], format, output)
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import score_page, score_records, ui
+from charlm.cli import mixing, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -67,6 +67,8 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
     ] = None,
+    mix: mixing.Mix = None,
+    tune_mix: mixing.TuneMix = None,
     shard: ShardOption = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
@@ -81,12 +83,15 @@ def score(
     charlm score kitchen items.csv --field sentence --format csv
     charlm score kitchen nbest.txt --format kaldi --key 1 --negate --log-base e
     charlm score kitchen sentences.txt --html sentences.html
+    charlm score kitchen sentences.txt --mix 5gram.arpa --tune-mix other.txt
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
     part = shard_of(shard)
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
+    mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "score")
 
+    mixed.check(language_model)
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
     _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
@@ -119,7 +124,8 @@ def score(
         reading=language_model.text.reading,
     )
     window = 1 if source.at_once else None
-    scorer = Scorer(
+    new_scorer = partial(
+        Scorer,
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
@@ -128,8 +134,13 @@ def score(
         window=window,
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
+    scorer: Any = new_scorer()
     if part is not None:
         take_part(source, part, partial(suspect_windows, window=scorer.window) if suspect else scorer.windows)
+    if mixed:
+        scorer = mixed.mixture(
+            new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads
+        )
     output = ui.Output(unbuffered=source.at_once)
     with contextlib.ExitStack() as stack:
         stack.enter_context(language_model.model.ops.workers.limit(threads))

@@ -10,6 +10,7 @@ Each room imports only those before it:
 | `batches` | ids to mini-batches |
 | `dataset` | corpora that are cut into batches |
 | `columns` | texts in a column of a table |
+| `arpa` | n-gram models in files of other programs |
 | `learning` | a corpus encoded, a vocabulary learned, a part held out |
 | `reader`, `records`, `doubts`, `music_text`, `tasks` | the corpus of each task |
 """

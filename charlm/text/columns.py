@@ -67,7 +67,8 @@ class Rows(Located):
         self.paths, self._watch, self._errors = paths, watch, errors
         self._waiting: deque[Row] = deque()
         self._place = ""
-        self._file_rows = self._rows = self._read()
+        self._file_rows = self._read()
+        self._rows: Iterator[Row] = self._file_rows
 
     def __next__(self) -> str:
         row = next(self._rows)

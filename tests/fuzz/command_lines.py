@@ -47,9 +47,12 @@ GOOD: dict[str, tuple[object, ...]] = {
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
     "percentile": (0, 50, 95, 100), "region": ("|", "a", " ", "^^", "\n", "\t"),
     "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
+    "mix": ("lm", "lm.safetensors=0.3", "lm=0", "old=0.25", "abc.arpa", "abc.arpa=0.5", "conditioned", "cloze", "link"),
+    "tune_mix": ("abc.txt", "corpus.txt", "lm.tsv", "conditioned.tsv", "-"),
     "midi": ("new.mid", "folder/new.mid", "tune.mid", "fifo.mid"), "plot": ("new.svg", "new.png", "curve.svg", "-"),
 }  # fmt: skip
 EDGE: dict[str, tuple[object, ...]] = {
+    "mix": ("missing", "cut.arpa", "corpus.txt=0.1", "lm=2", "lm=x", "lm=nan", "=0.5", "", "tag", "abc.txt.arpa"),
     "output": ("folder", "", ".", "..", "-", "no/such/folder", "fifo.safetensors", "x" * 260, "x" * 240, "old.ckpt"),
     "midi": ("corpus.txt", "-", "", "folder", "fifo.mid", "no/such/folder.mid", "lm.safetensors", "y" * 300, "y" * 240),
     "plot": ("corpus.txt", "new.txt", "", "folder", "no/such/folder.svg", "z" * 300 + ".svg"),
@@ -244,7 +247,7 @@ class _Drawing:
         if one.is_flag:
             return [name]
         value = self._value(one)
-        if one.name not in ("not_in", "minus") and (
+        if one.name not in ("not_in", "minus", "tune_mix") and (
             "FILE" in (one.metavar or "") or getattr(one.type, "name", "") == "path"
         ):
             self.case.outputs.append(value)

@@ -95,7 +95,7 @@ def _has_the_right_code(case: Case, result: Result) -> None:
     at_fault = {
         4: bool(models)
         or case.command == "import"
-        or case.has("--resume", "--init-from", "--like", "--plot", "--gradients", "--minus"),
+        or case.has("--resume", "--init-from", "--like", "--plot", "--gradients", "--minus", "--mix"),
         5: case.command == "train",
         6: bool(case.outputs) or case.value("--device") == "cuda",
     }

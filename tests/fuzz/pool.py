@@ -41,6 +41,7 @@ LINES = {  # files that are read as text
     "costs.txt": b"u1-1 1\nu1-2 1.5\nu2-1 0\n",
     "moses.txt": b"0 ||| abc ||| lm: -1 ||| -1\n0 ||| the cat ||| lm: -2 ||| -2 ||| 0-0\n1 |||  |||  ||| 0\n",
     "refs.txt": b"u1\tthe cat\nu2\t\nx\tno list\n0\tabc\n",
+    "abc.arpa": b"\\data\\\nngram 1=4\n\n\\1-grams:\n-0.3\t</s>\n-0.6\ta\n-0.9\tb\n-0.9\t<unk>\n\n\\end\\\n",
     **{f"{kind}.tsv": text.encode() for kind, text in TEXTS.items()},
 }
 ODD_TEXTS = ("-", "missing.txt", "folder", "", "lm.safetensors", "no/such/file", "x" * 300)  # nothing elsewhere
