@@ -53,6 +53,6 @@ def ended(code: int) -> int:
 
 
 def _before_the_end() -> None:
-    """Let the launcher read what was printed, which it drops when the processes end; silence MPI's line about that."""
+    """Wait until the launcher has read what was printed, which the end may drop; silence MPI's line about the end."""
     time.sleep(_LAST_LINES)
     ui.silence(2)

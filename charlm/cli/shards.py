@@ -15,7 +15,7 @@ from charlm.text.lines.reading import Located
 
 ShardOption = Annotated[
     str | None,
-    typer.Option(metavar="K/N", help="Score part K of N alone, for array jobs; cat the outputs in order."),
+    typer.Option(metavar="PART", help="Score one part alone, for array jobs: 1/8 is the first of eight."),
 ]
 
 
