@@ -60,7 +60,6 @@ class _Part(Located):
             self._source.taken()
             self._number += 1
         if self._number >= self._last:
-            self._lines.close()
             raise StopIteration
         self._number += 1
         return str(next(self._lines))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
@@ -67,8 +67,7 @@ class Rows(Located):
         self.paths, self._watch, self._errors = paths, watch, errors
         self._waiting: deque[Row] = deque()
         self._place = ""
-        self._file_rows = self._read()
-        self._rows: Iterator[Row] = self._file_rows
+        self._rows = self._read()
 
     def __next__(self) -> str:
         row = next(self._rows)
@@ -85,23 +84,19 @@ class Rows(Located):
         """The size of the files on the disk in bytes; None if one of them cannot be read twice."""
         return size_of(self.paths)
 
-    def close(self) -> None:
-        """Close the file that is being read; no row follows."""
-        self._file_rows.close()
-
     def taken(self) -> Row:
         """Return the first row that was read and not yet taken, and forget it."""
         return self._waiting.popleft()
 
     @abstractmethod
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         """Yield all rows."""
 
 
 class WholeLines(Rows):
     """Lines that are texts, for an output that repeats them as they are in the file."""
 
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         for path in self.paths:
             for number, line, raw in whole_lines(path, self._watch, self._errors):
                 yield Row(line, {}, line_place(path, number), raw=raw)
@@ -115,7 +110,7 @@ class KeyedLines(Rows):
 
     columns = ("key",)
 
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         for path in self.paths:
             for number, line, raw in whole_lines(path, self._watch, self._errors):
                 place = line_place(path, number)
@@ -177,7 +172,7 @@ class TextColumn(Rows):
             raise UsageError(f"{flag} {field} is the column of the text", hint=f"name another column with {flag}")
         return name
 
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         for path in self.paths:
             form = self._form or form_of(path)
             yield from self._objects(path) if form == "jsonl" else self._table(path, form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class KaldiLists(Rows):
         self._costs = costs
         super().__init__(paths, watch=watch)
 
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         texts = KeyedLines(self.paths, watch=self._watch)
         costs = KeyedLines([self._costs])
         for text, cost in zip_longest(texts, costs):
@@ -78,7 +78,7 @@ class MosesLists(Rows):
 
     columns = ("id", "features", "score")
 
-    def _read(self) -> Generator[Row, None, None]:
+    def _read(self) -> Iterator[Row]:
         lines = read_lines(self.paths, errors="keep", watch=self._watch)
         for line in lines:
             fields = [field.strip(" ") for field in line.split(BAR)]

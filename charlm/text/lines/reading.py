@@ -7,7 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, Self, TypeVar
 
@@ -79,10 +79,6 @@ class Lines(Located):
         # Small files are joined; the blocks of large files stay as they are.
         return _joined(((self._decoded(block), len(block.data)) for block in blocks), BLOCK_BYTES // 2)
 
-    def close(self) -> None:
-        """Close the file that is being read; no line follows."""
-        self._lines.close()
-
     def hash_all(self) -> Digest:
         """Return what `digest` will be when all lines are read; this is faster, as nothing is decoded.
 
@@ -94,7 +90,7 @@ class Lines(Located):
                 digest.update(block.data)
         return digest
 
-    def _located(self) -> Generator[tuple[str, str, int], None, None]:
+    def _located(self) -> Iterator[tuple[str, str, int]]:
         for path in self.paths:
             for number, block in enumerate(file_blocks(path, by_line=True, errors=self.errors), start=1):
                 yield self._decoded(block)[:-1], path, number
@@ -196,9 +192,8 @@ def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -
     error does not depend on the size of the groups.
     """
     remaining = iter(items)
-    # Raised from a list: a local name would keep the error and its traceback, and files that are open in it.
-    mistakes: list[CharlmError] = []
-    while not mistakes:
+    mistake: CharlmError | None = None
+    while mistake is None:
         window: list[Item] = []
         total = 0
         try:
@@ -208,12 +203,12 @@ def windows(items: Iterable[Item], count: int, *, size: Callable[[Item], int]) -
                 if total >= WINDOW_SIZE:
                     break
         except CharlmError as error:
-            mistakes.append(error)
+            mistake = error
         if window:
             yield window
-        elif not mistakes:
+        elif mistake is None:
             return
-    raise mistakes.pop()
+    raise mistake
 
 
 def read_lines(
