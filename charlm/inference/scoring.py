@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -173,7 +172,7 @@ class Scorer:
         if self.carry_state or self.window == 1:
             return ((item, work(item)) for item in items)
         model = self.language_model.model
-        return mapped(partial(_with_threads, model, model.ops.workers.count, work), items)
+        return mapped(_WithThreads(model, model.ops.workers.count, work), items)
 
     def _of_window(self, window: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the ids of the tokens of a window, the offsets of the lines in them, and the figures of all tokens.
@@ -267,7 +266,14 @@ def _pieces(flat: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     return [flat[start:end] for start, end in pairwise(offsets)]
 
 
-def _with_threads(model: Model, threads: int, work: Callable[[Item], Result], item: Item) -> Result:
-    """Return `work(item)`, computed by so many threads, also in another process."""
-    with model.ops.workers.limit(threads):
-        return work(item)
+@dataclass(frozen=True)
+class _WithThreads:
+    """A function of an item that computes with so many threads, also in another process."""
+
+    model: Model
+    threads: int
+    work: Callable[[Any], Any]
+
+    def __call__(self, item: Any) -> Any:
+        with self.model.ops.workers.limit(self.threads):
+            return self.work(item)

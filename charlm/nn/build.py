@@ -33,6 +33,7 @@ from charlm.nn.layer import Layer, Stack, views_of
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.recurrent import Recurrent
+from charlm.processes import is_shared, world
 from charlm.randomness import INITIALISE, generator
 from charlm.text.tokens.codec import SPECIAL
 
@@ -88,7 +89,7 @@ def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
 
 
 def _copied(config: ModelConfig, values: np.ndarray, device: str) -> Model:
-    model = build(config, get_backend(device))
+    model = build(config, get_backend(device, gpu=world().local_rank if is_shared() else 0))
     model.parameters.values[...] = model.ops.array(values)
     return model
 

@@ -50,7 +50,8 @@ class ProcessPool:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._works = self._tickets = 0
+        self._numbers: dict[Callable[[Any], Any], int] = {}
+        self._tickets = 0
         self._outcomes: dict[int, _Outcome] = {}
         self._asked: dict[int, int] = {}  # the rank that works at each ticket
         self._unwanted: set[int] = set()
@@ -61,13 +62,10 @@ class ProcessPool:
         Memory holds three items for each rank at most, with their results. Several calls may be under way at a time. If
         an item cannot be read, the results before it are yielded and then the error is raised.
 
-        work: sent to the other ranks once, so that pickle has to be able to copy it
+        work: sent to the other ranks unless an equal one was sent before; pickle has to be able to copy it
         Raises what `work` raises, with the traceback of the other rank as a note.
         """
-        for rank in self._others:
-            self._world.send(_TAKE_WORK, rank)
-        self._world.broadcast(work)
-        number, self._works = self._works, self._works + 1
+        number = self._number_of(work)
         remaining = _Remaining(items)
         waiting: deque[tuple[int, Item]] = deque()
 
@@ -140,6 +138,15 @@ class ProcessPool:
     @property
     def _others(self) -> range:
         return range(1, self._world.size)
+
+    def _number_of(self, work: Callable[[Any], Any]) -> int:
+        """Return the number of a function at the other ranks, which are sent it if it is new."""
+        if work not in self._numbers:
+            for rank in self._others:
+                self._world.send(_TAKE_WORK, rank)
+            self._world.broadcast(work)
+            self._numbers[work] = len(self._numbers)
+        return self._numbers[work]
 
     def _idlest(self) -> int | None:
         """Return the rank with the fewest tasks; None if all have as many as they may."""

@@ -154,6 +154,17 @@ def until_released(item):
     RELEASE.wait(SECONDS)
 
 
+def test_a_function_is_sent_once():
+    def lead(pool):
+        world, sent = pool._world, []
+        broadcast = world.broadcast
+        world.broadcast = lambda work: sent.append(work) or broadcast(work)
+        found = [list(pool.mapped(work, range(9)))[-1] for work in (square, slow_where_even, square)]
+        return found, sent
+
+    assert shared(2, lead)[1] == [square, slow_where_even]
+
+
 def test_a_pool_that_stops_drops_what_was_not_begun():
     def interrupted():
         yield from range(2)
