@@ -10,6 +10,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from charlm.cli import ranks, ui
 from charlm.cli.loading import load_numpy
+from charlm.cli.sharing import share_lines
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
 _METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
@@ -56,7 +57,7 @@ class Command(TyperCommand):
         """Load NumPy, checking memory and threads first, and run the command."""
         ranks.check_command(str(self.name))
         load_numpy()
-        return super().invoke(ctx)
+        return share_lines(str(self.name), ctx.params, lambda: super(Command, self).invoke(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments of the usage line without the braces that Typer puts around required ones."""

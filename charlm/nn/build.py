@@ -12,9 +12,14 @@ The head on top is a softmax or a sigmoid, over tokens, labels or keys.
 
 from __future__ import annotations
 
+import copyreg
 import math
+from collections.abc import Callable
+from typing import Any
 
-from charlm.backends import Backend, Shape
+import numpy as np
+
+from charlm.backends import Backend, Shape, get_backend
 from charlm.config import ModelConfig
 from charlm.nn.cells import cell_class
 from charlm.nn.cells.base import OUTPUT_RMS
@@ -31,6 +36,7 @@ from charlm.nn.penalties import ActivationPenalty, TemporalPenalty
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.weight_drop import WeightDrop
 from charlm.nn.word_dropout import DroppedEmbedding
+from charlm.processes import is_shared, world
 from charlm.randomness import INITIALISE, generator
 from charlm.text.tokens.codec import SPECIAL
 
@@ -89,6 +95,21 @@ def for_training(model: Model) -> Model:
         return model
     p = model.parameters
     return _bound(_Network(model.config, ops), Parameters(p.shapes, ops, model.config.array_dtype, values=p.values))
+
+
+def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+    """Return how a copy of a model is built in another process, on a device of the same kind."""
+    return _copied, (model.config, model.ops.numpy(model.parameters.values), model.ops.name)
+
+
+def _copied(config: ModelConfig, values: np.ndarray, device: str) -> Model:
+    model = build(config, get_backend(device, gpu=world().local_rank if is_shared() else 0))
+    model.parameters.values[...] = model.ops.array(values)
+    return model
+
+
+# The standard way for pickle to copy a model whose arrays may lie on a device.
+copyreg.pickle(Model, _reduced)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:
