@@ -15,6 +15,7 @@ from charlm.version import __version__
 __all__ = [
     "__version__",
     "activations",
+    "adapt",
     "compare",
     "export",
     "fill",

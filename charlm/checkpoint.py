@@ -24,7 +24,8 @@ from charlm.storage import container
 from charlm.storage.container import Container
 from charlm.storage.files import display_name
 from charlm.task import TASKS
-from charlm.training import OPTIMIZERS, TrainingNumbers, TrainingState
+from charlm.training import TrainingNumbers, TrainingState
+from charlm.training.update import slots_of
 
 MODEL_SUFFIX, CHECKPOINT_SUFFIX = container.SUFFIX, f".ckpt{container.SUFFIX}"
 _TYPES = {"float32": "F32", "float64": "F64"}
@@ -130,7 +131,7 @@ def _training_shapes(
     weights: dict[str, Shape], train: TrainConfig, config: ModelConfig, file: Container
 ) -> dict[str, Shape]:
     """Return the shapes of a checkpoint's arrays; weights: those of the parameters."""
-    kinds = ["weights", *OPTIMIZERS[train.optimizer].slots]
+    kinds = ["weights", *slots_of(train)]
     kinds += [kind for kind in ("best", "good") if any(name.startswith(f"{kind}/") for name in file.types)]
     batch = file.types.get("state/0", ("", (0, 0)))[1][-1:]
     states = len(cell_class(config).states) * config.num_layers if config.facts.carries_state else 0

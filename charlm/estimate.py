@@ -72,9 +72,10 @@ def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
     steps = max(0, total - trainer.step)
     per_step, tokens, per_judging, judgings = measured(trainer)
     weights = int(model.parameters.values.nbytes)
-    slots = len(trainer.optimizer.memory)
+    slots = len(trainer.update.memory)
     # The best weights, and those of the lowest loss, if these are others.
-    kept = 1 if trainer.config.keep == "loss" else 2
+    is_average_of_training = trainer.config.average > 0.0 and trainer.valid is None
+    kept = 1 if trainer.config.keep == "loss" and not is_average_of_training else 2
     # The gradients, what is kept, and the state twice while it is saved. The weights are in memory already.
     arrays = weights * (1 + slots + kept + 2 * (1 + kept + slots))
     per_epoch = trainer.train.steps(0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from charlm.backends import Backend, get_backend
 from charlm.checkpoint import Checkpoint
-from charlm.config import ModelConfig, TextConfig, TrainConfig, check_text, check_vocabulary
+from charlm.config import OF_TRAINING, ModelConfig, TextConfig, TrainConfig, check_text, check_vocabulary
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
@@ -71,7 +71,7 @@ def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
 
     task: of the training; of another task, what belongs to the head and to the form of the corpus is not taken over
     """
-    free = {"dropout", "dtype", "token_column", "tag_column", *(one.name for one in fields(TrainConfig))}
+    free = {*OF_TRAINING, "token_column", "tag_column", *(one.name for one in fields(TrainConfig))}
     if source.task != task:
         free |= {"task", "unit", "tie_weights", "crf"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
@@ -183,7 +183,8 @@ def _built(
     """Return the training of a new network."""
     figure = figure_of(config.keep, task_of(network["task"]), codec.labels)
     config = replace(config, keep=config.keep or figure or "loss")
-    model = build(ModelConfig(**{**codec.sizes(network["task"]), **network}), ops, seed=config.seed)
+    sized = ModelConfig(**{**codec.sizes(network["task"]), **network})
+    model = build(sized, ops, seed=config.seed, init_scale=config.init_scale)
     text = replace(reader.text, piece_model=codec.tokenizer.splitter.piece_model)
     language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)

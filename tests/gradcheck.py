@@ -258,7 +258,7 @@ def model_errors(model, batch, *, noise=None, seed=0):
 # --- rectified units: they have no derivative at z = 0, and differences across it measure nothing --------------------
 
 
-def rectified(layer, x, state, y, starts):
+def rectified(layer, x, state, y, starts, W_a):
     """Return the pre-activations [T, H, B] of a layer's rectified units, None for a layer that has none."""
     if isinstance(layer, Dense) and layer.activation == "relu":
         return np.einsum("mn,tnb->tmb", layer.p["W"], x) + layer.p["b"]
@@ -274,7 +274,7 @@ def rectified(layer, x, state, y, starts):
         else:
             E = layer.columns.table[:, layer.own_columns]
             W_x_x = np.concatenate([E, 0 * E[:1]])[x].transpose(0, 2, 1)
-        return np.einsum("mn,tnb->tmb", W[:, :H], a) + W_x_x + W[:, -1:]
+        return np.einsum("mn,tnb->tmb", W_a, a) + W_x_x + W[:, -1:]
     return None
 
 
@@ -285,7 +285,8 @@ def clear_of_kinks(run):
     def recorded(forward):
         def recording(self, x, state, ws, *, starts=None, noise=None):
             y, last = forward(self, x, state, ws, starts=starts, noise=noise)
-            found.append(rectified(self, x, state, y, starts))
+            W_a = ws.kept("scan").cell.W_a if isinstance(self, Recurrent) else None
+            found.append(rectified(self, x, state, y, starts, W_a))
             return y, last
 
         return recording
@@ -375,6 +376,12 @@ def check_deep(cell, variant):
     return check_model(cell, variant, noise=0x1234_5678_9ABC_DEF1, dropout=0.3, vocabulary_size=5, **deep)
 
 
+def check_regularised(cell, variant):
+    """Recurrent weights and whole words dropped, and one mask for all steps of a lane."""
+    rates = {"weight_drop": 0.4, "embedding_dropout": 0.3, "dropout": 0.3, "dropout_kind": "variational"}
+    return check_model(cell, variant, noise=0x1234_5678_9ABC_DEF2, embedding_size=3, **rates)
+
+
 def check_task(cell, variant, body, *, noise=None, largest_one_hot=None, **options):
     """A model of another task, on several sequences of different lengths."""
     small = {"vocabulary_size": 4, "hidden_size": 2, "num_layers": 1}
@@ -416,6 +423,7 @@ CHECKS = {
     "one-hot": check_one_hot,
     "look-up": check_look_up,
     "deep": check_deep,
+    "regularised": check_regularised,
     "cloze": check_cloze,
     "tag": check_tag,
     "classify": check_classify,

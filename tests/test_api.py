@@ -25,6 +25,7 @@ def test_the_functions_are_the_package():
     names = {"train", "save", "load", "generate", "generate_many", "next_tokens", "score", "score_pairs"}
     names |= {
         "activations",
+        "adapt",
         "compare",
         "export",
         "fill",
@@ -90,6 +91,20 @@ def test_scores_come_in_order_whatever_the_lengths(model):
     alone = [next(iter(charlm.score(model, [line]))).nats for line in lines]
     assert [score.nats for score in charlm.score(model, lines)] == pytest.approx(alone, rel=1e-5)
     assert list(charlm.score(model, [])) == []
+
+
+def test_a_model_adapts_while_it_scores(model):
+    lines = ["pip pat", "pat pip"] * 15
+    adapted = charlm.adapt(model, rate=0.05, cache=20)
+    before = [score.nats for score in charlm.score(model, lines)]
+    nats = [score.nats for score in charlm.score(adapted, lines)]
+    assert sum(nats) < 0.8 * sum(before)
+    assert [score.nats for score in charlm.score(model, lines)] == before
+    assert sum(score.nats for score in charlm.score(adapted.language_model, lines)) < 0.8 * sum(before)
+    bits = [row.surprisal for row in charlm.surprisal(charlm.adapt(model, rate=0.05, cache=20), lines)]
+    assert sum(bits) * math.log(2.0) == pytest.approx(sum(nats), rel=1e-5)
+    with pytest.raises(UsageError, match="--dynamic"):
+        charlm.adapt(model, rate=-1.0)
 
 
 def test_a_mixture_is_the_mean_of_probabilities(model, tmp_path):

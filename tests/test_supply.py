@@ -118,6 +118,7 @@ def test_without_a_compiler_the_wheel_is_for_every_machine(sources, env):
     assert {name for name in files if name.startswith("charlm/guide/")} == {
         f"charlm/guide/{page.name}" for page in GUIDE.glob("*.md")
     }
+    assert {f"charlm/recipes/{path.name}" for path in (PROJECT / "charlm" / "recipes").glob("*.toml")} <= set(files)
     assert b"Root-Is-Purelib: true" in next(text for name, text in files.items() if name.endswith(".dist-info/WHEEL"))
     sources.built("editable", **env)
     assert sources.libraries() == []

@@ -6,6 +6,7 @@ from charlm.api.mixing import load_ngrams, mix, tune_mix
 from charlm.api.models import load, save, train
 from charlm.api.reading import (
     activations,
+    adapt,
     compare,
     fill,
     filter_lines,
@@ -21,6 +22,7 @@ from charlm.api.reading import (
 
 __all__ = [
     "activations",
+    "adapt",
     "compare",
     "export",
     "fill",

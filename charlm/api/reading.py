@@ -9,6 +9,7 @@ import numpy as np
 
 from charlm.api.lines import plain_lines
 from charlm.inference.activations import Recorder, states_of
+from charlm.inference.adaptation import Adapter
 from charlm.inference.cloze import Filled, Filler
 from charlm.inference.comparison import Compared
 from charlm.inference.comparison import compare as comparison_of
@@ -29,17 +30,31 @@ from charlm.inference.trace import trace as trace_of
 from charlm.language_model import LanguageModel
 
 
-def score(model: LanguageModel, lines: Iterable[str]) -> Iterator[Score]:
+def adapt(model: LanguageModel, **options: Any) -> Adapter:
+    """Return a model that adapts to the text it reads, for `score` and `surprisal`, in the order of its lines.
+
+    The model itself is not changed. `language_model` of the result has the weights of dynamic evaluation so far.
+
+    options: `rate` and `length` of dynamic evaluation; `cache`, `weight` and `flatness` of a neural cache
+    Raises UsageError for a model of another task and for an invalid number.
+    """
+    return Adapter(model, **options)
+
+
+def score(model: LanguageModel | Adapter, lines: Iterable[str]) -> Iterator[Score]:
     """Yield the score of each line, in order: `nats`, `log10p`, `prob`, `tokens`, `oov`, `perplexity`.
 
+    model: or what `adapt` returns
     Raises UsageError for a model of another task.
     """
+    if isinstance(model, Adapter):
+        return model.scorer().score(plain_lines(lines))
     model.require("score")
     return Scorer(model).score(plain_lines(lines))
 
 
 def surprisal(
-    model: LanguageModel,
+    model: LanguageModel | Adapter,
     lines: Iterable[str],
     *,
     per: Per | None = None,
@@ -48,13 +63,16 @@ def surprisal(
 ) -> Iterator[Surprisal]:
     """Yield a record for each word of each line: `line`, `position`, `text`, `surprisal`, `entropy`, `rank`, etc.
 
+    model: or what `adapt` returns
     per: "word", "token" or "region"
     region: the mark between regions, which is not part of the text; a record is then of a region unless `per` is given
     has_eos: yield a record for `<EOS>`, the end of each line
     Raises UsageError for a model of another task, and for regions without a mark.
     """
-    model.require("surprisal")
-    return surprisals(model, plain_lines(lines), per=per, region=region, has_eos=has_eos)
+    adapter = model if isinstance(model, Adapter) else None
+    language_model = model.language_model if isinstance(model, Adapter) else model
+    language_model.require("surprisal")
+    return surprisals(language_model, plain_lines(lines), per=per, region=region, has_eos=has_eos, adapter=adapter)
 
 
 def rank(

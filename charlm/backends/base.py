@@ -44,6 +44,8 @@ class ScanGrads:
     ws: Any
 
 
+BETAS = 0.9, 0.999  # of Adam, Kingma and Ba 2015
+
 # A drawn token: its id, ln P under the model before temperature and bans, and the probability of the banned tokens.
 Drawn = tuple[int, float, float]
 
@@ -61,6 +63,11 @@ class AffineLayer:
     b: Array
     cell: Any = None
     activation: str = ""
+
+
+def complement(beta: float) -> float:
+    """Return 1 - beta, rounded: 1 - 0.9 is 0.1, not 0.09999999999999998."""
+    return round(1.0 - beta, 15)
 
 
 class Backend(ABC):
@@ -197,12 +204,13 @@ class Backend(ABC):
         learning_rate: float,
         count: int,
         scale: Number | None = None,
+        betas: tuple[float, float] = BETAS,
     ) -> None:
         """Take step `count`, from 1, of Adam, with g times `scale` as the gradient. Source: Kingma and Ba 2015.
 
-        m = 0.9 m + 0.1 g    v = 0.999 v + 0.001 g^2    w -= lr m^ / (sqrt(v^) + 1e-8)
+        m = b1 m + (1 - b1) g    v = b2 v + (1 - b2) g^2    w -= lr m^ / (sqrt(v^) + 1e-8)
 
-        with m^ = m / (1 - 0.9^count) and v^ = v / (1 - 0.999^count)
+        with m^ = m / (1 - b1^count), v^ = v / (1 - b2^count) and b1, b2 = `betas`
 
         w, m, v [n]: weights and moments, updated in place; g [n]: overwritten
         """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import Array, Backend, Places, Shape
+from charlm.backends.base import BETAS, Array, Backend, Places, Shape, complement
 from charlm.backends.pool import Pool
 
 _WORTH_SPLITTING = 1 << 24  # operations of a product: a worker needs longer to wake up than for fewer
@@ -165,20 +165,22 @@ class NumpyBackend(Backend):
         learning_rate: float,
         count: int,
         scale: float | None = None,
+        betas: tuple[float, float] = BETAS,
     ) -> None:
-        root = math.sqrt(1.0 - 0.999**count)  # multiplied out, so that v^ needs no pass of its own
-        tiny, rate = 1e-8 * root, learning_rate * root / (1.0 - 0.9**count)
+        (b1, b2), (rest1, rest2) = betas, map(complement, betas)
+        root = math.sqrt(1.0 - b2**count)  # multiplied out, so that v^ needs no pass of its own
+        tiny, rate = 1e-8 * root, learning_rate * root / (1.0 - b1**count)
 
         def update(part: slice) -> None:
             gradient, first, second = g[part], m[part], v[part]
             if scale is not None:
                 gradient *= scale
             tmp = np.multiply(gradient, gradient)
-            tmp *= 0.001
-            second *= 0.999
+            tmp *= rest2
+            second *= b2
             second += tmp
-            gradient *= 0.1
-            first *= 0.9
+            gradient *= rest1
+            first *= b1
             first += gradient
             np.sqrt(second, out=tmp)
             tmp += tiny

@@ -10,6 +10,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from charlm.cli import ranks, ui
 from charlm.cli.loading import load_numpy
+from charlm.cli.sharing import share_lines
 
 # What stands for a value in the help, by the name of its type; without it Typer shows the type.
 _METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "path": "FILE", "str": "TEXT"}
@@ -17,7 +18,10 @@ _METAVARS = {"int": "N", "int range": "N", "float": "N", "float range": "N", "pa
 # Groups of the help; options of no group are in the first.
 _OPTIONS, _GLOBAL = "Options", "Global options"
 _GLOBAL_NAMES = ("quiet", "no_color", "debug", "help")
-_MACHINE = {"Machine": ("batch_size", "device", "threads")}
+_GROUPS = {
+    "Adaptation": ("dynamic", "dynamic_length", "cache", "cache_weight", "cache_flatness", "save", "overwrite"),
+    "Machine": ("batch_size", "device", "threads"),
+}
 
 _WIDEST = 26  # characters of a term with its text on the same line
 
@@ -36,7 +40,7 @@ class Command(TyperCommand):
     groups: the names of parameters by the heading of their group
     """
 
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = _MACHINE
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = _GROUPS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +57,7 @@ class Command(TyperCommand):
         """Load NumPy, checking memory and threads first, and run the command."""
         ranks.check_command(str(self.name))
         load_numpy()
-        return super().invoke(ctx)
+        return share_lines(str(self.name), ctx.params, lambda: super(Command, self).invoke(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments of the usage line without the braces that Typer puts around required ones."""
@@ -79,9 +83,16 @@ class TrainingCommand(Command):
         ),
         "Network": (
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),
-            *("dense", "tie_weights", "bidirectional", "crf", "dropout"),
+            *("dense", "tie_weights", "bidirectional", "crf"),
         ),
-        "Training": ("seq_length", "batch_size", "shards", "optimizer", "lr", "schedule", "clip", "seed", "seeds"),
+        "Regularisation": (
+            *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
+            *("weight_decay", "average"),
+        ),
+        "Training": (
+            *("seq_length", "batch_size", "shards", "optimizer", "lr", "momentum", "beta1", "beta2", "schedule"),
+            *("decay", "decay_from", "warmup", "clip", "clip_value", "accumulate", "init_scale", "seed", "seeds"),
+        ),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),
         "Held out": ("valid", "valid_fraction", "keep", "test"),
         "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "progress", "format", "no_header"),

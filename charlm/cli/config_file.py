@@ -19,6 +19,17 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+def recipes() -> dict[str, Path]:
+    """Return the files of the recipes in the package, by their names."""
+    folder = Path(__file__).parents[1] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def file_or_recipe(name: Path) -> Path:
+    """Return the file of this name, or else the recipe."""
+    return name if name.exists() else recipes().get(str(name), name)
+
+
 def read_options(path: Path, allowed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a file, by the names of their parameters.
 
@@ -28,7 +39,10 @@ def read_options(path: Path, allowed: Mapping[str, Any]) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"cannot read {display_name(path)}: {error.strerror}", hint="name a file: --config") from error
+        raise UsageError(
+            f"cannot read {display_name(path)}: {error.strerror}",
+            hint=f"name a file: --config FILE, or a recipe: {', '.join(recipes())}",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"not TOML, {display_name(path)}: {error}", hint="write one option a line, e.g. hidden-size = 256"

@@ -8,8 +8,10 @@ from charlm.cli import ui
 from charlm.errors import CharlmError, UsageError
 from charlm.processes import end_all, is_shared, launched
 
-# The commands whose processes share the work.
-COMMANDS = ("train",)
+# The commands whose lines are shared, and all whose processes share the work.
+SHARING_LINES = ("score", "surprisal", "rank", "filter", "rescore", "compare", "evaluate")
+COMMANDS = ("train", *SHARING_LINES)
+_LAST_LINES = 0.2  # seconds
 _FIRST_REPORTS = 2.0  # seconds in which process 0 reports an error that all have, and ends all
 
 
@@ -46,5 +48,11 @@ def is_reported(error: Exception) -> bool:
 
 def ended(code: int) -> int:
     """End the other processes too, which may wait for this one; return the exit code if this one is alone."""
-    end_all(code, before=lambda: ui.silence(2))  # without MPI's own line about it
+    end_all(code, before=_before_the_end)
     return code
+
+
+def _before_the_end() -> None:
+    """Wait until the launcher has read what was printed, which the end may drop; silence MPI's line about the end."""
+    time.sleep(_LAST_LINES)
+    ui.silence(2)

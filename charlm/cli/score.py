@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import mixing, score_page, score_records, ui
+from charlm.cli import adaptation, mixing, score_page, score_records, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -20,6 +20,7 @@ from charlm.cli.options import (
     open_model,
 )
 from charlm.cli.pages import SUFFIXES, output_file
+from charlm.cli.shards import ShardOption, shard_of, take_part
 from charlm.cli.tables_in import Field, InputFormat, Source
 from charlm.cli.tables_out import NoHeader, Records, format_of
 
@@ -66,8 +67,16 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Also write FILE.html: the text, each token shaded by its surprisal."),
     ] = None,
+    dynamic: adaptation.Dynamic = None,
+    dynamic_length: adaptation.DynamicLength = None,
+    cache: adaptation.CacheSize = None,
+    cache_weight: adaptation.CacheWeight = None,
+    cache_flatness: adaptation.CacheFlatness = None,
+    save: adaptation.Save = None,
+    overwrite: adaptation.Overwrite = False,
     mix: mixing.Mix = None,
     tune_mix: mixing.TuneMix = None,
+    shard: ShardOption = None,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -84,18 +93,24 @@ def score(
     charlm score kitchen sentences.txt --mix 5gram.arpa --tune-mix other.txt
     echo 'the apple and pair salad' | charlm score cloze --suspect
     """
+    part = shard_of(shard)
     page_file = None if html is None else output_file("--html", html, SUFFIXES, [model, *(files or ["-"])])
+    adapting = adaptation.Adaptation(
+        dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
+    )
     mixed = mixing.Mixing(mix, tune_mix, model, files)
     language_model = open_model(model, device, "score")
 
+    adapting.check(language_model)
     mixed.check(language_model)
     _refuse(language_model, format, per, no_eos=no_eos, carry_state=carry_state)
     _refuse_suspects(language_model, format, per, suspect=suspect, factor=suspect_factor)
     _refuse_columns(language_model, format, per, field=field, key=key, negate=negate)
+    if part is not None:
+        _refuse_part(format, carry_state=carry_state, adapts=bool(adapting))
 
     from charlm.cli import lm_formats
-    from charlm.inference.scoring import Scorer
-    from charlm.inference.suspects import suspects
+    from charlm.inference.suspects import suspect_windows, suspects
 
     if format in ("kenlm", "srilm") and (per != "line" or log_base != "10"):
         ui.warn(f"--per and --log-base are ignored with --format {format}")
@@ -119,8 +134,7 @@ def score(
         reading=language_model.text.reading,
     )
     window = 1 if source.at_once else None
-    new_scorer = partial(
-        Scorer,
+    new_scorer = adapting.scorer_maker(
         language_model,
         batch_size=batch_size,
         has_eos=not no_eos,
@@ -130,6 +144,8 @@ def score(
         prepare=lm_formats.without_tags(language_model.tokenizer) if format in ("kenlm", "srilm") else str,
     )
     scorer: Any = new_scorer()
+    if part is not None:
+        take_part(source, part, partial(suspect_windows, window=scorer.window) if suspect else scorer.windows)
     if mixed:
         scorer = mixed.mixture(
             new_scorer, language_model, batch_size=batch_size, carry_state=carry_state, threads=threads
@@ -147,13 +163,15 @@ def score(
             found = stack.enter_context(page.made_of(found, with_suspects=suspect))
         if form in _TABLES:
             columns = [*source.columns, *look.columns(form)]
-            with Records(output, form, columns, has_header=not no_header, at_once=source.at_once) as records:
+            has_header = not no_header and (part is None or part[0] == 1)
+            with Records(output, form, columns, has_header=has_header, at_once=source.at_once) as records:
                 for record in score_records.records(found, source, look, form):
                     records.write(record)
         else:
             for line in score_records.lines(found, source, look, form, negate=negate):
                 output.line(line)
     output.close()
+    adapting.write(language_model)
 
 
 def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:
@@ -167,6 +185,18 @@ def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, 
         raise UsageError(f"--format {format} with a cloze model", hint="use --format tsv, csv, text or jsonl")
     if is_cloze and no_eos:
         raise UsageError("--no-eos with a cloze model", hint="leave it out: such a model does not predict <EOS>")
+
+
+def _refuse_part(format: str | None, *, carry_state: bool, adapts: bool) -> None:
+    """Raise UsageError for outputs that are not those of parts, one after the other."""
+    from charlm.errors import UsageError
+
+    if carry_state:
+        raise UsageError("--shard with --carry-state", hint="leave it out: the lines are one text, read in order")
+    if adapts:
+        raise UsageError("--shard with --dynamic or --cache", hint="leave it out: the model learns the lines in order")
+    if format in ("kenlm", "srilm"):
+        raise UsageError(f"--shard with --format {format}", hint="use another format: this one ends with sums")
 
 
 def _refuse_suspects(language_model: Any, format: str | None, per: str, *, suspect: bool, factor: float | None) -> None:

@@ -78,7 +78,7 @@ def records(found: Iterable[Any], source: Source, look: Look, format: str) -> It
 
     found: scores, each with its suspects if the look has them
     """
-    for number, one in enumerate(found, start=1):
+    for number, one in enumerate(found, start=source.before + 1):
         score, suspects = one if look.with_suspects else (one, [])
         row = source.taken()
         if format != "jsonl" and look.per != "line":

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charlm.cli import ui
+from charlm.cli import adaptation, ui
 from charlm.cli.options import (
     BatchSize,
     Device,
@@ -68,6 +68,13 @@ def surprisal(
     carry_state: Annotated[
         bool, typer.Option("--carry-state", help="--unit stream models: read the lines as one text.")
     ] = False,
+    dynamic: adaptation.Dynamic = None,
+    dynamic_length: adaptation.DynamicLength = None,
+    cache: adaptation.CacheSize = None,
+    cache_weight: adaptation.CacheWeight = None,
+    cache_flatness: adaptation.CacheFlatness = None,
+    save: adaptation.Save = None,
+    overwrite: adaptation.Overwrite = False,
     batch_size: BatchSize = 64,
     unbuffered: Unbuffered = False,
     device: Device = "auto",
@@ -86,7 +93,11 @@ def surprisal(
     charlm surprisal words items.csv --field text --columns item,word,surprisal
     charlm surprisal words story.txt --columns word,sentid,sentpos,surp,entred
     """
+    adapting = adaptation.Adaptation(
+        dynamic, dynamic_length, cache, cache_weight, cache_flatness, save, overwrite, model, files
+    )
     language_model = open_model(model, device, "surprisal")
+    adapting.check(language_model)
 
     from charlm.inference.surprisal import surprisals
 
@@ -115,6 +126,7 @@ def surprisal(
         batch_size=batch_size,
         window=1 if source.at_once else None,
         watch=_warn_of_joined_words(),
+        adapter=adapting.adapter(language_model),
     )
     output = ui.Output(unbuffered=source.at_once)
     with (
@@ -125,6 +137,7 @@ def surprisal(
         for record in _records(found, source, own, chosen, form, is_whole=columns is None):
             records.write(record)
     output.close()
+    adapting.write(language_model)
 
 
 def _own(unit: str, *, with_number: bool, with_label: bool) -> dict[str, Callable[[Any], Any]]:

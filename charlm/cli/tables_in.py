@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import input_lines, kept, note_standard_input, refuse_same_file, watch_encoding
+from charlm.cli.options import input_lines, kept, note_standard_input, refuse_same_file, texts, watch_encoding
 from charlm.cli.tables_out import Verbatim
 
 Field = Annotated[
@@ -30,6 +30,7 @@ class Source:
     lines: one text for each line or row, for the library
     columns: the columns that go through, by the names that they have in the output
     at_once: whether each line is answered before the next one is read, because a person types them or asked for it
+    before: number of lines of the input before the first of `lines`
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Source:
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
         self._key, self._keeps_text, self._reading = key, keeps_text, reading
         self._update: Callable[[int], Any] | None = None
-        self._open: Callable[..., Any] = list
+        self._open: Callable[..., Any] = partial(texts, paths, errors=kept(reading))
+        self.before = 0
         self._watch_encoding = watch_encoding(reading)
         self._rows = self._opened(paths, field, input_format, key, keeps_raw=keeps_raw)
         self.lines: Any = self._rows
@@ -94,7 +96,8 @@ class Source:
             if key != "1":
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
-            return KeyedLines(paths, watch=self._watch, errors=kept(self._reading))
+            self._open = partial(KeyedLines, paths, errors=kept(self._reading))
+            return self._open(watch=self._watch)
         self._open = partial(
             TextColumn,
             paths,
@@ -123,6 +126,10 @@ class Source:
         rows = self._open()
         for _ in rows:
             yield rows.taken()
+
+    def read_anew(self) -> Any:
+        """Return the lines from the first one; the files are read once more, without warnings."""
+        return self._open()
 
     def joined(self, row: Any, record: dict[str, Any], format: str) -> dict[str, Any]:
         """Return a record with the columns of a row in front, and its text as it is in the input.

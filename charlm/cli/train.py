@@ -27,6 +27,25 @@ from charlm.cli.options import (
     Threads,
     VocabSize,
 )
+from charlm.cli.recipe_options import (
+    Accumulate,
+    ActivationPenalty,
+    Average,
+    Beta1,
+    Beta2,
+    ClipValue,
+    Decay,
+    DecayFrom,
+    DropoutKind,
+    EmbeddingDropout,
+    InitScale,
+    Momentum,
+    Schedule,
+    TemporalPenalty,
+    Warmup,
+    WeightDecay,
+    WeightDrop,
+)
 from charlm.cli.tables_out import NoHeader
 from charlm.cli.tag_columns import TagColumn, TokenColumn
 from charlm.cli.train_options import options_of
@@ -74,7 +93,10 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take options from this TOML file.", readable=False)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Take options from this TOML file, or from a recipe by name.", readable=False
+        ),
     ] = None,
     log: Annotated[
         Path | None,
@@ -164,6 +186,13 @@ def train(
     dropout: Annotated[
         float | None, typer.Option(metavar="P", help="Dropout probability between layers.", show_default=FROM_CORPUS)
     ] = None,
+    dropout_kind: DropoutKind = "standard",
+    embedding_dropout: EmbeddingDropout = 0.0,
+    weight_drop: WeightDrop = 0.0,
+    activation_penalty: ActivationPenalty = 0.0,
+    temporal_penalty: TemporalPenalty = 0.0,
+    weight_decay: WeightDecay = 0.0,
+    average: Average = 0.0,
     seq_length: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens of backpropagation through time.", show_default=FROM_CORPUS)
     ] = None,
@@ -180,10 +209,17 @@ def train(
     max_steps: Annotated[int | None, typer.Option(metavar="N", help="Train for at most N steps.")] = None,
     optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], typer.Option(help="Optimizer.")] = "adam",
     lr: Annotated[float | None, typer.Option(metavar="N", help="Learning rate.", show_default=FROM_CORPUS)] = None,
-    schedule: Annotated[
-        Literal["constant", "cosine", "plateau"], typer.Option(help="How the learning rate falls.")
-    ] = "cosine",
+    momentum: Momentum = 0.0,
+    beta1: Beta1 = 0.9,
+    beta2: Beta2 = 0.999,
+    schedule: Schedule = "cosine",
+    decay: Decay = 0.5,
+    decay_from: DecayFrom = 4,
+    warmup: Warmup = 0,
     clip: Annotated[float, typer.Option(metavar="N", help="Clip the gradient to this norm; 0: never.")] = 5.0,
+    clip_value: ClipValue = 0.0,
+    accumulate: Accumulate = 1,
+    init_scale: InitScale = 0.0,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out text.")] = None,
     valid_fraction: Annotated[
         float | None,

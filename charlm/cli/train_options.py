@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from charlm.cli.config_file import read_options
+from charlm.cli.config_file import file_or_recipe, read_options
 from charlm.errors import UsageError
 
 LIMITS = ("epochs", "max_steps", "minutes")
@@ -20,6 +20,13 @@ OPTION_OF = {"learning_rate": "lr"}
 _OF_ONE_RUN = (
     *("corpus", "output", "force", "resume", "dry_run", "config", "like"),
     *("format", "no_header", "progress", "help"),
+)
+
+# Options that a command repeats only where they are not the default.
+_RARE = (
+    *("dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty", "weight_decay"),
+    *("average", "momentum", "beta1", "beta2", "decay", "decay_from", "warmup", "clip_value", "accumulate"),
+    "init_scale",
 )
 
 # Typer makes paths of them only when it calls the command.
@@ -48,7 +55,7 @@ def options_of(context: typer.Context, device: str) -> TrainOptions:
     given: dict[str, Any] = dict(typed)
     if (file := context.params["config"]) is not None:
         allowed = {str(one.name): one for one in context.command.params if one.name not in _OF_ONE_RUN}
-        _add(given, read_options(Path(file), allowed))
+        _add(given, read_options(file_or_recipe(Path(file)), allowed))
     if (model := context.params["like"]) is not None:
         if given.get("resume"):
             raise UsageError("--like with --resume", hint="a resumed training has its settings: leave --like out")
@@ -89,7 +96,17 @@ def model_options(language_model: Any, *, held_out_file: bool) -> dict[str, Any]
     named = {OPTION_OF.get(name, name): value for name, value in settings.items()}
     options = {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
     options["condition"] = language_model.is_conditioned
+    for name, default in rare_defaults().items():
+        if options[name] == default:
+            del options[name]
     return {name: value for name, value in options.items() if value not in (None, [])}
+
+
+def rare_defaults() -> dict[str, Any]:
+    """Return the defaults of the options of `recipe_options`: a command is readable without those that are unused."""
+    from charlm.config import ModelConfig, TrainConfig
+
+    return {name: getattr(kind, name) for kind in (ModelConfig, TrainConfig) for name in _RARE if hasattr(kind, name)}
 
 
 def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:

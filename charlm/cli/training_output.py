@@ -14,15 +14,15 @@ from charlm.quoting import shell_argument
 _HINT = "name a file: -o NAME.safetensors"
 
 
-def output_files(output: Path) -> tuple[Path, Path]:
-    """Return the model file and the checkpoint that --output names; raise UsageError if it names no file."""
+def output_files(output: Path, flag: str = "--output") -> tuple[Path, Path]:
+    """Return the model file and the checkpoint that an option names; raise UsageError if it names no file."""
     from charlm.checkpoint import MODEL_SUFFIX, checkpoint_path
     from charlm.storage.files import display_name
 
     if str(output) == "-":
-        raise UsageError("--output -: a model cannot go to standard output", hint=_HINT)
+        raise UsageError(f"{flag} -: a model cannot go to standard output", hint=_HINT)
     if output.name in ("", ".."):
-        raise UsageError(f"--output names no file, {display_name(output)}", hint=_HINT)
+        raise UsageError(f"{flag} names no file, {display_name(output)}", hint=_HINT)
     model = output if output.name.endswith(MODEL_SUFFIX) else output.with_name(output.name + MODEL_SUFFIX)
     _refuse_checkpoint(model)
     return model, checkpoint_path(model)

@@ -158,8 +158,10 @@ class Preparation:
         trainer = self.session.trainer
         left = trainer.plan() - trainer.step
         if left > 0:
-            how = "stays" if trainer.config.schedule == "constant" else "starts anew"
-            ui.note(f"a new plan: {left:,} more steps, the learning rate {how} at {trainer.config.learning_rate:g}")
+            config = trainer.config
+            how = {"constant": f"stays at {config.learning_rate:g}", "step": "falls with the epochs as before"}
+            anew = f"starts anew at {config.learning_rate:g}"
+            ui.note(f"a new plan: {left:,} more steps, the learning rate {how.get(config.schedule, anew)}")
 
     def _describe(self) -> None:
         """Take over the options of the run, check the files that it will use, and print its sizes."""

@@ -29,7 +29,15 @@ _CELL_OPTIONS = {
 CELL_NAMES = tuple(CELL_VARIANTS)
 ACTIVATIONS, RESETS = tuple(CELL_VARIANTS["rnn"]), tuple(CELL_VARIANTS["gru"])
 
+DROPOUT_KINDS = ("standard", "variational")
+
 MOST_LAYERS = 100
+
+# Fields that training alone depends on: a training that starts from another model's weights has its own.
+OF_TRAINING = (
+    *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
+    "dtype",
+)
 
 
 def cell_fields(cell: str, variant: str) -> dict[str, Any]:
@@ -57,6 +65,11 @@ class ModelConfig(Record):
     bidirectional: bool = False  # whether the input is read from both sides
     labels: int = 0  # number of tags (1: yes or no), of classes, or of labels for a conditioned model's x<1>
     target_size: int = 0  # size of the target vocabulary of a translation
+    dropout_kind: str = "standard"
+    embedding_dropout: float = 0.0  # of whole vectors of the embedding
+    weight_drop: float = 0.0  # of recurrent weights
+    activation_penalty: float = 0.0  # factor of the last recurrent layer's mean a^2
+    temporal_penalty: float = 0.0  # factor of its mean (a<t> - a<t-1>)^2
     crf: bool = False  # tag: whether tags depend on the tag before
 
     def __post_init__(self) -> None:
@@ -77,12 +90,25 @@ class ModelConfig(Record):
         whole("the number of --dense layers", len(self.dense), 0, MOST_LAYERS)
         for size in self.dense:
             whole("--dense", size, 1)
-        number("--dropout", self.dropout, 0.0, 0.95)
+        for name, rate in (
+            ("--dropout", self.dropout),
+            ("--embedding-dropout", self.embedding_dropout),
+            ("--weight-drop", self.weight_drop),
+        ):
+            number(name, rate, 0.0, 0.95)
+        one_of("--dropout-kind", self.dropout_kind, DROPOUT_KINDS)
+        number("--activation-penalty", self.activation_penalty, 0.0, 1e6)
+        number("--temporal-penalty", self.temporal_penalty, 0.0, 1e6)
         flag("--relevance-gate", self.relevance_gate)
         flag("--tie-weights", self.tie_weights)
         flag("--crf", self.crf)
         self._check_cell()
         self._check_task()
+        if self.embedding_dropout and not self.embedding_size:
+            raise UsageError(
+                f"--embedding-dropout {self.embedding_dropout:g} without an embedding",
+                hint="add --embedding-size N, or leave --embedding-dropout out",
+            )
         if self.tie_weights and self.embedding_size != self.top:
             top, size = self.top, self.embedding_size
             raise UsageError(
@@ -128,6 +154,12 @@ class ModelConfig(Record):
     def array_dtype(self) -> str:
         """The dtype of weights, states, sums and gradients; of products too, unless `dtype` is bfloat16."""
         return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    @property
+    def is_regularised(self) -> bool:
+        """Whether a forward pass of training differs from one that reads: by dropout or by a penalty."""
+        rates = (self.dropout, self.embedding_dropout, self.weight_drop)
+        return any(rates) or bool(self.activation_penalty or self.temporal_penalty)
 
     @property
     def variant(self) -> str:

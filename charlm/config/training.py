@@ -10,7 +10,13 @@ from charlm.errors import UsageError
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 KEPT = ("loss", "accuracy", "f1", "last")
 MOST_SHARDS = 4096
-SCHEDULES = ("constant", "cosine", "plateau")
+SCHEDULES = ("constant", "cosine", "plateau", "step")
+# The fields that have no effect with another optimizer or another schedule.
+_OPTIONS_OF = {
+    ("optimizer", "sgd"): ("momentum",),
+    ("optimizer", "adam"): ("beta1", "beta2"),
+    ("schedule", "step"): ("decay", "decay_from"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,17 @@ class TrainConfig(Record):
     seed: int = 1
     shards: int = 1  # groups of a mini-batch whose gradients are summed in a tree, see `training.shards`
     keep: str | None = None  # what decides which weights are kept; None: the task's figure; of older files, the loss
+    decay: float = 0.5  # of the schedule `step`: factor of the learning rate in each epoch after `decay_from`
+    decay_from: int = 4  # epochs at the full learning rate
+    warmup: int = 0  # steps in which the learning rate rises linearly
+    clip_value: float = 0.0  # largest absolute value of an element of the gradient; 0: no clipping
+    momentum: float = 0.0  # of sgd
+    beta1: float = 0.9  # of adam: decay of the mean of the gradient
+    beta2: float = 0.999  # of adam: decay of the mean of its square
+    weight_decay: float = 0.0  # share of each weight that a step subtracts, times the learning rate
+    accumulate: int = 1  # batches whose mean gradient makes one step of the optimizer
+    average: float = 0.0  # share of the steps, the last ones, whose weights are averaged; 0: none
+    init_scale: float = 0.0  # reach of the uniform distribution of all initial weights; 0: each layer's own
 
     def __post_init__(self) -> None:
         whole("--seq-length", self.seq_length, 1)
@@ -57,5 +74,26 @@ class TrainConfig(Record):
             raise UsageError(f"--valid is {self.valid!r}", hint="name a file")
         number("--lr", self.learning_rate, 0.0, 1e9, open_low=True)
         number("--clip", self.clip, 0.0, 1e9)
+        number("--clip-value", self.clip_value, 0.0, 1e9)
+        number("--decay", self.decay, 0.0, 1.0, open_low=True)
+        whole("--decay-from", self.decay_from, 0, 1 << 40)
+        whole("--warmup", self.warmup, 0, 1 << 40)
+        for name, value in (("--momentum", self.momentum), ("--beta1", self.beta1), ("--beta2", self.beta2)):
+            number(name, value, 0.0, 0.999999)
+        number("--weight-decay", self.weight_decay, 0.0, 1e6)
+        whole("--accumulate", self.accumulate, 1)
+        number("--average", self.average, 0.0, 1.0)
+        number("--init-scale", self.init_scale, 0.0, 1e6)
+        self._check_choices()
         number("--valid-fraction", self.valid_fraction, 0.0, 0.9)
         whole("--seed", self.seed, 0, (1 << 63) - 1)
+
+    def _check_choices(self) -> None:
+        """Raise UsageError for an option of another optimizer or of another schedule."""
+        for (option, choice), names in _OPTIONS_OF.items():
+            for name in names:
+                if getattr(self, option) != choice and getattr(self, name) != getattr(TrainConfig, name):
+                    raise UsageError(
+                        f"--{name.replace('_', '-')} with --{option} {getattr(self, option)}",
+                        hint=f"leave it out, or use --{option} {choice}",
+                    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CorpusError
+from charlm.inference.adaptation import Adapter, evaluate_in_order
 from charlm.inference.entities import Entities, precision_recall_f1
 from charlm.inference.evaluation import CONTEXT, Evaluation, evaluate
 from charlm.inference.mixtures import Mixture, evaluate_mixture
@@ -36,6 +37,7 @@ def figures(
     beam: int = 1,
     warn: Callable[[str], None] | None = None,
     watch: Callable[[int], None] | None = None,
+    adapter: Adapter | None = None,
     mixture: Mixture | None = None,
 ) -> Figures:
     """Return the figures of a corpus, by name.
@@ -43,11 +45,14 @@ def figures(
     beam: width of the beam of a translation
     warn: called with a message for each doubt about the pairs of a translation
     watch: called with the number of targets of each batch whose loss was computed
-    mixture: of this model with others, which predicts a text in its place
+    adapter: of this model, if it is to adapt to a text
+    mixture: of this model with others, which predicts a text in its place; its first member may adapt itself
     Raises CorpusError if the corpus is empty, in the form of another task, or has an unknown label.
     """
     if language_model.facts.answers == "text":
-        return evaluate_text(language_model, lines, batch_size=batch_size, watch=watch, mixture=mixture)
+        return evaluate_text(
+            language_model, lines, batch_size=batch_size, watch=watch, adapter=adapter, mixture=mixture
+        )
     reader = language_model.reader
     records = reader.read(lines, set(language_model.labels) or None)
     if not records:
@@ -67,6 +72,7 @@ def evaluate_text(
     *,
     batch_size: int = 64,
     watch: Callable[[int], None] | None = None,
+    adapter: Adapter | None = None,
     mixture: Mixture | None = None,
 ) -> dict[str, float]:
     """Return the figures of a text: tokens, OOVs, nats a token, perplexities, accuracy, bits a character, speed.
@@ -76,6 +82,7 @@ def evaluate_text(
     names of its figures begin with `pseudo_`.
 
     watch: called with the number of targets of each batch
+    adapter: of this model, if it is to adapt: the lines are then read one after the other, as `score` reads them
     mixture: of this model with others, which predicts the text in its place; its accuracy is NaN
     Raises CorpusError for a text without lines, or with a label that a conditioned model does not know.
     """
@@ -89,12 +96,14 @@ def evaluate_text(
     lanes, steps = dataset.fit(batch_size, _STEPS)
     model = language_model.model
     begin = time.perf_counter()
-    if mixture is None:
+    in_order = map("\t".join, records) if language_model.is_conditioned else text
+    if mixture is not None:
+        figures = evaluate_mixture(mixture, in_order, watch=watch)
+    elif adapter is not None:
+        figures = evaluate_in_order(adapter, in_order, watch=watch)
+    else:
         batches = dataset.batches(lanes, steps, context=CONTEXT)
         figures = evaluate(model, batches, model.workspace(), count_right=True, watch=watch)
-    else:
-        in_order = map("\t".join, records) if language_model.is_conditioned else text
-        figures = evaluate_mixture(mixture, in_order, watch=watch)
     seconds = time.perf_counter() - begin
     bits, ends = figures.nats / math.log(2.0), not language_model.facts.is_cloze
     pseudo = "" if ends else "pseudo_"

@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 
 from charlm.inference.evaluation import perplexity
 from charlm.language_model import LanguageModel
 from charlm.nn.layer import State
+from charlm.nn.model import Model
 from charlm.nn.outputs import total
 from charlm.nn.workspace import Workspace
+from charlm.processes import mapped
 from charlm.text import EOS, EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches.lanes import NO_TARGET, Batch
 from charlm.text.batches.whole import groups_of_like_length
@@ -24,6 +27,9 @@ from charlm.text.records import pairs
 # A function of a batch, the state before it and a workspace. It returns -ln P of each target [T, B], or -ln P and other
 # figures [T, B, k], and the state after.
 Measure = Callable[[Batch, State, Workspace], tuple[np.ndarray, State]]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _STEPS = 128  # tokens of a line that one call of the network reads
 _WINDOW = 32  # batches of lines read ahead, to batch lines of similar length
@@ -99,6 +105,7 @@ class Scorer:
     has_eos: predict `<EOS>` at the end of each line
     per_token: fill `token_scores`
     carry_state: read the lines as one text: each begins with the last state of the line before
+    in_order: read one line after the other, in order, as `carry_state` does too: for a measure that learns from them
     window: lines read ahead at most, None for 32 batches
     prepare: applied to the text of each line before it is scored
     measure: what `measured` yields of each token; without it, -ln P
@@ -113,13 +120,15 @@ class Scorer:
         has_eos: bool = True,
         per_token: bool = False,
         carry_state: bool = False,
+        in_order: bool = False,
         window: int | None = None,
         prepare: Callable[[str], str] = str,
         measure: Measure | None = None,
         label: str | None = None,
     ) -> None:
         self.language_model, self._prepare, self._label = language_model, prepare, label
-        self.batch_size = 1 if carry_state else batch_size
+        self._in_order = carry_state or in_order
+        self.batch_size = 1 if self._in_order else batch_size
         self.is_cloze = language_model.facts.is_cloze
         self.has_eos = has_eos and not self.is_cloze
         self.per_token, self.carry_state = per_token, carry_state
@@ -129,6 +138,14 @@ class Scorer:
         self._measure = measure
         self._carried = model.zero_state(1)
         self._before = NOTHING if carry_state or not language_model.is_stream else EOS_ID
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to compute figures of lines that are prepared already."""
+        return {**vars(self), "_prepare": str, "_workspace": None, "_carried": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._workspace = self.language_model.model.workspace()
 
     def score(self, lines: Iterable[str]) -> Iterator[Score]:
         """Yield a score for each line, in order; memory does not grow with their number."""
@@ -141,12 +158,35 @@ class Scorer:
 
         The figures are -ln P [n], or what `measure` returns, [n, k]. A cloze model has -ln P [n - 1] of its tokens.
         """
-        for window in windows(self._records(lines), self.window, size=lambda record: len(record[1])):
+        for window, (ids, offsets, figures) in self.shared(self._of_window, self.windows(lines)):
             labels, texts = zip(*window, strict=True)
-            ids, offsets = self.language_model.tokenizer.encode_lines(texts)
-            tokens = [ids[start:end] for start, end in pairwise(offsets)]
-            nats = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
-            yield from zip(labels, texts, tokens, nats, strict=True)
+            of_lines = offsets - np.arange(len(offsets)) if self.is_cloze else offsets
+            yield from zip(labels, texts, _pieces(ids, offsets), _pieces(figures, of_lines), strict=True)
+
+    def windows(self, lines: Iterable[str]) -> Iterator[list[tuple[str, str]]]:
+        """Yield the labels and the texts of the lines that are read ahead and batched together."""
+        return windows(self._records(lines), self.window, size=lambda record: len(record[1]))
+
+    def shared(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with `work(item)`, in order. The processes of the run share them, see `processes.mapped`.
+
+        They do not if a line waits for the one before: if lines are read in order, or in windows of one line.
+        """
+        if self._in_order or self.window == 1:
+            return ((item, work(item)) for item in items)
+        model = self.language_model.model
+        return mapped(_WithThreads(model, model.ops.workers.count, work), items)
+
+    def _of_window(self, window: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids of the tokens of a window, the offsets of the lines in them, and the figures of all tokens.
+
+        They are three arrays, which are sent to another process in less time than arrays of each line.
+        """
+        labels, texts = zip(*window, strict=True)
+        ids, offsets = self.language_model.tokenizer.encode_lines(texts)
+        tokens = _pieces(ids, offsets)
+        figures = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
+        return ids, offsets, np.concatenate(figures)
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return an iterator over the label and the text of each line; a model without labels has the label ""."""
@@ -163,7 +203,7 @@ class Scorer:
         nats: list[np.ndarray] = [np.empty(0)] * len(tokens)
         lengths = [len(line) for line in tokens]
         groups = (
-            ([i] for i in range(len(tokens))) if self.carry_state else groups_of_like_length(lengths, self.batch_size)
+            ([i] for i in range(len(tokens))) if self._in_order else groups_of_like_length(lengths, self.batch_size)
         )
         for chosen in groups:
             if self.carry_state:
@@ -222,3 +262,21 @@ class Scorer:
             ]
         of_unknown = float(nats[unknown].sum())
         return Score(line, total(nats), ids.size, int(unknown.sum()), of_unknown, self.has_eos, each, label)
+
+
+def _pieces(flat: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
+    """Return the part of each line: views of an array of all lines."""
+    return [flat[start:end] for start, end in pairwise(offsets)]
+
+
+@dataclass(frozen=True)
+class _WithThreads:
+    """A function of an item that computes with so many threads, also in another process."""
+
+    model: Model
+    threads: int
+    work: Callable[[Any], Any]
+
+    def __call__(self, item: Any) -> Any:
+        with self.model.ops.workers.limit(self.threads):
+            return self.work(item)

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 
 from charlm.errors import UsageError
+from charlm.inference.adaptation import Adapter
+from charlm.inference.cache import Cache
 from charlm.inference.regions import Regions, split_at_marks
 from charlm.inference.scoring import Scorer
 from charlm.inference.words import written_words
@@ -73,6 +75,7 @@ def surprisals(
     batch_size: int = 64,
     window: int | None = None,
     watch: Callable[[Regions], None] | None = None,
+    adapter: Adapter | None = None,
 ) -> Iterator[Surprisal]:
     """Yield a record for each word, token or region of each line, in order.
 
@@ -84,28 +87,37 @@ def surprisals(
     carry_state, batch_size, window: as for `Scorer`
     with_entropy: compute entropies and ranks; without it, they are 0, and the answer comes sooner
     watch: called with the regions of each line
+    adapter: of this model, if it is to adapt; the figures of a token are those before it is learned
     Raises UsageError for regions without a mark, and for an empty mark.
     """
     if region == "" or (per == "region" and region is None):
         raise UsageError("regions without a mark", hint="name the mark between regions: --region '|'")
     reader = _Reader(language_model, per or ("word" if region is None else "region"), region, watch, has_eos=has_eos)
-    scorer = Scorer(
-        language_model,
-        batch_size=batch_size,
-        carry_state=carry_state,
-        window=window,
-        prepare=reader.without_marks,
-        measure=_Measure(language_model) if with_entropy else None,
-    )
+    if adapter is None:
+        measure = _Measure(language_model) if with_entropy else None
+        scorer = Scorer(
+            language_model,
+            batch_size=batch_size,
+            carry_state=carry_state,
+            window=window,
+            prepare=reader.without_marks,
+            measure=measure,
+        )
+    else:
+        measure = _Measure(adapter.language_model, adapter.cache) if with_entropy else None
+        scorer = adapter.scorer(measure=measure, carry_state=carry_state, window=window, prepare=reader.without_marks)
     for number, (label, text, ids, figures) in enumerate(scorer.measured(lines), start=1):
         yield from reader.records(number, label, text, ids, figures)
 
 
 class _Measure:
-    """Computes -ln P of each target, the entropy in bits of the distribution it is drawn from, and its rank there."""
+    """Computes -ln P of each target, the entropy in bits of the distribution it is drawn from, and its rank there.
 
-    def __init__(self, language_model: LanguageModel) -> None:
-        self._model = language_model.model
+    cache: mixed into the distribution, if given; batches then have one lane
+    """
+
+    def __init__(self, language_model: LanguageModel, cache: Cache | None = None) -> None:
+        self._model, self._cache = language_model.model, cache
         self._together = max(1, _PROBABILITIES // len(language_model.tokenizer.vocabulary))
 
     def __call__(self, batch: Batch, state: State, ws: Workspace) -> tuple[np.ndarray, State]:
@@ -114,11 +126,13 @@ class _Measure:
         figures = np.zeros((*targets.shape, 3))
         with model.ops.workers.single_threaded_blas():
             y, choices, state = model.read(batch, state, ws)
-            figures[..., _NATS] = model.nats_of(y, targets, ws)
+            nats = model.nats_of(y, targets, ws)
+            cached = None if self._cache is None else self._cache.read(y, targets)
+            figures[..., _NATS] = nats if cached is None else cached.nats(nats[:, 0], targets[:, 0])[:, None]
             steps, lanes = np.nonzero(targets != NO_TARGET)
             for start in range(0, len(steps), self._together):
                 at = steps[start : start + self._together], lanes[start : start + self._together]
-                log_probs = choices(*at)
+                log_probs = choices(*at) if cached is None else cached.log_probs(choices(*at), at[0])
                 of_target = log_probs[targets[at], np.arange(log_probs.shape[1])]
                 figures[(*at, _RANK)] = 1 + (log_probs > of_target).sum(axis=0)
                 figures[(*at, _ENTROPY)] = _entropies(log_probs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
@@ -59,19 +59,31 @@ def suspects(
     window: lines read ahead at most, None for 32 batches
     """
     scorer = Scorer(language_model, batch_size=batch_size, per_token=True, window=window)
-    finder, model = _Finder(language_model, factor), language_model.model
-    for texts in windows(lines, scorer.window, size=lambda text: _WEIGHT * len(text)):
-        ids, offsets = language_model.tokenizer.encode_lines(texts)
-        encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
-        found: dict[int, tuple[Score, list[Suspect]]] = {}
-        for batch, numbers, begins, lanes in joined(encoded).batches(batch_size, STEPS).placed():
-            y, choices = model.choices(batch, finder.workspace)
-            nats = model.nats_of(y, batch.targets, finder.workspace)
-            for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
-                of_line = nats[begin : begin + len(encoded[i]), lane]
-                score = scorer.scored("", texts[i], encoded[i], of_line)
-                found[i] = score, list(finder.suspects(score, partial(_at, choices, begin, lane)))
-        yield from (found[i] for i in range(len(texts)))
+    finder = _Finder(language_model, factor)
+    for _, found in scorer.shared(partial(_of_window, scorer, finder), suspect_windows(lines, scorer.window)):
+        yield from found
+
+
+def suspect_windows(lines: Iterable[str], window: int) -> Iterator[list[str]]:
+    """Yield the lines that are read ahead and batched together; window: lines at most."""
+    return windows(lines, window, size=lambda text: _WEIGHT * len(text))
+
+
+def _of_window(scorer: Scorer, finder: _Finder, texts: Sequence[str]) -> list[tuple[Score, list[Suspect]]]:
+    """Return the score and the suspects of each line of a window."""
+    language_model, ws = scorer.language_model, finder.workspace
+    model = language_model.model
+    ids, offsets = language_model.tokenizer.encode_lines(texts)
+    encoded = [ids[start : end - 1] for start, end in pairwise(offsets)]
+    found: dict[int, tuple[Score, list[Suspect]]] = {}
+    for batch, numbers, begins, lanes in joined(encoded).batches(scorer.batch_size, STEPS).placed():
+        y, choices = model.choices(batch, ws)
+        nats = model.nats_of(y, batch.targets, ws)
+        for i, begin, lane in zip(numbers.tolist(), begins.tolist(), lanes.tolist(), strict=True):
+            of_line = nats[begin : begin + len(encoded[i]), lane]
+            score = scorer.scored("", texts[i], encoded[i], of_line)
+            found[i] = score, list(finder.suspects(score, partial(_at, choices, begin, lane)))
+    return [found[i] for i in range(len(texts))]
 
 
 def _at(choices: Choices, begin: int, lane: int, places: np.ndarray) -> np.ndarray:
@@ -87,10 +99,15 @@ class _Finder:
     """
 
     def __init__(self, language_model: LanguageModel, factor: float) -> None:
+        self._language_model = language_model
         self.vocabulary, self.factor = language_model.tokenizer.vocabulary, factor
         self.workspace = language_model.model.workspace()
         self._spelling = _Spelling(self.vocabulary)
         self._together = max(1, _PROBABILITIES // len(self.vocabulary))
+
+    def __reduce__(self) -> tuple[type[_Finder], tuple[LanguageModel, float]]:
+        """Return how another process makes such a finder: with buffers of its own."""
+        return type(self), (self._language_model, self.factor)
 
     def suspects(self, score: Score, log_probs_at: Callable[[np.ndarray], np.ndarray]) -> Iterator[Suspect]:
         """Yield the suspects of a line.

@@ -12,22 +12,31 @@ The head on top is a softmax or a sigmoid, over tokens, labels or keys; or a cha
 
 from __future__ import annotations
 
+import copyreg
 import math
+from collections.abc import Callable
+from typing import Any
 
-from charlm.backends import Backend, Shape
+import numpy as np
+
+from charlm.backends import Backend, Shape, get_backend
 from charlm.config import ModelConfig
 from charlm.nn.cells import cell_class
 from charlm.nn.cells.base import OUTPUT_RMS
 from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
-from charlm.nn.dropout import Dropout
+from charlm.nn.dropout import Dropout, VariationalDropout
 from charlm.nn.embedding import Embedding, InputColumns, MultiHot
 from charlm.nn.grads import Grads
 from charlm.nn.heads import HEADS, Head
 from charlm.nn.layer import Layer, Stack, views_of
 from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
+from charlm.nn.penalties import ActivationPenalty, TemporalPenalty
 from charlm.nn.recurrent import Recurrent
+from charlm.nn.weight_drop import WeightDrop
+from charlm.nn.word_dropout import DroppedEmbedding
+from charlm.processes import is_shared, world
 from charlm.randomness import INITIALISE, generator
 from charlm.text.tokens.codec import SPECIAL
 
@@ -43,16 +52,27 @@ _VOICES = 4
 # The number of the first dropout of a second stack, which must not drop the same units as the first one.
 _OTHER_PLACES = 1000
 
+# The numbers of the other masks of a stack; those of its dropouts are below.
+_WORD_PLACE, _WEIGHT_PLACES = 400, 500
 
-def build(config: ModelConfig, ops: Backend, *, seed: int | None = None) -> Model:
-    """Build the network of a configuration, with random weights of this seed; without a seed they are zeros."""
+
+def build(config: ModelConfig, ops: Backend, *, seed: int | None = None, init_scale: float = 0.0) -> Model:
+    """Build the network of a configuration, with random weights of this seed; without a seed they are zeros.
+
+    init_scale: draw all weights from U(-init_scale, init_scale), as Zaremba et al. 2014; 0: each layer has its own
+        distribution
+    """
     network = _Network(config, ops)
     parameters = Parameters(network.shapes(), ops, config.array_dtype)
     model = _bound(network, parameters)
     if seed is not None:
         rng = generator(seed, INITIALISE)
-        for part in network.parts.values():
-            part.initialise(rng)
+        if init_scale:
+            for view in parameters.named(parameters.values).values():
+                view[...] = ops.array(rng.uniform(-init_scale, init_scale, view.shape), view.dtype)
+        else:
+            for part in network.parts.values():
+                part.initialise(rng)
     return model
 
 
@@ -75,6 +95,21 @@ def for_training(model: Model) -> Model:
         return model
     p = model.parameters
     return _bound(_Network(model.config, ops), Parameters(p.shapes, ops, model.config.array_dtype, values=p.values))
+
+
+def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+    """Return how a copy of a model is built in another process, on a device of the same kind."""
+    return _copied, (model.config, model.ops.numpy(model.parameters.values), model.ops.name)
+
+
+def _copied(config: ModelConfig, values: np.ndarray, device: str) -> Model:
+    model = build(config, get_backend(device, gpu=world().local_rank if is_shared() else 0))
+    model.parameters.values[...] = model.ops.array(values)
+    return model
+
+
+# The standard way for pickle to copy a model whose arrays may lie on a device.
+copyreg.pickle(Model, _reduced)
 
 
 def parameter_shapes(config: ModelConfig, ops: Backend) -> dict[str, Shape]:
@@ -175,12 +210,17 @@ class _Network:
         rms = OUTPUT_RMS
         layers: dict[str, Layer] = {}
         columns: InputColumns | None = None
+        dropout = VariationalDropout if config.dropout_kind == "variational" else Dropout
 
-        def with_dropout(name: str, layer: Layer) -> None:
+        def add(name: str, layer: Layer, *, is_last: bool = False) -> None:
             layers[name] = layer
+            if is_last and config.temporal_penalty:
+                layers["temporal_penalty"] = TemporalPenalty(ops, layer.n_out, config.temporal_penalty)
             if config.dropout:
                 place = first_place + len(layers) + one_hot
-                layers[f"{name}.dropout"] = Dropout(ops, layer.n_out, config.dropout, place=place)
+                layers[f"{name}.dropout"] = dropout(ops, layer.n_out, config.dropout, place=place)
+            if is_last and config.activation_penalty:
+                layers["activation_penalty"] = ActivationPenalty(ops, layer.n_out, config.activation_penalty)
 
         if reads_keys:
             keys = tokens - SPECIAL
@@ -188,7 +228,7 @@ class _Network:
             rms = math.sqrt(_VOICES / keys)
         elif config.embedding_size:
             rms = EMBEDDING_RMS
-            with_dropout("input", Embedding(ops, tokens, config.embedding_size, rms=rms))
+            add("input", self._embedding(tokens, first_place))
         elif projected:
             layers["input"] = columns = InputColumns(ops, tokens, sides * len(make_cell.gates) * H)
         else:
@@ -205,9 +245,21 @@ class _Network:
                     one_hot=one_hot and first,
                     columns=columns if first else None,
                     side=side,
+                    weight_drop=self._weight_drop(first_place + 2 * index + side),
                 )
                 for side in range(sides)
             )
-            with_dropout(f"layer{index}", BothWays(one, other[0]) if both else one)
             n_in = sides * H
+            is_last = index == config.num_layers - 1
+            add(f"layer{index}", BothWays(one, other[0]) if both else one, is_last=is_last)
         return layers
+
+    def _embedding(self, tokens: int, first_place: int) -> Embedding:
+        config, rms, place = self.config, EMBEDDING_RMS, first_place + _WORD_PLACE
+        if not (rate := config.embedding_dropout):
+            return Embedding(self.ops, tokens, config.embedding_size, rms=rms)
+        return DroppedEmbedding(self.ops, tokens, config.embedding_size, rms=rms, rate=rate, place=place)
+
+    def _weight_drop(self, place: int) -> WeightDrop | None:
+        rate = self.config.weight_drop
+        return WeightDrop(rate, _WEIGHT_PLACES + place) if rate else None

@@ -8,6 +8,8 @@ import numpy as np
 
 from charlm.errors import NonFiniteOutputError
 
+EXPLODED = 1000.0  # nats a target; a uniform guess costs ln V, and a network that learns comes nowhere near this
+
 _WHAT, _HINT = "the model outputs NaN or infinity", "its training diverged: train it again, with a lower --lr"
 
 

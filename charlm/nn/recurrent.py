@@ -10,6 +10,7 @@ from charlm.nn.embedding import InputColumns
 from charlm.nn.grads import Grads
 from charlm.nn.layer import Layer, State, Views
 from charlm.nn.scan import ReferenceScan, Scan
+from charlm.nn.weight_drop import WeightDrop
 from charlm.nn.workspace import Workspace, steps_of
 
 
@@ -24,6 +25,7 @@ class Recurrent(Layer):
     one_hot: the input is ids [T, B], which stand for one-hot columns [I]
     columns: the layer below, if it holds W_x, by token; the input is ids, and I = 0
     side: the direction of this layer, 0 or 1, which its part of each row of `columns` depends on
+    weight_drop: the dropout of the recurrent weights, if they have one
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Recurrent(Layer):
         one_hot: bool = False,
         columns: InputColumns | None = None,
         side: int = 0,
+        weight_drop: WeightDrop | None = None,
     ) -> None:
         self.cell, self.ops = cell, cell.ops
         self.n_in = cell.n_in if columns is None else columns.n_in
@@ -41,6 +44,7 @@ class Recurrent(Layer):
         self.one_hot, self.columns = one_hot, columns
         self.wants_dx = wants_dx and not one_hot and columns is None
         self.own_columns = slice(side * cell.rows, (side + 1) * cell.rows)
+        self.weight_drop = weight_drop
 
     def shapes(self) -> dict[str, Shape]:
         return self.cell.shapes()
@@ -57,11 +61,17 @@ class Recurrent(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
-        return self.scan(ws).forward(self.project(x, ws), state, starts)
+        scan = self.scan(ws)
+        if self.weight_drop is not None and noise is not None:
+            scan = self._made(self.weight_drop.dropped(self.cell, ws, noise), ws, "dropped_scan")
+        ws.keep("noise", noise)
+        ws.keep("scan", scan)
+        return scan.forward(self.project(x, ws), state, starts)
 
     def backward(self, dy: Array, d_state: State, ws: Workspace) -> tuple[Array, State]:
         """dW += dz [a<t-1>; x; 1]^T and dx = W_x^T dz, each over all T·B columns."""
-        back, d_first = self.scan(ws).backward(dy, d_state)
+        scan: Scan = ws.kept("scan")
+        back, d_first = scan.backward(dy, d_state)
         cell, T = self.cell, len(dy)
         H, dz = cell.hidden, back.dz[-cell.rows :]  # dz_x; the runs of rows below make up dz_a
         x1 = ws.columns("x1", cell.n_in + 1, dz.shape[1])
@@ -73,6 +83,8 @@ class Recurrent(Layer):
             cell.g.add_product("W", back.dz[blocks], back.a.T, rows=rows, columns=slice(H))
         if cell.other_grads is not None:
             cell.other_grads(back)
+        if self.weight_drop is not None and (noise := ws.kept("noise")) is not None:
+            self.weight_drop.drop_grad(cell, ws, noise)
         if self.columns is not None:
             grad = self.columns.g.zeroed("E")[:, self.own_columns]
             self.ops.lookup_grad(steps_of(dz, T), ws.kept("ids"), table_grad=grad)
@@ -105,6 +117,9 @@ class Recurrent(Layer):
 
     def scan(self, ws: Workspace) -> Scan:
         """Return the scan of a workspace: the device's own for this cell, or else the reference."""
-        make = self.ops.scans.get(self.cell.name, ReferenceScan)
-        scan: Scan = ws.once("scan", lambda: make(self.cell, ws.scope("scan")))
+        return self._made(self.cell, ws, "scan")
+
+    def _made(self, cell: Cell, ws: Workspace, name: str) -> Scan:
+        make = self.ops.scans.get(cell.name, ReferenceScan)
+        scan: Scan = ws.once(name, lambda: make(cell, ws.scope(name)))
         return scan

@@ -2,6 +2,17 @@
 
 from charlm.processes.current import end_all, is_shared, world
 from charlm.processes.launcher import Launched, launched
+from charlm.processes.pool import ProcessPool, active, mapped
 from charlm.processes.world import World
 
-__all__ = ["Launched", "World", "end_all", "is_shared", "launched", "world"]
+__all__ = [
+    "Launched",
+    "ProcessPool",
+    "World",
+    "active",
+    "end_all",
+    "is_shared",
+    "launched",
+    "mapped",
+    "world",
+]

@@ -7,7 +7,6 @@ from functools import cache
 
 from charlm.errors import ResourceError
 from charlm.processes.launcher import launched
-from charlm.processes.mpi import MPIWorld
 from charlm.processes.world import World
 
 
@@ -24,6 +23,9 @@ def world() -> World:
         raise ResourceError(
             f"srun started {started.size} processes without MPI", hint="start them with: srun --mpi=pmi2 charlm ..."
         )
+    # NumPy, which it imports, takes longer than `charlm --help`.
+    from charlm.processes.mpi import MPIWorld
+
     found = MPIWorld()
     if found.size != started.size:
         raise ResourceError(
@@ -34,12 +36,12 @@ def world() -> World:
 
 
 def is_shared() -> bool:
-    """Return whether `world` has found several processes."""
-    return world.cache_info().currsize > 0 and world().size > 1
+    """Return whether `world` has found several processes that still work together."""
+    return world.cache_info().currsize > 0 and world().size > 1 and not world().is_over
 
 
 def end_all(code: int, *, before: Callable[[], object]) -> None:
-    """End all processes with an exit code if `world` has found several; before: called just before that."""
+    """End all processes with an exit code if several work together; before: called just before that."""
     if is_shared():
         before()
         world().abort(code)

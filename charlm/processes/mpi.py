@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 
 _PAUSE = 0.005  # seconds
+# Seconds between two looks at what has arrived: MPI itself waits without sleeping, and keeps a core busy.
+_SHORTEST, _LONGEST = 1e-5, 1e-3
 
 
 class MPIWorld(World):
@@ -38,9 +41,15 @@ class MPIWorld(World):
         cores: set[int] = set().union(*here.allgather(_cores()))
         self.threads = max(1, len(cores) // here.Get_size())
         here.Free()
+        self._begun: list[Any] = []  # requests of objects that are being sent
 
     def broadcast(self, value: Value) -> Value:
-        received: Value = self._all.bcast(value)
+        # Not `bcast`, which also makes a copy of the value on the rank that has it.
+        data = bytearray(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) if self.is_first else bytearray()
+        size = self._all.bcast(len(data))
+        data = data if self.is_first else bytearray(size)
+        self._all.Bcast([data, self._mpi.BYTE])
+        received: Value = value if self.is_first else pickle.loads(data)
         return received
 
     def gathered(self, value: Value) -> list[Value]:
@@ -63,6 +72,24 @@ class MPIWorld(World):
         # MPI's own waiting keeps a core busy, which the processes that are waited for may need.
         while not begun.Test():
             time.sleep(_PAUSE)
+
+    def send(self, value: Any, rank: int) -> None:
+        self._begun = [one for one in self._begun if not one.Test()]
+        self._begun.append(self._all.isend(value, rank))
+
+    def receive(self, seconds: float) -> tuple[int, Any] | None:
+        status, end, pause = self._mpi.Status(), time.monotonic() + seconds, _SHORTEST
+        while (message := self._all.improbe(status=status)) is None:
+            if time.monotonic() >= end:
+                return None
+            # Python's signal handlers run after a sleep, not inside MPI.
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+        return status.Get_source(), message.recv()
+
+    def sent(self) -> None:
+        self._mpi.Request.Waitall(self._begun)
+        self._begun = []
 
     def abort(self, code: int) -> NoReturn:
         self._all.Abort(code)

@@ -13,17 +13,19 @@ Value = TypeVar("Value")
 class World:
     """One process alone, and the interface of several.
 
-    Every method but `abort` is collective: all ranks call it, in the same order.
+    Every method but `send`, `receive`, `sent` and `abort` is collective: all ranks call it, in the same order.
 
     rank: the number of this process, from 0; size: the number of processes
     local_rank: the number among the processes of this machine
     threads: the share of this machine's processor cores; None: all of them
+    is_over: whether the other processes work no more, so that this one may end alone
     """
 
     rank = 0
     size = 1
     local_rank = 0
     threads: int | None = None
+    is_over = False
 
     @property
     def is_first(self) -> bool:
@@ -61,6 +63,20 @@ class World:
 
     def barrier(self) -> None:
         """Wait until all ranks are here; this may take long, and leaves the processor to others."""
+
+    def send(self, value: Any, rank: int) -> None:
+        """Begin to send a Python object to another rank; those of one rank arrive in the order of their sending."""
+        raise AssertionError("one process alone has no other to send to")
+
+    def receive(self, seconds: float) -> tuple[int, Any] | None:
+        """Return the next object that was sent to this rank, and the rank that sent it.
+
+        Without an object, waits so many seconds, and returns None.
+        """
+        raise AssertionError("one process alone receives nothing")
+
+    def sent(self) -> None:
+        """Wait until all that this rank sent has arrived."""
 
     def abort(self, code: int) -> NoReturn:
         """End all processes at once with an exit code."""

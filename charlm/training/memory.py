@@ -19,10 +19,10 @@ def memory_needed(trainer: Trainer) -> int:
     """
     model = trainer.model
     weights = int(model.parameters.values.nbytes)
-    kept = 1 + len(trainer.optimizer.memory) + 2
+    kept = 1 + len(trainer.update.memory) + 2
 
     def learn(batch: Batch, ws: Workspace) -> None:
-        noise = 0 if model.config.dropout else None
+        noise = 0 if model.config.is_regularised else None
         model.loss_and_grads(batch, model.zero_state(batch.lanes), ws, noise=noise)
 
     def judge(batch: Batch, ws: Workspace) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.backends import Array, Backend, Number
+from charlm.config import TrainConfig
 from charlm.nn.parameters import Parameters
 
 
@@ -16,8 +17,8 @@ class Optimizer(ABC):
 
     slots: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, parameters: Parameters, ops: Backend) -> None:
-        self.parameters, self.ops = parameters, ops
+    def __init__(self, parameters: Parameters, ops: Backend, config: TrainConfig | None = None) -> None:
+        self.parameters, self.ops, self.config = parameters, ops, config or TrainConfig()
         self.memory = {slot: ops.zeros(parameters.values.shape, parameters.values.dtype) for slot in self.slots}
 
     @abstractmethod
@@ -52,6 +53,19 @@ class Sgd(_InBlocks):
         w -= g
 
 
+class Momentum(_InBlocks):
+    """m = mu m + g; w -= lr m, with mu = `--momentum`. Source: Polyak 1964, in the form of PyTorch."""
+
+    slots = ("m",)
+
+    def update(self, w: Array, g: Array, memory: list[Array], learning_rate: float) -> None:
+        (m,) = memory
+        m *= self.config.momentum
+        m += g
+        np.multiply(m, learning_rate, out=g)
+        w -= g
+
+
 class RmsProp(_InBlocks):
     """v = 0.95 v + 0.05 g^2; w -= lr g / (sqrt(v) + 1e-8). Tieleman and Hinton 2012, with char-rnn's decay."""
 
@@ -76,10 +90,14 @@ class Adam(Optimizer):
     slots = ("m", "v")
 
     def step(self, count: int, learning_rate: float, scale: Number | None = None) -> None:
-        p, memory = self.parameters, self.memory
-        self.ops.adam(
-            p.values, p.grads, memory["m"], memory["v"], learning_rate=learning_rate, count=count, scale=scale
-        )
+        p, vectors = self.parameters, (self.memory["m"], self.memory["v"])
+        betas = self.config.beta1, self.config.beta2
+        self.ops.adam(p.values, p.grads, *vectors, learning_rate=learning_rate, count=count, scale=scale, betas=betas)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
+
+
+def optimizer_class(config: TrainConfig) -> type[Optimizer]:
+    """Return the optimizer of a configuration."""
+    return Momentum if config.optimizer == "sgd" and config.momentum else OPTIMIZERS[config.optimizer]

@@ -29,14 +29,14 @@ def keep_if_better(live: LiveState, nats: float, weights: np.ndarray | None) -> 
 
 
 def go_back(live: LiveState, divergence: DivergenceError) -> None:
-    """Restore the good weights, clear optimizer memory and carried hidden state, and halve the learning rate.
+    """Restore the good weights, clear `LiveState.memory` and the hidden state, and halve the learning rate.
 
     Raises `divergence`, with the good weights restored, after `MOST_SETBACKS` without a lower loss.
     """
     assert live.good is not None
     numbers = live.numbers
     live.set_weights(live.good)
-    for array in (*live.optimizer.memory.values(), *leaves_of(live.carried)):
+    for array in (*live.memory.values(), *leaves_of(live.carried)):
         array[...] = 0
     if numbers.setbacks == MOST_SETBACKS:
         raise divergence

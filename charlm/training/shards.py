@@ -8,7 +8,7 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.config import ModelConfig
-from charlm.errors import NonFiniteOutputError, ResourceError
+from charlm.errors import NonFiniteOutputError, ResourceError, UsageError
 from charlm.nn.layer import State
 from charlm.nn.model import Model
 from charlm.nn.outputs import checked
@@ -34,10 +34,16 @@ class Shards:
     count: shards of a mini-batch
     processes: those that train the same model; each has all weights and reads all batches
     carries: whether the state after a batch is used
+    Raises UsageError for shards of a model with penalties on its activations.
     Raises ResourceError if the processors compute with different instructions, and so different bits.
     """
 
     def __init__(self, model: Model, count: int, processes: World, *, carries: bool) -> None:
+        if count > 1 and (model.config.activation_penalty or model.config.temporal_penalty):
+            raise UsageError(
+                "--shards with a penalty, whose mean is over a whole batch",
+                hint="leave --shards out, or --activation-penalty and --temporal-penalty",
+            )
         self.model, self.count, self.processes, self.carries = model, count, processes, carries
         self.own = edges(count, processes.size)  # of the shards of each rank
         self.nodes = [

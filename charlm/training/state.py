@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from charlm.backends import Array
 from charlm.errors import ModelFileError
 from charlm.inference.tallies import Tally
 from charlm.nn.layer import State
 from charlm.nn.model import Model
-from charlm.training.optimizers import Optimizer
 
 # Missing from older checkpoints.
 _OF_KEPT = ("best_figure", "kept_step", "kept_nats", "kept_figure")
@@ -119,13 +119,14 @@ class TrainingState:
 class LiveState:
     """What the steps of a training change.
 
+    memory: vectors as long as the weights that go from step to step, see `update.slots_of`
     carried: the hidden state that the next batch starts from; () if no batch continues another
     best: a flat host copy of the weights of the lowest validation loss; None before the first evaluation
     good: the same of the weights that training returns to after an explosion; None before the first step
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, carried: State) -> None:
-        self.model, self.optimizer, self.carried = model, optimizer, carried
+    def __init__(self, model: Model, memory: Mapping[str, Array], carried: State) -> None:
+        self.model, self.memory, self.carried = model, memory, carried
         self.numbers = TrainingNumbers()
         self.best: np.ndarray | None = None
         self.good: np.ndarray | None = None
@@ -141,7 +142,7 @@ class LiveState:
     def snapshot(self) -> TrainingState:
         """Return a host copy of everything that `restore` needs."""
         ops, parameters, numbers = self.model.ops, self.model.parameters, self.numbers
-        flats = {"weights": self.weights()} | {slot: ops.numpy(flat) for slot, flat in self.optimizer.memory.items()}
+        flats = {"weights": self.weights()} | {slot: ops.numpy(flat) for slot, flat in self.memory.items()}
         if self.best is not None:
             flats["best"] = self.best.copy()
         if self.good is not None and self.good is not self.best:
@@ -158,7 +159,7 @@ class LiveState:
         ops, parameters, history = self.model.ops, self.model.parameters, self.numbers.history
         history[:] = state.numbers.history
         vars(self.numbers).update(vars(state.numbers), history=history)
-        for kind, flat in {"weights": parameters.values, **self.optimizer.memory}.items():
+        for kind, flat in {"weights": parameters.values, **self.memory}.items():
             for name, view in parameters.named(flat).items():
                 view[...] = ops.array(state.arrays[f"{kind}/{name}"])
         self.best = self._stored(state, "best")

@@ -15,20 +15,21 @@ from charlm.config import TrainConfig
 from charlm.errors import DivergenceError, ModelFileError
 from charlm.language_model import Outcome
 from charlm.nn.model import Model
+from charlm.nn.outputs import EXPLODED
 from charlm.processes import World
 from charlm.randomness import DROPOUT, key
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.advice import Advice, advice
 from charlm.training.baseline import baseline_nats
-from charlm.training.optimizers import OPTIMIZERS
 from charlm.training.plan import evaluation_follows, measured_steps, planned_steps
 from charlm.training.progress import Progress
 from charlm.training.schedules import learning_rate
 from charlm.training.setbacks import go_back, keep_first, keep_if_better
 from charlm.training.shards import Shards
 from charlm.training.state import HISTORY_FIELDS, OTHER_CORPUS, LiveState, TrainingState
+from charlm.training.update import Update
 from charlm.training.validation import Validation
-from charlm.training.verdict import EXPLODED, Verdict, diverged
+from charlm.training.verdict import Verdict, diverged
 
 Result = TypeVar("Result")
 
@@ -49,8 +50,9 @@ class Trainer:
     def __init__(self, model: Model, config: TrainConfig, train: Batches, valid: Batches | Validation | None) -> None:
         self.model, self.config, self.train = model, config, train
         self.validation = Validation(model, valid) if isinstance(valid, Batches) else valid
-        self.optimizer = OPTIMIZERS[config.optimizer](model.parameters, model.ops)
-        self._live = LiveState(model, self.optimizer, model.zero_state(train.batch_size) if train.carries else ())
+        self.update = Update(model, config)
+        self.optimizer = self.update.optimizer
+        self._live = LiveState(model, self.update.memory, model.zero_state(train.batch_size) if train.carries else ())
         self.numbers = self._live.numbers
         self.is_whole = True
         self._workspace = model.workspace()
@@ -167,14 +169,12 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> None:
         """Learn from one batch; raise DivergenceError if it explodes."""
         model, config, numbers = self.model, self.config, self.numbers
-        noise = key(config.seed, DROPOUT, numbers.step) if model.config.dropout else None
+        noise = key(config.seed, DROPOUT, numbers.step) if model.config.is_regularised else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
         loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)
-        norm = model.ops.norm(model.parameters.grads)
-        scale = model.ops.clipping(norm, config.clip, model.parameters.grads.dtype) if config.clip else None
         self.is_whole = False
-        self.optimizer.step(numbers.step - numbers.restarted + 1, rate, scale)
+        norm = self.update.apply(numbers, rate)
         size = model.ops.norm(model.parameters.values)
         # By now a device has all of the step to do, and float() waits for it.
         nats = float(loss)
@@ -197,16 +197,22 @@ class Trainer:
         numbers.sum_tokens += batch.count
 
     def _validate(self) -> tuple[float | None, dict[str, float], bool]:
-        """Return the loss and the figure of the sample, and whether the weights are kept as the best so far."""
-        if self.validation is None:
-            return None, {}, True
-        nats, tally = self.validation.judge(self.numbers.sample)
-        if not nats <= EXPLODED:
-            raise diverged(self.step, f"validation loss {nats:g}")
-        is_best = self.numbers.add_validation(nats, tally, self.config.keep or "loss")
-        if is_best:
-            self._live.best = self._live.weights()
-        return nats, {} if tally is None else {self.validation.figure_name: tally.value}, is_best
+        """Return the loss and the figure of the sample, and whether the weights are kept as the best so far.
+
+        If the weights are averaged, all of this is about their average.
+        """
+        live, validation = self._live, self.validation
+        with self.update.with_average(self.numbers):
+            if validation is None:
+                live.best = live.weights() if self.update.has_average(self.numbers) else None
+                return None, {}, True
+            nats, tally = validation.judge(self.numbers.sample)
+            if not nats <= EXPLODED:
+                raise diverged(self.step, f"validation loss {nats:g}")
+            is_best = self.numbers.add_validation(nats, tally, self.config.keep or "loss")
+            if is_best:
+                live.best = live.weights()
+        return nats, {} if tally is None else {validation.figure_name: tally.value}, is_best
 
     def advice(self) -> list[Advice]:
         """Return what looks wrong with the finished training."""

@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from charlm.errors import DivergenceError, NonFiniteOutputError
+from charlm.nn.outputs import EXPLODED
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import Batch, Batches
 from charlm.training.state import LiveState
 
-EXPLODED = 1000.0  # nats a target; a uniform guess costs ln V, and a network that learns comes nowhere near this
 # The limit of a hopeless loss: a factor times the loss of a uniform guess, plus so many nats. A validation set of a
 # few odd tokens may cost several times a uniform guess, so the limit is low only after an explosion.
 _HOPELESS_AFTER_EXPLOSION, _HOPELESS = (2.0, 1.0), (10.0, 30.0)

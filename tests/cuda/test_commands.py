@@ -59,6 +59,9 @@ def test_a_task_from_corpus_to_results(gpu, capfd, tmp_path, task):
             more = {"generate": ["--seed", "3", "-n", "3", "-l", "12"], "evaluate": ["--format", "jsonl"]}
             files = [] if command == "generate" else [_input(tmp_path, command, task, corpus)]
             out.append(rounded(printed(capfd, command, model, *files, "--device", device, *more.get(command, []))))
+        if task in ("lm", "stream"):
+            adapting = ["--dynamic", "0.05", "--dynamic-length", "7", "--cache", "9"]
+            out += [rounded(printed(capfd, "surprisal", model, corpus, "--device", device, *adapting))]
         results.append((out, gpu.numpy(weights)))
     np.testing.assert_allclose(results[1][1], results[0][1], rtol=0, atol=1e-10)
     assert results[0][0] == results[1][0] and all(results[0][0][1:])

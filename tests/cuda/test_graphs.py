@@ -25,6 +25,12 @@ def test_from_the_second_time_on_a_layer_is_one_launch(ops):
     assert graphs == [4, 8, 8, 8]
 
 
+DROPPED = {
+    **{"dropout": 0.2, "dropout_kind": "variational", "weight_drop": 0.2},
+    **{"activation_penalty": 2.0, "temporal_penalty": 1.0},
+}
+
+
 def counted_steps(ops, count, **network):
     """Count what each step of a training on lines takes."""
     model = build_module.build(ModelConfig(9, hidden_size=6, num_layers=2, **network), ops, seed=1)
@@ -47,7 +53,7 @@ def counted_steps(ops, count, **network):
     return each
 
 
-@pytest.mark.parametrize("network", [{}, {"dropout": 0.2}, {"cell": "gru"}, {"dense": (5,)}], ids=str)
+@pytest.mark.parametrize("network", [{}, {"dropout": 0.2}, {"cell": "gru"}, {"dense": (5,)}, DROPPED], ids=str)
 def test_a_training_step_takes_nothing_from_the_host_and_waits_for_two_numbers(ops, network):
     """The epoch's ids, targets and starts go up with its first batch; each batch is cut out on the device."""
     first, *others = counted_steps(ops, 12, **network)

@@ -45,6 +45,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "html": ("new.html", "folder/new.htm"), "states": ("new.npz",), "unit": ("0:0", "0:1:a", "1:2:forget", "0:2:u"),
     "activations": ("abc", "the cat", "", "x\tab", r"a\nb", "@corpus.txt", "-", "jig\t60"),
     "top": ("20%", "50%", 0, 1, 3, "0.1%"), "below": (0.5, 2, 5, "inf"), "above": ("-inf", 0, 2, 5),
+    "dynamic": (0, 0.01, 1.0), "dynamic_length": (1, 5, 200), "cache": (1, 3, 100), "cache_weight": (0, 0.5, 0.999),
+    "cache_flatness": (0, 0.3, 50), "save": ("new", "new.safetensors", "folder/new", "old", "lm"),
     "percentile": (0, 50, 95, 100), "region": ("|", "a", " ", "^^", "\n", "\t"),
     "columns": ("line", "surprisal,rank", "entred,entropy", "column1,line", "text", "word", "token,sentid"),
     "mix": ("lm", "lm.safetensors=0.3", "lm=0", "old=0.25", "abc.arpa", "abc.arpa=0.5", "conditioned", "cloze", "link"),

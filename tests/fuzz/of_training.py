@@ -31,7 +31,10 @@ def learning(drawn: Drawn) -> None:
         seq_length=int(drawn.rng.integers(1, 40)),
         max_steps=int(drawn.rng.integers(1, 4)),
         optimizer=str(drawn.rng.choice(["adam", "rmsprop", "sgd"])),
-        schedule=str(drawn.rng.choice(["constant", "cosine", "plateau"])),
+        schedule=str(drawn.rng.choice(["constant", "cosine", "plateau", "step"])),
+        accumulate=int(drawn.rng.integers(1, 4)),
+        average=float(drawn.rng.choice([0.0, 0.5, 1.0])),
+        weight_decay=float(drawn.rng.choice([0.0, 0.1])),
         seed=int(drawn.rng.integers(100)),
     )
     trained: list[LanguageModel] = []

@@ -27,6 +27,11 @@ OPTIONS = {
     "look-up": {"largest_one_hot": 3},
     "dense": {"dense": (4, 5), "dropout": 0.2},
     "tied": {"embedding_size": 3, "dense": (3,), "tie_weights": True, "dropout": 0.4},
+    "regularised": {
+        **{"dropout": 0.4, "dropout_kind": "variational", "weight_drop": 0.4},
+        **{"activation_penalty": 2.0, "temporal_penalty": 1.0},
+    },
+    "words": {"embedding_size": 3, "embedding_dropout": 0.4, "weight_drop": 0.3},
     "wide": {"hidden_size": 21, "num_layers": 3, "dropout": 0.5},
 }
 

@@ -86,7 +86,8 @@ SHAPES = [(48, 40, 70), (20, 100, 300), (3, 64, 1030), (33, 8, 500), (64, 130, 1
 def test_larger_models(ops, monkeypatch, shape, dtype):
     """Products that are shared by rows and by columns, and those that are left to NumPy."""
     batch_size, hidden, V = shape
-    for more in ({}, {"embedding_size": 33}):
+    dropped = {"embedding_dropout": 0.3, "weight_drop": 0.3, "dropout_kind": "variational", "temporal_penalty": 1.0}
+    for more in ({}, {"embedding_size": 33, **dropped}):
         config = config_of("lstm", "", vocabulary_size=V, hidden_size=hidden, dropout=0.3, dtype=dtype, **more)
         model = model_on(ops, config, monkeypatch, scale=1 / np.sqrt(hidden))
         rng = np.random.default_rng(4)

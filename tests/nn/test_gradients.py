@@ -39,7 +39,7 @@ from tests.gradcheck import (
 pytestmark = pytest.mark.usefixtures("each_backend")
 
 
-@forms.each("cell, variant, check", [(*kind, check) for kind in KINDS for check in CHECKS], thinned=4)
+@forms.each("cell, variant, check", [(*kind, check) for kind in KINDS for check in CHECKS], thinned=5)
 def test_every_cell(cell, variant, check):
     errors = CHECKS[check](cell, variant)
     holds(errors)

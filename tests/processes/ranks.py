@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ class Meeting:
     def __init__(self, size: int) -> None:
         self.size, self.barrier = size, threading.Barrier(size)
         self.slots: list[Any] = [None] * size
+        self.mail: list[queue.SimpleQueue[tuple[int, bytes]]] = [queue.SimpleQueue() for _ in range(size)]
 
 
 class Rank(World):
@@ -33,7 +36,8 @@ class Rank(World):
         return found
 
     def broadcast(self, value):
-        return self._exchanged(value)[0]
+        found = self._exchanged(pickle.dumps(value) if self.is_first else b"")[0]
+        return value if self.is_first else pickle.loads(found)
 
     def gathered(self, value):
         found = self._exchanged(value)
@@ -50,6 +54,17 @@ class Rank(World):
     def deal(self, row, owner, edges, out):
         assert (row is not None) == (owner == self.rank)
         out[...] = self._exchanged(None if row is None else row.copy())[owner][edges[self.rank] : edges[self.rank + 1]]
+
+    def send(self, value, rank):
+        self.meeting.mail[rank].put((self.rank, pickle.dumps(value)))
+
+    def receive(self, seconds):
+        try:
+            rank, data = self.meeting.mail[self.rank].get(timeout=min(seconds, SECONDS))
+        except queue.Empty:
+            assert seconds < SECONDS, "nothing arrives"
+            return None
+        return rank, pickle.loads(data)
 
     def barrier(self):
         self._exchanged(None)

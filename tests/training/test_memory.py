@@ -21,6 +21,13 @@ NETWORKS = {
     "lstm": (LINES, {}),
     "gru of two layers with dropout": (LINES, {"cell": "gru", "num_layers": 2, "dropout": 0.3}),
     "embedded, with a dense layer": (LINES, {"embedding_size": 12, "dense": (20,)}),
+    "regularised": (
+        LINES,
+        {
+            **{"embedding_size": 12, "embedding_dropout": 0.2, "dropout": 0.2, "dropout_kind": "variational"},
+            **{"weight_drop": 0.2, "activation_penalty": 1.0, "temporal_penalty": 1.0},
+        },
+    ),
     "cloze": (LINES, {"task": "cloze", "embedding_size": 8}),
     "tag": (TAGGED, {"task": "tag", "embedding_size": 8}),
     "translate": (PAIRED, {"task": "translate", "embedding_size": 8}),
@@ -40,12 +47,13 @@ def make(name, ops, **config):
 def test_the_buffers_are_as_large_as_estimated(name):
     ops = NumpyBackend()
     with ops.workers.limit(1):
-        trainer = make(name, ops)
+        vectors = {"average": 0.5, "accumulate": 2} if name == "regularised" else {}
+        trainer = make(name, ops, **vectors)
         estimate = memory_needed(trainer)
         for _ in trainer.run():  # after the last step they are freed
             buffers = sum(ws.nbytes for ws in (trainer._workspace, trainer.validation.workspace))
     weights = trainer.model.parameters.values.nbytes
-    kept = 3 * (1 + len(trainer.optimizer.memory) + 2) + 1
+    kept = 3 * (1 + len(trainer.optimizer.memory) + len(vectors) + 2) + 1
     assert estimate == pytest.approx(kept * weights + buffers, rel=0.15)
     assert buffers > weights
 

@@ -124,8 +124,18 @@ def test_each_part_of_the_state_matters(lost, monkeypatch):
 LINES = ["abc de", "de abc", "cab", "", "ed cab ab", "b", "abcde", "ea", "d abc"] * 5
 
 
+REGULARISED = {
+    **{"embedding_size": 4, "embedding_dropout": 0.3, "dropout_kind": "variational", "weight_drop": 0.4},
+    **{"activation_penalty": 2.0, "temporal_penalty": 1.0},
+}
+BY_STEPS = {
+    **{"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "decay": 0.7, "decay_from": 1, "average": 0.9},
+    **{"accumulate": 2, "clip_value": 0.01, "init_scale": 0.1},
+}
+
+
 def session_of(unit, *, optimizer="adam", cell="lstm", valid=None, **options):
-    network = {"cell": cell, "hidden_size": 6, "num_layers": 2, "dropout": 0.2}
+    network = {"cell": cell, "hidden_size": 6, "num_layers": 2, "dropout": 0.2, **options.pop("network", {})}
     base = {"seq_length": 8, "batch_size": 4, "max_steps": STEPS, "learning_rate": 0.01, "valid_fraction": 0.2}
     config = TrainConfig(**{**base, "optimizer": optimizer, "seed": 4, **options})
     return prepare(LINES, TextConfig(unit=unit), network, config, valid_lines=valid)
@@ -142,12 +152,16 @@ def session_of(unit, *, optimizer="adam", cell="lstm", valid=None, **options):
         ("line", {"schedule": "plateau", "learning_rate": 0.2}, ["abc", "xyz"]),
         ("stream", {"valid_fraction": 0.0}, None),
         ("line", {"patience": 2, "learning_rate": 3.0, "max_steps": 90}, None),
+        ("stream", {"network": REGULARISED, "accumulate": 3, "average": 0.8, "weight_decay": 0.1, "warmup": 9}, None),
+        ("line", {**BY_STEPS, "valid_fraction": 0.0}, None),
     ],
 )
 @pytest.mark.parametrize("stop", [2, 7, 12])
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, unit, options, valid, stop):
     whole = session_of(unit, valid=valid, **options)
     reported = go_on(whole.trainer, 999)
+    if "average" in options:
+        assert whole.trainer.update.has_average(whole.trainer.numbers)
     if "patience" in options:
         assert stop < len(reported) < 90
     first = session_of(unit, valid=valid, **options)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.backends.base import AffineLayer, Array, Backend, Shape
+from charlm.backends.base import BETAS, AffineLayer, Array, Backend, Shape, complement
 from charlm.backends.compiled.core import Functions, Product, aligned, rows_of, strides
 from charlm.backends.compiled.library import Library, has_bfloat16
 from charlm.backends.compiled.scan import SCANS
@@ -213,13 +213,15 @@ class CompiledBackend(NumpyBackend):
         learning_rate: float,
         count: int,
         scale: float | None = None,
+        betas: tuple[float, float] = BETAS,
     ) -> None:
-        root = math.sqrt(1.0 - 0.999**count)
-        core, arrays = self.core_of(w.dtype), [array.ctypes.data for array in (w, g, m, v)]
-        rate, tiny = learning_rate * root / (1.0 - 0.9**count), 1e-8 * root
+        (b1, b2), core = betas, self.core_of(w.dtype)
+        root, arrays = math.sqrt(1.0 - b2**count), [array.ctypes.data for array in (w, g, m, v)]
+        rate, tiny = learning_rate * root / (1.0 - b1**count), 1e-8 * root
+        decays = (b1, complement(b1), b2, complement(b2))
         self._each_range(
             w.size,
-            lambda first, end: core.adam(*arrays, 1.0 if scale is None else scale, rate, tiny, first, end),
+            lambda first, end: core.adam(*arrays, 1.0 if scale is None else scale, rate, tiny, *decays, first, end),
             work=w.size,
             multiple=_LINE,
         )

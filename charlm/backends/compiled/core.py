@@ -99,7 +99,7 @@ _OTHERS = {
     "column_sums": "pointer long long pointer int long long",
     "dropout": "pointer long pointer long long long key threshold real long long",
     "squares": "pointer long long pointer long long",
-    "adam": "pointer pointer pointer pointer real real real long long",
+    "adam": "pointer pointer pointer pointer real real real real real real real long long",
     "packed_weights_size": "long long -> long",
     "pack_weights": "pointer long long long pointer",
     "stream_read": "stream long",

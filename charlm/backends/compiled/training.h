@@ -173,15 +173,15 @@ void EXPORT(core_squares)(const real *x, long n, long size, double *part, long f
 
 /* A step of Adam for elements [from, end): see `Backend.adam`.
  *
- * m = 0.9 m + 0.1 g    v = 0.999 v + 0.001 g^2    w -= rate m / (sqrt(v) + tiny)
+ * m = b1 m + rest1 g    v = b2 v + rest2 g^2    w -= rate m / (sqrt(v) + tiny)
  *
  * with g times scale as the gradient; rate and tiny have the corrections of the moments in them */
 void EXPORT(core_adam)(real *restrict w, const real *restrict g, real *restrict m, real *restrict v, real scale, real rate,
-                       real tiny, long from, long end) {
+                       real tiny, real b1, real rest1, real b2, real rest2, long from, long end) {
     for (long i = from; i < end; i++) {
         real gradient = g[i] * scale;
-        m[i] = m[i] * (real)0.9 + gradient * (real)0.1;
-        v[i] = v[i] * (real)0.999 + gradient * gradient * (real)0.001;
+        m[i] = m[i] * b1 + gradient * rest1;
+        v[i] = v[i] * b2 + gradient * gradient * rest2;
         w[i] -= m[i] / ((sizeof(real) == 4 ? sqrtf(v[i]) : sqrt(v[i])) + tiny) * rate;
     }
 }

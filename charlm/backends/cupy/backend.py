@@ -9,7 +9,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from charlm.backends.base import Array, Backend, Number, Places, Shape
+from charlm.backends.base import BETAS, Array, Backend, Number, Places, Shape
 from charlm.backends.cupy import kernels
 from charlm.backends.cupy.blas import Blas
 from charlm.backends.cupy.cells import CELLS
@@ -136,8 +136,9 @@ class CupyBackend(Backend):
         learning_rate: float,
         count: int,
         scale: Number | None = None,
+        betas: tuple[float, float] = BETAS,
     ) -> None:
-        kernels.adam(w, g, m, v, learning_rate=learning_rate, count=count, scale=scale)
+        kernels.adam(w, g, m, v, learning_rate=learning_rate, count=count, scale=scale, betas=betas)
 
     def norm(self, vector: Array) -> Number:
         return kernels.norm(vector)

@@ -12,7 +12,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from charlm.backends.base import Array, Number
+from charlm.backends.base import Array, Number, complement
 from charlm.backends.cupy.raw import ROOT, SOFTMAX, SQUARES
 
 _THREADS = 256  # threads of a block that sums
@@ -96,21 +96,32 @@ def _dropout() -> Any:
 
 
 def adam(
-    w: Array, g: Array, m: Array, v: Array, *, learning_rate: float, count: int, scale: Number | None = None
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    learning_rate: float,
+    count: int,
+    scale: Number | None,
+    betas: tuple[float, float],
 ) -> None:
     """Take a step of `Backend.adam` on vectors [n]; g is not changed."""
-    root = math.sqrt(1.0 - 0.999**count)
-    _adam()(g, 1.0 if scale is None else scale, 1e-8 * root, learning_rate * root / (1.0 - 0.9**count), w, m, v)
+    (b1, b2), (rest1, rest2) = betas, map(complement, betas)
+    root = math.sqrt(1.0 - b2**count)
+    rates = 1e-8 * root, learning_rate * root / (1.0 - b1**count)
+    _adam()(g, 1.0 if scale is None else scale, *rates, b1, rest1, b2, rest2, w, m, v)
 
 
 @cache
 def _adam() -> Any:
     body = """
     const T scaled = g * scale;
-    v = v * T(0.999) + scaled * scaled * T(0.001);
-    m = m * T(0.9) + scaled * T(0.1);
+    v = v * b2 + scaled * scaled * rest2;
+    m = m * b1 + scaled * rest1;
     w -= m / (sqrt(v) + tiny) * rate"""
-    return cupy.ElementwiseKernel("T g, T scale, T tiny, T rate", "T w, T m, T v", body, "adam", no_return=True)
+    scalars = "T scale, T tiny, T rate, T b1, T rest1, T b2, T rest2"
+    return cupy.ElementwiseKernel(f"T g, {scalars}", "T w, T m, T v", body, "adam", no_return=True)
 
 
 def cross_entropy(logits: Array, targets: Array, scale: float) -> Array:

@@ -40,13 +40,21 @@ def network_words(config: ModelConfig) -> str:
         read if facts.inputs == "tokens" else keys,
     ]
     if config.dropout:
-        words.append(f"dropout {config.dropout:g}")
+        kind = "variational " if config.dropout_kind == "variational" else ""
+        words.append(f"{kind}dropout {config.dropout:g}")
+    words += _used(config, "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty")
     if config.dense:
         activation = "ReLU" if config.activation == "relu" else config.activation
         words.append(f"dense layers of {', '.join(map(str, config.dense))} with {activation}")
     if config.tie_weights:
         words.append("tied weights")
     return ", ".join([*words, config.dtype])
+
+
+def _used(config: ModelConfig | TrainConfig, *names: str) -> list[str]:
+    """Return those of these fields that are not the default, in words."""
+    values = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(type(config), name)}
+    return [f"{name.replace('_', ' ')} {value:g}" for name, value in values.items()]
 
 
 def text_words(config: TextConfig) -> str:
@@ -69,7 +77,11 @@ def training_words(config: TrainConfig) -> str:
     apart = {"learning_rate", *(["valid_fraction"] if config.valid else [])}
     words = in_words({name: value for name, value in settings.items() if name not in apart})
     words.append(f"{config.optimizer} with learning rate {rate_figure(config.learning_rate)}")
+    words += _used(config, "momentum", "beta1", "beta2", "weight_decay")
     words.append(f"{config.schedule} schedule")
+    if config.schedule == "step":
+        words.append(f"times {config.decay:g} an epoch after {config.decay_from}")
+    words += _used(config, "warmup", "clip_value", "accumulate", "average", "init_scale")
     if config.clip:
         words.append(f"clipping at {config.clip:g}")
     if config.vocab_size is not None:

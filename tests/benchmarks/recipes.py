@@ -1,0 +1,100 @@
+"""What a recipe comes to on the field's corpora in a given time, as markdown.
+
+    python -m tests.benchmarks.recipes wikitext2                       `words`, 30 minutes: test perplexity
+    python -m tests.benchmarks.recipes shakespeare                     `characters`, 10 minutes: nats, last tenth
+    python -m tests.benchmarks.recipes wikitext2 --recipe zaremba-small --minutes 5
+    python -m tests.benchmarks.recipes shakespeare --choose            judged on a part of the training text alone
+    python -m tests.benchmarks.recipes wikitext2 --flags "--dtype bfloat16 --dropout 0.2"
+
+The data lie beside the project, in ../shared/corpora. Settings are chosen by the validation loss: that of WikiText-2's
+validation text, or with `--choose` that of the last ninth of tinyshakespeare's first nine tenths. The test text is read
+once, at the end. A run without `--choose` learns from all nine tenths, of which it holds out a twentieth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.quality import SHARED, timed
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus: the recipe and the minutes that its figure is quoted for, and the figure's bar and aim."""
+
+    recipe: str
+    minutes: float
+    figure: str
+    bar: float
+    aim: float
+    flags: str
+
+
+CORPORA = {
+    "wikitext2": Corpus("words", 30.0, "test perplexity", 125.0, 110.0, ""),
+    "shakespeare": Corpus("characters", 10.0, "nats a character, last tenth", 1.43, 1.38, ""),
+}
+
+
+def files_of(name: str, folder: Path, *, choosing: bool) -> tuple[Path, Path | None, Path]:
+    """Return the files to learn from, to validate on, and to test on; None: a part of the first is held out."""
+    if name == "wikitext2":
+        words = SHARED / "wikitext2"
+        return words / "train.txt", words / "valid.txt", words / ("valid.txt" if choosing else "test.txt")
+    text = (SHARED / "tinyshakespeare.txt").read_text()
+    tenth = len(text) // 10
+    learned, test = text[:-tenth], text[-tenth:]
+    train, held_out, last = (folder / f"{part}.txt" for part in ("train", "valid", "test"))
+    last.write_text(test)
+    if not choosing:
+        train.write_text(learned)
+        return train, None, last
+    train.write_text(learned[:-tenth])
+    held_out.write_text(learned[-tenth:])
+    return train, held_out, held_out
+
+
+def main() -> None:
+    """Train, judge, and print a row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("--recipe", help="a name or a file, in place of the corpus's own")
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--flags", default="", help="more options of charlm train")
+    parser.add_argument("--choose", action="store_true", help="do not look at the test text")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    corpus = CORPORA[options.corpus]
+    recipe, minutes = options.recipe or corpus.recipe, options.minutes or corpus.minutes
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train, valid, test = files_of(options.corpus, folder, choosing=options.choose)
+        model, charlm = folder / "model.safetensors", [sys.executable, "-m", "charlm"]
+        flags = ["--config", recipe, "--minutes", f"{minutes:g}", "--seed", str(options.seed)]
+        flags += ["--threads", str(options.threads), *shlex.split(f"{corpus.flags} {options.flags}")]
+        held_out = [] if valid is None else ["--valid", str(valid)]
+        _, seconds = timed([*charlm, "train", str(train), "-o", str(model), *held_out, *flags])
+        history, _ = timed([*charlm, "inspect", str(model), "--format", "jsonl"])
+        printed, _ = timed([*charlm, "evaluate", str(model), str(test), "--format", "jsonl"])
+    best = min(row["valid_nats"] for row in json.loads(history)["history"])
+    figures = json.loads(printed)
+    by_words = options.corpus == "wikitext2"
+    found = figures["perplexity"] if by_words else figures["nats_per_token"]
+    what = corpus.figure if not options.choose else "of the validation text"
+    print(
+        f"| validation | {what} | bar | aim | minutes | command |\n|---|---|---|---|---|---|\n"
+        f"| {math.exp(best) if by_words else best:.4g} | {found:.4g} | {corpus.bar:g} | {corpus.aim:g} "
+        f"| {seconds / 60:.1f} | `charlm train {train.name} {shlex.join(flags)}` |"
+    )
+
+
+if __name__ == "__main__":
+    main()
