@@ -13,7 +13,6 @@ BODIES = {  # fields of `ModelConfig`, for every body and head that `build` know
     "cloze": {"task": "cloze", "bidirectional": True},
     "tag": {"task": "tag", "labels": 3, "bidirectional": True},
     "tag-causal": {"task": "tag", "labels": 3},
-    "crf": {"task": "tag", "labels": 3, "bidirectional": True, "crf": True},
     "yes-no": {"task": "tag", "labels": 1, "bidirectional": True},
     "classify": {"task": "classify", "labels": 3, "bidirectional": True},
     "classify-causal": {"task": "classify", "labels": 3},

@@ -20,10 +20,9 @@ from tests.benchmarks.tasks import SHARED, WORK, charlm, read, write
 NER = SHARED / "ner"
 UPOS = SHARED / "upos"
 COLUMNS = "--token-column 2 --tag-column 3"
-ENTITIES = f"--task tag {COLUMNS} --min-count 2 --embedding-size 50 --hidden-size 50 --num-layers 1 --dropout 0.5 \
- --batch-size 4 --seq-length 32 --lr 0.01 --epochs 10 --valid-fraction 0.1"
-PERSONS = "--task tag --min-count 2 --embedding-size 50 --hidden-size 50 --num-layers 1 --dropout 0.5 --batch-size 4 \
- --seq-length 32 --lr 0.01 --epochs 10 --valid-fraction 0.1"
+_NAMES = "--task tag --cell gru --min-count 2 --embedding-size 50 --hidden-size 50 --num-layers 1 --dropout 0.5 \
+ --batch-size 4 --seq-length 32 --lr 0.005 --epochs 12 --valid-fraction 0.1 --threads 1"
+ENTITIES, PERSONS = f"{_NAMES} {COLUMNS}", _NAMES
 PARTS = f"--task tag --min-count 2 --embedding-size 100 --hidden-size 64 --num-layers 1 --dropout 0.4 --batch-size 8 \
  --seq-length 64 --lr 0.005 --epochs 5 --valid {UPOS / 'upos_dev.tsv'}"
 

@@ -33,6 +33,7 @@ OPTIONS = [
     ("words", {"embedding_size": 4, "embedding_dropout": 0.4, "activation_penalty": 2.0}),
     ("classify", {"weight_drop": 0.4, "temporal_penalty": 1.0}),
     *((body, {}) for body in BODIES),
+    ("tag", {"crf": True}),
     ("cloze", {"embedding_size": 6, "tie_weights": True}),
     ("tag", {"largest_one_hot": 3}),
     ("classify", {"embedding_size": 2, "dense": (3, 2), "dropout": 0.3}),

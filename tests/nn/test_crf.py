@@ -10,7 +10,8 @@ from charlm.nn.heads.base import Transitions
 from charlm.nn.heads.crf import Chain, likeliest
 from charlm.nn.workspace import Workspace
 from charlm.text.batches.lanes import NO_TARGET
-from tests.gradcheck import BAR, OPS, bind, compare
+from tests.gradcheck import BAR, OPS, bind, compare, config_of, make_model, model_errors
+from tests.task_batches import BODIES, lay, random_sequence, random_task_batch
 
 L, INPUTS = 3, 2
 BEGINS = np.array([[1, 0, 0, 1, 0, 1], [1, 0, 1, 1, 0, 0]], bool).T  # two lanes, of sequences end to end
@@ -58,9 +59,9 @@ def transitions(seed=3):
 
 def test_sums_over_all_sequences_are_those_of_enumeration():
     z, t = np.random.default_rng(4).standard_normal((T, L, B)) * 2, transitions()
-    chain, pairs = Chain(z, BEGINS, t), np.zeros((L, L))
+    sums, pairs = Chain(z, BEGINS, t), np.zeros((L, L))
     _, targets = drawn()
-    nats = chain.nats(targets)
+    nats = sums.nats(targets)
     for lane, steps in spans(BEGINS):
         scores = enumerated(z[steps, :, lane], t)
         Z = sum(map(np.exp, scores.values()))
@@ -71,8 +72,8 @@ def test_sums_over_all_sequences_are_those_of_enumeration():
             marginals[np.arange(len(labels)), labels] += np.exp(score) / Z
             for pair in itertools.pairwise(labels):
                 pairs[pair] += np.exp(score) / Z
-        np.testing.assert_allclose(chain.marginals[steps, :, lane], marginals, rtol=1e-12)
-    np.testing.assert_allclose(chain.pairs(), pairs, rtol=1e-12)
+        np.testing.assert_allclose(sums.marginals[steps, :, lane], marginals, rtol=1e-12)
+    np.testing.assert_allclose(sums.pairs(), pairs, rtol=1e-12)
 
 
 def test_the_likeliest_sequence_is_that_of_enumeration():
@@ -165,3 +166,17 @@ def test_large_scores_do_not_overflow(dtype):
     nats = head.nats(y, targets, Workspace(OPS, dtype))
     np.testing.assert_allclose(nats, [[0.0, 600.0]] * T, rtol=1e-6, atol=1e-6)
     assert float(loss) == pytest.approx(600 * T) and np.isfinite(dy).all()
+
+
+@pytest.mark.usefixtures("each_backend")
+def test_the_loss_of_a_network_is_that_of_its_sequences_alone():
+    """The head of a model is told where they begin; its gradients are those of central differences."""
+    config = config_of("gru", "after", **BODIES["tag"], crf=True)
+    model, rng = make_model(config, seed=2), np.random.default_rng(6)
+    assert max(model_errors(model, random_task_batch(config, rng)).values()) <= BAR
+    lanes = [[random_sequence(config, length, rng) for length in lane] for lane in ((3, 1), (2,))]
+    batch, places = lay(config, lanes)
+    nats, _ = model.nats(batch, model.zero_state(batch.lanes), model.workspace())
+    for sequence, (lane, first, stop) in zip(itertools.chain.from_iterable(lanes), places, strict=True):
+        alone, _ = model.nats(lay(config, [[sequence]])[0], model.zero_state(1), model.workspace())
+        np.testing.assert_allclose(nats[first:stop, lane], alone[:, 0], rtol=1e-12)

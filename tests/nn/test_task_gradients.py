@@ -26,6 +26,7 @@ OPTIONS = [
     ("tag", {"embedding_size": 2, "dense": (2,), **NOISY}),
     ("tag-causal", {"embedding_size": 2, "dense": (3,)}),
     ("yes-no", {}),
+    ("tag", {"crf": True, **NOISY}),
     ("classify", {"largest_one_hot": 3}),
     ("classify", {"embedding_size": 2, "dense": (3, 2), **NOISY}),
     ("classify-causal", {}),

@@ -35,6 +35,7 @@ CORPORA = {
     "genre": [f"{rng.choice(['p', 'q'])}\t{steps()}" for _ in range(16)],
     "conditioned": [f"{rng.choice(['x', 'y'])}\t{words()}" for _ in range(20)],
 }
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "crf" else name for name in CORPORA]
 OPTIONS = {
     "cloze": {"embedding_size": 4},
     "tag": {"embedding_size": 3, "cell": "lstm-peephole"},
@@ -59,7 +60,7 @@ def go_on(session, count=STEPS):
 
 
 @pytest.mark.thinned(6)
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
     whole = session_of(name)
     reported = go_on(whole)
@@ -80,7 +81,7 @@ def test_resumed_from_a_file_ends_where_uninterrupted_ends(tmp_path, name):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
     """The comparison above depends on the shuffling, the dropout masks and the first weights."""
     results = []
@@ -96,7 +97,7 @@ def test_the_same_seed_learns_the_same_and_another_one_something_else(name):
 
 
 @pytest.mark.thinned(3)
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_task_is_learned(name):
     """The training loss falls clearly below that of the first step."""
     session = session_of(name, max_steps=60, seed=2, valid_fraction=0.0, schedule="constant")
