@@ -97,6 +97,8 @@ def test_a_chain_learns_is_read_again_and_is_not_exported(charlm, files, tmp_pat
     assert all(0.5 < row["prob"] <= 1 for row in rows if row["prob"] is not None)
     charlm("export", path, "-o", tmp_path / "other.safetensors", "--to", "torch").failed(2, "--crf")
     assert "--crf" in charlm("inspect", path, "--command").succeeded().out.decode()
+    shown = charlm("inspect", path).succeeded().out.decode()
+    assert "a chain of tags" in shown and "tokens in column 2 and tags in column 3" in shown
 
 
 def test_a_chain_starts_from_another_one_by_the_names_of_its_tags(charlm, files, tmp_path):

@@ -48,6 +48,8 @@ def network_words(config: ModelConfig) -> str:
         words.append(f"dense layers of {', '.join(map(str, config.dense))} with {activation}")
     if config.tie_weights:
         words.append("tied weights")
+    if config.crf:
+        words.append("a chain of tags")
     return ", ".join([*words, config.dtype])
 
 
@@ -67,6 +69,8 @@ def text_words(config: TextConfig) -> str:
         words.append("in lower case")
     if config.raw:
         words.append("files as they are")
+    if config.token_column is not None:
+        words.append(f"tokens in column {config.token_column} and tags in column {config.tag_column}")
     form = "not normalized" if config.normalize == "none" else f"normalized to {config.normalize.upper()}"
     return ", ".join([*words, form])
 
