@@ -9,7 +9,15 @@ from typing import Any
 
 from charlm.backends import Backend, get_backend
 from charlm.checkpoint import Checkpoint
-from charlm.config import OF_TRAINING, ModelConfig, TextConfig, TrainConfig, check_text, check_vocabulary
+from charlm.config import (
+    LARGEST_SIZE,
+    OF_TRAINING,
+    ModelConfig,
+    TextConfig,
+    TrainConfig,
+    check_text,
+    check_vocabulary,
+)
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
@@ -28,6 +36,8 @@ from charlm.training.schedules import spread_anew
 VALIDATION_LANES = 64
 # Fields of `ModelConfig` that follow from the corpus.
 SIZES = ("vocabulary_size", "labels", "target_size")
+# In place of each before the corpus is read: large enough for all --cutoffs.
+_UNKNOWN_SIZE = LARGEST_SIZE
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,13 @@ def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
     """
     free = {*OF_TRAINING, *(one.name for one in fields(TrainConfig))}
     if source.task != task:
-        free |= {"task", "unit", "tie_weights"}
+        free |= {"task", "unit", "tie_weights", "softmax", "cutoffs"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
 
 
 def check_network(network: dict[str, Any]) -> None:
     """Raise UsageError for an invalid network, before the size of its vocabulary is known."""
-    ModelConfig(**{**dict.fromkeys(SIZES, 3), **_completed(network)})
+    ModelConfig(**{**dict.fromkeys(SIZES, _UNKNOWN_SIZE), **_completed(network)})
 
 
 def prepare(

@@ -9,6 +9,7 @@ from charlm.config.network import (
     MOST_LAYERS,
     OF_TRAINING,
     RESETS,
+    SOFTMAXES,
     ModelConfig,
     cell_fields,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "OPTIMIZERS",
     "RESETS",
     "SCHEDULES",
+    "SOFTMAXES",
     "SPLITS",
     "UNITS",
     "ModelConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from charlm.config.record import Record, flag, one_of
 from charlm.errors import UsageError
@@ -15,7 +15,6 @@ UNITS = ("line", "stream")
 SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
 FEWEST_PIECES = 300  # 256 of them are bytes
-_ADDED = ("raw", "piece_model")  # fields that a model file has only if they are set
 
 Reading = Literal["text", "bytes", "raw"]
 
@@ -23,6 +22,8 @@ Reading = Literal["text", "bytes", "raw"]
 @dataclass(frozen=True)
 class TextConfig(Record):
     """How text becomes tokens and tokens become sequences."""
+
+    added: ClassVar[tuple[str, ...]] = ("raw", "piece_model")
 
     level: str = "char"
     unit: str = "line"
@@ -50,10 +51,6 @@ class TextConfig(Record):
         if self.level != "byte":
             return "text"
         return "raw" if self.raw else "bytes"
-
-    def stored(self) -> dict[str, Any]:
-        """Return the fields for a model file; what was added later is left out if it is not set."""
-        return {name: value for name, value in self.to_dict().items() if value or name not in _ADDED}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
