@@ -26,6 +26,8 @@ _STEP = 4e-3  # h of the central differences, which take six points
 _STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
 _GRADIENT_BAR = 1e-6
 _BARS = {"float32": 2e-5, "float64": 1e-12}  # largest difference from NumPy, relative to the largest number
+_SMALL: dict[str, Any] = {"hidden_size": 3, "num_layers": 1, "dtype": "float64"}
+_ADAPTIVE = "an adaptive softmax"
 _KEY = 0x1234_5678_9ABC_DEF1
 
 
@@ -54,7 +56,8 @@ def checks(ops: Backend) -> Iterator[Check]:
     """Yield the result of each check of a backend as soon as it is complete."""
     for name, variants in CELLS.items():
         for variant in variants:
-            yield _gradients(ops, name, variant)
+            yield _gradients(ops, _named(name, variant), _config(name, variant, 4, **_SMALL))
+    yield _gradients(ops, _ADAPTIVE, ModelConfig(4, softmax="adaptive", **_SMALL))
     if ops.core == NumpyBackend.core:
         return
     for dtype in _BARS:
@@ -65,6 +68,8 @@ def checks(ops: Backend) -> Iterator[Check]:
                 what = f"training steps of {_named(name, variant)}"
                 config = _config(name, variant, 40, hidden_size=32, dropout=0.2, dense=(24,), dtype=dtype)
                 yield _compared(what, dtype, ops, partial(_trained, config))
+        config = ModelConfig(40, softmax="adaptive", hidden_size=32, dtype=dtype)
+        yield _compared(f"training steps of {_ADAPTIVE}", dtype, ops, partial(_trained, config))
 
 
 def _named(name: str, variant: str) -> str:
@@ -85,12 +90,12 @@ def _batch(vocabulary_size: int, steps: int, lanes: int) -> Batch:
     return Batch(inputs, targets, starts)
 
 
-def _gradients(ops: Backend, name: str, variant: str) -> Check:
+def _gradients(ops: Backend, what: str, config: ModelConfig) -> Check:
     """Compare the gradients of a small network with central differences.
 
     dL/dw = sum_i f_i (L(w + i h) - L(w - i h)) / h for i = 1, 2, 3, with f = (45, -9, 1) / 60.
     """
-    model = build(_config(name, variant, 4, hidden_size=3, num_layers=1, dtype="float64"), ops)
+    model = build(config, ops)
     batch, ws = _batch(4, 4, 2), model.workspace()
     weights = np.random.default_rng(3).normal(0, 0.8, model.parameters.values.shape)
 
@@ -112,7 +117,7 @@ def _gradients(ops: Backend, name: str, variant: str) -> Check:
     model.loss_and_grads(batch, model.zero_state(2), model.workspace())
     seconds = time.perf_counter() - begin
     apart = _apart([ops.numpy(model.parameters.grads)], [numeric])
-    return Check(f"gradients of {_named(name, variant)}", "float64", apart, _GRADIENT_BAR, seconds)
+    return Check(f"gradients of {what}", "float64", apart, _GRADIENT_BAR, seconds)
 
 
 def _compared(what: str, dtype: str, ops: Backend, work: Callable[[Backend], list[np.ndarray]]) -> Check:

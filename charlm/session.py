@@ -9,7 +9,15 @@ from typing import Any
 
 from charlm.backends import Backend, get_backend
 from charlm.checkpoint import Checkpoint
-from charlm.config import OF_TRAINING, ModelConfig, TextConfig, TrainConfig, check_text, check_vocabulary
+from charlm.config import (
+    LARGEST_SIZE,
+    OF_TRAINING,
+    ModelConfig,
+    TextConfig,
+    TrainConfig,
+    check_text,
+    check_vocabulary,
+)
 from charlm.errors import CorpusError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
@@ -28,6 +36,8 @@ from charlm.training.schedules import spread_anew
 VALIDATION_LANES = 64
 # Fields of `ModelConfig` that follow from the corpus.
 SIZES = ("vocabulary_size", "labels", "target_size")
+# In place of each before the corpus is read: large enough for all --cutoffs.
+_UNKNOWN_SIZE = LARGEST_SIZE
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,10 @@ def text_defaults(task: str, level: str | None = None) -> dict[str, str]:
     """Return the fields of `TextConfig` whose defaults depend on the task and the level; None: the task's default."""
     facts = task_of(task)
     level = level or facts.levels[0]
-    # Another form would be other bytes.
-    return {"level": level, "split": facts.split} | ({"normalize": "none"} if level == "byte" else {})
+    # Bytes in another form would be other bytes.
+    form = {"normalize": "none"} if level == "byte" else {}
+    scheme = {"tag_scheme": "iob2"} if facts.answers == "tags" else {}
+    return {"level": level, "split": facts.split, **form, **scheme}
 
 
 def settings_of(language_model: LanguageModel) -> dict[str, Any]:
@@ -73,13 +85,13 @@ def inherited(source: LanguageModel, task: str) -> dict[str, Any]:
     """
     free = {*OF_TRAINING, "token_column", "tag_column", *(one.name for one in fields(TrainConfig))}
     if source.task != task:
-        free |= {"task", "unit", "tie_weights", "crf"}
+        free |= {"task", "unit", "tie_weights", "softmax", "cutoffs", "crf", "tag_scheme"}
     return {name: value for name, value in settings_of(source).items() if name not in free}
 
 
 def check_network(network: dict[str, Any]) -> None:
     """Raise UsageError for an invalid network, before the size of its vocabulary is known."""
-    ModelConfig(**{**dict.fromkeys(SIZES, 3), **_completed(network)})
+    ModelConfig(**{**dict.fromkeys(SIZES, _UNKNOWN_SIZE), **_completed(network)})
 
 
 def prepare(

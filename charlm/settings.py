@@ -16,6 +16,7 @@ from math import inf
 from typing import Any
 
 from charlm.config import TextConfig
+from charlm.config.cutoffs import default_cutoffs, work_of
 from charlm.task import Task
 
 # The work of a training without a limit, and of a minute: multiply-adds of its forward passes. Two cores of an AMD EPYC
@@ -144,6 +145,8 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
         larger = _settings(row, task, given)
         if row.tokens == rows[0].tokens and work >= row.least * _work_of_step(task, corpus, {**larger, **given}):
             settings = larger
+    if given.get("softmax") == "adaptive":
+        settings["cutoffs"] = default_cutoffs(corpus.outputs)
     limited = {"epochs", "max_steps"} & given.keys()
     settings |= {"epochs": None} if limited else _limits(task, corpus, {**settings, **given}, work)
     return {name: value for name, value in settings.items() if name not in given and value is not None}
@@ -181,8 +184,13 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     inputs = embedding + (layers - 1) * (1 if task.is_cloze else ways) * hidden
     recurrent = ways * _GATES.get(settings.get("cell", "lstm"), 4) * hidden * (layers * hidden + inputs)
     stacks = 2 if task.translates else 1
-    output = ways * hidden * corpus.outputs
+    output: float = ways * hidden * corpus.outputs
+    output_weights = output
+    # Of a corpus that was not read yet, the number of outputs is not known.
+    cutoffs = settings.get("cutoffs") or default_cutoffs(corpus.outputs)
+    if settings.get("softmax") == "adaptive" and cutoffs[-1] < corpus.outputs:
+        output, output_weights = work_of(cutoffs, corpus.outputs, ways * hidden)
     of_token = stacks * recurrent + (0 if task.body == "last step" else output)
-    weights = stacks * recurrent + output + embedding * corpus.outputs
+    weights = stacks * recurrent + output_weights + embedding * corpus.outputs
     tokens = settings["batch_size"] * settings["seq_length"]
     return float(tokens * of_token + _STEP_WORK_PER_WEIGHT * weights + _STEP_WORK)

@@ -20,6 +20,7 @@ BODIES = {  # fields of `ModelConfig`, for every body and head that `build` know
     "music": {"task": "music"},
     "genre": {"task": "music", "labels": 2},
     "conditioned": {"task": "lm", "labels": 2},
+    "adaptive": {"task": "lm", "softmax": "adaptive", "cutoffs": (1, 3)},
 }
 SPECIAL = 2  # names in the vocabulary of music that are no keys
 

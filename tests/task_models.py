@@ -23,6 +23,7 @@ WORDS = ("the", "cat", "dog", "sees", "it", ".", ",")
 TARGET = ("le", "chat", "voit", ".")
 KEYS = tuple(map(str, range(60, 65)))
 WORD, APART = {"level": "word"}, {"level": "word", "split": "whitespace"}
+IOB2 = {**APART, "tag_scheme": "iob2"}
 
 KINDS = {  # tokens, labels, target tokens, the text's fields, the network's fields
     "lm": ("abc", (), (), {}, {"task": "lm"}),
@@ -30,7 +31,7 @@ KINDS = {  # tokens, labels, target tokens, the text's fields, the network's fie
     "cloze": (WORDS, (), (), WORD, {"task": "cloze", "bidirectional": True, "embedding_size": 4}),
     "cloze-char": ("abc ", (), (), {}, {"task": "cloze", "bidirectional": True}),
     "tag": (WORDS, ("N", "P", "V"), (), APART, {"task": "tag", "bidirectional": True}),
-    "entities": (WORDS, ("B-X", "B-Y", "I-X", "I-Y", "O"), (), APART, {"task": "tag", "bidirectional": True}),
+    "entities": (WORDS, ("B-X", "B-Y", "I-X", "I-Y", "O"), (), IOB2, {"task": "tag", "bidirectional": True}),
     "yes-no": (WORDS, BINARY, (), APART, {"task": "tag", "bidirectional": True}),
     "classify": ("abc ", ("bad", "good", "so-so"), (), {}, {"task": "classify", "bidirectional": True}),
     "translate": (WORDS, (), TARGET, WORD, {"task": "translate"}),

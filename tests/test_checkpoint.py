@@ -92,6 +92,7 @@ NETWORKS = [
     {"embedding_size": 5},
     {"embedding_size": 3, "tie_weights": True},
     {"embedding_size": 4, "dense": (2, 4), "tie_weights": True, "cell": "gru"},
+    {"softmax": "adaptive", "cutoffs": (2, 4)},
     {"dtype": "float64"},
     {"dtype": "float64", "cell": "gru", "embedding_size": 3, "tie_weights": True},
 ]
@@ -274,8 +275,8 @@ def test_the_metadata_are_as_documented(tmp_path):
         "kind": "model",
         "task": "lm",
         "text": json.loads(json.dumps(lm.text.stored())),
-        "model": json.loads(json.dumps(lm.model.config.to_dict())),
-        "train": json.loads(json.dumps(lm.train.to_dict())),
+        "model": json.loads(json.dumps(lm.model.config.stored())),
+        "train": json.loads(json.dumps(lm.train.stored())),
         "vocabulary": list(TOKENS),
         "history": HISTORY,
     }

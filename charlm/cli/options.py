@@ -13,7 +13,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.completion import complete_label, complete_model
-from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS
+from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, SOFTMAXES
 from charlm.inference.measures import MEASURE_NAMES
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
@@ -108,6 +108,18 @@ Reset = Annotated[
     typer.Option(help="gru: where the relevance gate acts."),
 ]
 RelevanceGate = Annotated[bool, typer.Option("--relevance-gate", help="lstm: add a relevance gate on the candidate.")]
+Softmax = Annotated[
+    Literal[SOFTMAXES],  # type: ignore[valid-type]
+    typer.Option(help="Output layer; adaptive: faster above 20,000 tokens, with clusters of rare ones."),
+]
+Cutoffs = Annotated[
+    list[int] | None,
+    typer.Option(
+        metavar="N",
+        help="adaptive: begin a cluster at token N of the vocabulary; repeatable.",
+        show_default="a twentieth and a quarter of the vocabulary",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to compute on.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads that share the work.", show_default="all")]

@@ -11,7 +11,6 @@ import typer
 
 from charlm.cli.tables_in import Source
 from charlm.errors import UsageError
-from charlm.text.lines.reading import Located
 
 ShardOption = Annotated[
     str | None,
@@ -39,37 +38,12 @@ def take_part(source: Source, shard: tuple[int, int], windows: Callable[[Iterabl
     windows: returns an iterator over the lines that are batched together
     Raises UsageError for an input that cannot be read twice.
     """
-    if source.lines.size is None:
+    from charlm.text.lines.part import Part
+
+    size = source.lines.size
+    if size is None:
         raise UsageError("--shard with standard input or a pipe", hint="name files: they are read twice")
     edges = [0, *accumulate(len(window) for window in windows(source.read_anew()))]
     (part, parts), count = shard, len(edges) - 1
     first, last = edges[count * (part - 1) // parts], edges[count * part // parts]
-    source.lines, source.before = _Part(source, first, last), first
-
-
-class _Part(Located):
-    """Some lines of a source, from number `first`, counted from 0, to the one before `last`."""
-
-    def __init__(self, source: Source, first: int, last: int) -> None:
-        self._source, self._lines, self._first, self._last = source, source.lines, first, last
-        self._number = 0
-
-    def __next__(self) -> str:
-        while self._number < self._first:
-            next(self._lines)
-            self._source.taken()
-            self._number += 1
-        if self._number >= self._last:
-            raise StopIteration
-        self._number += 1
-        return str(next(self._lines))
-
-    @property
-    def place(self) -> str:
-        return str(self._lines.place)
-
-    @property
-    def size(self) -> int | None:
-        """The size of the files on the disk in bytes."""
-        size: int | None = self._lines.size
-        return size
+    source.lines, source.before = Part(source.lines, first, last, size=size, skipped=source.taken), first

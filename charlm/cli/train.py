@@ -15,6 +15,7 @@ from charlm.cli.options import (
     Activation,
     Cell,
     CorpusArgument,
+    Cutoffs,
     Device,
     Dtype,
     Lowercase,
@@ -22,6 +23,7 @@ from charlm.cli.options import (
     RelevanceGate,
     Reset,
     Seed,
+    Softmax,
     Split,
     TaskName,
     Threads,
@@ -174,6 +176,8 @@ def train(
         list[int] | None, typer.Option(metavar="N", help="Add a dense layer of N units on top; repeatable.")
     ] = None,
     tie_weights: Annotated[bool, typer.Option("--tie-weights", help="Use the embedding as output layer.")] = False,
+    softmax: Softmax = "full",
+    cutoffs: Cutoffs = None,
     bidirectional: Annotated[
         bool | None,
         typer.Option(

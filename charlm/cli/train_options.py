@@ -22,13 +22,8 @@ _OF_ONE_RUN = (
     *("format", "no_header", "progress", "help"),
 )
 
-# Options that a command repeats only where they are not the default.
-_RARE = (
-    *("dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty", "weight_decay"),
-    *("average", "momentum", "beta1", "beta2", "decay", "decay_from", "warmup", "clip_value", "accumulate"),
-    "init_scale",
-)
-
+# Options that may be repeated.
+_LISTS = ("dense", "cutoffs")
 # Typer makes paths of them only when it calls the command.
 _PATHS = ("init_from", "log", "pieces")
 
@@ -69,9 +64,11 @@ def options_of(context: typer.Context, device: str) -> TrainOptions:
 def _add(given: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Add options that are not given; a limit that is given takes the place of all others."""
     limits = LIMITS if any(name in given for name in LIMITS) else ()
+    # Cutoffs belong to a softmax.
+    cutoffs = ("cutoffs",) if "softmax" in given else ()
     held_out = ("valid", "valid_fraction") if "valid" in given or "valid_fraction" in given else ()
     for name, value in more.items():
-        if name not in given and name not in limits and name not in held_out:
+        if name not in given and name not in (*limits, *held_out, *cutoffs):
             given[name] = value
 
 
@@ -106,13 +103,13 @@ def rare_defaults() -> dict[str, Any]:
     """Return the defaults of the options of `recipe_options`: a command is readable without those that are unused."""
     from charlm.config import ModelConfig, TrainConfig
 
-    return {name: getattr(kind, name) for kind in (ModelConfig, TrainConfig) for name in _RARE if hasattr(kind, name)}
+    return {name: getattr(kind, name) for kind in (ModelConfig, TrainConfig) for name in kind.added}
 
 
 def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings among the options, by the names of their fields in the configurations."""
     from charlm.config import ModelConfig, TextConfig, TrainConfig
 
-    renamed = {**given, "learning_rate": given.get("lr"), "dense": tuple(given.get("dense") or ())}
+    renamed = {**given, "learning_rate": given.get("lr"), **{name: tuple(given.get(name) or ()) for name in _LISTS}}
     names = {one.name for kind in (TextConfig, ModelConfig, TrainConfig) for one in dataclasses.fields(kind)}
     return {name: value for name, value in renamed.items() if name in names and value not in (None, ())}

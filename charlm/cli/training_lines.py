@@ -63,6 +63,7 @@ _IN_WORDS = {
     "num_layers": "layers {}",
     "hidden_size": "hidden size {}",
     "embedding_size": "embedding size {}",
+    "cutoffs": "cutoffs {0[0]:,} and {0[1]:,}",
     "dropout": "dropout {:g}",
     "batch_size": "batch size {}",
     "seq_length": "sequence length {}",

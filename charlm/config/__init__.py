@@ -9,6 +9,7 @@ from charlm.config.network import (
     MOST_LAYERS,
     OF_TRAINING,
     RESETS,
+    SOFTMAXES,
     ModelConfig,
     cell_fields,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "OPTIMIZERS",
     "RESETS",
     "SCHEDULES",
+    "SOFTMAXES",
     "SPLITS",
     "TAG_SCHEMES",
     "UNITS",

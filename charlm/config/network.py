@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from charlm.config.cutoffs import MOST_CLUSTERS, default_cutoffs
 from charlm.config.record import Record, flag, number, one_of, whole
 from charlm.errors import UsageError
 from charlm.task import Task, task_of
@@ -27,6 +28,7 @@ _CELL_OPTIONS = {
     for field, default in next(iter(variants.values())).items()
 }
 CELL_NAMES = tuple(CELL_VARIANTS)
+SOFTMAXES = ("full", "adaptive")
 ACTIVATIONS, RESETS = tuple(CELL_VARIANTS["rnn"]), tuple(CELL_VARIANTS["gru"])
 
 DROPOUT_KINDS = ("standard", "variational")
@@ -49,6 +51,11 @@ def cell_fields(cell: str, variant: str) -> dict[str, Any]:
 class ModelConfig(Record):
     """The network: everything that determines the shapes of its parameters, and how it computes."""
 
+    added: ClassVar[tuple[str, ...]] = (
+        *("dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
+        *("softmax", "cutoffs", "crf"),
+    )
+
     vocabulary_size: int
     cell: str = "lstm"
     activation: str = "tanh"  # of the rnn cell and of the dense layers
@@ -70,6 +77,8 @@ class ModelConfig(Record):
     weight_drop: float = 0.0  # of recurrent weights
     activation_penalty: float = 0.0  # factor of the last recurrent layer's mean a^2
     temporal_penalty: float = 0.0  # factor of its mean (a<t> - a<t-1>)^2
+    softmax: str = "full"
+    cutoffs: tuple[int, ...] = ()  # adaptive: the first token of each cluster; () chooses `default_cutoffs`
     crf: bool = False  # tag: whether tags depend on the tag before
 
     def __post_init__(self) -> None:
@@ -99,6 +108,8 @@ class ModelConfig(Record):
         one_of("--dropout-kind", self.dropout_kind, DROPOUT_KINDS)
         number("--activation-penalty", self.activation_penalty, 0.0, 1e6)
         number("--temporal-penalty", self.temporal_penalty, 0.0, 1e6)
+        one_of("--softmax", self.softmax, SOFTMAXES)
+        self._check_cutoffs()
         flag("--relevance-gate", self.relevance_gate)
         flag("--tie-weights", self.tie_weights)
         flag("--crf", self.crf)
@@ -126,6 +137,23 @@ class ModelConfig(Record):
             hint = f"it is an option of --cell {cell}" + (" and of --dense" if of_dense else "")
             raise UsageError(f"{flag} with --cell {self.cell}", hint=hint)
 
+    def _check_cutoffs(self) -> None:
+        """Raise UsageError for cutoffs that do not divide the tokens, and for what an adaptive softmax excludes."""
+        if not isinstance(self.cutoffs, tuple | list):
+            raise UsageError(f"--cutoffs is {self.cutoffs!r}", hint="give the first token of each cluster")
+        whole("the number of --cutoffs", len(self.cutoffs), 0, MOST_CLUSTERS)
+        outputs, before = self.target_size or self.vocabulary_size, 0
+        if self.softmax == "adaptive" and not self.cutoffs:
+            object.__setattr__(self, "cutoffs", default_cutoffs(outputs))
+        for cutoff in self.cutoffs:
+            whole("--cutoffs", cutoff, before + 1, outputs - 1)
+            before = cutoff
+        if self.softmax == "full" and self.cutoffs:
+            raise UsageError("--cutoffs with --softmax full", hint="add --softmax adaptive")
+        if self.softmax == "adaptive" and self.tie_weights:
+            hint = "clusters of rare tokens have shorter rows than the embedding: leave one of both out"
+            raise UsageError("--softmax adaptive with --tie-weights", hint=hint)
+
     def _check_task(self) -> None:
         """Raise UsageError for what the task does not allow."""
         facts, task = self.facts, f"--task {self.task}"
@@ -135,6 +163,9 @@ class ModelConfig(Record):
             raise UsageError(f"{task} with --causal", hint="it reads both sides: leave --causal out, or use --task lm")
         if self.tie_weights and facts.targets != "tokens":
             raise UsageError(f"{task} with --tie-weights", hint="its outputs are not tokens: leave --tie-weights out")
+        if self.softmax == "adaptive" and facts.targets != "tokens":
+            hint = "its outputs are not tokens: leave --softmax out"
+            raise UsageError(f"{task} with --softmax adaptive", hint=hint)
         if self.embedding_size and facts.inputs != "tokens":
             hint = f"it reads a 0 or 1 for each of its {facts.inputs}: leave --embedding-size out"
             raise UsageError(f"{task} with --embedding-size", hint=hint)

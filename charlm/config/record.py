@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from charlm.errors import UsageError
 
@@ -40,11 +40,24 @@ def number(name: str, value: object, low: float, high: float, *, open_low: bool 
 
 
 class Record:
-    """A configuration that can be written to JSON and read back."""
+    """A configuration that can be written to JSON and read back.
+
+    added: the fields that files of the first release lack
+    """
+
+    added: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the fields for a model file: a field of `added` only if it differs from its default.
+
+        So a file that needs no newer charlm opens in an older one.
+        """
+        fields = self.to_dict().items()
+        return {name: value for name, value in fields if name not in self.added or value != getattr(type(self), name)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from charlm.config.record import Record, flag, one_of
 from charlm.errors import UsageError
@@ -16,7 +16,6 @@ SPLITS = ("punct", "whitespace")
 NORMALIZATIONS = ("nfc", "nfkc", "none")
 TAG_SCHEMES = ("iob2", "none")
 FEWEST_PIECES = 300  # 256 of them are bytes
-_ADDED = ("raw", "piece_model", "token_column", "tag_column")  # fields that a model file has only if they are set
 
 Reading = Literal["text", "bytes", "raw"]
 
@@ -24,6 +23,8 @@ Reading = Literal["text", "bytes", "raw"]
 @dataclass(frozen=True)
 class TextConfig(Record):
     """How text becomes tokens and tokens become sequences."""
+
+    added: ClassVar[tuple[str, ...]] = ("raw", "piece_model", "token_column", "tag_column", "tag_scheme")
 
     level: str = "char"
     unit: str = "line"
@@ -34,7 +35,7 @@ class TextConfig(Record):
     piece_model: str = ""  # subword: SentencePiece's model in base64; empty until it is learned
     token_column: str | None = None  # of a CoNLL file: a number from 1 or a name; None: lines token TAB tag
     tag_column: str | None = None
-    tag_scheme: str = "iob2"  # how tags of entities are read and predicted; none: as they are written
+    tag_scheme: str = "none"  # how tags of entities are read and predicted: iob2, or as they are written
 
     def __post_init__(self) -> None:
         one_of("--level", self.level, LEVELS)
@@ -67,17 +68,10 @@ class TextConfig(Record):
             return "text"
         return "raw" if self.raw else "bytes"
 
-    def stored(self) -> dict[str, Any]:
-        """Return the fields for a model file; what was added later is left out if it is not set."""
-        return {name: value for name, value in self.to_dict().items() if value or name not in _ADDED}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the configuration of a model file.
-
-        Files of version 1 have no `normalize` and do not normalize. Older files have no `tag_scheme`.
-        """
-        return super().from_dict({"normalize": "none", "tag_scheme": "none", **values})
+        """Return the configuration of a model file; files of version 1 have no `normalize` and do not normalize."""
+        return super().from_dict({"normalize": "none", **values})
 
 
 def check_text(task: str, text: TextConfig, *, conditioned: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from charlm.config.record import Record, number, one_of, whole
 from charlm.errors import UsageError
@@ -22,6 +23,11 @@ _OPTIONS_OF = {
 @dataclass(frozen=True)
 class TrainConfig(Record):
     """How a network learns: everything besides corpus and network that determines the result of a run."""
+
+    added: ClassVar[tuple[str, ...]] = (
+        *("shards", "decay", "decay_from", "warmup", "clip_value", "momentum", "beta1", "beta2", "weight_decay"),
+        *("accumulate", "average", "init_scale"),
+    )
 
     seq_length: int = 64  # steps of truncated backpropagation through time
     batch_size: int = 64  # sequences in a mini-batch

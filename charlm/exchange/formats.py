@@ -83,7 +83,7 @@ def export(
     to: a name in `FORMATS`; None for the one of the suffix
     Raises UsageError for a model that the other program cannot compute, ResourceError if writing fails.
     """
-    language_model.require("export")
+    _check(language_model)
     options = options or Options()
     name = format_named(path, to)
     one = FORMATS[name]
@@ -97,9 +97,16 @@ def export(
     return one.write(language_model, path, options)
 
 
+def _check(language_model: LanguageModel) -> None:
+    """Raise UsageError for a model that no format holds."""
+    language_model.require("export")
+    if language_model.model.config.softmax == "adaptive":
+        raise UsageError("charlm export does not work with --softmax adaptive", hint="train with --softmax full")
+
+
 def loading_code(language_model: LanguageModel, path: Path, *, to: str | None = None) -> str:
     """Return the lines of a program that loads an exported file; raise UsageError if the format has none."""
-    language_model.require("export")
+    _check(language_model)
     name = format_named(path, to)
     code = FORMATS[name].code
     if code is None:

@@ -148,7 +148,7 @@ def _check(first: LanguageModel, other: LanguageModel | NGramModel, name: str) -
         )
     if isinstance(other, NGramModel):
         return
-    if other.task != "lm":
+    if not _predicts_text(other):
         raise UsageError(f"{name} is a --task {other.task} model", hint="mix models of --task lm")
     if other.is_conditioned and not set(first.labels) <= set(other.labels):
         raise UsageError(
@@ -159,9 +159,14 @@ def _check(first: LanguageModel, other: LanguageModel | NGramModel, name: str) -
         raise UsageError(f"{name} was trained with --condition, the first model was not", hint="name it first")
 
 
+def _predicts_text(model: LanguageModel) -> bool:
+    """Return whether a model computes the probability of a text from left to right."""
+    return model.facts.answers == "text" and not model.facts.is_cloze
+
+
 def check_first(model: LanguageModel) -> None:
     """Raise UsageError for a model that cannot be the first one of a mixture."""
-    if model.task != "lm":
+    if not _predicts_text(model):
         raise UsageError(f"--mix with a --task {model.task} model", hint="mix models of --task lm")
 
 

@@ -76,6 +76,8 @@ def trace(language_model: LanguageModel, text: str) -> Trace:
     """
     if not language_model.facts.is_language_model or not isinstance(language_model.model.body, Stack):
         raise UsageError(f"--trace with a --task {language_model.task} model", hint="name a model of --task lm")
+    if language_model.model.config.softmax == "adaptive":
+        raise UsageError("--trace with --softmax adaptive", hint="name a model with a full softmax")
     first, ids = _encoded(language_model, text)
     if len(ids) > LONGEST:
         raise UsageError(

@@ -180,8 +180,10 @@ class _Network:
         if config.crf:
             return HEADS[facts.chain_head](self.ops, config.top, max(2, config.labels))
         is_binary = facts.needs_labels and config.labels == 1 and facts.binary_head
-        kind = HEADS[facts.binary_head if is_binary else facts.head]
-        return kind(self.ops, config.top, outputs[facts.targets], tied=config.tie_weights)
+        name, options = facts.binary_head if is_binary else facts.head, dict[str, Any](tied=config.tie_weights)
+        if config.softmax == "adaptive":
+            name, options = "adaptive", {"cutoffs": config.cutoffs}
+        return HEADS[name](self.ops, config.top, outputs[facts.targets], **options)
 
     def _causal_or_both(self, tokens: int) -> dict[str, Layer]:
         """Return recurrent layers, of one direction or of both, and dense layers on top."""

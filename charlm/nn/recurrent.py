@@ -61,9 +61,10 @@ class Recurrent(Layer):
     def forward(
         self, x: Array, state: State, ws: Workspace, *, starts: np.ndarray | None = None, noise: int | None = None
     ) -> tuple[Array, State]:
-        scan = self.scan(ws)
         if self.weight_drop is not None and noise is not None:
             scan = self._made(self.weight_drop.dropped(self.cell, ws, noise), ws, "dropped_scan")
+        else:
+            scan = self._made(self.cell, ws, "scan")
         ws.keep("noise", noise)
         ws.keep("scan", scan)
         return scan.forward(self.project(x, ws), state, starts)

@@ -133,8 +133,7 @@ class ReferenceStepper(Stepper):
         below = next(number for number, step in enumerate(steps) if isinstance(step, _RecurrentStep))
         self._below, self._first, self._above = steps[:below], steps[below], steps[below + 1 :]
         self._of_tokens: dict[int, Array] = {}
-        self._column = ws.array("logits", (head.outputs, 1))
-        self._W_y, self._b_y = head.W_y, head.b_y[:, 0]
+        self._head, self._ws = head, ws.scope("head")
 
     def load(self, state: State) -> None:
         for step, part in zip([*self._below, self._first, *self._above], state, strict=True):
@@ -145,11 +144,7 @@ class ReferenceStepper(Stepper):
         x = self._first.step(self._projected(token_id))
         for step in self._above:
             x = step.step(step.project(x))
-        self.ops.matmul(self._W_y, x, out=self._column)
-        logits = self._column[:, 0]  # adding vectors is faster than adding columns
-        logits += self._b_y
-        self.ops.log_softmax(logits)
-        return checked(self.ops.numpy(logits))
+        return checked(self.ops.numpy(self._head.next_log_probs(x, self._ws)))
 
     def _projected(self, token_id: int) -> Array:
         """Return W_x x + b of the first recurrent layer for a token."""

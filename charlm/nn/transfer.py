@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,10 +33,24 @@ class Names:
     sources: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A softmax over the outputs `first` to `end` - 1; prefix: how the names of its parameters begin."""
+
+    prefix: str
+    first: int
+    end: int
+
+    def has(self, ids: np.ndarray) -> np.ndarray:
+        """Return which of the ids it predicts."""
+        return (self.first <= ids) & (ids < self.end)
+
+
 def transfer(source: Model, source_names: Names, target: Model, target_names: Names) -> None:
     """Copy the weights of `source` to `target`; the weights of a name go to the same name.
 
-    Names that are missing in `source` keep their weights. A network that predicts labels may start from a language
+    Names that are missing in `source` keep their weights. So do, in the output layer, those that are in another cluster
+    of an adaptive softmax. A network that predicts labels may start from a language
     model of the same layers; its head then keeps its weights.
     Raises UsageError if the networks differ in more than names, dropout and precision.
     """
@@ -45,15 +60,14 @@ def transfer(source: Model, source_names: Names, target: Model, target_names: Na
     same_task = source.config.facts.targets == target.config.facts.targets
     inputs = _pairs(source_names.inputs, target_names.inputs)
     sources = _pairs(source_names.sources, target_names.sources)
-    of_labels = ("head.W_y", "head.b_y", "head.A_first", "head.A_last")
     if same_task:
-        old, new = _pairs(source_names.outputs, target_names.outputs)
-        for name in of_labels:
-            if name in ours and name in theirs:
-                ours[name][new] = theirs[name][old]
-        if "head.A" in ours and "head.A" in theirs:
-            ours["head.A"][np.ix_(new, new)] = theirs["head.A"][np.ix_(old, old)]
-    special = {*of_labels, "head.A"}
+        parts = (
+            _softmaxes(model, len(names.outputs)) for model, names in ((source, source_names), (target, target_names))
+        )
+        outputs = _pairs(source_names.outputs, target_names.outputs)
+        _outputs(theirs, ours, list(zip(*parts, strict=False)), *outputs)
+        _transitions(theirs, ours, *outputs)
+    special = {name for name in ours if name.startswith("head.") and not name.endswith("P")}
     for prefix, (old, new) in ((_ENCODER, sources), *((stack, inputs) for stack in _STACKS)):
         if ours.keys() & {f"{prefix}layer0.W", f"{prefix}layer0.{SIDES[0]}W"}:
             special |= _first_layer(prefix, (source, theirs), (target, ours), old, new)
@@ -65,7 +79,7 @@ def transfer(source: Model, source_names: Names, target: Model, target_names: Na
 
 def _check_sizes(source: ModelConfig, target: ModelConfig) -> None:
     """Raise UsageError if two networks differ in more than names, dropout and precision."""
-    free = {"vocabulary_size", "labels", "target_size", "dropout", "dtype"}
+    free = {"vocabulary_size", "labels", "target_size", "cutoffs", "dropout", "dtype"}
     if source.task != target.task:
         if not (source.facts.is_language_model and target.facts.needs_labels):
             raise UsageError(
@@ -73,11 +87,9 @@ def _check_sizes(source: ModelConfig, target: ModelConfig) -> None:
                 hint="start from a model of the same task; tag and classify also start from lm models",
             )
         # The head is another one.
-        free |= {"task", "tie_weights", "crf"}
-    same = replace(source, **{name: getattr(target, name) for name in free})
-    if same != target:
-        theirs_of, ours_of = same.to_dict(), target.to_dict()
-        name = next(key for key in ours_of if theirs_of[key] != ours_of[key])
+        free |= {"task", "tie_weights", "softmax", "crf"}
+    theirs_of, ours_of = source.to_dict(), target.to_dict()
+    if name := next((key for key in ours_of if key not in free and theirs_of[key] != ours_of[key]), ""):
         raise UsageError(
             f"--init-from: its {name.replace('_', ' ')} is {theirs_of[name]}, not {ours_of[name]}",
             hint="use the flags of the model to start from: charlm inspect MODEL prints them",
@@ -90,6 +102,36 @@ def _pairs(old: Sequence[str], new: Sequence[str]) -> tuple[np.ndarray, np.ndarr
     pairs = [(numbers[name], i) for i, name in enumerate(new) if name in numbers]
     columns = np.array(pairs, np.int64).reshape(-1, 2).T
     return columns[0], columns[1]
+
+
+def _softmaxes(model: Model, outputs: int) -> list[_Part]:
+    """Return the softmaxes of a head: the full one, or the shortlist and then the clusters of an adaptive one."""
+    edges = list(pairwise([0, *model.config.cutoffs, outputs]))
+    return [_Part(f"head.cluster{i}." if i else "head.", *edge) for i, edge in enumerate(edges)]
+
+
+def _transitions(theirs: Views, ours: Views, old: np.ndarray, new: np.ndarray) -> None:
+    """Copy what a chain of labels adds for these labels, if both networks have one."""
+    if "head.A" in ours and "head.A" in theirs:
+        ours["head.A"][np.ix_(new, new)] = theirs["head.A"][np.ix_(old, old)]
+        for name in ("head.A_first", "head.A_last"):
+            ours[name][new] = theirs[name][old]
+
+
+def _outputs(
+    theirs: Views, ours: Views, softmaxes: list[tuple[_Part, _Part]], old: np.ndarray, new: np.ndarray
+) -> None:
+    """Copy the rows of the names that are in the same softmax of both heads, and those of the clusters."""
+    (their_list, our_list), *clusters = softmaxes
+    for part in "W_y", "b_y":
+        for their, our in softmaxes:
+            if (name := our.prefix + part) in ours and name in theirs:
+                in_both = their.has(old) & our.has(new)
+                ours[name][new[in_both] - our.first] = theirs[name][old[in_both] - their.first]
+        if clusters:
+            our_rows, their_rows = ours[our_list.prefix + part], theirs[their_list.prefix + part]
+            count = len(clusters)
+            our_rows[our_list.end :][:count] = their_rows[their_list.end :][:count]
 
 
 def _first_layer(

@@ -51,6 +51,7 @@ class Trainer:
         self.model, self.config, self.train = model, config, train
         self.validation = Validation(model, valid) if isinstance(valid, Batches) else valid
         self.update = Update(model, config)
+        self._is_noisy = model.config.is_regularised
         self.optimizer = self.update.optimizer
         self._live = LiveState(model, self.update.memory, model.zero_state(train.batch_size) if train.carries else ())
         self.numbers = self._live.numbers
@@ -169,7 +170,7 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> None:
         """Learn from one batch; raise DivergenceError if it explodes."""
         model, config, numbers = self.model, self.config, self.numbers
-        noise = key(config.seed, DROPOUT, numbers.step) if model.config.is_regularised else None
+        noise = key(config.seed, DROPOUT, numbers.step) if self._is_noisy else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
         loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)

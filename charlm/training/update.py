@@ -45,7 +45,7 @@ class Update:
             add_gradient(self.memory["sum"], p, ops)
         else:
             self._move(norm, -(-done // config.accumulate), rate)
-        if count := averaged(config.average, numbers, numbers.step + 1):
+        if config.average and (count := averaged(config.average, numbers, numbers.step + 1)):
             add(self.memory["mean"], p, ops, count)
         return norm
 

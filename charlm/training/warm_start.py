@@ -25,8 +25,8 @@ def warm_start(target: LanguageModel, source: LanguageModel) -> list[Matched]:
     Raises UsageError if the two differ in how they read text, or in more of the network than names, dropout and
     precision.
     """
-    # How a text is cut into sequences and where its tokens stand does not change them.
-    free = ("token_column", "tag_column", *(() if source.task == target.task else ("unit",)))
+    # How a text is cut into sequences, where its tokens stand and how tags are read does not change the tokens.
+    free = ("token_column", "tag_column", "tag_scheme", *(() if source.task == target.task else ("unit",)))
     theirs = replace(source.text, **{name: getattr(target.text, name) for name in free})
     if theirs != target.text:
         old, new = theirs.to_dict(), target.text.to_dict()

@@ -132,7 +132,7 @@ def test_all_options_of_a_training_have_a_group(charlm, name):
     assert headings == ["Arguments:", *(f"{one}:" for one in HEADINGS), "Global options:"]
 
 
-HEADINGS = ("Files", "Text", "Network", "Training", "How long", "Held out", "Reports", "Machine")
+HEADINGS = ("Files", "Text", "Network", "Regularisation", "Training", "How long", "Held out", "Reports", "Machine")
 
 
 def test_every_name_in_a_group_is_an_option():

@@ -99,7 +99,6 @@ def test_the_defaults_are_those_of_the_contract_and_of_the_corpus(charlm, corpus
     header = header_of(model)
     network, training = header["model"], header["train"]
     text = {"level": "char", "unit": "line", "split": "punct", "lowercase": False, "normalize": "nfc"}
-    text |= {"tag_scheme": "iob2"}
     assert header["text"] == text
     assert (network["cell"], network["dense"], network["tie_weights"]) == ("lstm", [], False)
     assert (network["relevance_gate"], network["dtype"], training["vocab_size"]) == (False, "float32", None)
@@ -317,6 +316,7 @@ OUT_OF_RANGE = {
     "--embedding-size": [-1],
     "--dense": [0],
     "--dropout": [-0.1, 1, "nan"],
+    "--softmax": ["sampled"],
     "--seq-length": [0],
     "--batch-size": [0],
     "--epochs": [0, -3],
@@ -354,6 +354,10 @@ def test_a_flag_out_of_range_is_refused_before_anything_is_read(charlm, tmp_path
         ("--tie-weights", "--embedding-size", 64, "--hidden-size", 32),
         ("--tie-weights", "--embedding-size", 128, "--dense", 64),
         ("--relevance-gate", "--cell", "gru"),
+        ("--cutoffs", 5),
+        ("--softmax", "adaptive", "--tie-weights"),
+        ("--softmax", "adaptive", "--task", "tag"),
+        ("--cutoffs", 9, "--cutoffs", 5, "--softmax", "adaptive"),
         ("--activation", "relu", "--cell", "lstm"),
         ("--reset", "before", "--cell", "lstm"),
     ],

@@ -31,7 +31,7 @@ CORPORA = {
 @pytest.fixture
 def gpu(ops, monkeypatch):
     """A machine that has a GPU, as far as `get_backend` sees."""
-    monkeypatch.setattr(backends, "_cuda", lambda: ops)
+    monkeypatch.setattr(backends, "_cuda", lambda gpu: ops)
     return ops
 
 

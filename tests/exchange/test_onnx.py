@@ -178,6 +178,7 @@ def test_sherpa_onnx_finds_its_signature(folder, case):
         ("lm", {"cell": "lstm-peephole"}, "ONNX has no operator for --cell lstm-peephole"),
         ("lm", {"relevance_gate": True}, "ONNX has no operator for --cell lstm --relevance-gate"),
         ("lm", {"cell": "gru", "reset": "both"}, "ONNX has no operator for --cell gru --reset both"),
+        ("lm", {"softmax": "adaptive"}, "charlm export does not work with --softmax adaptive"),
         ("translate", {}, "charlm export does not work with a --task translate model"),
         ("music", {}, "charlm export does not work with a --task music model"),
     ],

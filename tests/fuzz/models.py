@@ -107,11 +107,13 @@ def _network(kind: str, rng: np.random.Generator, codec: Codec) -> dict[str, obj
     hidden = int(rng.integers(1, 13))
     bidirectional = task == "cloze" or (task in ("tag", "classify") and bool(rng.random() < 0.6))
     embedding = int(rng.integers(1, 9)) if task != "music" and rng.random() < 0.5 else 0
-    ties = task in ("lm", "cloze", "translate") and bool(rng.random() < 0.25)
+    tokens = task in ("lm", "cloze", "translate")
+    ties = tokens and bool(rng.random() < 0.25)
     if ties:
         embedding = dense[-1] if dense else hidden * (2 if bidirectional else 1)
+    sizes = codec.sizes(task)
     return {
-        **codec.sizes(task),
+        **sizes,
         "task": task,
         "cell": cell,
         "activation": str(rng.choice(ACTIVATIONS)) if cell == "rnn" or dense else "tanh",
@@ -125,4 +127,13 @@ def _network(kind: str, rng: np.random.Generator, codec: Codec) -> dict[str, obj
         "dropout": float(rng.choice([0.0, 0.3])),
         "dtype": str(rng.choice(list(TOLERANCE))),
         "bidirectional": bidirectional,
+        **_softmax(rng, sizes.get("target_size") or sizes["vocabulary_size"], may_adapt=tokens and not ties),
     }
+
+
+def _softmax(rng: np.random.Generator, outputs: int, *, may_adapt: bool) -> dict[str, object]:
+    """Draw a softmax; one in four of those that may is adaptive, with cutoffs anywhere."""
+    if not may_adapt or rng.random() < 0.75:
+        return {}
+    cutoffs = np.sort(rng.choice(np.arange(1, outputs), min(outputs - 1, int(rng.integers(1, 4))), replace=False))
+    return {"softmax": "adaptive", "cutoffs": tuple(cutoffs.tolist())}

@@ -133,7 +133,18 @@ class Plain:
             W_y = self.p[name][: len(b_y)]
         else:
             W_y = self.p["head.W_y"]
-        return y @ W_y.T + b_y
+        logits = y @ W_y.T + b_y
+        return logits if self.config.softmax == "full" else self._adaptive(y, logits)
+
+    def _adaptive(self, y, logits):
+        """Return ln P of all tokens, from the logits of the shortlist and the clusters."""
+        first, log_probs = self.config.cutoffs[0], _log_softmax(logits)
+        parts = [log_probs[:, :first]]
+        for number in range(len(self.config.cutoffs)):
+            P, W_y, b_y = (self.p[f"head.cluster{number + 1}.{name}"] for name in ("P", "W_y", "b_y"))
+            within = _log_softmax(y @ P.T @ W_y.T + b_y[:, 0])
+            parts.append(log_probs[:, first + number : first + number + 1] + within)
+        return np.concatenate(parts, axis=1)
 
 
 def _log_softmax(z):

@@ -12,6 +12,7 @@ BODIES = {
     "embedded": {"embedding_size": 3},
     "tied": {"embedding_size": 4, "tie_weights": True},
     "dense": {"dense": (3,)},
+    "adaptive": {"softmax": "adaptive", "cutoffs": (1, 3)},
 }
 
 

@@ -127,6 +127,26 @@ def test_tokens_of_its_own_keep_their_weights(form, looked_up):
         assert not (np.delete(W, columns, axis=1) == np.delete(old_W, columns, axis=1)).any()
 
 
+def test_clusters_of_an_adaptive_softmax():
+    """A token of the same cluster keeps its weights, one of another cluster learns them anew; so do the clusters."""
+    source = make(OLD, seed=1, softmax="adaptive", cutoffs=(3, 5))
+    target, before = (make(NEW, seed=2, softmax="adaptive", cutoffs=(2, 4, 6)) for _ in range(2))
+    transfer(source, OLD, target, NEW)
+    (theirs, ours, old) = (
+        {key.removeprefix("head."): view for key, view in model.parameters.named(model.parameters.values).items()}
+        for model in (source, target, before)
+    )
+    kept = {("", 0): 0, ("", 1): 1, ("", 2): 3, ("", 3): 4, ("cluster1.", 1): 1}  # row in NEW -> row in OLD
+    for prefix in ("", "cluster1.", "cluster2.", "cluster3."):
+        for name in (f"{prefix}W_y", f"{prefix}b_y"):
+            for row, found in enumerate(ours[name]):
+                expected = theirs[name][kept[prefix, row]] if (prefix, row) in kept else old[name][row]
+                np.testing.assert_array_equal(found, expected)
+    for number in (1, 2):
+        np.testing.assert_array_equal(ours[f"cluster{number}.P"], theirs[f"cluster{number}.P"])
+    np.testing.assert_array_equal(ours["cluster3.P"], old["cluster3.P"])
+
+
 def test_every_other_weight_is_copied():
     source, target = (make(tokens, seed=len(tokens), **FORMS["dense"]) for tokens in (OLD, NEW))
     transfer(source, OLD, target, NEW)
@@ -217,6 +237,7 @@ def test_vocabularies_of_other_sizes_dropout_and_precision():
         ({"cell": "gru", "reset": "both"}, {"cell": "gru"}, "reset is both, not after"),
         ({"relevance_gate": True}, {}, "relevance gate"),
         ({"embedding_size": 4}, {"embedding_size": 4, "tie_weights": True}, "tie weights"),
+        ({"softmax": "adaptive", "cutoffs": (2,)}, {}, "its softmax is adaptive, not full"),
     ],
 )
 def test_another_network_is_refused_by_what_differs(of_source, of_target, said):

@@ -77,7 +77,8 @@ def test_columns_of_a_configuration_are_checked(columns, message):
 
 def test_older_files_read_tags_as_they_are_written():
     assert TextConfig.from_dict({"level": "word"}).tag_scheme == "none"
-    assert TextConfig.from_dict(TextConfig().to_dict()) == TextConfig()
+    text = TextConfig(**text_defaults("tag"), token_column="FORM", tag_column="4")
+    assert text.tag_scheme == "iob2" and TextConfig.from_dict(text.stored()) == text
 
 
 IOB1 = ["a\tI-X", "b\tI-X", "c\tB-X", "", "d\tI-Y", "e\tI-X", "f\tO"]
@@ -89,7 +90,7 @@ def test_iob1_is_read_as_iob2():
     assert [tags for _, tags in read_sentences(IOB1, text, None)] == expected
     assert [tags for _, tags in read_sentences(IOB1, text, {"B-X", "I-X", "B-Y", "O"})] == expected
     written = [["I-X", "I-X", "B-X"], ["I-Y", "I-X", "O"]]
-    plain = TextConfig(**text_defaults("tag"), tag_scheme="none")
+    plain = TextConfig(**{**text_defaults("tag"), "tag_scheme": "none"})
     assert [tags for _, tags in read_sentences(IOB1, plain, None)] == written
     # Tags of another kind stay as they are.
     assert [tags for _, tags in read_sentences([*IOB1, "g\tN"], text, None)] == [*written[:1], ["I-Y", "I-X", "O", "N"]]

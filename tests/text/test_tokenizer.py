@@ -221,7 +221,7 @@ def test_a_newline_in_a_line_is_refused() -> None:
         tokenizer.encode("a\na")
 
 
-@pytest.mark.parametrize(("level", "split"), [("syllable", "punct"), ("word", "bpe"), ("subword", "punct")])
+@pytest.mark.parametrize(("level", "split"), [("syllable", "punct"), ("word", "bpe")])
 def test_unknown_splitters_are_refused(level, split) -> None:
     with pytest.raises(ValueError, match="no splitter"):
         make_splitter(level, split, False)

@@ -59,10 +59,11 @@ def test_everything_but_the_products_is_in_float32(kind, unit):
 
 
 @each_machine
-def test_the_losses_are_those_of_float32_but_for_rounding(kind):
+@pytest.mark.parametrize("softmax", ["full", "adaptive"])
+def test_the_losses_are_those_of_float32_but_for_rounding(kind, softmax):
     losses = {}
     for dtype in ("float32", "bfloat16"):
-        session = session_of(machine(kind), dtype)
+        session = session_of(machine(kind), dtype, softmax=softmax)
         losses[dtype] = [progress.train_nats for progress in session.trainer.run()]
     assert losses["bfloat16"] != losses["float32"]
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)

@@ -28,6 +28,7 @@ NETWORKS = {
             **{"weight_drop": 0.2, "activation_penalty": 1.0, "temporal_penalty": 1.0},
         },
     ),
+    "an adaptive softmax": (LINES, {"softmax": "adaptive"}),
     "cloze": (LINES, {"task": "cloze", "embedding_size": 8}),
     "tag": (TAGGED, {"task": "tag", "embedding_size": 8}),
     "translate": (PAIRED, {"task": "translate", "embedding_size": 8}),

@@ -48,6 +48,8 @@ def network_words(config: ModelConfig) -> str:
         words.append(f"dense layers of {', '.join(map(str, config.dense))} with {activation}")
     if config.tie_weights:
         words.append("tied weights")
+    if config.softmax == "adaptive":
+        words.append(f"adaptive softmax cut at {' and '.join(f'{cutoff:,}' for cutoff in config.cutoffs)}")
     if config.crf:
         words.append("a chain of tags")
     return ", ".join([*words, config.dtype])

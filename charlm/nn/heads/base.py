@@ -101,3 +101,7 @@ class Head(ABC):
     @abstractmethod
     def log_probs(self, y: Array, ws: Workspace) -> Array:
         """Return ln P of every choice, `[outputs, T·B]`, for y [T, n, B]; the workspace's."""
+
+    def next_log_probs(self, a: Array, ws: Workspace) -> Array:
+        """Return ln P of every choice, `[outputs]`, for the one column a [n, 1]; the workspace's."""
+        return self.log_probs(a[None], ws)[:, 0]

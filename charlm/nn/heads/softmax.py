@@ -71,6 +71,15 @@ class Softmax(Head):
         self.ops.log_softmax(logits)
         return logits
 
+    def next_log_probs(self, a: Array, ws: Workspace) -> Array:
+        column = ws.array("logits", (self.outputs, 1))
+        self.ops.matmul(self.W_y, a, out=column)
+        # Adding vectors is faster than adding columns.
+        logits = column[:, 0]
+        logits += self.b_y[:, 0]
+        self.ops.log_softmax(logits)
+        return logits
+
     def _blocks(self, columns: int) -> Iterator[slice]:
         """Yield slices of the columns whose logits are computed at a time, of about equal lengths."""
         count = max(1, -(-columns // max(64, _LOGITS_AT_A_TIME // self.outputs)))

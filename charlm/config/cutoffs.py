@@ -1,0 +1,63 @@
+"""The clusters of an adaptive softmax: where each begins, and how many weights it has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+# The inputs of each cluster are this many times fewer than those of the one before. Grave et al. 2017.
+PROJECTION = 4
+
+MOST_CLUSTERS = 10
+
+# The shortlist and the first cluster end after these shares of the outputs.
+_SHARES = (20, 4)
+_EULER = 0.5772156649
+
+
+@dataclass(frozen=True)
+class Range:
+    """The outputs `first` to `end` - 1, predicted from `width` numbers."""
+
+    first: int
+    end: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        """The number of its outputs."""
+        return self.end - self.first
+
+
+def default_cutoffs(outputs: int) -> tuple[int, ...]:
+    """Return the cutoffs of a number of outputs, of at least 3: a twentieth and a quarter of it."""
+    first, second = (outputs // share for share in _SHARES)
+    return max(1, first), max(2, second)
+
+
+def clusters_of(cutoffs: Sequence[int], outputs: int, n_in: int) -> tuple[Range, ...]:
+    """Return the clusters; n_in: the inputs of the output layer."""
+    edges = pairwise([*cutoffs, outputs])
+    return tuple(Range(*edge, max(1, n_in // PROJECTION**i)) for i, edge in enumerate(edges, start=1))
+
+
+def shares_of(cutoffs: Sequence[int], outputs: int) -> list[float]:
+    """Return the shares of the shortlist and of each cluster among targets that follow Zipf's law.
+
+    The share of the first n outputs of V is about (ln n + g) / (ln V + g), with Euler's constant g.
+    """
+    sums = [0.0, *(math.log(edge) + _EULER for edge in (*cutoffs, outputs))]
+    return [(after - before) / sums[-1] for before, after in pairwise(sums)]
+
+
+def work_of(cutoffs: Sequence[int], outputs: int, n_in: int) -> tuple[float, int]:
+    """Return the multiply-adds of a target, forward, and the number of weights; targets follow Zipf's law."""
+    _, *shares = shares_of(cutoffs, outputs)
+    shortlist = n_in * (cutoffs[0] + len(cutoffs))
+    work, weights = float(shortlist), shortlist
+    for one, share in zip(clusters_of(cutoffs, outputs, n_in), shares, strict=True):
+        own = one.width * (n_in + one.size)
+        work, weights = work + share * own, weights + own
+    return work, weights
