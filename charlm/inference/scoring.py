@@ -186,7 +186,7 @@ class Scorer:
         ids, offsets = self.language_model.tokenizer.encode_lines(texts)
         tokens = _pieces(ids, offsets)
         figures = self._pseudo_nats(tokens) if self.is_cloze else self._in_groups(tokens, labels)
-        return ids, offsets, np.concatenate(figures)
+        return ids, offsets, figures[0] if len(figures) == 1 else np.concatenate(figures)
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return an iterator over the label and the text of each line; a model without labels has the label ""."""

@@ -29,9 +29,9 @@ def test_a_core_is_compared_with_numpy(capfd, monkeypatch, core):
     assert main(["selfcheck", "--device", "cpu", "--format", "jsonl"]) == 0
     out, err = capfd.readouterr()
     records = [json.loads(line) for line in out.splitlines()]
-    assert len(records) == 9 + 2 * (14 + 9)
+    assert len(records) == 10 + 2 * (14 + 10)
     assert all((record["device"], record["core"]) == ("cpu", core) for record in records)
-    assert err == f"all 55 checks passed on cpu, core {core}\n"
+    assert err == f"all 58 checks passed on cpu, core {core}\n"
 
 
 def test_without_a_library_it_says_what_to_do(capfd, monkeypatch, tmp_path):

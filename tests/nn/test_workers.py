@@ -42,8 +42,9 @@ def test_gradients(cell, variant):
     assert max(errors.values()) <= BAR, errors
 
 
+# A batch this small has no target in the last cluster of an adaptive softmax: see test_adaptive.
 @pytest.mark.thinned(3)
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", [body for body in BODIES if body != "adaptive"])
 def test_gradients_of_every_body(body):
     with OPS.workers.limit(3):
         errors = check_task("gru", "both", body, embedding_size=0 if BODIES[body]["task"] == "music" else 2)

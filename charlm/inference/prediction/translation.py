@@ -12,6 +12,7 @@ from charlm.backends import Backend
 from charlm.inference.prediction.base import Prediction
 from charlm.language_model import LanguageModel
 from charlm.nn.layer import State
+from charlm.nn.outputs import checked
 from charlm.text import EOS_ID, NOTHING, UNK_ID
 from charlm.text.batches.whole import groups_of_like_length, padded
 from charlm.text.lines.reading import windows
@@ -99,7 +100,8 @@ class Translator:
             inputs = token.astype(np.int32).reshape(1, -1)
         winner = (found / np.maximum(lengths, 1) ** _LENGTH_POWER).argmax(axis=1)
         tokens = _traced(path, winner)
-        return [(tokens[: lengths[i, k], i].tolist(), float(truly[i, k])) for i, k in enumerate(winner.tolist())]
+        of_winner = checked(truly[np.arange(count), winner])  # a sum of finite numbers may overflow
+        return [(tokens[: lengths[i, k], i].tolist(), float(of_winner[i])) for i, k in enumerate(winner.tolist())]
 
 
 def _traced(path: list[tuple[np.ndarray, np.ndarray]], beam: np.ndarray) -> np.ndarray:
