@@ -25,7 +25,7 @@ def test_a_table_has_the_same_record(charlm, quick, tmp_path):
     assert header.split(",") == list(record) and row.split(",")[0] == str(record["parameters"])
 
 
-WITH_FIGURE = ("tag", "yes-no", "classify")
+WITH_FIGURE = ("tag", "entities", "yes-no", "classify")
 
 
 @pytest.mark.parametrize("kind", TRAINING)
