@@ -26,14 +26,14 @@ CORPORA = {
     "cloze": [words() for _ in range(20)] + ["", ""],
     "tag": [line for _ in range(16) for line in (*(f"{c}\t{c in 'ab'}" for c in words().split()), "")],
     "yes-no": [line for _ in range(16) for line in (*(f"{c}\t{int(c in 'ab')}" for c in words().split()), "")],
-    "crf": [
-        line for _ in range(16) for line in (*(f"{c}\t{'B-X' if c in 'ab' else 'O'}" for c in words().split()), "")
-    ],
     "classify": [f"{rng.choice(['x', 'y', 'z'])}\t{words()}" for _ in range(24)],
     "translate": [f"{words()}\t{words('uvw')}" for _ in range(24)],
     "music": [steps() for _ in range(16)],
     "genre": [f"{rng.choice(['p', 'q'])}\t{steps()}" for _ in range(16)],
     "conditioned": [f"{rng.choice(['x', 'y'])}\t{words()}" for _ in range(20)],
+    "crf": [
+        line for _ in range(16) for line in (*(f"{c}\t{'B-X' if c in 'ab' else 'O'}" for c in words().split()), "")
+    ],
 }
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "crf" else name for name in CORPORA]
 OPTIONS = {
