@@ -60,9 +60,11 @@ def _names(codec: Codec) -> dict[str, list[Any]]:
     """Return the names that only some tasks have, and the spacing of text with learned spaces."""
     target = [] if codec.target is None else list(codec.target.vocabulary.tokens)
     names = {"labels": list(codec.labels), "target_vocabulary": target}
+    if codec.characters is not None:
+        names["characters"] = list(codec.characters)
     tokenizers = {"spacing": codec.tokenizer, "target_spacing": codec.target}
     spacings = {key: one.splitter.spacing.to_json() for key, one in tokenizers.items() if one and one.splitter.spacing}
-    return {key: named for key, named in (names | spacings).items() if named}
+    return {key: named for key, named in (names | spacings).items() if named or key == "characters"}
 
 
 def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
@@ -70,13 +72,16 @@ def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
     splitter = splitter_of(text)
     names = {
         "vocabulary": header["vocabulary"],
-        **{key: header.get(key, []) for key in ("labels", "target_vocabulary")},
+        **{key: header.get(key, []) for key in ("labels", "target_vocabulary", "characters")},
     }
     if strange := next((key for key, listed in names.items() if not isinstance(listed, list)), None):
         raise ValueError(f"{strange} is not a list")
     labels = tuple(names["labels"])
     if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("the labels are not distinct non-empty strings")
+    characters = tuple(names["characters"])
+    if not all(isinstance(one, str) and len(one) == 1 for one in characters) or len(set(characters)) != len(characters):
+        raise ValueError("the characters are not distinct")
     target = tuple(names["target_vocabulary"])
     # Files of older versions have no spacing: their tokens are joined as English is written.
     if splitter.vocabulary is not None and names["vocabulary"] != list(splitter.vocabulary.tokens):
@@ -89,6 +94,7 @@ def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
         Tokenizer(own, Vocabulary(tuple(names["vocabulary"]))),
         labels,
         Tokenizer(other, Vocabulary(target)) if target else None,
+        characters if "characters" in header else None,
     )
 
 
@@ -120,6 +126,8 @@ class Described:
             raise ValueError(f"its labels are {codec.labels}, not {BINARY}")
         if config.facts.inputs == "keys" and not _KEYS.issuperset(codec.tokenizer.vocabulary.tokens[SPECIAL:]):
             raise ValueError(f"its vocabulary contains other tokens than the keys 0 to {HIGHEST_KEY}")
+        if (codec.characters is not None) != bool(config.char_features):
+            raise ValueError("characters without --char-features, or the other way round")
         for name, size in codec.sizes(config.task).items():
             if getattr(config, name) != size:
                 raise ValueError(f"its header lists {size} names for a {name} of {getattr(config, name)}")

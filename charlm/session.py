@@ -35,7 +35,7 @@ from charlm.training.schedules import spread_anew
 
 VALIDATION_LANES = 64
 # Fields of `ModelConfig` that follow from the corpus.
-SIZES = ("vocabulary_size", "labels", "target_size")
+SIZES = ("vocabulary_size", "labels", "target_size", "characters")
 # In place of each before the corpus is read: large enough for all --cutoffs.
 _UNKNOWN_SIZE = LARGEST_SIZE
 
@@ -168,7 +168,8 @@ def _opened(
     ops = ops or get_backend("cpu")
     ops.in_precision(network.get("dtype", ModelConfig.dtype))
     check_text(network["task"], text, conditioned=conditioned)
-    return corpus_reader(network["task"], text, conditioned=conditioned), ops
+    spells = bool(network.get("char_features"))
+    return corpus_reader(network["task"], text, conditioned=conditioned, spells=spells), ops
 
 
 def _learned(

@@ -40,6 +40,7 @@ class Task:
     bidirectional_task: the task that --bidirectional stands for, if it is another one
     binary_head: key of `HEADS` for labels that are 0 and 1; empty if they are treated like all others
     chain_head: key of `HEADS` for labels that depend on each other, with --crf; empty if the task has none
+    spells: whether the network can also read words by their characters, with --char-features
     carries_state: whether the hidden state goes on from one mini-batch to the next
     """
 
@@ -67,6 +68,7 @@ class Task:
     bidirectional_task: str = ""
     binary_head: str = ""
     chain_head: str = ""
+    spells: bool = False
     carries_state: bool = False
 
     @property
@@ -140,6 +142,7 @@ TASKS: dict[str, Task] = {
             bidirectional=(True, False),
             binary_head="sigmoid",
             chain_head="crf",
+            spells=True,
         ),
         Task(
             "classify",

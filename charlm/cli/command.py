@@ -83,7 +83,7 @@ class TrainingCommand(Command):
         ),
         "Network": (
             *("cell", "activation", "reset", "relevance_gate", "hidden_size", "num_layers", "embedding_size"),
-            *("dense", "tie_weights", "softmax", "cutoffs", "bidirectional", "crf"),
+            *("dense", "tie_weights", "softmax", "cutoffs", "bidirectional", "crf", "char_features"),
         ),
         "Regularisation": (
             *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),

@@ -187,6 +187,9 @@ def train(
         ),
     ] = None,
     crf: Annotated[bool, typer.Option("--crf", help="tag: let each tag depend on the tag before it.")] = False,
+    char_features: Annotated[
+        int, typer.Option(metavar="N", min=0, help="tag: read characters too, with N units from each side; 0: never.")
+    ] = 0,
     dropout: Annotated[
         float | None, typer.Option(metavar="P", help="Dropout probability between layers.", show_default=FROM_CORPUS)
     ] = None,

@@ -94,7 +94,7 @@ def model_options(language_model: Any, *, held_out_file: bool) -> dict[str, Any]
     options = {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
     options["condition"] = language_model.is_conditioned
     for name, default in rare_defaults().items():
-        if options[name] == default:
+        if options.get(name) == default:
             del options[name]
     return {name: value for name, value in options.items() if value not in (None, [])}
 

@@ -53,7 +53,7 @@ class ModelConfig(Record):
 
     added: ClassVar[tuple[str, ...]] = (
         *("dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
-        *("softmax", "cutoffs", "crf"),
+        *("softmax", "cutoffs", "crf", "char_features", "characters"),
     )
 
     vocabulary_size: int
@@ -80,6 +80,8 @@ class ModelConfig(Record):
     softmax: str = "full"
     cutoffs: tuple[int, ...] = ()  # adaptive: the first token of each cluster; () chooses `default_cutoffs`
     crf: bool = False  # tag: whether tags depend on the tag before
+    char_features: int = 0  # units, in each direction, of the layer that reads a word's characters; 0: no such layer
+    characters: int = 0  # number of characters that this layer distinguishes
 
     def __post_init__(self) -> None:
         whole("the vocabulary's size", self.vocabulary_size, 3, 1 << 27)
@@ -113,12 +115,19 @@ class ModelConfig(Record):
         flag("--relevance-gate", self.relevance_gate)
         flag("--tie-weights", self.tie_weights)
         flag("--crf", self.crf)
+        whole("--char-features", self.char_features, 0)
+        whole("the number of characters", self.characters, 0)
         self._check_cell()
         self._check_task()
         if self.embedding_dropout and not self.embedding_size:
             raise UsageError(
                 f"--embedding-dropout {self.embedding_dropout:g} without an embedding",
                 hint="add --embedding-size N, or leave --embedding-dropout out",
+            )
+        if self.char_features and not self.embedding_size:
+            raise UsageError(
+                f"--char-features {self.char_features} without an embedding",
+                hint="add --embedding-size N, or leave --char-features out",
             )
         if self.tie_weights and self.embedding_size != self.top:
             top, size = self.top, self.embedding_size
@@ -171,6 +180,9 @@ class ModelConfig(Record):
             raise UsageError(f"{task} with --embedding-size", hint=hint)
         if self.crf and not facts.chain_head:
             raise UsageError(f"{task} with --crf", hint="it is an option of --task tag: leave --crf out")
+        if self.char_features and not facts.spells:
+            hint = "it is an option of --task tag: leave --char-features out"
+            raise UsageError(f"{task} with --char-features", hint=hint)
         if facts.needs_labels and not self.labels:
             raise UsageError(f"{task} without labels", hint="give a corpus with at least one label")
         if facts.translates and self.target_size < 3:

@@ -60,6 +60,9 @@ def form_of(config: ModelConfig, forms: Mapping[str, Form], program: str) -> For
     """Return how a program computes the cell of a configuration; raise UsageError if it cannot."""
     if config.crf:
         raise UsageError(f"{program} has no operator for --crf", hint="train without --crf")
+    if config.char_features:
+        hint = "train without --char-features"
+        raise UsageError(f"{program} reads words by their ids, not by their characters", hint=hint)
     name = cell_class(config).name
     if name not in forms:
         flags = {"reset": f" --reset {config.reset}", "relevance_gate": " --relevance-gate"}

@@ -153,7 +153,8 @@ class Recorder:
         lm = self.language_model
         body = lm.facts.body
         if lm.facts.needs_labels and body == "stack":
-            return lm.tokenizer.encode_tokens(tokens), 0, 0
+            ids, table = lm.codec.read_words(tokens)
+            return ids if table is None else table[ids], 0, 0
         ids = lm.tokenizer.encode_lines([text])[0]
         if body in ("last step", "encoder-decoder"):
             return ids, 0, 1
@@ -166,7 +167,7 @@ class Recorder:
 
     @np.errstate(all="ignore")  # `checked` finds what exploded weights lead to
     def _values(self, inputs: np.ndarray, state: State) -> tuple[Values, State]:
-        """Return the values after each of some ids [T], and the state after them."""
+        """Return the values after each of some ids [T], or rows [T, n] of ids, and the state after them."""
         if not len(inputs):
             return {}, state
         with self.model.ops.workers.single_threaded_blas():

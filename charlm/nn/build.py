@@ -34,6 +34,7 @@ from charlm.nn.model import Model
 from charlm.nn.parameters import Parameters
 from charlm.nn.penalties import ActivationPenalty, TemporalPenalty
 from charlm.nn.recurrent import Recurrent
+from charlm.nn.spelling import SpelledEmbedding
 from charlm.nn.weight_drop import WeightDrop
 from charlm.nn.word_dropout import DroppedEmbedding
 from charlm.processes import is_shared, world
@@ -229,8 +230,9 @@ class _Network:
             layers["input"] = MultiHot(ops, keys + config.labels)
             rms = math.sqrt(_VOICES / keys)
         elif config.embedding_size:
-            rms = EMBEDDING_RMS
-            add("input", self._embedding(tokens, first_place))
+            embedding = self._embedding(tokens, first_place)
+            rms = embedding.rms
+            add("input", embedding)
         elif projected:
             layers["input"] = columns = InputColumns(ops, tokens, sides * len(make_cell.gates) * H)
         else:
@@ -256,7 +258,16 @@ class _Network:
             add(f"layer{index}", BothWays(one, other[0]) if both else one, is_last=is_last)
         return layers
 
-    def _embedding(self, tokens: int, first_place: int) -> Embedding:
+    def _embedding(self, tokens: int, first_place: int) -> Embedding | SpelledEmbedding:
+        words, N = self._words(tokens, first_place), self.config.char_features
+        if not N:
+            return words
+        one, other = (cell_class(self.config)(self.ops, N, N, input_rms=words.rms) for _ in range(2))
+        squares = words.n_out * words.rms**2 + 2 * N * OUTPUT_RMS**2
+        rms = math.sqrt(squares / (words.n_out + 2 * N))
+        return SpelledEmbedding(words, self.config.characters, (one, other), rms=rms)
+
+    def _words(self, tokens: int, first_place: int) -> Embedding:
         config, rms, place = self.config, EMBEDDING_RMS, first_place + _WORD_PLACE
         if not (rate := config.embedding_dropout):
             return Embedding(self.ops, tokens, config.embedding_size, rms=rms)

@@ -37,12 +37,12 @@ def recorded(root: Layer, inputs: np.ndarray, state: State, ws: Workspace) -> tu
     In a layer of both directions, the units that read from the right follow those that read from the left. After a
     token, a tower or a layer that reads from the right has read that token and those after it.
 
-    inputs [T]: at least one
+    inputs [T]: at least one; or [T, n] for a layer that reads n numbers at a step
     state: before the first step, of one sequence; for towers it is not used
     Returns copies on the host.
     """
     found: _Sides = {}
-    _, state = _run(root, inputs[:, None], state, ws, found)
+    _, state = _run(root, inputs[..., None], state, ws, found)
     return {key: np.concatenate(sides, axis=1) for key, sides in found.items()}, state
 
 

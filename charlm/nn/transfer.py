@@ -19,6 +19,7 @@ SIDES = ("from_left.", "from_right.")
 # The stacks of layers that read names, by the prefix of their parameters.
 _STACKS = ("", "towers.from_left.", "towers.from_right.")
 _ENCODER = "encoder."
+_CHARACTERS = "input.characters.input.E"
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Names:
     """What the rows of a network's weights are for.
 
     inputs: what the body reads; outputs: what the head predicts; sources: what the encoder of a translator reads
+    characters: those that it distinguishes, if it reads words by their characters too; the first row is for all others
     """
 
     inputs: Sequence[str]
     outputs: Sequence[str]
     sources: Sequence[str] = ()
+    characters: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ def transfer(source: Model, source_names: Names, target: Model, target_names: Na
     for prefix, (old, new) in ((_ENCODER, sources), *((stack, inputs) for stack in _STACKS)):
         if ours.keys() & {f"{prefix}layer0.W", f"{prefix}layer0.{SIDES[0]}W"}:
             special |= _first_layer(prefix, (source, theirs), (target, ours), old, new)
+    if _CHARACTERS in ours and _CHARACTERS in theirs:
+        old, new = _pairs(["", *source_names.characters], ["", *target_names.characters])
+        ours[_CHARACTERS][new] = theirs[_CHARACTERS][old]
+        special.add(_CHARACTERS)
     for name in ours.keys() & theirs.keys() - special:
         if ours[name].shape == theirs[name].shape:
             ours[name][...] = theirs[name]
@@ -79,7 +86,7 @@ def transfer(source: Model, source_names: Names, target: Model, target_names: Na
 
 def _check_sizes(source: ModelConfig, target: ModelConfig) -> None:
     """Raise UsageError if two networks differ in more than names, dropout and precision."""
-    free = {"vocabulary_size", "labels", "target_size", "cutoffs", "dropout", "dtype"}
+    free = {"vocabulary_size", "labels", "target_size", "characters", "cutoffs", "dropout", "dtype"}
     if source.task != target.task:
         if not (source.facts.is_language_model and target.facts.needs_labels):
             raise UsageError(

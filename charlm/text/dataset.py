@@ -226,11 +226,13 @@ class Sequences(Encoded):
     """Sequences that are read whole, end to end, with a target for each token, or `NO_TARGET`.
 
     ids, targets [N] int32; offsets [sequences + 1] int64
+    table: if given, ids are the numbers of its rows, see `Codec.read_words`
     """
 
     ids: np.ndarray
     targets: np.ndarray
     offsets: np.ndarray
+    table: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -241,7 +243,7 @@ class Sequences(Encoded):
         return self.offsets.size - 1
 
     def batches(self, batch_size: int, seq_length: int, *, seed: int | None = None, context: int = 0) -> WholeBatches:
-        return WholeBatches(self.ids, self.targets, self.offsets, batch_size, seq_length, seed)
+        return WholeBatches(self.ids, self.targets, self.offsets, batch_size, seq_length, seed, self.table)
 
 
 def offsets_of(lengths: Iterable[int]) -> np.ndarray:

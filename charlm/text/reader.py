@@ -22,10 +22,12 @@ class CorpusReader(ABC):
 
     warnings: what looked wrong with the last corpus that was learned, one sentence each
     answers_warning: warning for input lines that are records of a corpus, and so contain the answers
+    learns_characters: whether `codec` also learns the characters of the words
     """
 
     warnings: Sequence[str] = ()
     answers_warning: ClassVar[str] = ""
+    learns_characters: bool = False
 
     def __init__(self, text: TextConfig) -> None:
         self.text = text

@@ -36,6 +36,7 @@ from charlm.text.reader import CorpusReader, labels_to_choose_from
 from charlm.text.records import pairs
 from charlm.text.running_text import is_running_text
 from charlm.text.tag_lines import read_sentences
+from charlm.text.tokens.characters import common_characters
 from charlm.text.tokens.codec import BINARY, SPECIAL, Codec
 from charlm.text.tokens.levels import gathering_splitter, splitter_of
 from charlm.text.tokens.splitter import RESERVED
@@ -114,11 +115,12 @@ class Tagged(CorpusReader):
         tokenizer = Tokenizer(splitter, Vocabulary((*words.tokens, *shapes)))
         tags = set(self.labels(everything))
         labels = BINARY if tags <= set(BINARY) else labels_to_choose_from(tags, "tag")
-        return Codec(tokenizer, labels)
+        return Codec(tokenizer, labels, characters=common_characters(found) if self.learns_characters else None)
 
     def encode(self, records: list[Any], codec: Codec) -> Sequences:
-        ids = codec.tokenizer.encode_tokens(chain.from_iterable(tokens for tokens, _ in records))
-        return Sequences(ids, codec.label_ids(self.labels(records)), offsets_of(len(tokens) for tokens, _ in records))
+        ids, table = codec.read_words(chain.from_iterable(tokens for tokens, _ in records))
+        offsets = offsets_of(len(tokens) for tokens, _ in records)
+        return Sequences(ids, codec.label_ids(self.labels(records)), offsets, table)
 
     def doubts(self, records: list[Any]) -> list[str]:
         tokens = [token for tokens, _ in records for token in tokens]
@@ -207,10 +209,12 @@ READERS: dict[str, Callable[[TextConfig], CorpusReader]] = {
 }
 
 
-def corpus_reader(task: str, text: TextConfig, *, conditioned: bool) -> CorpusReader:
-    """Return the reader of a task's corpus."""
+def corpus_reader(task: str, text: TextConfig, *, conditioned: bool, spells: bool = False) -> CorpusReader:
+    """Return the reader of a task's corpus; spells: whether the network reads the characters of words too."""
     facts = task_of(task)
-    return READERS[facts.conditioned_reader if conditioned else facts.reader](text)
+    reader = READERS[facts.conditioned_reader if conditioned else facts.reader](text)
+    reader.learns_characters = spells
+    return reader
 
 
 def _tokenizer_of(texts: Sequence[str], text: TextConfig, train: TrainConfig) -> Tokenizer:

@@ -38,6 +38,8 @@ def warm_start(target: LanguageModel, source: LanguageModel) -> list[Matched]:
     kinds = [("tokens", [one.tokenizer.vocabulary.tokens for one in (source, target)])]
     if target.codec.target is not None and source.codec.target is not None:
         kinds.append(("target tokens", [one.vocabulary.tokens for one in (source.codec.target, target.codec.target)]))
+    if target.codec.characters is not None:
+        kinds.append(("characters", [one.codec.characters or () for one in (source, target)]))
     kinds.append(("labels", [source.labels, target.labels]))
     return [
         Matched(kind, len(set(new) & set(old)), len(new))
@@ -61,5 +63,5 @@ def _names(language_model: LanguageModel) -> Names:
         # A head with one output, the probability of 1, has other weights than one with an output for each label.
         config = language_model.model.config
         is_binary = config.labels == 1 and not config.crf and codec.labels == BINARY
-        return Names(tokens, ["sigmoid"] if is_binary else labels)
+        return Names(tokens, ["sigmoid"] if is_binary else labels, characters=codec.characters or ())
     return Names([*tokens, *labels], tokens)

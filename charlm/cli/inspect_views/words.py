@@ -34,6 +34,8 @@ def network_words(config: ModelConfig) -> str:
     body = {"towers": " from each side", "encoder-decoder": " in encoder and decoder"}.get(facts.body, sides)
     keys = "a 0 or 1 for each key"
     read = f"embedding of {config.embedding_size}" if config.embedding_size else "one-hot"
+    if config.char_features:
+        read += f" and {config.char_features} features of characters from each side"
     words = [
         " ".join(filter(None, (config.cell, _VARIANTS.get(config.variant, "")))),
         layers + body,

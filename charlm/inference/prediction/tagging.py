@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from charlm.inference.prediction.base import Prediction, log_probs_at
 from charlm.inference.prediction.sequences import chained, independent, possible
 from charlm.language_model import LanguageModel
 from charlm.nn.workspace import Workspace
-from charlm.text.dataset import joined
+from charlm.text.dataset import Sequences, offsets_of
 from charlm.text.lines.reading import numbered, windows
 from charlm.text.tag_lines import TagLines, tag_lines
 
@@ -49,9 +49,10 @@ def tag_tokens(
     ws: a workspace to share between calls
     """
     model, labels = language_model.model, language_model.labels
-    encoded = [language_model.tokenizer.encode_tokens(tokens) for tokens in sentences]
-    places = [np.arange(len(one)) for one in encoded]
-    columns = log_probs_at(model, joined(encoded), places, ws or model.workspace(), batch_size=batch_size)
+    ids, table = language_model.codec.read_words(chain.from_iterable(sentences))
+    encoded = Sequences(ids, ids, offsets_of(map(len, sentences)), table)
+    places = [np.arange(len(one)) for one in sentences]
+    columns = log_probs_at(model, encoded, places, ws or model.workspace(), batch_size=batch_size)
     allowed, transitions = possible(labels, language_model.text.tag_scheme), model.head.transitions()
     found = (
         map(independent, (one.astype(np.float64) for one in columns), repeat(allowed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,18 @@ from functools import lru_cache
 
 import numpy as np
 
-from charlm.text.batches.lanes import NO_TARGET, Batch, Batches, blank, even_cuts, runs, shuffled
+from charlm.text.batches.lanes import (
+    NO_TARGET,
+    Batch,
+    Batches,
+    blank,
+    even_cuts,
+    filled,
+    mark_starts,
+    runs,
+    shuffled,
+)
+from charlm.text.batches.spellings import rows_of
 from charlm.text.tokens.vocabulary import NOTHING
 
 MOST_TOKENS = 1 << 17  # of sequences side by side, with their padding; a longer one is alone
@@ -41,11 +51,11 @@ class GroupBatches(Batches):
 class WholeBatches(GroupBatches):
     """Sequences of their own, several end to end in each lane, none of them cut.
 
-    A batch holds about `batch_size * seq_length` tokens. Its lanes are filled one sequence after the other, the longest
-    first, each into the lane that is shortest so far: a good rule for lanes of like length, Graham 1969.
+    A batch holds about `batch_size * seq_length` tokens. Its lanes are filled as `filled` does it.
 
     ids, targets [N] int32; offsets [sequences + 1]: sequence i is `ids[offsets[i]:offsets[i + 1]]`
     seed: shuffles the sequences anew each epoch; None keeps their order
+    table: if given, ids are the numbers of its rows, which are what the network reads, see `Codec.read_words`
     """
 
     ids: np.ndarray
@@ -54,6 +64,7 @@ class WholeBatches(GroupBatches):
     batch_size: int
     seq_length: int
     seed: int | None = None
+    table: np.ndarray | None = None
 
     @lru_cache(maxsize=2)  # noqa: B019 - the groups of this epoch and of the first are asked for at every step
     def groups(self, epoch: int) -> list[np.ndarray]:
@@ -78,19 +89,14 @@ class WholeBatches(GroupBatches):
         lengths = np.diff(self.offsets)[group]
         longest = int(lengths.max())
         lanes = max(1, min(self.batch_size, group.size, round(int(lengths.sum()) / max(longest, self.seq_length))))
-        filled = [(0, lane) for lane in range(lanes)]
-        begins, lane_of = np.zeros(group.size, np.int64), np.zeros(group.size, np.int64)
-        for i in np.argsort(-lengths, kind="stable").tolist():
-            begins[i], lane_of[i] = begin, lane = filled[0]
-            heapq.heapreplace(filled, (begin + int(lengths[i]), lane))
-        inputs, targets, starts = blank(max(1, *(length for length, _ in filled)), lanes)
+        begins, lane_of, ends = filled(lengths, lanes)
+        inputs, targets, starts = blank(max(1, int(ends.max())), lanes)
         at = (runs(begins, lengths), np.repeat(lane_of, lengths))
         source = runs(self.offsets[group], lengths)
         inputs[at], targets[at] = self.ids[source], self.targets[source]
-        starts[begins[lengths > 0], lane_of[lengths > 0]] = True
-        for length, lane in filled:
-            # What is left of the lane is not part of its last sequence.
-            starts[length : length + 1, lane] = True
+        mark_starts(starts, begins[lengths > 0], lane_of[lengths > 0], ends)
+        if self.table is not None:
+            inputs = rows_of(self.table, inputs)
         return Batch(inputs, targets, starts), group, begins, lane_of
 
 
