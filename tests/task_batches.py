@@ -21,12 +21,20 @@ BODIES = {  # fields of `ModelConfig`, for every body and head that `build` know
     "genre": {"task": "music", "labels": 2},
     "conditioned": {"task": "lm", "labels": 2},
     "adaptive": {"task": "lm", "softmax": "adaptive", "cutoffs": (1, 3)},
+    "spelled": {
+        **{"task": "tag", "labels": 3, "bidirectional": True, "embedding_size": 2},
+        **{"char_features": 2, "characters": 3},
+    },
 }
+LONGEST = 4  # characters of a word
 SPECIAL = 2  # names in the vocabulary of music that are no keys
 
 
 class Sequence(NamedTuple):
-    """tokens [n], of music [n, keys]; answers [n]: tags, or the class n times; label: of the conditioned tasks."""
+    """tokens [n], of music [n, keys]; answers [n]: tags, or the class n times; label: of the conditioned tasks.
+
+    With characters, tokens are [n, 1 + LONGEST].
+    """
 
     tokens: np.ndarray
     answers: np.ndarray
@@ -49,6 +57,10 @@ def random_sequence(config, length, rng, *, source_length=None):
         tokens = rng.integers(0, 2, (length, config.vocabulary_size - SPECIAL))
     else:
         tokens = rng.integers(0, config.target_size or config.vocabulary_size, length)
+    if config.char_features:
+        spelled = rng.integers(0, config.characters + 1, (length, LONGEST))
+        spelled[np.arange(LONGEST) >= rng.integers(1, LONGEST + 1, length)[:, None]] = NOTHING
+        tokens = np.concatenate([tokens[:, None], spelled], axis=1)
     source = rng.integers(0, config.vocabulary_size, source_length or length + 1)
     return Sequence(tokens, rng.integers(0, labels, length), int(rng.integers(labels)), source)
 

@@ -18,11 +18,14 @@ TASKS = {
     "stream": (["--unit", "stream", "--level", "word", "--embedding-size", "5"], ["generate", "score", "evaluate"]),
     "cloze": (["--bidirectional"], ["fill", "score", "evaluate"]),
     "tag": (["--task", "tag"], ["predict", "evaluate"]),
+    "spelled": (["--task", "tag", "--char-features", "3", "--embedding-size", "4"], ["predict", "evaluate"]),
     "classify": (["--task", "classify", "--cell", "gru"], ["predict", "evaluate"]),
     "translate": (["--task", "translate", "--cell", "lstm"], ["predict", "evaluate"]),
 }
+TAGGED = "Will\t1\nsees\t0\nRose\t1\n\nthe\t0\nrose\t0\nsees\t0\nWill\t1\n\n" * 8
 CORPORA = {
-    "tag": "Will\t1\nsees\t0\nRose\t1\n\nthe\t0\nrose\t0\nsees\t0\nWill\t1\n\n" * 8,
+    "tag": TAGGED,
+    "spelled": TAGGED,
     "classify": "good\tfine and good\nbad\tsad and bad\n" * 8,
     "translate": "ein haus\ta house\nein hund\ta dog\n" * 8,
 }
@@ -70,7 +73,7 @@ def test_a_task_from_corpus_to_results(gpu, capfd, tmp_path, task):
 def _input(folder, command, task, corpus):
     """Give a file to read: what has to be predicted, or the corpus itself."""
     lines = {"fill": "the ___\na ___ is red\n", "tag": "Will sees Rose\n", "classify": "fine\nsad and bad\n"}
-    lines["translate"] = "ein haus\nein hund\n"
+    lines |= {"translate": "ein haus\nein hund\n", "spelled": "Will sees Roses\n"}
     if command not in ("fill", "predict"):
         return corpus
     path = folder / f"{command}.txt"

@@ -27,6 +27,8 @@ OPTIONS = [
     ("tag-causal", {"embedding_size": 2, "dense": (3,)}),
     ("yes-no", {}),
     ("tag", {"crf": True, **NOISY}),
+    ("spelled", {}),
+    ("spelled", {"crf": True, "embedding_dropout": 0.3, **NOISY}),
     ("classify", {"largest_one_hot": 3}),
     ("classify", {"embedding_size": 2, "dense": (3, 2), **NOISY}),
     ("classify-causal", {}),
@@ -102,7 +104,7 @@ def test_packed_or_padded_gradients_are_the_sum_of_those_alone(cell, variant, bo
 def test_a_used_workspace_is_a_fresh_one(body):
     """Batches of other shapes in turn, NaN in all buffers before each pass, dropout now and then: the same bits."""
     more = {} if "music" in str(BODIES[body]) else {"embedding_size": 3}
-    config = config_of("lstm-peephole", "", **BODIES[body], dropout=0.3, dense=(3,), **more)
+    config = config_of("lstm-peephole", "", **{**BODIES[body], **more}, dropout=0.3, dense=(3,))
     model = make_model(config, seed=4)
     used = model.workspace()
     shapes = [((3, 2), (4,)), ((1,),), ((2,), (2,), (1, 1, 3)), ((3, 2), (4,)), ((6,), (1, 1)), ((1, 2),)]

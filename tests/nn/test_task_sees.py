@@ -57,7 +57,10 @@ def lanes_of(config, rng):
 def changed(config, sequence, t):
     """Give the sequence with another token at t."""
     tokens = sequence.tokens.copy()
-    if tokens.ndim == 2:
+    if config.char_features:
+        place, count = (1, config.characters + 1) if t % 2 else (0, config.vocabulary_size)
+        tokens[t, place] = (tokens[t, place] + 1) % count
+    elif tokens.ndim == 2:
         tokens[t, t % tokens.shape[1]] ^= 1
     else:
         tokens[t] = (tokens[t] + 1) % (config.target_size or config.vocabulary_size)
@@ -150,12 +153,14 @@ def test_padding_is_not_seen(cell, variant, body):
         batch, spans = lay(model.config, lanes, padding=padding)
         y = outputs(model, batch)
         loss, _ = model.loss_and_grads(batch, model.zero_state(batch.lanes), model.workspace())
-        assert (batch.inputs[-1, ..., 2] == max(padding, 0 if batch.inputs.ndim == 3 else -1)).all()
+        assert (batch.inputs[-1, ..., 2] == max(padding, 0 if model.config.task == "music" else -1)).all()
         results.append([loss, model.parameters.grads.copy(), *(y[first:stop, :, lane] for lane, first, stop in spans)])
+    # What is spelled in the padding moves other words to other lanes, where sums are rounded differently.
+    bar = 1e-12 if model.config.char_features else 0.0
     for one, other in zip(results[1], results[2], strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=bar, atol=bar)
     for one, other in zip(results[0][2:], results[2][2:], strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=bar, atol=bar)
 
 
 @each_kind

@@ -77,7 +77,7 @@ def test_a_translation_has_two_vocabularies():
     codec, train, _ = learn("translate", ["one cat\teine Katze", "cat\tKatze"])
     source, target = codec.tokenizer.vocabulary.tokens, codec.target.vocabulary.tokens
     assert (source, target) == ((EOS, UNK, "cat", "one"), (EOS, UNK, "Katze", "eine"))
-    assert codec.sizes("translate") == {"vocabulary_size": 4, "labels": 0, "target_size": 4}
+    assert codec.sizes("translate") == {"vocabulary_size": 4, "labels": 0, "target_size": 4, "characters": 0}
     assert [source[i] for i in train.sources[0]] == ["one", "cat", EOS, "cat", EOS]
     assert [target[i] for i in train.targets[0]] == ["eine", "Katze", EOS, "Katze", EOS]
     assert train.sources[1].tolist() == train.targets[1].tolist() == [0, 3, 5]

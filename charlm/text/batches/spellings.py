@@ -17,7 +17,7 @@ class Spellings(NamedTuple):
 
     characters [T', B'] int32: `NOTHING` after the last word of a lane; starts [T', B'] bool: a word begins here
     last, lane [W] int64: the step and the lane of each word's last character
-    which [T, B] int32: the word at each place of the mini-batch; `NOTHING` where there is none
+    which [T, B] int32: the number of the word at each place of the mini-batch, or `NOTHING`
     """
 
     characters: np.ndarray
