@@ -34,6 +34,8 @@ def refusal_of(make):
         (ModelConfig, "hidden_size", "--hidden-size", [0, -4, 1.5, True, None, "8", (1 << 20) + 1]),
         (ModelConfig, "num_layers", "--num-layers", [0, 101, 2.0]),
         (ModelConfig, "embedding_size", "--embedding-size", [-1, 0.5, None]),
+        (ModelConfig, "char_features", "--char-features", [-1, 0.5, True, None]),
+        (ModelConfig, "characters", "characters", [-1, "a"]),
         (ModelConfig, "dense", "--dense", [(0,), (3, -1), (2.5,), ("3",)]),
         (ModelConfig, "dropout", "--dropout", [-0.1, 0.96, 1, math.nan, math.inf, "0", None, True]),
         (TrainConfig, "seq_length", "--seq-length", [0, -1, 1.0, None]),
@@ -94,6 +96,8 @@ def test_the_edges_are_allowed(kind, values):
         ({"softmax": "hierarchical"}, ("--softmax", "full, adaptive")),
         ({"softmax": "adaptive", "tie_weights": True, "embedding_size": 128}, ("--softmax adaptive", "--tie-weights")),
         ({"softmax": "adaptive", "task": "tag", "labels": 3}, ("--softmax adaptive", "--task tag")),
+        ({"char_features": 4, "embedding_size": 8}, ("--task lm with --char-features", "--task tag")),
+        ({"char_features": 4, "task": "tag", "labels": 2}, ("--char-features 4", "--embedding-size N")),
         ({"tie_weights": True}, ("--tie-weights", "--embedding-size 128")),
         ({"tie_weights": True, "embedding_size": 128, "dense": (64,)}, ("--tie-weights", "--embedding-size 64")),
     ],
@@ -114,6 +118,7 @@ def test_options_that_do_not_go_together_are_refused(options, flags):
         {"softmax": "adaptive", "cutoffs": (2,), "task": "translate", "target_size": 3},
         {"tie_weights": True, "embedding_size": 128},
         {"tie_weights": True, "embedding_size": 64, "dense": (32, 64)},
+        {"char_features": 4, "characters": 9, "embedding_size": 8, "task": "tag", "labels": 2},
     ],
 )
 def test_options_that_go_together_are_not_refused(options):

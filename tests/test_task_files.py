@@ -31,6 +31,7 @@ TASKS = {  # lines, the fields of the network, whether each line begins with a l
     "tag": (["a\tX", "b\tY", "", "b\tX", "", "c\tX"], {"task": "tag"}, False),
     "tag-causal": (["a\tX", "b\tY", "", "b\tX"], {"task": "tag", "bidirectional": False}, False),
     "yes-no": (["a\t0", "b\t1", "", "b\t0"], {"task": "tag", "cell": "gru"}, False),
+    "spelled": (["ab\tX", "ba\tY", "", "b\tX"], {"task": "tag", "embedding_size": 3, "char_features": 2}, False),
     "classify": (["x\ta b", "y\tb a", "é\tc"], {"task": "classify", "dense": (3,)}, False),
     "translate": (["a b\tu", "b\tv u", "c\tw"], {"task": "translate", "embedding_size": 3}, False),
     "translate-tied": (["a b\tu", "b\tv u"], {"task": "translate", "embedding_size": 3, "tie_weights": True}, False),

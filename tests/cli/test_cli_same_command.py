@@ -39,6 +39,7 @@ RUNS = {  # the text that is learned, and the flags
     "tag": ("tag", ("--task", "tag")),
     "tag, causal": ("tag", ("--task", "tag", "--causal", "--split", "whitespace", "--level", "word")),
     "yes or no": ("yes-no", ("--task", "tag", "--lowercase")),
+    "spelled": ("tag", ("--task", "tag", "--char-features", 2, "--embedding-size", 3)),
     "classify": ("classify", ("--task", "classify", "--level", "word", "--bidirectional")),
     "translate": ("translate", ("--task", "translate", "--dropout", ".2")),
     "music": ("music", ("--task", "music", "--cell", "rnn", "--activation", "relu")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tests.fuzz import texts
 KINDS = ("lm", "conditioned", "cloze", "tag", "yes-no", "classify", "translate", "music", "genre")
 LABELS = ("bad", "good", "so-so", "ß")
 TOLERANCE = {"float32": 2e-3, "float64": 1e-7}  # of figures in nats, relative where they are above 1
+_CHARACTERS = tuple("anotr")  # that a tagger with an embedding distinguishes
 _MANY = 600  # tokens: above 512 what is one-hot is looked up
 
 
@@ -57,6 +58,9 @@ def draw(number: int) -> Drawn:
     codec = _codec(kind, text, rng)
     calm = bool(rng.random() < 0.7)
     network = _network(kind, rng, codec)
+    if kind == "tag" and network["embedding_size"]:
+        codec = replace(codec, characters=_CHARACTERS)
+        network |= {"char_features": network["hidden_size"] % 3 + 1, "characters": len(_CHARACTERS)}
     if not calm:  # what grows has to start small
         network["dtype"] = "float64"
     model = build(ModelConfig(**network), NumpyBackend(), seed=number)

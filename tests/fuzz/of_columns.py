@@ -57,12 +57,19 @@ def _tags_are_plain(drawn: Drawn, one) -> None:
     require(len(one.prediction) == len(one.prob) == len(tokens), "one tag a token", one)
     if not tokens:
         return
-    ids = drawn.model.tokenizer.encode_tokens(tokens).tolist()
-    log_probs = plain_of(drawn.model).tags(ids)
+    log_probs = _plain_tags(drawn.model, tokens)
     at = [drawn.model.labels.index(tag) for tag in one.prediction]
     probs = np.exp(log_probs)
-    require(drawn.close(one.prob, probs[np.arange(len(ids)), at]), "tags and the equations", one)
+    require(drawn.close(one.prob, probs[np.arange(len(at)), at]), "tags and the equations", one)
     require(drawn.close(one.prob, probs.max(axis=1)), "a tag is not the likeliest", one)
+
+
+def _plain_tags(model: LanguageModel, tokens: list[str]) -> np.ndarray:
+    """Return ln P of every tag of each token, from the equations."""
+    known = {character: number for number, character in enumerate(model.codec.characters or (), 1)}
+    words = map(model.tokenizer.splitter.normalized, tokens)
+    spellings = [[known.get(character, 0) for character in (w if len(w) <= 64 else w[:32] + w[-32:])] for w in words]
+    return plain_of(model).tags(model.tokenizer.encode_tokens(tokens).tolist(), spellings)
 
 
 def _class_is_plain(drawn: Drawn, one) -> None:
@@ -111,7 +118,7 @@ def _tagged(drawn: Drawn, count: int):
         sentence = [w for w in texts.line(rng, oddness=0.1).replace("\t", " ").split(" ") if w] or ["ra"]
         tags = [str(rng.choice(model.labels)) for _ in sentence]
         lines += [f"{word}\t{tag}" for word, tag in zip(sentence, tags, strict=True)] + [""]
-        log_probs = plain_of(model).tags(model.tokenizer.encode_tokens(sentence).tolist())
+        log_probs = _plain_tags(model, sentence)
         nats += [-log_probs[i, model.labels.index(tag)] for i, tag in enumerate(tags)]
         (found, _), tokens = next(iter(tag_tokens(model, [sentence]))), tokens + len(tags)
         right += sum(one == other for one, other in zip(found, tags, strict=True))

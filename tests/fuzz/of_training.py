@@ -24,7 +24,7 @@ def learning(drawn: Drawn) -> None:
     network = {
         name: value
         for name, value in model.model.config.to_dict().items()
-        if name not in ("vocabulary_size", "labels", "target_size", "cutoffs")
+        if name not in ("vocabulary_size", "labels", "target_size", "characters", "cutoffs")
     }
     config = TrainConfig(
         batch_size=int(drawn.rng.integers(1, 9)),

@@ -54,9 +54,12 @@ class Plain:
         right, _ = self._stack(self._inputs(after[::-1], "towers.from_right."), "towers.from_right.")
         return self._logits(self._dense(np.concatenate([left, right[::-1]], axis=1)))
 
-    def tags(self, ids):
-        """Return ln P of every tag at every place of a sentence."""
-        y, _ = self._stack(self._inputs(ids), "")
+    def tags(self, ids, spellings=()):
+        """Return ln P of every tag at every place of a sentence; spellings: the ids of each word's characters."""
+        x = self._inputs(ids)
+        if self.config.char_features:
+            x = np.concatenate([x, [self._ends(one) for one in spellings]], axis=1)
+        y, _ = self._stack(x, "")
         z = self._logits(self._dense(y))
         if self.config.labels == 1:
             return np.concatenate([_log_sigmoid(-z), _log_sigmoid(z)], axis=1)
@@ -89,6 +92,13 @@ class Plain:
             table = np.eye(config.target_size if config.target_size and prefix != "encoder." else tokens)
         return np.array([table[i] if i != NOTHING else np.zeros(table.shape[1]) for i in ids]).reshape(len(ids), -1)
 
+    def _ends(self, characters):
+        """Return the last states of both directions over the characters of a word."""
+        x, name = self.p["input.characters.input.E"][characters], "input.characters.layer0."
+        left, _ = self._layer(x, f"{name}from_left.", None, self.config.char_features)
+        right, _ = self._layer(x[::-1], f"{name}from_right.", None, self.config.char_features)
+        return np.concatenate([left[-1], right[-1]])
+
     def _stack(self, x, prefix, states=None):
         """Run the recurrent layers over x [T, n]; return y and the last state of each layer."""
         after = []
@@ -103,9 +113,9 @@ class Plain:
                 after.append(last)
         return x, after
 
-    def _layer(self, x, name, state):
+    def _layer(self, x, name, state, hidden=None):
         arrays = {key: self.p[name + key] for key in ("W", "b_ca", "P") if name + key in self.p}
-        hidden = self.config.hidden_size
+        hidden = hidden or self.config.hidden_size
         a = c = np.zeros(hidden)
         c = c if self.config.cell.startswith("lstm") else None
         if state is not None:

@@ -35,12 +35,14 @@ CORPORA = {
         line for _ in range(16) for line in (*(f"{c}\t{'B-X' if c in 'ab' else 'O'}" for c in words().split()), "")
     ],
 }
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "crf" else name for name in CORPORA]
+CORPORA["spelled"] = CORPORA["tag"]
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in ("crf", "spelled") else name for name in CORPORA]
 OPTIONS = {
     "cloze": {"embedding_size": 4},
     "tag": {"embedding_size": 3, "cell": "lstm-peephole"},
     "yes-no": {"cell": "gru", "bidirectional": False},
     "crf": {"embedding_size": 3, "crf": True},
+    "spelled": {"embedding_size": 3, "char_features": 2, "embedding_dropout": 0.2},
     "translate": {"embedding_size": 4, "tie_weights": True},
     "music": {"cell": "gru"},
     "conditioned": {"embedding_size": 4, "tie_weights": True},
@@ -48,7 +50,7 @@ OPTIONS = {
 
 
 def session_of(name, **options):
-    task = {"yes-no": "tag", "crf": "tag", "genre": "music", "conditioned": "lm"}.get(name, name)
+    task = {"yes-no": "tag", "crf": "tag", "spelled": "tag", "genre": "music", "conditioned": "lm"}.get(name, name)
     network = {"task": task, "hidden_size": 4, "num_layers": 2, "dropout": 0.3, **OPTIONS.get(name, {})}
     base = {"seq_length": 6, "batch_size": 3, "max_steps": STEPS, "learning_rate": 0.02, "valid_fraction": 0.2}
     config = TrainConfig(**{**base, "seed": 4, **options})
