@@ -18,9 +18,9 @@ _CHARACTERS = "characters."
 
 
 class SpelledEmbedding(Layer):
-    """x<t> = [E[v]; a→<K>; a←<1>]: a word's vector, and the last states over its characters k<1>, ..., k<K>.
+    """x<t> = [E[v]; a→<K>; a←<1>]: the vector of a word v, and the last states over its characters q<1>, ..., q<K>.
 
-    a→<k> and a←<k> are the states of a recurrent layer in each direction over E'[k<k>], the vectors of the characters.
+    a→<k> = cell(a→<k-1>, E'[q<k>]) and a←<k> = cell(a←<k+1>, E'[q<k>]) are two recurrent layers over the characters.
     Source: Lample et al. 2016.
     A word that is out of vocabulary has the vector of `<UNK>` or of its shape, and the characters that it is spelled
     with. A batch computes each of its words once; dL/da is then the sum over all places of the word.

@@ -1,6 +1,6 @@
-"""Entities and parts of speech, with and without a CRF, from the shell: the figures of the guide's page of taggers.
+"""Entities and parts of speech, with and without a CRF and characters: the figures of the guide's page of taggers.
 
-    python -m tests.benchmarks.tagging [NAME...] [--seeds N]    all, or some of: entities parts persons
+    python -m tests.benchmarks.tagging [NAME...] [--seeds N]    all, or some of: entities parts persons characters
 
 Prints every command and its figures on the test set, and their mean over the seeds 1 to N, 3 by default. The settings
 were chosen on parts held out of the training data. `entities` and `persons` learn from the development set of the
@@ -25,6 +25,8 @@ _NAMES = "--task tag --cell gru --min-count 2 --embedding-size 50 --hidden-size 
 ENTITIES, PERSONS = f"{_NAMES} {COLUMNS}", _NAMES
 PARTS = f"--task tag --min-count 2 --embedding-size 100 --hidden-size 64 --num-layers 1 --dropout 0.4 --batch-size 8 \
  --seq-length 64 --lr 0.005 --epochs 5 --valid {UPOS / 'upos_dev.tsv'}"
+
+CHARACTERS = "--char-features 25"
 
 
 def measured(name: str, corpus: Path, test: Path, flags: str, seeds: int, figure: str) -> None:
@@ -57,18 +59,30 @@ def parts(seeds: int) -> None:
 
 def persons(seeds: int) -> None:
     """Print the F1 of the tokens of persons' names, tags 0 and 1."""
-
-    def binary(name: str) -> Path:
-        rows = [line.split("\t") for line in read(NER / name) if not line.startswith("#")]
-        lines = [f"{row[1]}\t{int(row[2].endswith('PER'))}" if len(row) > 1 else "" for row in rows]
-        return write(f"persons_{name}.tsv", lines)
-
-    corpus, test = binary("dev.iob2"), binary("test.iob2")
+    corpus, test = _binary("dev.iob2"), _binary("test.iob2")
     for name, flags in (("persons", PERSONS), ("persons-crf", f"{PERSONS} --crf")):
         measured(name, corpus, test, flags, seeds, "f1")
 
 
-CASES = {one.__name__: one for one in (entities, parts, persons)}
+def _binary(name: str) -> Path:
+    """Write a part of the corpus with tags that are 1 for the tokens of persons' names."""
+    rows = [line.split("\t") for line in read(NER / name) if not line.startswith("#")]
+    lines = [f"{row[1]}\t{int(row[2].endswith('PER'))}" if len(row) > 1 else "" for row in rows]
+    return write(f"persons_{name}.tsv", lines)
+
+
+def characters(seeds: int) -> None:
+    """Print the figures of all three corpora with and without characters, the settings the same otherwise."""
+    for name, corpus, test, flags, figure in (
+        ("entities-crf", NER / "dev.iob2", NER / "test.iob2", f"{ENTITIES} --crf", "f1"),
+        ("parts", UPOS / "upos_train.tsv", UPOS / "upos_test.tsv", PARTS, "accuracy"),
+        ("persons", _binary("dev.iob2"), _binary("test.iob2"), PERSONS, "f1"),
+    ):
+        measured(name, corpus, test, flags, seeds, figure)
+        measured(f"{name}-characters", corpus, test, f"{flags} {CHARACTERS}", seeds, figure)
+
+
+CASES = {one.__name__: one for one in (entities, parts, persons, characters)}
 
 
 def main() -> None:

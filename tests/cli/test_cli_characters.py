@@ -32,7 +32,8 @@ def files(tmp_path_factory):
 def speller(charlm, files):
     path = files / "speller.safetensors"
     if not path.exists():
-        charlm("train", files / "train.tsv", "-o", path, *FLAGS, *TINY, "--no-checkpoint", "--max-steps", 90).succeeded()
+        flags = (*FLAGS, *TINY, "--max-steps", 90, "--no-checkpoint")
+        charlm("train", files / "train.tsv", "-o", path, *flags).succeeded()
     return path
 
 
@@ -87,7 +88,8 @@ def test_where_it_has_no_meaning_it_is_refused(charlm, files, tmp_path, flags, w
 
 
 def test_no_other_program_reads_it(charlm, speller, tmp_path):
-    charlm("export", speller, "-o", tmp_path / "x.safetensors", "--to", "torch").failed(2, "torch.nn", "--char-features")
+    torch = ("-o", tmp_path / "x.safetensors", "--to", "torch")
+    charlm("export", speller, *torch).failed(2, "torch.nn reads words by their ids", "--char-features")
     with pytest.raises(UsageError, match="ONNX reads words by their ids"):
         form_of(load(speller).model.config, ONNX, "ONNX")
 
@@ -114,7 +116,7 @@ def test_characters_start_from_those_of_the_same_name(charlm, files, speller, tm
     name = "input.characters.input.E"
     E = [model.model.parameters.value(name) for model in (one, two)]
     assert set(two.codec.characters) == {"u", "z"}
-    rows = [0] + [1 + one.codec.characters.index("u")]
+    rows = [0, 1 + one.codec.characters.index("u")]
     np.testing.assert_allclose(E[1][[0, 1 + two.codec.characters.index("u")]], E[0][rows], atol=1e-6)
     plain = task_model("tag", embedding_size=5, hidden_size=8, num_layers=1)
     checkpoint.save(tmp_path / "plain.safetensors", plain)

@@ -68,7 +68,7 @@ _HUGE = 10**30  # above what these options allow, so that it is refused and not 
 _BOUNDED = (
     *("hidden_size", "num_layers", "embedding_size", "dense", "seq_length", "batch_size", "epochs", "max_steps"),
     *("patience", "vocab_size", "min_count", "seed", "top_k", "length", "num_candidates", "threads", "beam", "longest"),
-    "num_lines",
+    *("num_lines", "char_features"),
 )
 BAD_NUMBERS = ("x", "", "0x10", " ", "1.5.5", "--", "1e")
 JUNK = (["--nonsense"], ["--format"], ["-z"], ["extra.txt"], ["--"], ["--seed"], ["-h"], ["--version"], ["--help=1"])
