@@ -16,7 +16,7 @@ from math import inf
 from typing import Any
 
 from charlm.config import TextConfig
-from charlm.config.cutoffs import default_cutoffs, work_of
+from charlm.config.cutoffs import all_clusters, default_cutoffs, work_of
 from charlm.task import Task
 
 # The work of a training without a limit, and of a minute: multiply-adds of its forward passes. Two cores of an AMD EPYC
@@ -189,7 +189,9 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     # Of a corpus that was not read yet, the number of outputs is not known.
     cutoffs = settings.get("cutoffs") or default_cutoffs(corpus.outputs)
     if settings.get("softmax") == "adaptive" and cutoffs[-1] < corpus.outputs:
-        output, output_weights = work_of(cutoffs, corpus.outputs, ways * hidden)
+        tied = bool(settings.get("tie_weights"))
+        clusters = all_clusters(cutoffs, tied=tied)
+        output, output_weights = work_of(clusters, corpus.outputs, ways * hidden, tied=tied)
     of_token = stacks * recurrent + (0 if task.body == "last step" else output)
     weights = stacks * recurrent + output_weights + embedding * corpus.outputs
     tokens = settings["batch_size"] * settings["seq_length"]

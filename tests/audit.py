@@ -1,6 +1,6 @@
 """Known vulnerabilities in what charlm needs to run, looked up where there is a network to look them up in.
 
-    python -m tests.audit
+python -m tests.audit
 """
 
 from __future__ import annotations

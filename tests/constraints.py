@@ -1,6 +1,6 @@
 """The releases that `make` installs: those that charlm and its tests were last tried with.
 
-    python -m tests.constraints        writes constraints.txt anew, from what is installed
+python -m tests.constraints        writes constraints.txt anew, from what is installed
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ NETWORKS = [
     {"embedding_size": 3, "tie_weights": True},
     {"embedding_size": 4, "dense": (2, 4), "tie_weights": True, "cell": "gru"},
     {"softmax": "adaptive", "cutoffs": (2, 4)},
+    {"softmax": "adaptive", "cutoffs": (2, 4, 6), "embedding_size": 3, "tie_weights": True},
     {"dtype": "float64"},
     {"dtype": "float64", "cell": "gru", "embedding_size": 3, "tie_weights": True},
 ]

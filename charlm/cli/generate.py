@@ -25,9 +25,8 @@ from charlm.cli.options import (
     open_model,
     texts,
 )
+from charlm.cli.prompts import warn_of_unknown
 from charlm.cli.tables_out import NoHeader, Records
-
-_LONGEST_SHOWN = 40  # characters of an unknown token
 
 # For each text, an iterator over its pieces and a function that returns its record afterwards.
 _Texts = Iterator[tuple[Iterator[str], Callable[[], dict[str, Any]]]]
@@ -217,9 +216,7 @@ def _texts(language_model: Any, config: Any, asked: _Asked, *, keeps: bool) -> _
     from charlm.inference.generation import Sample, Sampler
 
     sampler = Sampler(language_model, config, label=asked.label)
-    if unknown := sampler.unknown(asked.prompt, most=6):
-        shown = ", ".join(map(_shown, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        ui.warn(f"the prompt has unknown tokens, read as <UNK>: {shown}")
+    warn_of_unknown(sampler, asked.prompt)
     if asked.chooser is not None:
         for one in asked.chooser.kept(lambda number: sampler.sample(asked.prompt, seed=asked.seed, number=number)):
             text = one.text if asked.with_prompt else one.new_text
@@ -248,11 +245,6 @@ def _record(text: str, tokens: list[str], drawn: Any, label: str | None) -> dict
 
     known = {"text": text, "tokens": tokens, "log10p": drawn.log_prob / math.log(10.0)}
     return {**known, "unk_mass_rejected": drawn.unk_mass_rejected} | ({"label": label} if label else {})
-
-
-def _shown(token: str) -> str:
-    """Return a token in quotation marks, cut if it is long: a text without spaces may be one word."""
-    return repr(token) if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]!r}..."
 
 
 def _pieces(language_model: Any, config: Any, asked: _Asked, midi: Path | None) -> _Texts:

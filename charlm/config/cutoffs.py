@@ -31,16 +31,25 @@ class Range:
         return self.end - self.first
 
 
+def all_clusters(cutoffs: Sequence[int], *, tied: bool) -> tuple[int, ...]:
+    """Return the first output of each cluster; with tied weights the shortlist is a cluster, too."""
+    return (0, *cutoffs) if tied else tuple(cutoffs)
+
+
 def default_cutoffs(outputs: int) -> tuple[int, ...]:
     """Return the cutoffs of a number of outputs, of at least 3: a twentieth and a quarter of it."""
     first, second = (outputs // share for share in _SHARES)
     return max(1, first), max(2, second)
 
 
-def clusters_of(cutoffs: Sequence[int], outputs: int, n_in: int) -> tuple[Range, ...]:
-    """Return the clusters; n_in: the inputs of the output layer."""
+def clusters_of(cutoffs: Sequence[int], outputs: int, n_in: int, *, tied: bool = False) -> tuple[Range, ...]:
+    """Return the clusters.
+
+    n_in: inputs of the output layer
+    tied: whether their weights are rows of the embedding, which are all as wide
+    """
     edges = pairwise([*cutoffs, outputs])
-    return tuple(Range(*edge, max(1, n_in // PROJECTION**i)) for i, edge in enumerate(edges, start=1))
+    return tuple(Range(*edge, n_in if tied else max(1, n_in // PROJECTION**i)) for i, edge in enumerate(edges, start=1))
 
 
 def shares_of(cutoffs: Sequence[int], outputs: int) -> list[float]:
@@ -48,16 +57,16 @@ def shares_of(cutoffs: Sequence[int], outputs: int) -> list[float]:
 
     The share of the first n outputs of V is about (ln n + g) / (ln V + g), with Euler's constant g.
     """
-    sums = [0.0, *(math.log(edge) + _EULER for edge in (*cutoffs, outputs))]
+    sums = [0.0, *(math.log(edge) + _EULER if edge else 0.0 for edge in (*cutoffs, outputs))]
     return [(after - before) / sums[-1] for before, after in pairwise(sums)]
 
 
-def work_of(cutoffs: Sequence[int], outputs: int, n_in: int) -> tuple[float, int]:
+def work_of(cutoffs: Sequence[int], outputs: int, n_in: int, *, tied: bool = False) -> tuple[float, int]:
     """Return the multiply-adds of a target, forward, and the number of weights; targets follow Zipf's law."""
     _, *shares = shares_of(cutoffs, outputs)
     shortlist = n_in * (cutoffs[0] + len(cutoffs))
     work, weights = float(shortlist), shortlist
-    for one, share in zip(clusters_of(cutoffs, outputs, n_in), shares, strict=True):
-        own = one.width * (n_in + one.size)
+    for one, share in zip(clusters_of(cutoffs, outputs, n_in, tied=tied), shares, strict=True):
+        own = one.width * (one.size if tied else n_in + one.size)
         work, weights = work + share * own, weights + own
     return work, weights

@@ -159,9 +159,6 @@ class ModelConfig(Record):
             before = cutoff
         if self.softmax == "full" and self.cutoffs:
             raise UsageError("--cutoffs with --softmax full", hint="add --softmax adaptive")
-        if self.softmax == "adaptive" and self.tie_weights:
-            hint = "clusters of rare tokens have shorter rows than the embedding: leave one of both out"
-            raise UsageError("--softmax adaptive with --tie-weights", hint=hint)
 
     def _check_task(self) -> None:
         """Raise UsageError for what the task does not allow."""

@@ -27,7 +27,7 @@ from charlm.nn.dense import Dense
 from charlm.nn.directions import BothWays, LastSteps, Reversed, Towers
 from charlm.nn.dropout import Dropout, VariationalDropout
 from charlm.nn.embedding import Embedding, InputColumns, MultiHot
-from charlm.nn.grads import Grads
+from charlm.nn.grads import Grads, Rows
 from charlm.nn.heads import HEADS, Head
 from charlm.nn.layer import Layer, Stack, views_of
 from charlm.nn.model import Model
@@ -153,22 +153,24 @@ class _Network:
         """Bind each part to its parameters and to their gradients; return the gradients of all."""
         values, aliases = parameters.named(parameters.values), self._aliases()
         grads = Grads(parameters.named(parameters.grads), self.ops, aliases=aliases)
-        values |= {name: values[original][:rows] for name, (original, rows) in aliases.items()}
+        values |= {name: values[one.name][one.first : one.end] for name, one in aliases.items()}
         for prefix, part in self.parts.items():
             part.bind(views_of(values, prefix), grads.of(prefix))
         return grads
 
-    def _aliases(self) -> dict[str, tuple[str, int]]:
-        """Return the names of shared weights: name -> the name of their array, and how many of its rows they are."""
+    def _aliases(self) -> dict[str, Rows]:
+        """Return the rows that each name of shared weights stands for."""
         config = self.config
         has_towers = config.facts.body == "towers"
         embedding = "towers.from_left.input.E" if has_towers else "input.E"
         rows = config.target_size or config.vocabulary_size
-        aliases = {}
+        aliases: dict[str, Rows] = {}
         if has_towers and config.embedding_size:
-            aliases["towers.from_right.input.E"] = embedding, rows
+            aliases["towers.from_right.input.E"] = Rows(embedding, 0, rows)
         if config.tie_weights:
-            aliases["head.W_y"] = embedding, rows
+            aliases |= {
+                f"head.{name}": Rows(embedding, first, end) for name, (first, end) in self.head.tied_rows().items()
+            }
         return aliases
 
     def _head(self) -> Head:
@@ -183,7 +185,7 @@ class _Network:
         is_binary = facts.needs_labels and config.labels == 1 and facts.binary_head
         name, options = facts.binary_head if is_binary else facts.head, dict[str, Any](tied=config.tie_weights)
         if config.softmax == "adaptive":
-            name, options = "adaptive", {"cutoffs": config.cutoffs}
+            name, options = "adaptive", {**options, "cutoffs": config.cutoffs}
         return HEADS[name](self.ops, config.top, outputs[facts.targets], **options)
 
     def _causal_or_both(self, tokens: int) -> dict[str, Layer]:

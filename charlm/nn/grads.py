@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,14 @@ _Block = tuple[int, int, int, int]  # first row, row after the last, first colum
 _ALL = slice(None)
 
 
+class Rows(NamedTuple):
+    """Rows `first` to `end` - 1 of a parameter."""
+
+    name: str
+    first: int
+    end: int
+
+
 class Grads:
     """Named gradients: the sum of all contributions of a pass.
 
@@ -20,16 +29,15 @@ class Grads:
     left there. Further contributions are added. A block is new, or it lies within one contribution before it.
 
     arrays: the gradient of each parameter, [rows, columns]
-    aliases: for each name of shared weights, the name of their array and how many of its first rows they are
+    aliases: for each name of shared weights, the rows that they are
     """
 
-    def __init__(
-        self, arrays: Mapping[str, Array], ops: Backend, *, aliases: Mapping[str, tuple[str, int]] | None = None
-    ) -> None:
+    def __init__(self, arrays: Mapping[str, Array], ops: Backend, *, aliases: Mapping[str, Rows] | None = None) -> None:
+        shared = dict(aliases or {})
         self._ops = ops
         self._wholes = dict(arrays)
-        self._originals = {name: name for name in arrays} | {name: one for name, (one, _) in (aliases or {}).items()}
-        self._arrays = dict(arrays) | {name: arrays[one][:rows] for name, (one, rows) in (aliases or {}).items()}
+        self._arrays = dict(arrays) | {name: arrays[one.name][one.first : one.end] for name, one in shared.items()}
+        self._rows = {name: Rows(name, 0, len(array)) for name, array in arrays.items()} | shared
         self._written: dict[str, list[_Block]] = {}  # by the original name; shared with the parts of a network
 
     def begin(self) -> None:
@@ -41,7 +49,7 @@ class Grads:
         part = copy.copy(self)
         names = {name.removeprefix(prefix): name for name in self._arrays if name.startswith(prefix)}
         part._arrays = {short: self._arrays[name] for short, name in names.items()}
-        part._originals = {short: self._originals[name] for short, name in names.items()}
+        part._rows = {short: self._rows[name] for short, name in names.items()}
         return part
 
     def __getitem__(self, name: str) -> Array:
@@ -79,10 +87,11 @@ class Grads:
 
     def _block(self, name: str, rows: slice, columns: slice) -> tuple[Array, bool]:
         """Return a block of an array, and whether this pass has not contributed to it yet."""
-        array, original = self._arrays[name], self._originals[name]
+        array, (original, first, end) = self._arrays[name], self._rows[name]
         whole, written = self._wholes[original], self._written.setdefault(original, [])
         height, width = array.shape
-        block = (*rows.indices(height)[:2], *columns.indices(width)[:2])
+        top, bottom, _ = rows.indices(height)
+        block = (first + top, first + bottom, *columns.indices(width)[:2])
         for before in written:
             top, bottom = max(before[0], block[0]), min(before[1], block[1])
             left, right = max(before[2], block[2]), min(before[3], block[3])
@@ -91,9 +100,10 @@ class Grads:
             if top < bottom and left < right:
                 raise ValueError(f"{original}: rows and columns {block} overlap with {before}")
         if height < len(whole):
-            if block != (0, height, 0, width):
+            if block != (first, end, 0, width):
                 raise ValueError(f"{name}: the first contribution to shared weights is to all of them")
-            whole[height:] = 0
+            whole[:first] = 0
+            whole[end:] = 0
             block = (0, len(whole), 0, width)
         written.append(block)
         return array[rows, columns], True

@@ -10,6 +10,7 @@ import numpy as np
 
 from charlm.backends import Array
 from charlm.config import ModelConfig
+from charlm.config.cutoffs import all_clusters
 from charlm.errors import UsageError
 from charlm.nn.cells import cell_class
 from charlm.nn.layer import Views
@@ -113,7 +114,8 @@ def _pairs(old: Sequence[str], new: Sequence[str]) -> tuple[np.ndarray, np.ndarr
 
 def _softmaxes(model: Model, outputs: int) -> list[_Part]:
     """Return the softmaxes of a head: the full one, or the shortlist and then the clusters of an adaptive one."""
-    edges = list(pairwise([0, *model.config.cutoffs, outputs]))
+    tied = model.config.tie_weights and model.config.softmax == "adaptive"
+    edges = list(pairwise([0, *all_clusters(model.config.cutoffs, tied=tied), outputs]))
     return [_Part(f"head.cluster{i}." if i else "head.", *edge) for i, edge in enumerate(edges)]
 
 

@@ -307,12 +307,15 @@ def test_norms_of_very_large_and_very_small_numbers(ops, dtype, power):
 class TestRefused:
     """What would be read or written beyond an array."""
 
-    @forms.each("a, b, out", [
+    @forms.each(
+        "a, b, out",
+        [
             ((64, 3), (4, 64), (64, 64)),
             ((64, 3), (3, 64), (64, 32)),
             ((64, 3), (3, 64), (32, 64)),
             ((64, 3), (3, 64), (64, 65)),
-        ])
+        ],
+    )
     def test_products_that_do_not_fit(self, ops, dtype, a, b, out):
         with pytest.raises(ValueError, match=r".+"):
             ops.matmul(ops.zeros(a, dtype), ops.zeros(b, dtype), out=ops.zeros(out, dtype))

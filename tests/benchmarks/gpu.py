@@ -1,8 +1,8 @@
 """Training on a GPU beside PyTorch, whose layers are cuDNN's: both in one process, by turns.
 
-    python -m tests.benchmarks.gpu                  in full single precision
-    CUPY_TF32=1 python -m tests.benchmarks.gpu      products of numbers rounded to ten bits, on both sides
-    python -m tests.benchmarks.gpu unread           PyTorch's losses are not read, ours are at each step
+python -m tests.benchmarks.gpu                  in full single precision
+CUPY_TF32=1 python -m tests.benchmarks.gpu      products of numbers rounded to ten bits, on both sides
+python -m tests.benchmarks.gpu unread           PyTorch's losses are not read, ours are at each step
 """
 
 import os

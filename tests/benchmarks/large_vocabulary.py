@@ -3,6 +3,7 @@
     python -m tests.benchmarks.large_vocabulary speed                     a vocabulary of 100,000
     python -m tests.benchmarks.large_vocabulary perplexity                WikiText-2, 33,278 words
     python -m tests.benchmarks.large_vocabulary perplexity --more FILE    with the lines of another text
+    python -m tests.benchmarks.large_vocabulary speed --tied              the output weights are the embedding's
 
 Both have an embedding of 200 and two LSTM layers of 200, mini-batches of 20 sequences and 35 tokens. The speed is that
 of whole training steps, measured by turns. Its tokens are drawn by Zipf's law, whose tail is longer than that of a
@@ -35,9 +36,10 @@ PAIRS, TIMED = 7, 4
 class Learner:
     """A network with random weights that learns from drawn tokens."""
 
-    def __init__(self, softmax: str, vocabulary: int, threads: int) -> None:
+    def __init__(self, softmax: str, vocabulary: int, threads: int, *, tied: bool) -> None:
         self.ops, self.threads, self.count = get_backend("cpu"), threads, 0
-        self.model = build(ModelConfig(vocabulary, softmax=softmax, **NETWORK), self.ops, seed=1)
+        config = ModelConfig(vocabulary, softmax=softmax, tie_weights=tied, **NETWORK)
+        self.model = build(config, self.ops, seed=1)
         self.optimizer, self.ws = Adam(self.model.parameters, self.ops), self.model.workspace()
         chances = 1.0 / np.arange(1, vocabulary + 1)
         rng = np.random.default_rng(1)
@@ -60,7 +62,7 @@ class Learner:
 
 def speed(options: argparse.Namespace) -> str:
     """Time both by turns."""
-    learners = [Learner(softmax, options.vocabulary, options.threads) for softmax in SOFTMAXES]
+    learners = [Learner(one, options.vocabulary, options.threads, tied=options.tied) for one in SOFTMAXES]
     for one in learners:
         one.seconds()
     # [pairs, softmax, clock]
@@ -82,10 +84,16 @@ def perplexity(options: argparse.Namespace) -> str:
     lines = [lines[i] for i in np.random.default_rng(1).permutation(len(lines))] if options.more else lines
     held_out = (TEXTS / "valid.txt").read_text("utf-8").splitlines()[: options.held_out]
     rows = ["| softmax | vocabulary | parameters | perplexity | minutes |", "|---|---|---|---|---|"]
-    for softmax in SOFTMAXES:
+    for softmax in options.softmax or SOFTMAXES:
         begin = time.perf_counter()
         cutoffs = options.cutoffs if softmax == "adaptive" else ()
-        network = {**NETWORK, "softmax": softmax, "cutoffs": tuple(cutoffs), "dropout": 0.2}
+        network = {
+            **NETWORK,
+            "softmax": softmax,
+            "cutoffs": tuple(cutoffs),
+            "dropout": 0.2,
+            "tie_weights": options.tied,
+        }
         text = TextConfig(level="word", unit="stream", split="whitespace")
         recipe = TrainConfig(STEPS, LANES, max_steps=options.steps, learning_rate=0.002, seed=options.seed)
         session = prepare(lines, text, network, recipe, valid_lines=held_out)
@@ -111,6 +119,8 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, help="perplexity: lines to evaluate on, all by default")
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="perplexity: other texts to train on")
     parser.add_argument("--cutoffs", type=int, nargs="*", default=[], help="perplexity: others than the default's")
+    parser.add_argument("--softmax", nargs="*", choices=SOFTMAXES, help="perplexity: both by default")
+    parser.add_argument("--tied", action="store_true", help="tie the output weights to the embedding")
     parser.add_argument("--seed", type=int, default=1, help="perplexity")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

@@ -46,9 +46,7 @@ def main() -> None:
         model = f"{folder}/names.safetensors"
         subprocess.run([*CHARLM, "train", str(NAMES), "-o", model, *SMALL], cwd=PROJECT, check=True)
         score = [*CHARLM, "score", model, "-"]
-        with subprocess.Popen(
-            score, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
+        with subprocess.Popen(score, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin and process.stdout
 
             def feed() -> None:

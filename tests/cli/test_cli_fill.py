@@ -1,6 +1,5 @@
 """`charlm fill`: a line out for each line in, the gaps filled, and every other byte as it came."""
 
-
 import pytest
 
 from charlm import load

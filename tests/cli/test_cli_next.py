@@ -28,6 +28,11 @@ def test_the_prompt_is_an_argument_or_standard_input(charlm, trained):
     charlm("next", trained.char, "-k", 0).failed(2, "-k")
 
 
+def test_unknown_tokens_of_the_prompt_are_named(charlm, trained):
+    assert "read as <UNK>: '§', '漢'" in charlm("next", trained.char, "-p", "R§漢§").succeeded().err
+    assert "<UNK>" not in charlm("next", trained.char, "-p", "Ra").succeeded().err
+
+
 def test_its_probabilities_are_those_of_score(charlm, trained):
     text = trained.sentences.read_text().splitlines()[0]
     (scored,) = charlm("score", trained.stream, "--format", "jsonl", "--per", "token", stdin=text.encode()).records

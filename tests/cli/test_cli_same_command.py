@@ -46,6 +46,7 @@ RUNS = {  # the text that is learned, and the flags
     "dense": ("lm", ("--dense", 3, "--dense", "4", "--cell", "gru", "--reset", "both")),
     "tied": ("lm", ("--embedding-size", 4, "--tie-weights", "--relevance-gate", "--dtype", "float64")),
     "adaptive": ("lm", ("--softmax", "adaptive", "--cutoffs", 2, "--cutoffs", 3)),
+    "adaptive, tied": ("lm", ("--softmax", "adaptive", "--cutoffs", 2, "--tie-weights", "--embedding-size", 4)),
     "stream": ("lm", ("--unit", "stream", "--min-count", 1, "--valid-fraction", 0, "--schedule", "plateau")),
     "forced": ("lm", ("--force", "--optimizer", "sgd", "--schedule", "constant", "--patience", 99)),
 }

@@ -21,12 +21,20 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def adaptive(corpus):
+def models(corpus):
+    """Models with an adaptive softmax: one with weights of its own, and one whose weights are the embedding's."""
+    paths = {}
+    for name, network in ("own", {"embedding_size": 4}), ("tied", {"embedding_size": 8, "tie_weights": True}):
+        paths[name] = corpus.parent / f"{name}.safetensors"
+        small = {"hidden_size": 8, "num_layers": 1, "level": "word", "max_steps": 20, **network}
+        api.save(api.train(corpus.read_text().splitlines(), softmax="adaptive", **small), paths[name])
+    return paths
+
+
+@pytest.fixture(params=["own", "tied"])
+def adaptive(request, models):
     """A model with an adaptive softmax."""
-    path = corpus.parent / "adaptive.safetensors"
-    small = {"hidden_size": 8, "num_layers": 1, "embedding_size": 4, "level": "word", "max_steps": 20}
-    api.save(api.train(corpus.read_text().splitlines(), softmax="adaptive", **small), path)
-    return path
+    return models[request.param]
 
 
 def config_of(path):
@@ -36,7 +44,8 @@ def config_of(path):
 def test_it_is_stored_and_named(charlm, adaptive):
     assert (config_of(adaptive).softmax, config_of(adaptive).cutoffs) == ("adaptive", (5, 25))
     printed = charlm("inspect", adaptive).succeeded().text
-    assert "adaptive softmax cut at 5 and 25" in printed and "head.cluster2.P" in printed
+    assert "adaptive softmax cut at 5 and 25" in printed
+    assert ("head.cluster2.P" in printed) != config_of(adaptive).tie_weights == ("tied weights" in printed)
     assert "--softmax adaptive --cutoffs 5 --cutoffs 25" in charlm("inspect", adaptive, "--command").succeeded().text
 
 
@@ -59,7 +68,8 @@ def test_a_training_that_starts_from_it(charlm, adaptive, corpus, tmp_path):
         charlm("train", corpus, "-o", tmp_path / "m", "--seed", 2, "--max-steps", 1, "--force", *flags).succeeded()
         assert config_of(tmp_path / "m.safetensors").cutoffs == (5, 25)
     model = checkpoint.load(adaptive, NumpyBackend()).language_model.model
-    result = charlm("train", corpus, "-o", tmp_path / "n", *FLAGS, "--max-steps", 1).succeeded()
+    tied = ("--tie-weights", "--embedding-size", 8) if model.config.tie_weights else ()
+    result = charlm("train", corpus, "-o", tmp_path / "n", *FLAGS, "--max-steps", 1, *tied).succeeded()
     assert "cutoffs 5 and 25" in result.err and f"{model.parameters.count:,} parameters" in result.err
     charlm("train", corpus, "-o", tmp_path / "m", "--like", adaptive, "--softmax", "full", "--force").succeeded()
     assert config_of(tmp_path / "m.safetensors").softmax == "full"

@@ -355,7 +355,6 @@ def test_a_flag_out_of_range_is_refused_before_anything_is_read(charlm, tmp_path
         ("--tie-weights", "--embedding-size", 128, "--dense", 64),
         ("--relevance-gate", "--cell", "gru"),
         ("--cutoffs", 5),
-        ("--softmax", "adaptive", "--tie-weights"),
         ("--softmax", "adaptive", "--task", "tag"),
         ("--cutoffs", 9, "--cutoffs", 5, "--softmax", "adaptive"),
         ("--activation", "relu", "--cell", "lstm"),

@@ -241,7 +241,7 @@ def test_agreement_tests_state_the_distance_and_change_the_number(agreement: Row
         assert verb - subject - 1 == int(label), right
         assert (right[verb] in PLURAL_VERBS) == (right[subject] in PLURAL_NOUNS), right
         assert {right[verb], wrong[verb]} in ({"was", "were"}, {"is", "are"})
-        assert right[:verb] == wrong[:verb] and right[verb + 1:] == wrong[verb + 1:]
+        assert right[:verb] == wrong[:verb] and right[verb + 1 :] == wrong[verb + 1 :]
         per_distance[int(label)] += 1
     assert len(agreement) >= 900
     assert set(per_distance) >= set(range(1, 21)) and len(set(per_distance.values())) == 1
@@ -250,8 +250,11 @@ def test_agreement_tests_state_the_distance_and_change_the_number(agreement: Row
 
 def test_nothing_between_subject_and_verb_tells_the_number(agreement: Rows) -> None:
     found = [(words, subject_and_verb(words)) for words, _, _ in agreement]
-    between = [(words[at[0]] in PLURAL_NOUNS, numbers(words[at[0] + 1:at[1]]), words[at[0] + 1:at[1]])
-               for words, at in found if at is not None]
+    between = [
+        (words[at[0]] in PLURAL_NOUNS, numbers(words[at[0] + 1 : at[1]]), words[at[0] + 1 : at[1]])
+        for words, at in found
+        if at is not None
+    ]
     assert len(between) == len(agreement)
     assert 0.45 < share([plural for plural, _, _ in between]) < 0.55
     for head in (False, True):

@@ -21,11 +21,18 @@ import pytest
 
 CORPORA = Path(__file__).resolve().parents[2] / "corpora"
 SIZES = {  # records for training, records held out
-    "kitchen_tags": (2_000, 300), "persons": (2_000, 300), "reviews": (2_500, 400), "places": (3_000, 500),
-    "phrases": (4_000, 300), "tunes": (252, 42),
+    "kitchen_tags": (2_000, 300),
+    "persons": (2_000, 300),
+    "reviews": (2_500, 400),
+    "places": (3_000, 500),
+    "phrases": (4_000, 300),
+    "tunes": (252, 42),
 }
-LABELS = {"reviews": {"good", "bad"}, "places": {"elf", "robot", "village", "star", "potion"},
-          "tunes": {"waltz", "march", "lullaby"}}
+LABELS = {
+    "reviews": {"good", "bad"},
+    "places": {"elf", "robot", "village", "star", "potion"},
+    "tunes": {"waltz", "march", "lullaby"},
+}
 TAGS = {"kitchen_tags": set("ADJ ADP ADV AUX CONJ DET NOUN NUM PART PRON PUNCT VERB".split()), "persons": {"0", "1"}}
 FILES = [name + suffix for name in SIZES for suffix in ("", "_heldout")]
 BAR = {"waltz": 3, "march": 4, "lullaby": 6}
@@ -140,9 +147,10 @@ def test_what_follows_a_word_decides_its_tag() -> None:
     for sentence in sentences("kitchen_tags"):
         words = tuple(word for word, _ in sentence)
         for i, (_, tag) in enumerate(sentence):
-            prefixes[words[:i + 1]][tag] += 1
-    pairs = sum(math.comb(count.total(), 2) - sum(math.comb(n, 2) for n in count.values())
-                for count in prefixes.values())
+            prefixes[words[: i + 1]][tag] += 1
+    pairs = sum(
+        math.comb(count.total(), 2) - sum(math.comb(n, 2) for n in count.values()) for count in prefixes.values()
+    )
     assert pairs > 1_000, "pairs of sentences that are equal up to a token, which has another tag"
     # So no rule that has not read on gets all, not even one that knows these very sentences.
     best = sum(max(count.values()) for count in prefixes.values()) / sum(c.total() for c in prefixes.values())
@@ -150,8 +158,9 @@ def test_what_follows_a_word_decides_its_tag() -> None:
     undecided = {prefix[-1] for prefix, count in prefixes.items() if min(count.values()) >= 5 and len(count) > 1}
     assert undecided >= set("can that old young lights to after before inside have light oil dry".split())
     # In "the old fish near the pond ." and "the old fish near the pond sleeps .", five words further on.
-    assert {sentence[2][1] for sentence in sentences("kitchen_tags")
-            if sentence[2][0] == "fish" and sentence[3][1] == "ADP"} == {"NOUN", "VERB"}
+    assert {
+        sentence[2][1] for sentence in sentences("kitchen_tags") if sentence[2][0] == "fish" and sentence[3][1] == "ADP"
+    } == {"NOUN", "VERB"}
 
 
 def test_what_precedes_a_word_decides_its_tag_too() -> None:
@@ -189,8 +198,9 @@ def test_held_out_names_are_often_new_and_nothing_else_is() -> None:
 def test_a_list_of_names_does_not_find_them() -> None:
     likeliest = likeliest_tags("persons")
     for guess in "01":  # for words that are not in the list
-        found = Counter((likeliest.get(word, guess), tag)
-                        for sentence in sentences("persons_heldout") for word, tag in sentence)
+        found = Counter(
+            (likeliest.get(word, guess), tag) for sentence in sentences("persons_heldout") for word, tag in sentence
+        )
         f1 = 2 * found["1", "1"] / (2 * found["1", "1"] + found["1", "0"] + found["0", "1"])
         assert f1 < 0.8
     first = Counter(sentence[0] for sentence in sentences("persons"))
@@ -251,8 +261,10 @@ def test_phrases_are_no_translation_word_by_word() -> None:
     for english, spanish in [*rows("phrases"), *rows("phrases_heldout")]:
         assert (english[-1] == "?") == (spanish[0] == "¿") == (spanish[-1] == "?"), spanish
         assert not re.search(r"\b(a|de) el\b", spanish), spanish
-    shares = {pattern: sum(bool(re.search(pattern, spanish)) for _, spanish in rows("phrases"))
-              for pattern in (r"^¿", r"\bno\b", r"\bal\b", r"\bdel\b", r"\bgustan?\b", r"\bhay\b", r"\besta agua\b")}
+    shares = {
+        pattern: sum(bool(re.search(pattern, spanish)) for _, spanish in rows("phrases"))
+        for pattern in (r"^¿", r"\bno\b", r"\bal\b", r"\bdel\b", r"\bgustan?\b", r"\bhay\b", r"\besta agua\b")
+    }
     assert min(shares.values()) >= 10, shares
 
 
@@ -299,11 +311,11 @@ def test_genres_differ_in_rhythm_and_register() -> None:
     lowest: defaultdict[str, list[int]] = defaultdict(list)
     sounding: defaultdict[str, list[list[int]]] = defaultdict(lambda: [[] for _ in range(6)])
     for genre, piece in rows("tunes"):
-        for i, step in enumerate(piece.split(" ")[:-BAR[genre]]):
+        for i, step in enumerate(piece.split(" ")[: -BAR[genre]]):
             keys = [] if step == "-" else [*map(int, step.split(","))]
             sounding[genre][i % BAR[genre]].append(len(keys))
             lowest[genre] += keys[:1] if i % BAR[genre] == 0 else []
-    mean = {genre: [sum(counts) / len(counts) for counts in places[:BAR[genre]]] for genre, places in sounding.items()}
+    mean = {genre: [sum(counts) / len(counts) for counts in places[: BAR[genre]]] for genre, places in sounding.items()}
     assert mean["waltz"][0] == 2 and min(mean["waltz"][1:]) > 2.5, "a bass note, then chords, below the melody"
     assert mean["march"][1] < 1 and mean["march"][0] == 2, "rests after the bass"
     assert set(mean["lullaby"]) == {2}, "one note of the chord at a time"

@@ -1,6 +1,6 @@
 """What the tests that need a GPU run, each in a process of its own: in that of the tests CuPy is on the host's memory.
 
-    python -m tests.cuda.gpu_worker memory|speed|torch      prints one line of JSON
+python -m tests.cuda.gpu_worker memory|speed|torch      prints one line of JSON
 """
 
 import json

@@ -96,9 +96,7 @@ class Chromium:
     def picture(self, path: Path, width: int, height: int, *, dark: bool = False, whole: bool = True) -> None:
         """Write a picture of the page in a window of a size, in its light or dark colours."""
         narrow = width < 600
-        self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=narrow
-        )
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=narrow)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]

@@ -224,10 +224,12 @@ def test_the_scripts_find_what_score_finds(folder, times):
 
 def test_half_precision_is_near(folder):
     language_model = model_of("gru")
-    (found,) = in_node({
-        "page": exported(folder, language_model, precision="float16"),
-        "inputs": [[*map(int, one.inputs), 0] for one in sequences_of(language_model, 5)],
-    })
+    (found,) = in_node(
+        {
+            "page": exported(folder, language_model, precision="float16"),
+            "inputs": [[*map(int, one.inputs), 0] for one in sequences_of(language_model, 5)],
+        }
+    )
     pairs = zip(found["logP"], sequences_of(language_model, 5), strict=True)
     differences = [np.abs(np.array(log_probs) - one.log_probs).max() for log_probs, one in pairs]
     assert 0 < max(differences) < 0.02
@@ -263,9 +265,7 @@ def test_the_scripts_join_as_charlm_does(folder, times):
     for number, language_model in enumerate(models):
         tokens = language_model.tokenizer.vocabulary.tokens
         prompts = ["", "the ", 'the "cat', "(the - 3", " ", *(["the cat.\n", "a\n\n'the"] if number else [])]
-        joins = [
-            (prompts[i % len(prompts)], rng.integers(2, len(tokens), 12).tolist()) for i in range(times(60, 3000))
-        ]
+        joins = [(prompts[i % len(prompts)], rng.integers(2, len(tokens), 12).tolist()) for i in range(times(60, 3000))]
         requests.append({"page": exported(folder, language_model, f"join{number}"), "joins": joins})
         texts = []
         for prompt, ids in joins:
@@ -279,10 +279,10 @@ def test_the_likeliest_text_is_that_of_generate(folder):
     requests, expected, length = [], [], 40
     cases = [lm(), lm(unit="stream", cell="gru"), with_spacing(lm(words=True, embedding_size=4, spread=2.0))]
     for number, language_model in enumerate(cases):
-        prompts = ["", "ab", "a q", "the \"cat\" ", *(["a\nb"] if language_model.is_stream else [])]
-        requests.append({
-            "page": exported(folder, language_model, f"greedy{number}"), "prompts": prompts, "length": length
-        })
+        prompts = ["", "ab", "a q", 'the "cat" ', *(["a\nb"] if language_model.is_stream else [])]
+        requests.append(
+            {"page": exported(folder, language_model, f"greedy{number}"), "prompts": prompts, "length": length}
+        )
         sampler = Sampler(language_model, SampleConfig(length=length, temperature=0.0))
         expected.append([sampler.sample(prompt).text for prompt in prompts])
     found = [[text.removesuffix("\n") for text in one["written"]] for one in in_node(*requests)]

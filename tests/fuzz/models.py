@@ -131,7 +131,7 @@ def _network(kind: str, rng: np.random.Generator, codec: Codec) -> dict[str, obj
         "dropout": float(rng.choice([0.0, 0.3])),
         "dtype": str(rng.choice(list(TOLERANCE))),
         "bidirectional": bidirectional,
-        **_softmax(rng, sizes.get("target_size") or sizes["vocabulary_size"], may_adapt=tokens and not ties),
+        **_softmax(rng, sizes.get("target_size") or sizes["vocabulary_size"], may_adapt=tokens),
     }
 
 

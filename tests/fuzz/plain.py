@@ -139,12 +139,25 @@ class Plain:
     def _logits(self, y):
         b_y = self.p["head.b_y"][:, 0]
         if self.config.tie_weights:
-            name = "towers.from_left.input.E" if self.config.task == "cloze" else "input.E"
-            W_y = self.p[name][: len(b_y)]
+            E = self.p["towers.from_left.input.E" if self.config.task == "cloze" else "input.E"]
+            if self.config.softmax == "adaptive":
+                return self._tied_clusters(y, E)
+            W_y = E[: len(b_y)]
         else:
             W_y = self.p["head.W_y"]
         logits = y @ W_y.T + b_y
         return logits if self.config.softmax == "full" else self._adaptive(y, logits)
+
+    def _tied_clusters(self, y, E):
+        """Return ln P of all tokens, where each cluster's weights are rows of the embedding."""
+        of_clusters = _log_softmax(y @ self.p["head.W_y"].T + self.p["head.b_y"][:, 0])
+        parts, first = [], 0
+        for number in range(len(self.config.cutoffs) + 1):
+            b_y = self.p[f"head.cluster{number + 1}.b_y"][:, 0]
+            within = _log_softmax(y @ E[first : first + len(b_y)].T + b_y)
+            parts.append(of_clusters[:, number : number + 1] + within)
+            first += len(b_y)
+        return np.concatenate(parts, axis=1)
 
     def _adaptive(self, y, logits):
         """Return ln P of all tokens, from the logits of the shortlist and the clusters."""

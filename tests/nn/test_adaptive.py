@@ -1,11 +1,15 @@
 """The adaptive softmax: against the probabilities enumerated, by central differences, and beside PyTorch's."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from charlm.config.cutoffs import clusters_of, default_cutoffs, shares_of, work_of
+from charlm.config.cutoffs import all_clusters, clusters_of, default_cutoffs, shares_of, work_of
+from charlm.nn.grads import Grads, Rows
 from charlm.nn.heads import AdaptiveSoftmax, adaptive
 from charlm.nn.heads import softmax as softmax_module
+from charlm.nn.parameters import Parameters
 from charlm.nn.workspace import Workspace
 from tests import naive
 from tests.gradcheck import OPS, bind, compare, holds
@@ -15,12 +19,21 @@ pytestmark = pytest.mark.usefixtures("each_backend")
 V, N_IN, CUTOFFS = 23, 9, (5, 11)
 T, B = 6, 5
 SUMS = {"float32": 1e-6, "float64": 1e-12}
+each_tied = pytest.mark.parametrize("tied", [False, True], ids=["own", "tied"])
 
 
-def make(*, dtype="float64", outputs=V, n_in=N_IN, cutoffs=CUTOFFS, scale=0.8):
-    """Make a head with random parameters; return it and them."""
-    head = AdaptiveSoftmax(OPS, n_in, outputs, cutoffs=cutoffs)
-    return head, bind(head, 1, dtype=dtype, scale=scale)
+def make(*, dtype="float64", outputs=V, n_in=N_IN, cutoffs=CUTOFFS, scale=0.8, tied=False):
+    """Make a head with random parameters; return it and them. A tied one has the embedding E among them."""
+    head = AdaptiveSoftmax(OPS, n_in, outputs, cutoffs=cutoffs, tied=tied)
+    if not tied:
+        return head, bind(head, 1, dtype=dtype, scale=scale)
+    parameters = Parameters({**head.shapes(), "E": (outputs + 2, n_in)}, OPS, dtype)
+    values, grads = parameters.named(parameters.values), parameters.named(parameters.grads)
+    aliases = {name: Rows("E", *rows) for name, rows in head.tied_rows().items()}
+    parameters.values[...] = np.random.default_rng(1).normal(0, scale, parameters.values.shape)
+    rows = {name: values["E"][one.first : one.end] for name, one in aliases.items()}
+    head.bind({**values, **rows}, Grads(grads, OPS, aliases=aliases))
+    return head, parameters
 
 
 def asked(outputs=V, seed=0, shape=(T, B), n_in=N_IN):
@@ -32,6 +45,12 @@ def asked(outputs=V, seed=0, shape=(T, B), n_in=N_IN):
 def enumerated(parameters, a, cutoffs=CUTOFFS):
     """Return P of every choice for one column a [n], by the equations."""
     p = {name: view.astype(float) for name, view in parameters.named(parameters.values).items()}
+    if "E" in p:
+        clusters = naive.softmax(p["W_y"] @ a + p["b_y"][:, 0])
+        edges = pairwise([0, *cutoffs, len(p["E"]) - 2])
+        biases = (p[f"cluster{number}.b_y"][:, 0] for number in range(1, len(cutoffs) + 2))
+        within = [naive.softmax(p["E"][slice(*edge)] @ a + b) for edge, b in zip(edges, biases, strict=True)]
+        return np.concatenate([chance * probs for chance, probs in zip(clusters, within, strict=True)])
     first = naive.softmax(p["W_y"] @ a + p["b_y"][:, 0])
     probs = [first[: cutoffs[0]]]
     for number in range(1, len(cutoffs) + 1):
@@ -51,9 +70,10 @@ def columns(y):
 
 @pytest.mark.parametrize("dtype", SUMS)
 @pytest.mark.parametrize("cutoffs", [CUTOFFS, (1,), (1, 2, 22)], ids=str)
-def test_its_probabilities_are_those_of_the_equations(dtype, cutoffs, monkeypatch):
+@each_tied
+def test_its_probabilities_are_those_of_the_equations(tied, dtype, cutoffs, monkeypatch):
     """Of all choices, of the targets and of the likeliest, which is looked for in parts."""
-    head, parameters = make(dtype=dtype, cutoffs=cutoffs)
+    head, parameters = make(dtype=dtype, cutoffs=cutoffs, tied=tied)
     y, targets = asked()
     y = y.astype(dtype)
     wanted = np.stack([enumerated(parameters, a.astype(float), cutoffs) for a in columns(y)])
@@ -74,22 +94,25 @@ def test_its_probabilities_are_those_of_the_equations(dtype, cutoffs, monkeypatc
 
 
 @pytest.mark.parametrize("dtype", SUMS)
-def test_many_probabilities_sum_to_one(dtype):
-    head, _ = make(dtype=dtype, outputs=4_000, cutoffs=default_cutoffs(4_000))
+@each_tied
+def test_many_probabilities_sum_to_one(tied, dtype):
+    head, _ = make(dtype=dtype, outputs=4_000, cutoffs=default_cutoffs(4_000), tied=tied, scale=0.4)
     probs = np.exp(head.log_probs(asked()[0].astype(dtype), workspace(dtype)).astype(float))
     assert len(probs) == 4_000
     np.testing.assert_allclose(probs.sum(axis=0), 1.0, rtol=0, atol=SUMS[dtype])
 
 
 @pytest.mark.parametrize("in_blocks", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_gradients_by_central_differences(in_blocks, monkeypatch):
+@each_tied
+def test_gradients_by_central_differences(tied, in_blocks, monkeypatch):
     """By every parameter and by the input; also where each softmax works in blocks of columns."""
     shape = (T, B)
     if in_blocks:
         monkeypatch.setattr(softmax_module, "_LOGITS_AT_A_TIME", 1)
         shape = (5, 40)
-    head, parameters = make()
+    head, parameters = make(tied=tied)
     y, targets = asked(seed=2, shape=shape)
+    parameters.grads[...] = np.nan
     scale, ws, scratch = 1.7 / 30, workspace(), workspace()
     loss, dy = head.loss_and_grad(y, targets, scale, ws)
     gradients = {name: view.copy() for name, view in parameters.named(parameters.grads).items()}
@@ -100,7 +123,8 @@ def test_gradients_by_central_differences(in_blocks, monkeypatch):
         lambda: scale * float(head.nats(y, targets, scratch).sum()), arrays, gradients | {"y": dy[:, :, ::13].copy()}
     )
     holds(errors)
-    assert {"W_y", "b_y", "y", "cluster1.P", "cluster2.W_y", "cluster2.b_y"} < set(errors)
+    own = {"E", "cluster3.b_y"} if tied else {"cluster1.P", "cluster2.W_y"}
+    assert {"W_y", "b_y", "y", "cluster2.b_y"} | own < set(errors)
     head.loss_and_grad(y, targets, scale, ws)
     for name, view in parameters.named(parameters.grads).items():
         np.testing.assert_allclose(view, 2 * gradients[name], rtol=1e-13, atol=1e-16)
@@ -121,8 +145,23 @@ def test_a_cluster_learns_from_its_own_targets_alone():
     assert parameters.grad("b_y").all()
 
 
-def test_columns_do_not_know_of_each_other():
-    head, _ = make()
+def test_a_tied_cluster_learns_its_rows_of_the_embedding_alone():
+    """The rows of other clusters, and those that are no outputs, have a gradient of zero, not of the pass before."""
+    head, parameters = make(tied=True)
+    y, targets = asked()
+    for first, end in (0, CUTOFFS[0]), CUTOFFS, (CUTOFFS[1], V):
+        parameters.grads[...] = np.nan
+        head.g.begin()
+        head.loss_and_grad(y, np.full_like(targets, first), 1.0, workspace())
+        learned = np.zeros(V + 2, bool)
+        learned[first:end] = True
+        np.testing.assert_array_equal(parameters.grad("E").all(axis=1), learned)
+        np.testing.assert_array_equal(parameters.grad("E").any(axis=1), learned)
+
+
+@each_tied
+def test_columns_do_not_know_of_each_other(tied):
+    head, _ = make(tied=tied)
     y, targets = asked()
     targets[0] = [0, 7, 20, 12, -1]
     nats, dy = head.nats(y, targets, workspace()), head.loss_and_grad(y, targets, 1.0, workspace())[1].copy()
@@ -135,9 +174,10 @@ def test_columns_do_not_know_of_each_other():
     assert np.abs(changed_dy - dy).max(axis=1)[2, 3] > 1e-3
 
 
-def test_extreme_inputs():
+@each_tied
+def test_extreme_inputs(tied):
     """No overflow, no warning, no NaN."""
-    head, parameters = make(dtype="float32", scale=30.0)
+    head, parameters = make(dtype="float32", scale=30.0, tied=tied)
     y, targets = asked()
     with np.errstate(all="raise", under="ignore"):
         loss, dy = head.loss_and_grad(1e4 * y.astype(np.float32), targets, 1.0, workspace("float32"))
@@ -179,8 +219,9 @@ def test_it_is_that_of_pytorch():
     np.testing.assert_allclose(head.log_probs(y, workspace()), log_probs, rtol=0, atol=1e-12)
 
 
-def test_at_first_a_cluster_is_as_likely_as_by_zipfs_law():
-    head, _ = make(outputs=4_000, cutoffs=(200, 1_000))
+@each_tied
+def test_at_first_a_cluster_is_as_likely_as_by_zipfs_law(tied):
+    head, _ = make(outputs=4_000, cutoffs=(200, 1_000), tied=tied)
     head.initialise(np.random.default_rng(1))
     probs = np.exp(head.log_probs(np.zeros((1, N_IN, 1)), workspace())[:, 0])
     counts = 1.0 / np.arange(1, 4_001)
@@ -201,3 +242,12 @@ def test_its_clusters():
     work, weights = work_of(CUTOFFS, V, N_IN)
     assert weights == sum(rows * n for name, (rows, n) in shapes.items() if "b_y" not in name)
     assert 7 * N_IN < work < weights
+
+
+def test_its_tied_clusters():
+    head, _ = make(tied=True)
+    assert head.tied_rows() == {"cluster1.W_y": (0, 5), "cluster2.W_y": (5, 11), "cluster3.W_y": (11, V)}
+    biases = {"cluster1.b_y": (5, 1), "cluster2.b_y": (6, 1), "cluster3.b_y": (12, 1)}
+    assert head.shapes() == {"W_y": (3, N_IN), "b_y": (3, 1), **biases}
+    work, weights = work_of(all_clusters(CUTOFFS, tied=True), V, N_IN, tied=True)
+    assert weights == (3 + V) * N_IN and 3 * N_IN < work < weights

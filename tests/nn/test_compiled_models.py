@@ -40,7 +40,7 @@ def is_possible(body, options):
     task, asked = ALL[body].get("task", "lm"), OPTIONS[options]
     if task == "music" and ("embedding_size" in asked or "largest_one_hot" in asked):
         return False
-    return not ((task in ("tag", "classify") or body == "adaptive") and "tie_weights" in asked)
+    return not (task in ("tag", "classify") and "tie_weights" in asked)
 
 
 @pytest.fixture(params=BEST_CORE)

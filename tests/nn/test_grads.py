@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlm.nn.grads import Grads
+from charlm.nn.grads import Grads, Rows
 from tests.gradcheck import OPS, config_of, fill_grads, make_model, random_batch
 
 
@@ -15,7 +15,7 @@ def ones(*shape):
 def grads():
     """A matrix, and shared weights of which two names are all rows and the first two."""
     arrays = {"one.W": np.full((3, 4), np.nan), "two.E": np.full((3, 2), np.nan)}
-    return Grads(arrays, OPS, aliases={"head.W_y": ("two.E", 2), "three.E": ("two.E", 3)})
+    return Grads(arrays, OPS, aliases={"head.W_y": Rows("two.E", 0, 2), "three.E": Rows("two.E", 0, 3)})
 
 
 def test_the_first_contribution_of_a_pass_overwrites_and_the_next_adds(grads):

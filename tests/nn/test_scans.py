@@ -56,9 +56,7 @@ def passed(layer, ws, dtype, shape, seed):
     ops, (T, batch, cut) = layer.ops, shape
     rng = np.random.default_rng(seed)
     x, dy = rng.normal(size=(T, N_IN, batch)), rng.normal(size=(T, HIDDEN, batch))
-    states = [
-        tuple(ops.array(rng.normal(0, 0.7, (HIDDEN, batch)), dtype) for _ in layer.cell.states) for _ in range(2)
-    ]
+    states = [tuple(ops.array(rng.normal(0, 0.7, (HIDDEN, batch)), dtype) for _ in layer.cell.states) for _ in range(2)]
     starts = random_starts(T, batch, rng) if cut else None
     y, last = layer.forward(ops.array(x, dtype), states[0], ws, starts=starts)
     y = ops.numpy(y)

@@ -13,6 +13,7 @@ BODIES = {
     "tied": {"embedding_size": 4, "tie_weights": True},
     "dense": {"dense": (3,)},
     "adaptive": {"softmax": "adaptive", "cutoffs": (1, 3)},
+    "adaptive, tied": {"softmax": "adaptive", "cutoffs": (1, 3), "embedding_size": 4, "tie_weights": True},
 }
 
 

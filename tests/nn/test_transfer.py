@@ -147,6 +147,27 @@ def test_clusters_of_an_adaptive_softmax():
     np.testing.assert_array_equal(ours["cluster3.P"], old["cluster3.P"])
 
 
+def test_clusters_whose_weights_are_the_embeddings():
+    """Their weights go wherever the embedding's go; a bias goes with them if its token stays in its cluster."""
+    tied = {"softmax": "adaptive", "embedding_size": 3, "dense": (3,), "tie_weights": True}
+    source = make(OLD, seed=1, cutoffs=(3, 5), **tied)
+    target, before = (make(NEW, seed=2, cutoffs=(2, 4, 6), **tied) for _ in range(2))
+    transfer(source, OLD, target, NEW)
+    theirs, ours, old = (model.parameters.named(model.parameters.values) for model in (source, target, before))
+    for row, name in enumerate(NEW):
+        expected = theirs["input.E"][OLD.index(name)] if name in OLD else old["input.E"][row]
+        np.testing.assert_array_equal(ours["input.E"][row], expected)
+    clusters = [ours["head.W_y"], ours["head.b_y"]]
+    for found, name in zip(clusters, ("head.W_y", "head.b_y"), strict=True):
+        np.testing.assert_array_equal(found[:3], theirs[name])
+        np.testing.assert_array_equal(found[3:], old[name][3:])
+    kept = {(1, 0): 0, (1, 1): 1, (2, 1): 1}
+    for number in range(1, 5):
+        for row, found in enumerate(ours[name := f"head.cluster{number}.b_y"]):
+            expected = theirs[name][kept[number, row]] if (number, row) in kept else old[name][row]
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_every_other_weight_is_copied():
     source, target = (make(tokens, seed=len(tokens), **FORMS["dense"]) for tokens in (OLD, NEW))
     transfer(source, OLD, target, NEW)

@@ -9,7 +9,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, Number, Shape
 from charlm.backends.base import Places
-from charlm.config.cutoffs import Range, clusters_of, shares_of
+from charlm.config.cutoffs import Range, all_clusters, clusters_of, shares_of
 from charlm.nn import initializers
 from charlm.nn.grads import Grads
 from charlm.nn.heads.base import Head
@@ -29,19 +29,24 @@ class AdaptiveSoftmax(Head):
     with y^<t> = softmax(W_y a<t> + b_y), `[c_1 + K, T·B]`, and P_i `[n / 4^i, n]`, for the cutoffs c_1 to c_K and
     c_{K+1} = V. The loss is L = - sum over t of ln P(target<t>). Source: Grave et al. 2017.
 
+    With tied weights there is no projection: P(k) = y^<t>[i] softmax(E_i a<t> + b_i)[k - c_i], where E_i is rows c_i to
+    c_{i+1} - 1 of the embedding E [V, n], and c_0 = 0: the shortlist is a cluster of its own. Press and Wolf 2017;
+    the clusters are Goodman's classes, 2001.
+
     The probabilities of all V outputs sum to 1, in whatever order the outputs are. The head is fast if most targets are
     in the shortlist, because a cluster is computed for its own targets alone.
 
-    cutoffs: the first output of each cluster, increasing
+    cutoffs: the first output of each cluster but that of a tied shortlist, increasing
     """
 
-    def __init__(self, ops: Backend, n_in: int, outputs: int, *, cutoffs: Sequence[int]) -> None:
-        super().__init__(ops, n_in, outputs)
+    def __init__(self, ops: Backend, n_in: int, outputs: int, *, cutoffs: Sequence[int], tied: bool = False) -> None:
+        super().__init__(ops, n_in, outputs, tied=tied)
+        cutoffs = all_clusters(cutoffs, tied=tied)
         self._cutoffs = np.array(cutoffs)
-        self._first = int(cutoffs[0])
-        ranges = clusters_of(cutoffs, outputs, n_in)
+        self._first = cutoffs[0]
+        ranges = clusters_of(cutoffs, outputs, n_in, tied=tied)
         self._shortlist = Softmax(ops, n_in, self._first + len(ranges))
-        self._clusters = {f"cluster{i}.": _Cluster(ops, n_in, one) for i, one in enumerate(ranges, start=1)}
+        self._clusters = {f"cluster{i}.": _Cluster(ops, n_in, one, tied=tied) for i, one in enumerate(ranges, start=1)}
 
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of each parameter: those of the shortlist, then those of each cluster."""
@@ -51,6 +56,10 @@ class AdaptiveSoftmax(Head):
             for name, shape in cluster.shapes().items()
         }
         return self._shortlist.shapes() | of_clusters
+
+    def tied_rows(self) -> dict[str, tuple[int, int]]:
+        clusters = self._clusters.items() if self.tied else ()
+        return {f"{prefix}W_y": (cluster.range.first, cluster.range.end) for prefix, cluster in clusters}
 
     def bind(self, values: Views, grads: Grads) -> None:
         self.g = grads
@@ -62,7 +71,7 @@ class AdaptiveSoftmax(Head):
         """Draw the initial weights; at first, a cluster is about as likely as by Zipf's law."""
         self._shortlist.initialise(rng)
         of_shortlist, *shares = shares_of(self._cutoffs.tolist(), self.outputs)
-        biases = np.log(np.array(shares) * self._first / of_shortlist)
+        biases = np.log(np.array(shares) * (self._first / of_shortlist if self._first else 1.0))
         self._shortlist.b_y[self._first :] = self.ops.array(biases[:, None], self._shortlist.b_y.dtype)
         for cluster in self._clusters.values():
             cluster.initialise(rng)
@@ -120,8 +129,10 @@ class AdaptiveSoftmax(Head):
         T, _, batch = y.shape
         of_shortlist = self._shortlist.log_probs(y, ws.scope("shortlist"))
         tokens = of_shortlist[: self._first]
-        best = self.ops.numpy(tokens.argmax(axis=0)).reshape(T, batch)
-        highest = self.ops.numpy(tokens.max(axis=0)).reshape(T, batch)
+        best, highest = np.zeros((T, batch), np.int64), np.full((T, batch), -np.inf)
+        if self._first:
+            best = self.ops.numpy(tokens.argmax(axis=0)).reshape(T, batch)
+            highest = self.ops.numpy(tokens.max(axis=0)).reshape(T, batch)
         of_clusters = self.ops.numpy(of_shortlist[self._first :]).reshape(-1, T, batch)
         for of_cluster, (prefix, cluster) in zip(of_clusters, self._clusters.items(), strict=True):
             steps, lanes = np.nonzero(of_cluster > highest)
@@ -138,21 +149,26 @@ class _Cluster:
     """A softmax over the outputs of one cluster, from fewer numbers: softmax(W_y P a<t> + b_y).
 
     range: its outputs
+    tied: whether W_y is rows of the embedding; then P is the identity
     """
 
-    def __init__(self, ops: Backend, n_in: int, outputs: Range) -> None:
-        self.ops, self.n_in, self.range = ops, n_in, outputs
-        self._softmax = Softmax(ops, outputs.width, outputs.size)
+    def __init__(self, ops: Backend, n_in: int, outputs: Range, *, tied: bool) -> None:
+        self.ops, self.n_in, self.range, self.tied = ops, n_in, outputs, tied
+        self._softmax = Softmax(ops, outputs.width, outputs.size, tied=tied)
 
     def shapes(self) -> dict[str, Shape]:
-        return {"P": (self.range.width, self.n_in), **self._softmax.shapes()}
+        own = {} if self.tied else {"P": (self.range.width, self.n_in)}
+        return {**own, **self._softmax.shapes()}
 
     def bind(self, values: Views, grads: Grads) -> None:
-        self.P, self.g = values["P"], grads
+        self.g = grads
+        if not self.tied:
+            self.P = values["P"]
         self._softmax.bind(values, grads)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        self.P[...] = self.ops.array(initializers.glorot(self.P.shape, rng), self.P.dtype)
+        if not self.tied:
+            self.P[...] = self.ops.array(initializers.glorot(self.P.shape, rng), self.P.dtype)
         self._softmax.initialise(rng)
 
     def loss_and_grad(
@@ -166,15 +182,18 @@ class _Cluster:
         """
         if not places[0].size:
             # Otherwise the gradients of the pass before would stay.
-            for name in self.shapes():
+            for name in {"W_y", *self.shapes()}:
                 self.g.zeroed(name)
             return 0.0
         a = self._columns(y, places, ws, "inputs")
         h = self._projected(a, ws)
         loss, dh = self._softmax.loss_and_grad(h[None], self._ids(targets, places), scale, ws)
-        self.g.add_product("P", dh[0], a.T)
         da = self._columns(dy, places, ws, "d_inputs")
-        self.ops.matmul(self.P.T, dh[0], out=da, add=True)
+        if self.tied:
+            da += dh[0]
+        else:
+            self.g.add_product("P", dh[0], a.T)
+            self.ops.matmul(self.P.T, dh[0], out=da, add=True)
         self.ops.move_columns(da.T[:, :, None], _in_one_lane(places), out=dy, to=places)
         return loss
 
@@ -206,7 +225,9 @@ class _Cluster:
         return columns[:, :, 0].T
 
     def _projected(self, a: Array, ws: Workspace) -> Array:
-        """Return P a, `[width, N]`, of columns a `[n, N]`; the workspace's."""
+        """Return P a, `[width, N]`, of columns a `[n, N]`; the workspace's, or a itself."""
+        if self.tied:
+            return a
         h = ws.columns("h", self.range.width, a.shape[1])
         self.ops.matmul(self.P, a, out=h)
         return h

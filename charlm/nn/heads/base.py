@@ -47,6 +47,10 @@ class Head(ABC):
         own = {} if self.tied else {"W_y": (self.outputs, self.n_in)}
         return {**own, "b_y": (self.outputs, 1)}
 
+    def tied_rows(self) -> dict[str, tuple[int, int]]:
+        """Return which rows of the embedding, first and end, each shared array of a head with tied weights is."""
+        return {"W_y": (0, self.outputs)} if self.tied else {}
+
     def bind(self, values: Views, grads: Grads) -> None:
         """Use these arrays as parameters, and add to these gradients."""
         self.W_y, self.b_y, self.g = values["W_y"], values["b_y"], grads
