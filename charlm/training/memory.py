@@ -14,7 +14,8 @@ def memory_needed(trainer: Trainer) -> int:
 
     Part of it depends on the weights: the gradients, the optimizer's memory, and copies of the weights.
     The other part are the buffers of a pass over the largest batch.
-    Every lane of a batch needs the same, so passes over one and over two lanes give their size.
+    Every lane of a batch needs the same, so passes over one and over two lanes give their size. Words that are read by
+    their characters take memory once in a batch, so a pass over all lanes does.
     The gradients are overwritten.
     """
     model = trainer.model
@@ -43,6 +44,8 @@ def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspac
         work(batch.of_lanes(slice(count)), ws)
         return ws.nbytes
 
+    if trainer.model.config.char_features:
+        return of_lanes(batch.lanes)
     one = of_lanes(1)
     lane = of_lanes(2) - one if batch.lanes > 1 else one
     return one + (batch.lanes - 1) * lane

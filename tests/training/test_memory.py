@@ -31,6 +31,7 @@ NETWORKS = {
     "an adaptive softmax": (LINES, {"softmax": "adaptive"}),
     "cloze": (LINES, {"task": "cloze", "embedding_size": 8}),
     "tag": (TAGGED, {"task": "tag", "embedding_size": 8}),
+    "tag, with characters": (TAGGED, {"task": "tag", "embedding_size": 8, "char_features": 16}),
     "translate": (PAIRED, {"task": "translate", "embedding_size": 8}),
 }
 
