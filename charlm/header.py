@@ -81,7 +81,7 @@ def _codec(header: dict[str, Any], text: TextConfig) -> Codec:
         raise ValueError("the labels are not distinct non-empty strings")
     characters = tuple(names["characters"])
     if not all(isinstance(one, str) and len(one) == 1 for one in characters) or len(set(characters)) != len(characters):
-        raise ValueError("the characters are not distinct")
+        raise ValueError("the characters are not distinct strings of length 1")
     target = tuple(names["target_vocabulary"])
     # Files of older versions have no spacing: their tokens are joined as English is written.
     if splitter.vocabulary is not None and names["vocabulary"] != list(splitter.vocabulary.tokens):
@@ -127,7 +127,7 @@ class Described:
         if config.facts.inputs == "keys" and not _KEYS.issuperset(codec.tokenizer.vocabulary.tokens[SPECIAL:]):
             raise ValueError(f"its vocabulary contains other tokens than the keys 0 to {HIGHEST_KEY}")
         if (codec.characters is not None) != bool(config.char_features):
-            raise ValueError("characters without --char-features, or the other way round")
+            raise ValueError(f"its header lists characters, or lacks them, with --char-features {config.char_features}")
         for name, size in codec.sizes(config.task).items():
             if getattr(config, name) != size:
                 raise ValueError(f"its header lists {size} names for a {name} of {getattr(config, name)}")

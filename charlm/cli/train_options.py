@@ -94,7 +94,7 @@ def model_options(language_model: Any, *, held_out_file: bool) -> dict[str, Any]
     options = {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
     options["condition"] = language_model.is_conditioned
     for name, default in rare_defaults().items():
-        if options.get(name) == default:
+        if options[name] == default:
             del options[name]
     return {name: value for name, value in options.items() if value not in (None, [])}
 
@@ -102,8 +102,10 @@ def model_options(language_model: Any, *, held_out_file: bool) -> dict[str, Any]
 def rare_defaults() -> dict[str, Any]:
     """Return the defaults of the options of `recipe_options`: a command is readable without those that are unused."""
     from charlm.config import ModelConfig, TrainConfig
+    from charlm.session import SIZES
 
-    return {name: getattr(kind, name) for kind in (ModelConfig, TrainConfig) for name in kind.added}
+    added = {name: getattr(kind, name) for kind in (ModelConfig, TrainConfig) for name in kind.added}
+    return {name: default for name, default in added.items() if name not in SIZES}
 
 
 def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_a_word_is_its_vector_and_the_last_states_over_its_characters(cell, vari
             np.testing.assert_allclose(y[t, :, lane], expected, rtol=0, atol=1e-13)
 
 
-@forms.each("cell, variant", KINDS, thinned=4)
+@forms.each("cell, variant", KINDS, thinned=7)
 def test_gradients(cell, variant):
     """Of words that occur once and more often, with a random gradient from above, and with dropout of words."""
     for rate, noise in ((0.0, None), (0.4, NOISE)):

@@ -28,7 +28,7 @@ OPTIONS = [
     ("yes-no", {}),
     ("tag", {"crf": True, **NOISY}),
     ("spelled", {}),
-    ("spelled", {"crf": True, "embedding_dropout": 0.3, **NOISY}),
+    pytest.param("spelled", {"crf": True, "embedding_dropout": 0.3, **NOISY}, marks=pytest.mark.slow),
     ("classify", {"largest_one_hot": 3}),
     ("classify", {"embedding_size": 2, "dense": (3, 2), **NOISY}),
     ("classify-causal", {}),

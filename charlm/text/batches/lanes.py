@@ -32,6 +32,8 @@ class Batch:
     sources [S, B] int32, source_starts [S, B]: of translation, what the encoder reads
     lanes: B; count: the number of targets; of music, of steps
 
+    With characters, inputs are [T, 1 + K, B]: the word, and then its characters, see `Codec.read_words`.
+
     Music has a row for each of N keys. Its inputs are [T, N, B] uint8, 1 where the key sounds at the step before. Its
     targets are [T, N, B] int8, 1 where the key sounds at this step.
     """
