@@ -29,9 +29,11 @@ class AdaptiveSoftmax(Head):
     with y^<t> = softmax(W_y a<t> + b_y), `[c_1 + K, T·B]`, and P_i `[n / 4^i, n]`, for the cutoffs c_1 to c_K and
     c_{K+1} = V. The loss is L = - sum over t of ln P(target<t>). Source: Grave et al. 2017.
 
-    With tied weights there is no projection: P(k) = y^<t>[i] softmax(E_i a<t> + b_i)[k - c_i], where E_i is rows c_i to
-    c_{i+1} - 1 of the embedding E [V, n], and c_0 = 0: the shortlist is a cluster of its own. Press and Wolf 2017;
-    the clusters are Goodman's classes, 2001.
+    With tied weights there is no projection, and the shortlist is a cluster of its own, c_0 = 0:
+
+    P(k) = y^<t>[i] softmax(E_i a<t> + b_i)[k - c_i]                for c_i <= k < c_{i+1}
+
+    E_i is rows c_i to c_{i+1} - 1 of the embedding E [V, n]. Source: Goodman 2001; Press and Wolf 2017.
 
     The probabilities of all V outputs sum to 1, in whatever order the outputs are. The head is fast if most targets are
     in the shortlist, because a cluster is computed for its own targets alone.
