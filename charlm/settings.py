@@ -146,7 +146,7 @@ def chosen(task: Task, text: TextConfig, corpus: CorpusSize, given: Mapping[str,
         if row.tokens == rows[0].tokens and work >= row.least * _work_of_step(task, corpus, {**larger, **given}):
             settings = larger
     if given.get("softmax") == "adaptive":
-        settings["cutoffs"] = default_cutoffs(corpus.outputs)
+        settings["cutoffs"] = default_cutoffs(corpus.outputs, tied=bool(given.get("tie_weights")))
     limited = {"epochs", "max_steps"} & given.keys()
     settings |= {"epochs": None} if limited else _limits(task, corpus, {**settings, **given}, work)
     return {name: value for name, value in settings.items() if name not in given and value is not None}
@@ -187,9 +187,9 @@ def _work_of_step(task: Task, corpus: CorpusSize, settings: Mapping[str, Any]) -
     output: float = ways * hidden * corpus.outputs
     output_weights = output
     # Of a corpus that was not read yet, the number of outputs is not known.
-    cutoffs = settings.get("cutoffs") or default_cutoffs(corpus.outputs)
+    tied = bool(settings.get("tie_weights"))
+    cutoffs = settings.get("cutoffs") or default_cutoffs(corpus.outputs, tied=tied)
     if settings.get("softmax") == "adaptive" and cutoffs[-1] < corpus.outputs:
-        tied = bool(settings.get("tie_weights"))
         clusters = all_clusters(cutoffs, tied=tied)
         output, output_weights = work_of(clusters, corpus.outputs, ways * hidden, tied=tied)
     of_token = stacks * recurrent + (0 if task.body == "last step" else output)

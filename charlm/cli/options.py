@@ -117,7 +117,7 @@ Cutoffs = Annotated[
     typer.Option(
         metavar="N",
         help="adaptive: begin a cluster at token N of the vocabulary; repeatable.",
-        show_default="a twentieth and a quarter of the vocabulary",
+        show_default="a twentieth and a quarter of the vocabulary; with --tie-weights five of its shares",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Random seed; without it, one is chosen and printed.")]

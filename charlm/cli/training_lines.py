@@ -63,7 +63,7 @@ _IN_WORDS = {
     "num_layers": "layers {}",
     "hidden_size": "hidden size {}",
     "embedding_size": "embedding size {}",
-    "cutoffs": "cutoffs {0[0]:,} and {0[1]:,}",
+    "cutoffs": "cutoffs {}",
     "dropout": "dropout {:g}",
     "batch_size": "batch size {}",
     "seq_length": "sequence length {}",
@@ -78,6 +78,8 @@ _NOTHING = (("min_count", 1), ("embedding_size", 0))
 def in_words(chosen: Mapping[str, Any]) -> list[str]:
     """Return settings as phrases, those of no effect left out."""
     shown = {name: value for name, value in chosen.items() if (name, value) not in _NOTHING}
+    if "cutoffs" in shown:
+        shown["cutoffs"] = " and ".join(f"{cutoff:,}" for cutoff in shown["cutoffs"])
     return [words.format(shown[name]) for name, words in _IN_WORDS.items() if name in shown]
 
 

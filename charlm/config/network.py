@@ -153,7 +153,7 @@ class ModelConfig(Record):
         whole("the number of --cutoffs", len(self.cutoffs), 0, MOST_CLUSTERS)
         outputs, before = self.target_size or self.vocabulary_size, 0
         if self.softmax == "adaptive" and not self.cutoffs:
-            object.__setattr__(self, "cutoffs", default_cutoffs(outputs))
+            object.__setattr__(self, "cutoffs", default_cutoffs(outputs, tied=self.tie_weights))
         for cutoff in self.cutoffs:
             whole("--cutoffs", cutoff, before + 1, outputs - 1)
             before = cutoff

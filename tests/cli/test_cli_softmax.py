@@ -9,6 +9,7 @@ from charlm.backends import NumpyBackend
 from tests.cli.conftest import TINY
 
 WORDS = [f"w{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
+CUTOFFS = {False: (5, 25), True: (1, 5, 12, 25, 51)}  # of 102 tokens; by whether the weights are the embedding's
 FLAGS = (*TINY, "--level", "word", "--seed", 1, "--softmax", "adaptive", "--embedding-size", 4)
 
 
@@ -42,11 +43,13 @@ def config_of(path):
 
 
 def test_it_is_stored_and_named(charlm, adaptive):
-    assert (config_of(adaptive).softmax, config_of(adaptive).cutoffs) == ("adaptive", (5, 25))
+    config = config_of(adaptive)
+    assert (config.softmax, config.cutoffs) == ("adaptive", CUTOFFS[config.tie_weights])
     printed = charlm("inspect", adaptive).succeeded().text
-    assert "adaptive softmax cut at 5 and 25" in printed
-    assert ("head.cluster2.P" in printed) != config_of(adaptive).tie_weights == ("tied weights" in printed)
-    assert "--softmax adaptive --cutoffs 5 --cutoffs 25" in charlm("inspect", adaptive, "--command").succeeded().text
+    assert f"adaptive softmax cut at {' and '.join(map(str, config.cutoffs))}" in printed
+    assert ("head.cluster2.P" in printed) != config.tie_weights == ("tied weights" in printed)
+    flags = " ".join(f"--cutoffs {cutoff}" for cutoff in config.cutoffs)
+    assert f"--softmax adaptive {flags}" in charlm("inspect", adaptive, "--command").succeeded().text
 
 
 def test_every_command_of_a_language_model_answers(charlm, adaptive, corpus):
@@ -66,11 +69,12 @@ def test_every_command_of_a_language_model_answers(charlm, adaptive, corpus):
 def test_a_training_that_starts_from_it(charlm, adaptive, corpus, tmp_path):
     for flags in ("--init-from", adaptive), ("--like", adaptive):
         charlm("train", corpus, "-o", tmp_path / "m", "--seed", 2, "--max-steps", 1, "--force", *flags).succeeded()
-        assert config_of(tmp_path / "m.safetensors").cutoffs == (5, 25)
+        assert config_of(tmp_path / "m.safetensors").cutoffs == config_of(adaptive).cutoffs
     model = checkpoint.load(adaptive, NumpyBackend()).language_model.model
     tied = ("--tie-weights", "--embedding-size", 8) if model.config.tie_weights else ()
     result = charlm("train", corpus, "-o", tmp_path / "n", *FLAGS, "--max-steps", 1, *tied).succeeded()
-    assert "cutoffs 5 and 25" in result.err and f"{model.parameters.count:,} parameters" in result.err
+    shown = " and ".join(map(str, model.config.cutoffs))
+    assert f"cutoffs {shown}" in result.err and f"{model.parameters.count:,} parameters" in result.err
     charlm("train", corpus, "-o", tmp_path / "m", "--like", adaptive, "--softmax", "full", "--force").succeeded()
     assert config_of(tmp_path / "m.safetensors").softmax == "full"
 

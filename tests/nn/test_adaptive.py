@@ -233,6 +233,8 @@ def test_at_first_a_cluster_is_as_likely_as_by_zipfs_law(tied):
 def test_its_clusters():
     assert default_cutoffs(100_000) == (5_000, 25_000)
     assert default_cutoffs(3) == (1, 2)
+    assert default_cutoffs(33_278, tied=True) == (207, 1_663, 4_159, 8_319, 16_639)
+    assert default_cutoffs(3, tied=True) == (1,) and default_cutoffs(41, tied=True) == (1, 2, 5, 10, 20)
     ranges = clusters_of((5, 11), V, N_IN)
     assert [(one.first, one.end, one.size, one.width) for one in ranges] == [(5, 11, 6, 2), (11, 23, 12, 1)]
     head, _ = make()
