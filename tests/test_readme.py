@@ -53,6 +53,14 @@ def test_the_readme_is_short() -> None:
     assert TEXT.count("\n") < MOST_LINES
 
 
+def test_the_figure_of_the_recipe_is_the_measured_one() -> None:
+    """It takes half an hour to measure, so the documents are compared with each other."""
+    (measured,) = re.findall(r"--config words --dtype bfloat16` \| ([\d.]+) \|", MEASURED.read_text())
+    (in_short,) = re.findall(r"--config words .*perplexity (\d+)$", TEXT, re.MULTILINE)
+    assert in_short == f"{float(measured):.0f}"
+    assert f"a test perplexity of {measured} on WikiText-2" in DOCUMENTS["charlm/guide/recipes.md"]
+
+
 @each_document
 def test_no_placeholder_is_left(text: str) -> None:
     assert not re.search("@[A-Z0-9]+@|^[A-Z]+$", _FENCE.sub("", text), re.MULTILINE)
