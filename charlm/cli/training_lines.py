@@ -41,8 +41,8 @@ def describe(session: Any, *, with_memory: bool = True) -> int:
         f"{session.train.size:,} {lm.facts.step}s to train on, {session.valid.size:,} held out, "
         f"vocabulary {len(vocabulary):,}, {labels}{lm.model.parameters.count:,} parameters{memory}"
     )
-    if session.chosen:
-        ui.note(f"settings from the corpus: {', '.join(in_words(session.chosen))}")
+    if words := in_words(session.chosen, has_valid_file=bool(config.valid)):
+        ui.note(f"settings from the corpus: {', '.join(words)}")
     for warning in session.warnings:
         ui.warn(warning)
     if lm.text.unit == "line" and session.train.sequences == 1 and (config.valid or not session.valid.size):
@@ -75,9 +75,11 @@ _IN_WORDS = {
 _NOTHING = (("min_count", 1), ("embedding_size", 0))
 
 
-def in_words(chosen: Mapping[str, Any]) -> list[str]:
+def in_words(chosen: Mapping[str, Any], *, has_valid_file: bool = False) -> list[str]:
     """Return settings as phrases, those of no effect left out."""
     shown = {name: value for name, value in chosen.items() if (name, value) not in _NOTHING}
+    if has_valid_file:
+        shown.pop("valid_fraction", None)
     if "cutoffs" in shown:
         shown["cutoffs"] = " and ".join(f"{cutoff:,}" for cutoff in shown["cutoffs"])
     return [words.format(shown[name]) for name, words in _IN_WORDS.items() if name in shown]

@@ -9,7 +9,7 @@
 Products are in bfloat16, which needs a processor that computes them. The data lie beside the project, in
 ../shared/corpora. Settings are chosen by the validation loss: that of WikiText-2's validation text, or with `--choose`
 that of the last ninth of tinyshakespeare's first nine tenths. The test text is read once, at the end. A run without
-`--choose` learns from all nine tenths, of which it holds out a twentieth.
+`--choose` learns from all nine tenths and holds out nothing: the last tenth goes on with the play in which they end.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CORPORA = {
 
 
 def files_of(name: str, folder: Path, *, choosing: bool) -> tuple[Path, Path | None, Path]:
-    """Return the files to learn from, to validate on, and to test on; None: a part of the first is held out."""
+    """Return the files to learn from, to validate on, and to test on; None: nothing is held out."""
     if name == "wikitext2":
         words = SHARED / "wikitext2"
         return words / "train.txt", words / "valid.txt", words / ("valid.txt" if choosing else "test.txt")
@@ -81,19 +81,21 @@ def main() -> None:
         model, charlm = folder / "model.safetensors", [sys.executable, "-m", "charlm"]
         flags = ["--config", recipe, "--minutes", f"{minutes:g}", "--seed", str(options.seed)]
         flags += ["--threads", str(options.threads), *shlex.split(f"{corpus.flags} {options.flags}")]
-        held_out = [] if valid is None else ["--valid", str(valid)]
+        held_out = ["--valid-fraction", "0"] if valid is None else ["--valid", str(valid)]
+        shown = [*held_out[:1], Path(held_out[1]).name, *flags]
         _, seconds = timed([*charlm, "train", str(train), "-o", str(model), *held_out, *flags])
         history, _ = timed([*charlm, "inspect", str(model), "--format", "jsonl"])
         printed, _ = timed([*charlm, "evaluate", str(model), str(test), "--format", "jsonl"])
-    best = min(row["valid_nats"] for row in json.loads(history)["history"])
+    validated = [row["valid_nats"] for row in json.loads(history)["history"] if row.get("valid_nats") is not None]
     figures = json.loads(printed)
     by_words = options.corpus == "wikitext2"
     found = figures["perplexity"] if by_words else figures["nats_per_token"]
     what = corpus.figure if not options.choose else "of the validation text"
+    best = min(validated, default=math.nan)
     print(
         f"| validation | {what} | bar | aim | minutes | command |\n|---|---|---|---|---|---|\n"
         f"| {math.exp(best) if by_words else best:.4g} | {found:.4g} | {corpus.bar:g} | {corpus.aim:g} "
-        f"| {seconds / 60:.1f} | `charlm train {train.name} {shlex.join(flags)}` |"
+        f"| {seconds / 60:.1f} | `charlm train {train.name} {shlex.join(shown)}` |"
     )
 
 

@@ -111,6 +111,29 @@ def test_the_defaults_are_those_of_the_contract_and_of_the_corpus(charlm, corpus
         assert re.search(rf"^settings from the corpus: .*\b{re.escape(str(value))}\b", done.err, re.MULTILINE)
 
 
+def test_settings_that_have_no_effect_are_not_named(charlm, corpus, model):
+    """Nothing is held out beside a file of held-out text; and without any setting there is no line."""
+    sizes = (
+        "--unit",
+        "line",
+        "--hidden-size",
+        4,
+        "--num-layers",
+        1,
+        "--embedding-size",
+        0,
+        "--dropout",
+        0,
+        "--lr",
+        0.01,
+    )
+    given = (*sizes, "--batch-size", 4, "--seq-length", 8, "--max-steps", 1, "--min-count", 1)
+    done = charlm("train", corpus, "-o", model, *given, "--valid", corpus).succeeded()
+    assert "settings from the corpus" not in done.err
+    done = charlm("train", corpus, "-o", model, *given, "--force").succeeded()
+    assert re.search(r"^settings from the corpus: \d+% held out$", done.err, re.MULTILINE)
+
+
 def test_without_a_limit_the_epochs_follow_from_the_corpus(charlm, corpus, model):
     without_limit = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 64)
     charlm("train", corpus, "-o", model, *without_limit).succeeded()
