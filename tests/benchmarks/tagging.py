@@ -72,7 +72,7 @@ def _binary(name: str) -> Path:
 
 
 def characters(seeds: int) -> None:
-    """Print the figures of all three corpora with and without characters, the settings the same otherwise."""
+    """Print the figures of all three corpora with and without characters and a CRF, the settings the same otherwise."""
     for name, corpus, test, flags, figure in (
         ("entities-crf", NER / "dev.iob2", NER / "test.iob2", f"{ENTITIES} --crf", "f1"),
         ("parts", UPOS / "upos_train.tsv", UPOS / "upos_test.tsv", PARTS, "accuracy"),
@@ -80,6 +80,8 @@ def characters(seeds: int) -> None:
     ):
         measured(name, corpus, test, flags, seeds, figure)
         measured(f"{name}-characters", corpus, test, f"{flags} {CHARACTERS}", seeds, figure)
+        if "--crf" not in flags:
+            measured(f"{name}-crf-characters", corpus, test, f"{flags} --crf {CHARACTERS}", seeds, figure)
 
 
 CASES = {one.__name__: one for one in (entities, parts, persons, characters)}
