@@ -76,8 +76,9 @@ def estimate(session: Session, corpus: CorpusMemory) -> Estimate:
     # The best weights, and those of the lowest loss, if these are others.
     is_average_of_training = trainer.config.average > 0.0 and trainer.valid is None
     kept = 1 if trainer.config.keep == "loss" and not is_average_of_training else 2
+    clean = int(trainer.update.clean is not None)
     # The gradients, what is kept, and the state twice while it is saved. The weights are in memory already.
-    arrays = weights * (1 + slots + kept + 2 * (1 + kept + slots))
+    arrays = weights * (1 + slots + clean + kept + 2 * (1 + kept + slots))
     per_epoch = trainer.train.steps(0)
     names = len(session.language_model.tokenizer.vocabulary)
     header = _BYTES_OF_HEADER + _BYTES_PER_NAME * names + _BYTES_PER_RECORD * min(total, evaluations(total, per_epoch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Purposes: the first number of a stream.
-INITIALISE, SHUFFLE, DROPOUT, SAMPLE = range(4)
+INITIALISE, SHUFFLE, DROPOUT, SAMPLE, WEIGHT_NOISE = range(5)
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

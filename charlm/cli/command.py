@@ -86,8 +86,8 @@ class TrainingCommand(Command):
             *("dense", "tie_weights", "softmax", "cutoffs", "bidirectional", "crf", "char_features"),
         ),
         "Regularisation": (
-            *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "activation_penalty", "temporal_penalty"),
-            *("weight_decay", "average"),
+            *("dropout", "dropout_kind", "embedding_dropout", "weight_drop", "weight_noise", "activation_penalty"),
+            *("temporal_penalty", "weight_decay", "average"),
         ),
         "Training": (
             *("seq_length", "batch_size", "shards", "optimizer", "lr", "momentum", "beta1", "beta2", "schedule"),

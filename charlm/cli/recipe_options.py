@@ -14,6 +14,7 @@ DropoutKind = Annotated[
 ]
 EmbeddingDropout = Annotated[float, typer.Option(metavar="P", help="Drop whole words of the embedding.")]
 WeightDrop = Annotated[float, typer.Option(metavar="P", help="Drop recurrent weights, the same ones at all steps.")]
+WeightNoise = Annotated[float, typer.Option(metavar="N", help="Noise of this deviation on all weights.")]
 ActivationPenalty = Annotated[float, typer.Option(metavar="N", help="Penalty on large outputs of the last layer.")]
 TemporalPenalty = Annotated[float, typer.Option(metavar="N", help="Penalty on their changes from step to step.")]
 WeightDecay = Annotated[float, typer.Option(metavar="N", help="Shrink all weights by this share of the rate.")]

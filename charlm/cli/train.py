@@ -47,6 +47,7 @@ from charlm.cli.recipe_options import (
     Warmup,
     WeightDecay,
     WeightDrop,
+    WeightNoise,
 )
 from charlm.cli.tables_out import NoHeader
 from charlm.cli.tag_columns import TagColumn, TokenColumn
@@ -196,6 +197,7 @@ def train(
     dropout_kind: DropoutKind = "standard",
     embedding_dropout: EmbeddingDropout = 0.0,
     weight_drop: WeightDrop = 0.0,
+    weight_noise: WeightNoise = 0.0,
     activation_penalty: ActivationPenalty = 0.0,
     temporal_penalty: TemporalPenalty = 0.0,
     weight_decay: WeightDecay = 0.0,

@@ -26,7 +26,7 @@ class TrainConfig(Record):
 
     added: ClassVar[tuple[str, ...]] = (
         *("shards", "decay", "decay_from", "warmup", "clip_value", "momentum", "beta1", "beta2", "weight_decay"),
-        *("accumulate", "average", "init_scale"),
+        *("accumulate", "average", "init_scale", "weight_noise"),
     )
 
     seq_length: int = 64  # steps of truncated backpropagation through time
@@ -57,6 +57,7 @@ class TrainConfig(Record):
     accumulate: int = 1  # batches whose mean gradient makes one step of the optimizer
     average: float = 0.0  # share of the steps, the last ones, whose weights are averaged; 0: none
     init_scale: float = 0.0  # reach of the uniform distribution of all initial weights; 0: each layer's own
+    weight_noise: float = 0.0  # standard deviation of the noise on all weights, drawn anew for each batch
 
     def __post_init__(self) -> None:
         whole("--seq-length", self.seq_length, 1)
@@ -90,6 +91,7 @@ class TrainConfig(Record):
         whole("--accumulate", self.accumulate, 1)
         number("--average", self.average, 0.0, 1.0)
         number("--init-scale", self.init_scale, 0.0, 1e6)
+        number("--weight-noise", self.weight_noise, 0.0, 1e6)
         self._check_choices()
         number("--valid-fraction", self.valid_fraction, 0.0, 0.9)
         whole("--seed", self.seed, 0, (1 << 63) - 1)

@@ -21,6 +21,7 @@ def memory_needed(trainer: Trainer) -> int:
     model = trainer.model
     weights = int(model.parameters.values.nbytes)
     kept = 1 + len(trainer.update.memory) + 2
+    clean = int(trainer.update.clean is not None)
 
     def learn(batch: Batch, ws: Workspace) -> None:
         noise = 0 if model.config.is_regularised else None
@@ -32,7 +33,7 @@ def memory_needed(trainer: Trainer) -> int:
     buffers = _buffers(trainer, trainer.train, learn)
     if trainer.valid is not None:
         buffers += _buffers(trainer, trainer.valid, judge)
-    return weights * (kept + 1 + 2 * kept) + buffers
+    return weights * (kept + 1 + 2 * kept + clean) + buffers
 
 
 def _buffers(trainer: Trainer, batches: Batches, work: Callable[[Batch, Workspace], None]) -> int:

@@ -173,7 +173,8 @@ class Trainer:
         noise = key(config.seed, DROPOUT, numbers.step) if self._is_noisy else None
         before = self._live.carried if self.train.carries else model.zero_state(batch.lanes)
         self.verdict.last = batch
-        loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)
+        with self.update.noisy(numbers.step):
+            loss, after = self._passes.loss_and_grads(batch, before, self._workspace, noise=noise)
         self.is_whole = False
         norm = self.update.apply(numbers, rate)
         size = model.ops.norm(model.parameters.values)

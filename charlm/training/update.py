@@ -1,8 +1,8 @@
-"""From the gradient of a batch to new weights: accumulation, clipping, decay, the optimizer's step, averaging."""
+"""From the gradient of a batch to new weights: noise, sums over batches, clipping, decay, optimizer, averages."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from charlm.backends import Array, Number
 from charlm.config import TrainConfig
@@ -13,6 +13,7 @@ from charlm.training.clipping import clip_elements
 from charlm.training.optimizers import optimizer_class
 from charlm.training.state import TrainingNumbers
 from charlm.training.weight_decay import decay
+from charlm.training.weight_noise import noisy
 
 
 def slots_of(config: TrainConfig) -> tuple[str, ...]:
@@ -25,7 +26,11 @@ def slots_of(config: TrainConfig) -> tuple[str, ...]:
 
 
 class Update:
-    """What a training does with the gradient of each batch; memory: the vectors of `slots_of`."""
+    """What a training does with the gradient of each batch.
+
+    memory: the vectors of `slots_of`
+    clean: a vector for the weights while they have noise, None without noise
+    """
 
     def __init__(self, model: Model, config: TrainConfig) -> None:
         self.parameters, self.ops, self.config = model.parameters, model.ops, config
@@ -33,6 +38,14 @@ class Update:
         values, own = model.parameters.values, slots_of(config)[len(self.optimizer.slots) :]
         self.memory: dict[str, Array] = dict(self.optimizer.memory)
         self.memory |= {slot: model.ops.zeros(values.shape, values.dtype) for slot in own}
+        self.clean = model.ops.zeros(values.shape, values.dtype) if config.weight_noise else None
+
+    def noisy(self, step: int) -> AbstractContextManager[None]:
+        """Use weights with the noise of this step inside the block, if any is asked for."""
+        if self.clean is None:
+            return nullcontext()
+        scale, seed = self.config.weight_noise, self.config.seed
+        return noisy(self.parameters, self.ops, self.clean, scale=scale, seed=seed, step=step)
 
     def apply(self, numbers: TrainingNumbers, rate: float) -> Number:
         """Learn from the gradient of one batch, which is overwritten; return its norm.

@@ -31,6 +31,7 @@ REVIEWS = (
 CASES = {
     "names": (
         *("", "--dropout 0.4", "--dropout 0.4 --dropout-kind variational", "--weight-drop 0.4"),
+        "--weight-noise 0.05",
         *("--activation-penalty 3", "--temporal-penalty 0.7", "--weight-decay 0.1"),
         *("--schedule constant", "--schedule constant --average 0.5"),
     ),

@@ -16,6 +16,7 @@ EVERY = (
     *("--weight-drop", 0.3, "--activation-penalty", 2, "--temporal-penalty", 1, "--weight-decay", 0.01),
     *("--average", 0.5, "--optimizer", "sgd", "--momentum", 0.9, "--schedule", "step", "--decay", 0.9),
     *("--decay-from", 2, "--warmup", 2, "--clip-value", 0.1, "--accumulate", 2, "--init-scale", 0.1),
+    *("--weight-noise", 0.01),
 )
 
 
@@ -75,7 +76,7 @@ def test_inspect_and_like_know_every_option(charlm, corpus, tmp_path):
     charlm(*words[1:], "--threads", 1).succeeded()
     assert again.read_bytes() == first.read_bytes()
     shown = charlm("inspect", first).succeeded().text
-    expected = ("variational dropout 0.2", "weight drop 0.3", "temporal penalty 1", "average 0.5", "momentum 0.9")
+    expected = ("variational dropout 0.2", "weight drop 0.3", "temporal penalty 1", "average 0.5", "weight noise 0.01")
     assert [word for word in expected if word not in shown] == []
 
 
@@ -105,6 +106,7 @@ def test_a_resumed_training_has_the_options_of_its_checkpoint(charlm, corpus, tm
         (("--average", 1.5), ("--average", "0 to 1")),
         (("--accumulate", 0), ("--accumulate",)),
         (("--weight-drop", 1), ("--weight-drop", "0.95")),
+        (("--weight-noise", -0.1), ("--weight-noise",)),
     ],
 )
 def test_options_that_have_no_effect_or_no_sense_are_refused(charlm, corpus, tmp_path, flags, words):

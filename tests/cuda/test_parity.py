@@ -112,7 +112,9 @@ def test_a_training_run(ops, monkeypatch, optimizer, dtype):
         monkeypatch.setattr(trainers, "OPS", device)
         network = {"dtype": dtype, "dropout": 0.2, "hidden_size": 8, "num_layers": 2}
         rate = 0.3 if optimizer == "sgd" else 0.01
-        trainer = trainers.make(network=network, optimizer=optimizer, learning_rate=rate, clip=0.5, max_steps=20)
+        trainer = trainers.make(
+            network=network, optimizer=optimizer, learning_rate=rate, clip=0.5, max_steps=20, weight_noise=0.01
+        )
         told = [(p.train_nats, p.valid_nats or 0.0) for p in trainer.run()]
         assert told[-1][0] < told[0][0], "it does not learn"
         runs.append((np.array(told), trainer.state()))

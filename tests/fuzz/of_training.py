@@ -36,6 +36,7 @@ def learning(drawn: Drawn) -> None:
         average=float(drawn.rng.choice([0.0, 0.5, 1.0])),
         weight_decay=float(drawn.rng.choice([0.0, 0.1])),
         seed=int(drawn.rng.integers(100)),
+        weight_noise=float(drawn.rng.choice([0.0, 0.1])),
     )
     trained: list[LanguageModel] = []
     told: list[str] = []

@@ -130,7 +130,7 @@ REGULARISED = {
 }
 BY_STEPS = {
     **{"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "decay": 0.7, "decay_from": 1, "average": 0.9},
-    **{"accumulate": 2, "clip_value": 0.01, "init_scale": 0.1},
+    **{"accumulate": 2, "clip_value": 0.01, "init_scale": 0.1, "weight_noise": 0.02},
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 from charlm.backends import NumpyBackend
 from charlm.config import ModelConfig, TrainConfig
 from charlm.nn.build import build
+from charlm.randomness import WEIGHT_NOISE, generator
 from charlm.text.dataset import Dataset
 from charlm.training import Trainer
 
@@ -112,6 +113,48 @@ def test_a_new_plan_begins_a_new_average():
     after = list(each_step(trainer))
     with trainer.update.with_average(trainer.numbers):
         np.testing.assert_allclose(weights_of(trainer), (after[-1] + after[-2]) / 2, rtol=1e-13, atol=1e-15)
+
+
+def with_noise(values, step, scale=0.3):
+    """Return float64 weights with the noise of a step of a training with seed 1."""
+    noise = [
+        generator(1, WEIGHT_NOISE, step, first).standard_normal(min(65536, values.size - first))
+        for first in range(0, values.size, 65536)
+    ]
+    return values + scale * np.concatenate(noise)
+
+
+def test_noisy_weights_give_the_gradient_and_clean_ones_move():
+    trainer = make(weight_noise=0.3, max_steps=2)
+    first = weights_of(trainer)
+    second, third = each_step(trainer)
+    g1, g2 = gradients(with_noise(first, 0), with_noise(second, 1))
+    np.testing.assert_allclose(second, first - 0.5 * g1, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(third, second - 0.5 * g2, rtol=1e-12, atol=1e-15)
+    assert not np.allclose(g1, *gradients(first), rtol=0.01, atol=1e-3)
+
+
+def test_weights_come_back_from_noise_bit_by_bit_also_after_an_error():
+    trainer = make(weight_noise=0.3)
+    before = weights_of(trainer)
+    with pytest.raises(MemoryError), trainer.update.noisy(0):
+        assert not np.isclose(weights_of(trainer)[before != 0], before[before != 0]).any()
+        raise MemoryError
+    assert weights_of(trainer).tobytes() == before.tobytes()
+
+
+def test_the_noise_of_weights_does_not_depend_on_threads():
+    found = []
+    for threads in (1, 3):
+        network = {**NETWORK, "hidden_size": 160, "dtype": "float32"}
+        model = build(ModelConfig(8, **network), NumpyBackend(), seed=4)
+        assert model.parameters.values.size > 65536
+        ids = np.arange(2, 8, dtype=np.int32)
+        batches = Dataset.of(ids, np.array([0, 6]), "line").batches(1, 10, seed=1)
+        trainer = Trainer(model, TrainConfig(weight_noise=0.1, max_steps=2), batches, None)
+        with model.ops.workers.limit(threads):
+            found.append([weights.tobytes() for weights in each_step(trainer)])
+    assert found[0] == found[1]
 
 
 def test_momentum_adds_up_the_gradients():

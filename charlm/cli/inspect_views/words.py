@@ -85,7 +85,7 @@ def training_words(config: TrainConfig) -> str:
     apart = {"learning_rate", *(["valid_fraction"] if config.valid else [])}
     words = in_words({name: value for name, value in settings.items() if name not in apart})
     words.append(f"{config.optimizer} with learning rate {rate_figure(config.learning_rate)}")
-    words += _used(config, "momentum", "beta1", "beta2", "weight_decay")
+    words += _used(config, "momentum", "beta1", "beta2", "weight_decay", "weight_noise")
     words.append(f"{config.schedule} schedule")
     if config.schedule == "step":
         words.append(f"times {config.decay:g} an epoch after {config.decay_from}")
