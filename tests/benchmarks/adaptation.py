@@ -30,14 +30,14 @@ from charlm.language_model import LanguageModel
 
 CORPORA = Path(__file__).resolve().parents[3] / "shared" / "corpora"
 HELD_OUT = 50_193  # characters: what `charlm train` holds out of the first 90 % of tinyshakespeare
-DYNAMIC = {"words": {"rate": 0.05}, "chars": {"rate": 0.006}}
+DYNAMIC = {"words": {"rate": 0.02}, "chars": {"rate": 0.006}}
 CACHE = {
-    "words": {"cache": 2000, "weight": 0.2, "flatness": 0.6},
+    "words": {"cache": 2000, "weight": 0.25, "flatness": 0.3},
     "chars": {"cache": 2000, "weight": 0.05, "flatness": 1.0},
 }
 RATES = {"words": (0.01, 0.02, 0.03, 0.05), "chars": (0.003, 0.006, 0.01)}
 LENGTHS = (5, 20, 50)
-WEIGHTS, FLATNESSES = (0.05, 0.1, 0.15, 0.2), (0.1, 0.3, 0.6, 1.0)
+WEIGHTS, FLATNESSES = (0.1, 0.15, 0.2, 0.25, 0.3), (0.1, 0.2, 0.3, 0.4, 0.6)
 
 
 def texts(kind: str) -> tuple[list[str], list[str]]:
