@@ -72,7 +72,7 @@ def evaluate(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     if pairs:
-        if adapting:
+        if adapting.is_given:
             raise UsageError("--pairs with --dynamic or --cache", hint="leave them out: each sentence is scored alone")
         if mixed:
             raise UsageError("--pairs with --mix", hint="leave one of them out")
