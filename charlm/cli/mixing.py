@@ -88,7 +88,7 @@ class Mixing:
         ]
         if self._tune is not None:
             with language_model.model.ops.workers.limit(threads):
-                tuned = tune(Mixture(new_scorer(), others), input_lines([self._tune]))
+                tuned = tune(Mixture(new_scorer(), others), input_lines([self._tune], text=language_model.text))
             weights = tuned.weights
             alone = ", ".join(f"{one:.2f}" for one in tuned.alone)
             self._print(weights, f"; perplexity {alone} -> {tuned.perplexity:.2f} ({tuned.tokens:,} tokens)")

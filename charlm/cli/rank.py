@@ -91,9 +91,7 @@ def rank(
             following = Following(files, look, field=field, input_format=input_format)
             print_odd_lines(measurer, look, following, above=above, has_header=not no_header)
             return
-        source = Source(
-            files, field=field, input_format=input_format, own=look.names, reading=language_model.text.reading
-        )
+        source = Source(files, field=field, input_format=input_format, own=look.names, text=language_model.text)
         lines = Placed(source.lines)
         oddest = Oddest[tuple[Measured, Any, str]](num_lines or _LINES, lowest=likeliest)
         output = ui.Output()

@@ -131,7 +131,7 @@ def score(
         key=key,
         own=look.names,
         unbuffered=unbuffered,
-        reading=language_model.text.reading,
+        text=language_model.text,
     )
     window = 1 if source.at_once else None
     new_scorer = adapting.scorer_maker(

@@ -111,7 +111,7 @@ def surprisal(
         own=own,
         unbuffered=unbuffered,
         keeps_text=field is not None,
-        reading=language_model.text.reading,
+        text=language_model.text,
     )
     chosen = _chosen(columns, own, source.columns)
     form = format_of(format, _form_of_input(files, field, input_format))

@@ -93,6 +93,17 @@ def test_figures_agree(charlm, model, folder, level):
     assert after["tokens"] == len(after["token_scores"])
 
 
+@pytest.mark.parametrize("level", ["char", *LEVELS])
+def test_bytes_that_are_not_utf8_are_read_as_the_warning_says(charlm, model, level):
+    path, stdin = model(level), b"caf\xe9\n"
+    warned = {"char": "read as unknown characters", "subword": "read as tokens of one byte each", "byte": ""}[level]
+    result = charlm("score", path, "--format", "jsonl", stdin=stdin).succeeded()
+    assert (result.records[0]["oov"] == 0) == (level != "char")
+    paired = charlm("evaluate", path, "--pairs", stdin=b"cat\tca\xe9\n").succeeded()
+    for err in (result.err, paired.err, charlm("compare", path, path, "--on", "-", stdin=stdin).succeeded().err):
+        assert err.count("not UTF-8") == bool(warned) and warned in err
+
+
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("level", LEVELS)
 def test_commands_that_read_lines(charlm, model, folder, level):
