@@ -1,12 +1,26 @@
-"""What a command says of the text that it goes on from."""
+"""The text that a command goes on from, and what it says of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from charlm.cli import ui
+from charlm.cli.escapes import unescaped
+from charlm.cli.options import kept, texts
+from charlm.config import TextConfig
 
 _LONGEST_SHOWN = 40  # characters of an unknown token
+
+
+def read_prompt(given: str, text: TextConfig) -> str:
+    """Return the prompt that --prompt gives, with its escapes replaced; `-` is standard input, read as training text.
+
+    text: of the model that goes on from it
+    """
+    if given != "-":
+        return unescaped(given)
+    # Read in blocks, because the lines of a long prompt would take several times its size.
+    return "".join(texts(["-"], errors=kept(text)).blocks()).removesuffix("\n")
 
 
 def warn_of_unknown(sampler: Any, prompt: str) -> None:

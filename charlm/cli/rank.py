@@ -88,7 +88,7 @@ def rank(
         if follow:
             from charlm.cli.rank_follow import Following, print_odd_lines
 
-            following = Following(files, look, field=field, input_format=input_format)
+            following = Following(files, look, field=field, input_format=input_format, text=language_model.text)
             print_odd_lines(measurer, look, following, above=above, has_header=not no_header)
             return
         source = Source(files, field=field, input_format=input_format, own=look.names, text=language_model.text)

@@ -165,6 +165,25 @@ def test_a_binary_file_is_learned_by_heart_and_printed_again(charlm, folder):
     assert "\r" in score[0]["text"]
 
 
+def test_a_raw_model_reads_every_text_as_it_was_trained(charlm, folder):
+    """Also what `score` does not read: prompts, lines that arrive, Kaldi's lists, and texts to inspect."""
+    path = folder / "raw.safetensors"
+    charlm("train", folder / "text.txt", "-o", path, "--level", "byte", "--raw", "--unit", "line", *STEPS).succeeded()
+    data, given = b"\xef\xbb\xbfa\r\n", "\ufeffa\r"
+    assert charlm("generate", path, "-p", "-", "-l", 0, stdin=data).succeeded().out == data
+    assert charlm("next", path, "-p", "-", stdin=data).out == charlm("next", path, "-p", given).succeeded().out
+    (followed,) = charlm("rank", path, "--follow", "--above", 0, "--format", "jsonl", stdin=data).succeeded().records
+    assert followed["text"] == given
+    (costs := folder / "costs").write_bytes(b"\xef\xbb\xbfu-1 1\r\n")
+    kaldi = ("--input-format", "kaldi", "--score", costs, "--format", "jsonl")
+    (best,) = charlm("rescore", path, *kaldi, stdin=b"u-1 a\r\n").succeeded().records
+    assert best["text"] == "a\r"
+    shown = charlm("inspect", path, "--activations", "-", "--unit", "0:0", "--format", "jsonl", stdin=data).succeeded()
+    assert [one["token"] for one in shown.records] == ["<0xEF>", "<0xBB>", "<0xBF>", "a", "\r"]
+    decays = [charlm("inspect", path, "--gradients", stdin=text).succeeded().out for text in (data * 9, b"a\n" * 9)]
+    assert decays[0] != decays[1]
+
+
 def test_what_does_not_fit_is_refused_by_name(charlm, model, folder):
     cloze = folder / "cloze.safetensors"
     text = folder / "text.txt"

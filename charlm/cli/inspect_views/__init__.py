@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from charlm.cli import ui
+from charlm.cli.options import least_lossy
 from charlm.cli.tables_out import write_records
+from charlm.config import TextConfig
 
 SUFFIX = ".safetensors"
 
@@ -36,6 +38,11 @@ class Asked:
     def is_table(self) -> bool:
         """Whether the format has rows and columns."""
         return self.format in ("tsv", "csv")
+
+    @property
+    def reading(self) -> TextConfig:
+        """How the models read a file: as the one that leaves out least."""
+        return least_lossy(one.text for _, one in self.models)
 
     def name_of(self, name: str) -> dict[str, str]:
         """Return a JSON record's field for the model's name: none if there is one model."""
