@@ -215,7 +215,7 @@ def _texts(language_model: Any, config: Any, asked: _Asked, *, keeps: bool) -> _
     from charlm.inference.generation import Sample, Sampler
 
     sampler = Sampler(language_model, config, label=asked.label)
-    warn_of_unknown(sampler, asked.prompt)
+    warn_of_unknown(partial(sampler.unknown, asked.prompt))
     if asked.chooser is not None:
         for one in asked.chooser.kept(lambda number: sampler.sample(asked.prompt, seed=asked.seed, number=number)):
             text = one.text if asked.with_prompt else one.new_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
@@ -48,7 +49,7 @@ def next(
     from charlm.inference.next_tokens import next_tokens
 
     output = ui.Output()
-    warn_of_unknown(Sampler(language_model, SampleConfig(), label=label), text)
+    warn_of_unknown(partial(Sampler(language_model, SampleConfig(), label=label).unknown, text))
     with language_model.model.ops.workers.limit(threads):
         found = next_tokens(language_model, text, candidates=num_candidates, label=label)
     records = ({"token": one.token, "prob": one.prob, "log10p": one.log10p} for one in found)

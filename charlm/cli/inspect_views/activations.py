@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from charlm.cli import signals, ui
 from charlm.cli.escapes import unescaped
 from charlm.cli.inspect_views import Asked
-from charlm.cli.options import input_lines
+from charlm.cli.options import input_lines, watch_encoding
 from charlm.cli.pages import Page, row, signed_class, signed_swatches, token
 from charlm.cli.shading import shaded_line, signed_level, signed_style
 from charlm.cli.tables_out import Records, format_of
@@ -53,6 +54,7 @@ def show_activations(asked: Asked, wanted: Wanted) -> None:
     # All are checked before anything is printed.
     recorders = [Recorder(one) for _, one in asked.models]
     units = [None if wanted.unit is None else _units(wanted.unit, recorder) for recorder in recorders]
+    asked.warn_of_unknown(lambda _: lines())
     for recorder, chosen in zip(recorders, units, strict=True):
         # Written before the text, whose reader may go away.
         if wanted.page is not None:
@@ -89,9 +91,10 @@ def _lines(wanted: Wanted, reading: TextConfig) -> Callable[[], Iterable[str]]:
             ui.warn(f"--activations reads {wanted.text!r} as a text: to read the file, write @{wanted.text}")
         given = unescaped(wanted.text).removesuffix("\n").split("\n")
         return lambda: given
+    read = partial(input_lines, [file], watch=watch_encoding(reading), text=reading)
     if os.path.isfile(file):
-        return lambda: input_lines([file], text=reading)
-    held = list(input_lines([file], text=reading))
+        return read
+    held = list(read())
     return lambda: held
 
 
