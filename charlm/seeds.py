@@ -19,6 +19,7 @@ class SeedResult:
     loss: validation loss of the kept weights; of a training that was not validated, the last training loss
     figure: their accuracy or F1, if the task has one
     figures: all of them by name; those of a test file begin with `test_`
+    held_out_seed: of the lines that were held out; None if none were drawn
     """
 
     seed: int
@@ -26,6 +27,7 @@ class SeedResult:
     loss: float
     figure: float | None
     figures: dict[str, float]
+    held_out_seed: int | None
 
 
 def result_of(path: Path, seed: int) -> SeedResult:
@@ -40,7 +42,9 @@ def result_of(path: Path, seed: int) -> SeedResult:
     if outcome is not None and figure is not None:
         figures[outcome.figure_name] = figure
     test = {f"test_{name}": value for name, value in language_model.run.test.items() if isinstance(value, float)}
-    return SeedResult(seed, path, loss, figure, {**figures, **test})
+    draws = language_model.train.draws_held_out and not language_model.is_stream
+    held_out_seed = language_model.train.held_out_seed if draws else None
+    return SeedResult(seed, path, loss, figure, {**figures, **test}, held_out_seed)
 
 
 def best_of(results: Sequence[SeedResult]) -> SeedResult:

@@ -18,7 +18,7 @@ from charlm.config import (
     check_text,
     check_vocabulary,
 )
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
 from charlm.language_model import LanguageModel
@@ -176,6 +176,8 @@ def _learned(
     reader: CorpusReader, corpus: Any, valid_lines: Iterable[str] | None, config: TrainConfig
 ) -> tuple[Codec, Encoded, Encoded]:
     """Return the codec, the training part and the held-out part of a corpus."""
+    if config.valid_seed is not None and reader.text.unit == "stream":
+        raise UsageError("--valid-seed with --unit stream", hint="leave it out: the end of the text is held out")
     codec, train, valid = reader.learn(corpus, config, 0.0 if valid_lines is not None else config.valid_fraction)
     if valid_lines is not None:
         valid = reader.encode_corpus(valid_lines, codec)

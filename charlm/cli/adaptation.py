@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,6 +87,11 @@ class Adaptation:
         # A rate of 0 learns nothing. In order, one line at a time, the last bits would be rounded in another way.
         return bool(self._options.get("rate") or self._options.get("cache"))
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there is any option to adapt, even one that learns nothing."""
+        return bool(self._options)
+
     def check(self, language_model: Any) -> None:
         """Raise UsageError for a model that cannot adapt."""
         if self._options:
@@ -112,6 +118,25 @@ class Adaptation:
             return adapter.scorer(**options)
 
         return new_scorer
+
+    @contextlib.contextmanager
+    def saving(self, found: Iterable[Any], language_model: Any) -> Iterator[Iterator[Any]]:
+        """Yield an iterator over the same results, and `write` at the end of the block.
+
+        The text is learned to its end even if the reader of standard output goes away.
+
+        found: the results, each of which is learned as it is taken
+        """
+        results = iter(found)
+        try:
+            yield results
+        except signals.ClosedPipe:
+            if self._save is not None:
+                for _ in results:
+                    pass
+                self.write(language_model)
+            raise
+        self.write(language_model)
 
     def write(self, language_model: Any) -> None:
         """Write the model with the weights of the last adapter if --save asks for it; without one, as it was."""

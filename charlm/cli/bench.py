@@ -78,7 +78,7 @@ def bench(
     charlm bench score --text lines.txt --format jsonl | jq .tokens_per_second
     """
     from charlm.benchmark import CASES, BenchmarkConfig, measure, synthetic_workload, text_workload
-    from charlm.config import TrainConfig
+    from charlm.config import TextConfig, TrainConfig
     from charlm.errors import UsageError
 
     if level == "byte" and vocab_size is not None:
@@ -106,7 +106,8 @@ def bench(
     else:
         from charlm.cli.options import input_lines
 
-        work = text_workload(input_lines([text]), network, level, train, vocabulary_size=vocab_size)
+        lines = input_lines([text], text=TextConfig(level=level))
+        work = text_workload(lines, network, level, train, vocabulary_size=vocab_size)
     measured = measure(work, CASES if case is None else (case,), config)
     output = ui.Output(unbuffered=True)  # a case takes seconds
     if format == "text":

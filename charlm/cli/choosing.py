@@ -27,7 +27,7 @@ class Chooser:
         from charlm.inference.choosing import known_texts
 
         self._tokenizer = language_model.tokenizer
-        lines = texts(self._not_in, errors=kept(language_model.text.reading)) if self._not_in else []
+        lines = texts(self._not_in, errors=kept(language_model.text)) if self._not_in else []
         self._known = known_texts(language_model, lines)
 
     def kept(self, draw: Callable[[int], Any]) -> Iterator[Any]:

@@ -94,7 +94,7 @@ class TrainingCommand(Command):
             *("decay", "decay_from", "warmup", "clip", "clip_value", "accumulate", "init_scale", "seed", "seeds"),
         ),
         "How long": (*("epochs", "minutes", "max_steps", "patience", "trials", "trial_minutes", "seconds", "repeats"),),
-        "Held out": ("valid", "valid_fraction", "keep", "test"),
+        "Held out": ("valid", "valid_fraction", "valid_seed", "keep", "test"),
         "Reports": ("dry_run", "log", "sample_every", "sample_prompt", "progress", "format", "no_header"),
         "Machine": ("device", "threads", "dtype"),
     }

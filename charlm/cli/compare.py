@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from charlm.cli import ui
-from charlm.cli.options import BatchSize, Device, ModelsArgument, Threads, input_lines, open_model
+from charlm.cli.options import BatchSize, Device, ModelsArgument, Threads, input_lines, least_lossy, open_model
 from charlm.cli.tables_out import NoHeader, write_records
 
 _HEADER = ("model", "level", "parameters", "bits/char", "s.e.", "difference to best (95 %)")
@@ -44,10 +44,8 @@ def compare(
         name = display_name(str(path))
         same = sum(other.partition(" (")[0] == name for other in opened)
         opened[f"{name} ({same + 1})" if same else name] = open_model(path, device, "compare")
-    # The reading that leaves out least: what a model does not know costs its spelling.
-    readings = {one.text.reading for one in opened.values()}
-    reading = next(one for one in ("raw", "bytes", "text") if one in readings)
-    lines = list(input_lines(on, reading=reading))
+    # What a model does not know costs its spelling.
+    lines = list(input_lines(on, text=least_lossy(one.text for one in opened.values())))
     workers = next(iter(opened.values())).model.ops.workers
     with workers.limit(threads):
         found = compared(opened, lines, batch_size=batch_size)

@@ -9,7 +9,17 @@ import typer
 
 from charlm.cli import adaptation, mixing, ui
 from charlm.cli.evaluate_pairs import print_pairs
-from charlm.cli.options import BatchSize, Beam, Device, FilesArgument, ModelArgument, Threads, open_model
+from charlm.cli.options import (
+    BatchSize,
+    Beam,
+    Device,
+    FilesArgument,
+    ModelArgument,
+    Threads,
+    input_lines,
+    open_model,
+    watch_encoding,
+)
 from charlm.cli.tables_in import Field, InputFormat, Source
 from charlm.cli.tables_out import NoHeader, write_records
 from charlm.cli.tag_columns import TagColumn, TokenColumn, with_columns
@@ -72,19 +82,20 @@ def evaluate(
             f"--beam with a --task {language_model.task} model", hint="leave it out: it is for --task translate"
         )
     if pairs:
-        if adapting:
+        if adapting.is_given:
             raise UsageError("--pairs with --dynamic or --cache", hint="leave them out: each sentence is scored alone")
         if mixed:
             raise UsageError("--pairs with --mix", hint="leave one of them out")
-        if field is not None:
-            raise UsageError("--field with --pairs", hint="leave it out: a pair is good TAB bad, or BLiMP's JSON")
+        if field is not None or input_format not in (None, "text"):
+            flag = "--input-format" if field is None else "--field"
+            raise UsageError(f"{flag} with --pairs", hint="leave it out: a pair is good TAB bad, or BLiMP's JSON")
         if language_model.facts.answers != "text":
             raise UsageError(
                 f"--pairs with a --task {language_model.task} model", hint="use a model of --task lm or cloze"
             )
         print_pairs(
             language_model,
-            Source(files, field=None, input_format=input_format).lines,
+            input_lines(files, watch=watch_encoding(language_model.text)),
             format,
             has_header=not no_header,
             batch_size=batch_size,
@@ -96,7 +107,7 @@ def evaluate(
             "--field with a model of labelled texts or pairs", hint="give lines of two columns: cut -f2,3 FILE"
         )
     output = ui.Output()
-    source = Source(files, field=field, input_format=input_format, reading=language_model.text.reading)
+    source = Source(files, field=field, input_format=input_format, text=language_model.text)
     lines = source.lines if field is None else _texts(source)
     carries = language_model.is_stream
     mixture = adapter = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from charlm.cli import ui
@@ -16,8 +16,9 @@ def print_pairs(
     from charlm.inference.pairs import pair_accuracies, read_pairs, score_pairs
 
     output = ui.Output()
-    with language_model.model.ops.workers.limit(threads):
-        found = pair_accuracies(score_pairs(language_model, read_pairs(lines), batch_size=batch_size))
+    with language_model.model.ops.workers.limit(threads), ui.progress_of("pair") as update:
+        scored = score_pairs(language_model, read_pairs(lines), batch_size=batch_size)
+        found = pair_accuracies(_counted(scored, update))
     records = [vars(one) for one in found]
     if form == "text":
         for line in _table(records):
@@ -27,6 +28,14 @@ def print_pairs(
     if form != "jsonl":
         records = [{name: "-" if value is None else value for name, value in one.items()} for one in records]
     write_records(records, form, output, has_header=has_header)
+
+
+def _counted(pairs: Iterable[Any], update: Callable[[int], Any] | None) -> Iterator[Any]:
+    """Yield the same pairs, and show their number as progress."""
+    for pair in pairs:
+        if update is not None:
+            update(1)
+        yield pair
 
 
 def _table(records: Sequence[dict[str, Any]]) -> list[str]:

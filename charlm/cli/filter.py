@@ -82,9 +82,7 @@ def filter(
         raise UsageError(
             "--field with a model trained with --condition", hint="give lines LABEL TAB TEXT: cut -f2,3 FILE"
         )
-    opened = partial(
-        Source, field=field, input_format=input_format, keeps_raw=True, reading=language_model.text.reading
-    )
+    opened = partial(Source, field=field, input_format=input_format, keeps_raw=True, text=language_model.text)
     source = opened(files, unbuffered=unbuffered)
     window = 1 if source.at_once and rule.top is None else None
     values = partial(values_of, language_model, minus=other, by=by, batch_size=batch_size)

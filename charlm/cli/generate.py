@@ -23,9 +23,8 @@ from charlm.cli.options import (
     Unbuffered,
     choose_seed,
     open_model,
-    texts,
 )
-from charlm.cli.prompts import warn_of_unknown
+from charlm.cli.prompts import read_prompt, warn_of_unknown
 from charlm.cli.tables_out import NoHeader, Records
 
 # For each text, an iterator over its pieces and a function that returns its record afterwards.
@@ -122,8 +121,8 @@ def generate(
         raise UsageError("--prompt - with --not-in -", hint="standard input is read once: name a file")
     if chooser is not None and midi is not None:
         raise UsageError("--midi with a choice of texts", hint="leave out --midi, or --unique, --best-of and the like")
-    text = _read_prompt() if prompt == "-" else unescaped(prompt)
     language_model = open_model(model, device, "generate")
+    text = read_prompt(prompt, language_model.text)
     if seed is None:
         seed = choose_seed()
         ui.needed(f"seed {seed}")
@@ -216,7 +215,7 @@ def _texts(language_model: Any, config: Any, asked: _Asked, *, keeps: bool) -> _
     from charlm.inference.generation import Sample, Sampler
 
     sampler = Sampler(language_model, config, label=asked.label)
-    warn_of_unknown(sampler, asked.prompt)
+    warn_of_unknown(partial(sampler.unknown, asked.prompt))
     if asked.chooser is not None:
         for one in asked.chooser.kept(lambda number: sampler.sample(asked.prompt, seed=asked.seed, number=number)):
             text = one.text if asked.with_prompt else one.new_text
@@ -276,8 +275,3 @@ def _pieces(language_model: Any, config: Any, asked: _Asked, midi: Path | None) 
                     write_midi(midi, drawn.steps)
 
         yield steps(), partial(record, drawn)
-
-
-def _read_prompt() -> str:
-    # Read in blocks, because the lines of a long prompt would take several times its size.
-    return "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")

@@ -11,7 +11,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.completion import complete_model
-from charlm.cli.options import input_lines
+from charlm.cli.tables_in import Source
 
 Mix = Annotated[
     list[str] | None,
@@ -87,8 +87,9 @@ class Mixing:
             for name in self._names
         ]
         if self._tune is not None:
-            with language_model.model.ops.workers.limit(threads):
-                tuned = tune(Mixture(new_scorer(), others), input_lines([self._tune]))
+            source = Source([self._tune], text=language_model.text)
+            with language_model.model.ops.workers.limit(threads), source.progress():
+                tuned = tune(Mixture(new_scorer(), others), source.lines)
             weights = tuned.weights
             alone = ", ".join(f"{one:.2f}" for one in tuned.alone)
             self._print(weights, f"; perplexity {alone} -> {tuned.perplexity:.2f} ({tuned.tokens:,} tokens)")

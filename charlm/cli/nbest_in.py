@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from charlm.cli.options import note_standard_input, refuse_same_file
+from charlm.cli.options import kept, note_standard_input, refuse_same_file
 from charlm.cli.tables_in import Source
+from charlm.config import TextConfig
 
 _FLAGS: tuple[str, ...] = ("--id", "--score", "--text")
 
@@ -21,6 +22,7 @@ class ListSource(Source):
     is_cost: whether the smallest score is the best
     is_numbered: whether the ids are UTTERANCE-N
     own: names in the command's output
+    text: of the model that reads the hypotheses
     Raises UsageError for options that do not fit each other.
     """
 
@@ -33,6 +35,7 @@ class ListSource(Source):
         is_cost: bool,
         is_numbered: bool,
         own: Collection[str],
+        text: TextConfig,
     ) -> None:
         self._given = given
         is_kaldi = input_format == "kaldi"
@@ -40,7 +43,7 @@ class ListSource(Source):
         self._id, self._score = "id", "score"
         self._new_names: dict[str, str] = {}
         self._held: deque[Any] = deque()
-        super().__init__(files, field="", input_format=input_format, own=own)
+        super().__init__(files, field="", input_format=input_format, own=own, text=text)
 
     def _opened(
         self, paths: list[str], field: str | None, input_format: str | None, key: str | None, *, keeps_raw: bool
@@ -68,7 +71,7 @@ class ListSource(Source):
         if read.count("-") > 1:
             raise UsageError("two inputs are standard input", hint="name a file for one of them")
         if input_format == "kaldi":
-            return KaldiLists(paths, str(given["--score"]), watch=self._watch)
+            return KaldiLists(paths, str(given["--score"]), watch=self._watch, errors=kept(self._text))
         if input_format == "nbest":
             return MosesLists(paths, watch=self._watch)
         name, score, text = map(str, self._given)

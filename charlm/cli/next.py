@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
 from charlm.cli import ui
-from charlm.cli.escapes import unescaped
-from charlm.cli.options import Device, LabelOption, ModelArgument, Threads, open_model, texts
-from charlm.cli.prompts import warn_of_unknown
+from charlm.cli.options import Device, LabelOption, ModelArgument, Threads, open_model
+from charlm.cli.prompts import read_prompt, warn_of_unknown
 from charlm.cli.tables_out import NoHeader, format_of, write_records
 
 
@@ -41,15 +41,15 @@ def next(
     charlm next kitchen -p "the old cook" -k 5 --format jsonl
     charlm next names                                   how a name begins
     """
-    text = unescaped(prompt) if prompt != "-" else "".join(texts(["-"], errors="keep").blocks()).removesuffix("\n")
     language_model = open_model(model, device, "next")
+    text = read_prompt(prompt, language_model.text)
 
     from charlm.config import SampleConfig
     from charlm.inference.generation import Sampler
     from charlm.inference.next_tokens import next_tokens
 
     output = ui.Output()
-    warn_of_unknown(Sampler(language_model, SampleConfig(), label=label), text)
+    warn_of_unknown(partial(Sampler(language_model, SampleConfig(), label=label).unknown, text))
     with language_model.model.ops.workers.limit(threads):
         found = next_tokens(language_model, text, candidates=num_candidates, label=label)
     records = ({"token": one.token, "prob": one.prob, "log10p": one.log10p} for one in found)

@@ -13,7 +13,7 @@ import typer
 
 from charlm.cli import ui
 from charlm.cli.completion import complete_label, complete_model
-from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, SOFTMAXES
+from charlm.config import ACTIVATIONS, CELL_NAMES, DTYPES, RESETS, SOFTMAXES, TextConfig
 from charlm.inference.measures import MEASURE_NAMES
 from charlm.task import TASK_NAMES
 from charlm.version import __version__
@@ -203,28 +203,45 @@ def _regular_file(file: Any) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def watch_encoding(reading: str = "text") -> Callable[[str], None]:
-    """Return a function of a line that warns once if it has bytes that are not UTF-8, unless bytes are read."""
-    warned = reading != "text"
+def watch_encoding(text: TextConfig | None = None) -> Callable[[str], None]:
+    """Return a function of a line that warns once if it has bytes that are not UTF-8, unless bytes are read.
+
+    text: of the model that reads the lines, if one does
+    """
+    warned = kept(text) != "keep"
+    read_as = "unknown characters"
+    if text is not None and text.level == "subword":
+        read_as = "tokens of one byte each"
 
     def watch(line: str) -> None:
         nonlocal warned
         if not warned and not line.isascii() and not _is_text(line):
-            ui.warn("the text has bytes that are not UTF-8: they are read as unknown characters")
+            ui.warn(f"the text has bytes that are not UTF-8: they are read as {read_as}")
             warned = True
 
     return watch
 
 
-def input_lines(files: list[str] | None, *, watch: Callable[[str], None] | None = None, reading: str = "text") -> Any:
+def input_lines(
+    files: list[str] | None, *, watch: Callable[[str], None] | None = None, text: TextConfig | None = None
+) -> Any:
     """Return the lines of files or of standard input; bytes that are not UTF-8 are kept, with one warning.
 
     watch: called with each line, in place of the warning
-    reading: of the model, see `TextConfig.reading`
+    text: of the model that reads the lines, if one does
     """
-    return texts(files or ["-"], errors=kept(reading), watch=watch or watch_encoding(reading))
+    return texts(files or ["-"], errors=kept(text), watch=watch or watch_encoding(text))
 
 
-def kept(reading: str) -> Any:
-    """Return how `read_lines` reads input for a model, see `TextConfig.reading`: bytes that are not text are kept."""
-    return "keep" if reading == "text" else reading
+def kept(text: TextConfig | None) -> Any:
+    """Return how `read_lines` reads input for a model, see `TextConfig.reading`: bytes that are not text are kept.
+
+    text: of the model; None for lines that no model reads
+    """
+    return "keep" if text is None or text.reading == "text" else text.reading
+
+
+def least_lossy(configs: Iterable[TextConfig]) -> TextConfig:
+    """Return the configuration, of those of several models, that leaves out least of a file that all of them read."""
+    readings = ("raw", "bytes", "text")
+    return min(configs, key=lambda one: (readings.index(one.reading), one.level == "subword"))

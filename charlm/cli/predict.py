@@ -83,7 +83,7 @@ def predict(
         input_format=input_format,
         own={*_COLUMNS, *_OTHERS},
         unbuffered=unbuffered,
-        reading=language_model.text.reading,
+        text=language_model.text,
     )
     options: dict[str, Any] = {"batch_size": batch_size, "window": 1 if source.at_once else None}
     if facts.translates:

@@ -70,6 +70,7 @@ def rank(
     """
     language_model = open_model(model, device, "rank")
 
+    from charlm.inference.masks import unmasked_token
     from charlm.inference.rank import Measured, Measurer, Oddest
     from charlm.text.lines.reading import Placed
 
@@ -78,16 +79,19 @@ def rank(
     look = Look.of(language_model, form, by, files or ["-"], highlight=highlight, has_rank=not follow)
     masks = [name for names in mask or () for name in names.split(",")]
     measurer = Measurer(language_model, by=by, masks=masks, batch_size=batch_size)
+    if (token := unmasked_token(language_model.tokenizer, masks)) is not None:
+        ui.warn(
+            f"--mask {','.join(masks)}: the training text was not masked alike, it has {token!r};"
+            " mask it and train again, or leave --mask out"
+        )
     with language_model.model.ops.workers.limit(threads):
         if follow:
             from charlm.cli.rank_follow import Following, print_odd_lines
 
-            following = Following(files, look, field=field, input_format=input_format)
+            following = Following(files, look, field=field, input_format=input_format, text=language_model.text)
             print_odd_lines(measurer, look, following, above=above, has_header=not no_header)
             return
-        source = Source(
-            files, field=field, input_format=input_format, own=look.names, reading=language_model.text.reading
-        )
+        source = Source(files, field=field, input_format=input_format, own=look.names, text=language_model.text)
         lines = Placed(source.lines)
         oddest = Oddest[tuple[Measured, Any, str]](num_lines or _LINES, lowest=likeliest)
         output = ui.Output()

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from charlm.cli import ui
-from charlm.cli.options import note_standard_input, refuse_same_file, watch_encoding
+from charlm.cli.options import kept, note_standard_input, refuse_same_file, watch_encoding
 from charlm.cli.rank_records import Look
 from charlm.cli.tables_in import Source
 from charlm.cli.tables_out import Records
+from charlm.config import TextConfig
 
 # Lines with their rows, which are None for lines that are texts, and their places.
 Batch = list[tuple[str, Any, str]]
@@ -22,13 +23,19 @@ class Following:
     source: the rows of a table; None for lines that are texts
     """
 
-    def __init__(self, files: list[str] | None, look: Look, *, field: str | None, input_format: str | None) -> None:
-        """Open the inputs; raise UsageError for several of which one is a pipe, or for a column of a growing file."""
+    def __init__(
+        self, files: list[str] | None, look: Look, *, field: str | None, input_format: str | None, text: TextConfig
+    ) -> None:
+        """Open the inputs; raise UsageError for several of which one is a pipe, or for a column of a growing file.
+
+        text: of the model that reads the lines
+        """
         from charlm.errors import UsageError
         from charlm.text.lines.following import FollowedFile, is_pipe
 
         paths = files or ["-"]
         self._path, self._files, self.source = paths[0], list[FollowedFile](), None
+        self._errors, self._watch = kept(text), watch_encoding(text)
         grows = [not is_pipe(path) for path in paths]
         if not all(grows) and len(paths) > 1:
             raise UsageError("--follow with a pipe and other inputs", hint="name one of them")
@@ -39,9 +46,11 @@ class Following:
             )
         refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
         if field is not None or input_format not in (None, "text"):
-            self.source = Source(files, field=field, input_format=input_format, own=look.names, unbuffered=True)
+            self.source = Source(
+                files, field=field, input_format=input_format, own=look.names, unbuffered=True, text=text
+            )
         elif grows[0]:
-            self._files = [FollowedFile(path) for path in paths]
+            self._files = [FollowedFile(path, self._errors) for path in paths]
         else:
             note_standard_input(paths)
 
@@ -62,7 +71,9 @@ class Following:
             for line in self.source.lines:
                 yield [(line, self.source.taken(), self.source.lines.place)]
             return
-        for batch in arrivals(self._files) if self._files else arrivals_of_pipe(self._path):
+        for batch in arrivals(self._files) if self._files else arrivals_of_pipe(self._path, self._errors):
+            for line in batch:
+                self._watch(line.text)
             yield [(line.text, None, line.place) for line in batch]
 
 
@@ -76,7 +87,6 @@ def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: f
     from charlm.text.lines.following import Texts
 
     threshold = LearnedThreshold() if above is None else FixedThreshold(above)
-    watch = watch_encoding()
     earlier = following.earlier(REMEMBERED if above is None else 0)
     for line in measurer.measure(Texts((text, place) for text, _, place in earlier)):
         threshold.add(line.value)
@@ -87,8 +97,7 @@ def print_odd_lines(measurer: Any, look: Look, following: Following, *, above: f
     with Records(output, look.table, columns, has_header=has_header, at_once=True) as records:
         for batch in following.batches():
             found = measurer.measure(Texts((text, place) for text, _, place in batch))
-            for line, (text, row, place) in zip(found, batch, strict=True):
-                watch(text)
+            for line, (_, row, place) in zip(found, batch, strict=True):
                 if threshold.add(line.value):
                     records.write(look.joined(following.source, measurer, line, row, place))
     output.close()

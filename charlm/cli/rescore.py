@@ -100,6 +100,7 @@ def rescore(
         is_cost=negate,
         is_numbered=kaldi_ids,
         own=own,
+        text=language_model.text,
     )
     weights = rescoring.Weights(1.0 if lm_weight is None else lm_weight, word_bonus or 0.0)
     form = format_of(format, "tsv")

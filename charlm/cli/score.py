@@ -131,7 +131,7 @@ def score(
         key=key,
         own=look.names,
         unbuffered=unbuffered,
-        reading=language_model.text.reading,
+        text=language_model.text,
     )
     window = 1 if source.at_once else None
     new_scorer = adapting.scorer_maker(
@@ -159,6 +159,7 @@ def score(
             found: Any = suspects(language_model, source.lines, factor=factor, batch_size=batch_size, window=window)
         else:
             found = scorer.score(source.lines)
+        found = stack.enter_context(adapting.saving(found, language_model))
         if page is not None:
             found = stack.enter_context(page.made_of(found, with_suspects=suspect))
         if form in _TABLES:
@@ -171,7 +172,6 @@ def score(
             for line in score_records.lines(found, source, look, form, negate=negate):
                 output.line(line)
     output.close()
-    adapting.write(language_model)
 
 
 def _refuse(language_model: Any, format: str | None, per: str, *, no_eos: bool, carry_state: bool) -> None:

@@ -111,11 +111,11 @@ def surprisal(
         own=own,
         unbuffered=unbuffered,
         keeps_text=field is not None,
-        reading=language_model.text.reading,
+        text=language_model.text,
     )
     chosen = _chosen(columns, own, source.columns)
     form = format_of(format, _form_of_input(files, field, input_format))
-    found = surprisals(
+    measured = surprisals(
         language_model,
         source.lines,
         per=unit,
@@ -132,12 +132,12 @@ def surprisal(
     with (
         language_model.model.ops.workers.limit(threads),
         source.progress(),
+        adapting.saving(measured, language_model) as found,
         Records(output, form, chosen, has_header=not no_header, at_once=source.at_once) as records,
     ):
         for record in _records(found, source, own, chosen, form, is_whole=columns is None):
             records.write(record)
     output.close()
-    adapting.write(language_model)
 
 
 def _own(unit: str, *, with_number: bool, with_label: bool) -> dict[str, Callable[[Any], Any]]:

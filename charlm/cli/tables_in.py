@@ -13,6 +13,7 @@ import typer
 from charlm.cli import ui
 from charlm.cli.options import input_lines, kept, note_standard_input, refuse_same_file, texts, watch_encoding
 from charlm.cli.tables_out import Verbatim
+from charlm.config import TextConfig
 
 Field = Annotated[
     str | None,
@@ -44,7 +45,7 @@ class Source:
         unbuffered: bool = False,
         keeps_raw: bool = False,
         keeps_text: bool = False,
-        reading: str = "text",
+        text: TextConfig | None = None,
     ) -> None:
         """Open the input.
 
@@ -53,20 +54,20 @@ class Source:
         own: names in the command's output; a column of the input with such a name is renamed
         keeps_raw: whether `taken` returns a row for lines that are texts, too
         keeps_text: whether the column of the text goes through, too
-        reading: of the model, see `TextConfig.reading`
+        text: of the model that reads the lines, if one does
         Raises UsageError for options that do not fit each other.
         """
         paths = files or ["-"]
         self.at_once = unbuffered or ("-" in paths and ui.is_terminal(sys.stdin))
-        self._key, self._keeps_text, self._reading = key, keeps_text, reading
+        self._key, self._keeps_text, self._text = key, keeps_text, text
         self._update: Callable[[int], Any] | None = None
-        self._open: Callable[..., Any] = partial(texts, paths, errors=kept(reading))
+        self._open: Callable[..., Any] = partial(texts, paths, errors=kept(text))
         self.before = 0
-        self._watch_encoding = watch_encoding(reading)
+        self._watch_encoding = watch_encoding(text)
         self._rows = self._opened(paths, field, input_format, key, keeps_raw=keeps_raw)
         self.lines: Any = self._rows
         if self._rows is None:
-            self.lines = input_lines(files, watch=self._watch, reading=reading)
+            self.lines = input_lines(files, watch=self._watch, text=text)
         self._own = own
         self._names: dict[str, str] = {}
         through = self._rows.columns if self._rows is not None and key is None else []
@@ -90,13 +91,13 @@ class Source:
         refuse_same_file(paths, sys.stdout, hint="write to another file: > OUTPUT")
         note_standard_input(paths)
         if field is None and key is None:
-            self._open = partial(WholeLines, paths, errors=kept(self._reading))
+            self._open = partial(WholeLines, paths, errors=kept(self._text))
             return self._open(watch=self._watch)
         if field is None:
             if key != "1":
                 raise UsageError(f"--key {key} without --field", hint="use --key 1, or name the column of the text")
             self._key = "key"
-            self._open = partial(KeyedLines, paths, errors=kept(self._reading))
+            self._open = partial(KeyedLines, paths, errors=kept(self._text))
             return self._open(watch=self._watch)
         self._open = partial(
             TextColumn,

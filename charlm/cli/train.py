@@ -234,6 +234,10 @@ def train(
         float | None,
         typer.Option(metavar="P", help="Share of the corpus to hold out; 0: none.", show_default=FROM_CORPUS),
     ] = None,
+    valid_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the held-out lines.", show_default="--seed; with --seeds, the first one"),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N evaluations without a new best.")
     ] = None,

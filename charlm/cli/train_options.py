@@ -66,7 +66,7 @@ def _add(given: dict[str, Any], more: Mapping[str, Any]) -> None:
     limits = LIMITS if any(name in given for name in LIMITS) else ()
     # Cutoffs belong to a softmax.
     cutoffs = ("cutoffs",) if "softmax" in given else ()
-    held_out = ("valid", "valid_fraction") if "valid" in given or "valid_fraction" in given else ()
+    held_out = ("valid", "valid_fraction", "valid_seed") if "valid" in given or "valid_fraction" in given else ()
     for name, value in more.items():
         if name not in given and name not in (*limits, *held_out, *cutoffs):
             given[name] = value

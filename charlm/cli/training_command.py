@@ -11,7 +11,7 @@ from charlm.quoting import shell_argument
 
 # The options that are not called as their field in the configurations.
 _OPTIONS = {"learning_rate": "lr"}
-_FILES = ("valid", "init_from", "vectors", "test")
+_FILES = ("valid", "init_from", "vectors", "test", "pieces")
 # Options whose value may be any text, also one that begins with a dash.
 _TEXTS = ("sample_prompt",)
 _STANDARD_INPUT = "-"

@@ -24,6 +24,7 @@ _NOT_WITH_SEEDS = ("log", "keep_checkpoint", "dry_run")
 def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
     """Train once with each seed, keep the best model, and print mean and spread; return the exit code.
 
+    All hold out the lines of the first one, so that their figures can be compared.
     Each training has a model file of its own until all have ended. If they are broken off, the best so far is kept, and
     the trainings that have ended are not repeated by --resume.
     """
@@ -43,7 +44,8 @@ def train_seeds(command: str, options: TrainOptions, output: Path) -> int:
     with kept_alone(output, model, checkpoint):
         try:
             for seed, path in paths.items():
-                if code := _train(command, options, path, seed):
+                held_out_seed = results[0].held_out_seed if results else None
+                if code := _train(command, options, path, seed, held_out_seed):
                     _keep_best(results, model)
                     _say_how_to_go_on(command, options, model, first)
                     return code
@@ -92,8 +94,11 @@ def _check(options: TrainOptions) -> None:
         raise UsageError("--seeds with --resume and without --seed", hint="add the first seed: --seed N")
 
 
-def _train(command: str, options: TrainOptions, path: Path, seed: int) -> int:
-    """Train with one seed, unless it is resumed and has ended already; return the exit code."""
+def _train(command: str, options: TrainOptions, path: Path, seed: int, held_out_seed: int | None) -> int:
+    """Train with one seed, unless it is resumed and has ended already; return the exit code.
+
+    held_out_seed: of the lines that the trainings before held out; None if they drew none, and for the first one
+    """
     checkpoint = output_files(path)[1]
     is_resumed = options.values["resume"] and checkpoint.exists()
     if options.values["resume"] and path.exists() and not is_resumed:
@@ -103,6 +108,8 @@ def _train(command: str, options: TrainOptions, path: Path, seed: int) -> int:
     signals.at_signals(signals.take_signal)
     changed = {"seed": seed, "resume": is_resumed, "force": True, "seeds": None}
     given = {**options.given, "seed": seed}
+    if held_out_seed is not None and not is_resumed:
+        given["valid_seed"] = changed["valid_seed"] = held_out_seed
     return train_once(command, replace(options, values={**options.values, **changed}, given=given), path, alone=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from charlm.cli import signals, ui
-from charlm.cli.level_options import reading_of, strict
+from charlm.cli.level_options import given_pieces, reading_of, strict
 from charlm.cli.options import choose_seed, refuse_same_file
 from charlm.cli.tables_out import write_records
 from charlm.cli.train_options import settings_given
@@ -26,7 +26,7 @@ from charlm.errors import ResourceError, UsageError
 
 _FEW_STEPS = 30
 _LIMITS = ("epochs", "max_steps", "minutes")
-_OTHER_OPTIONS = ("lr", "condition", "device", "threads")
+_OTHER_OPTIONS = ("lr", "condition", "device", "threads", "pieces")
 # Not part of what processes have in common: the digest of the corpus includes the held-out text.
 _NOT_SHARED = (*_LIMITS, "seed", "valid")
 
@@ -112,7 +112,8 @@ class TuningRun:
         if seed is None:
             seed = choose_seed() if stored is None else stored.seed
             ui.needed(f"seed {seed}")
-        self.fixed = {**given, "task": task, "seed": seed}
+        pieces = given_pieces(flags["pieces"])
+        self.fixed = {**given, **pieces, "task": task, "seed": seed}
         how = strict(reading_of(self.fixed))
         lines = read_lines(self.corpus, errors=how, digest=hashlib.sha256())
         valid_lines = None
@@ -125,11 +126,14 @@ class TuningRun:
             valid_lines=valid_lines,
             ops=get_backend(flags["device"], watch=_note_processor),
         )
-        self.session.language_model.run.corpus = list(self.corpus)
+        run = self.session.language_model.run
+        run.corpus, run.pieces = list(self.corpus), "" if flags["pieces"] is None else str(flags["pieces"])
         describe(self.session)
         digest = (valid_lines or lines).digest
         assert digest is not None
         fixed = {name: value for name, value in self.fixed.items() if name not in _NOT_SHARED}
+        if pieces:
+            fixed["piece_model"] = hashlib.sha256(pieces["piece_model"].encode()).hexdigest()
         terms = Terms(digest.hexdigest(), {**fixed, "condition": flags["condition"]}, limits, seed)
         axes = search_space(settings_of(self.session.language_model), self.fixed)
         if not axes:

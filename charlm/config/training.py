@@ -26,7 +26,7 @@ class TrainConfig(Record):
 
     added: ClassVar[tuple[str, ...]] = (
         *("shards", "decay", "decay_from", "warmup", "clip_value", "momentum", "beta1", "beta2", "weight_decay"),
-        *("accumulate", "average", "init_scale", "weight_noise"),
+        *("accumulate", "average", "init_scale", "weight_noise", "valid_seed"),
     )
 
     seq_length: int = 64  # steps of truncated backpropagation through time
@@ -58,6 +58,7 @@ class TrainConfig(Record):
     average: float = 0.0  # share of the steps, the last ones, whose weights are averaged; 0: none
     init_scale: float = 0.0  # reach of the uniform distribution of all initial weights; 0: each layer's own
     weight_noise: float = 0.0  # standard deviation of the noise on all weights, drawn anew for each batch
+    valid_seed: int | None = None  # draws the lines that are held out; None: `seed`
 
     def __post_init__(self) -> None:
         whole("--seq-length", self.seq_length, 1)
@@ -95,6 +96,21 @@ class TrainConfig(Record):
         self._check_choices()
         number("--valid-fraction", self.valid_fraction, 0.0, 0.9)
         whole("--seed", self.seed, 0, (1 << 63) - 1)
+        if self.valid_seed is not None:
+            whole("--valid-seed", self.valid_seed, 0, (1 << 63) - 1)
+            if not self.draws_held_out:
+                flag = "--valid-fraction 0" if self.valid is None else "--valid"
+                raise UsageError(f"--valid-seed with {flag}", hint="leave it out: no lines are drawn")
+
+    @property
+    def draws_held_out(self) -> bool:
+        """Whether a part of the corpus is held out."""
+        return self.valid is None and self.valid_fraction > 0.0
+
+    @property
+    def held_out_seed(self) -> int:
+        """The seed of the lines that are held out."""
+        return self.seed if self.valid_seed is None else self.valid_seed
 
     def _check_choices(self) -> None:
         """Raise UsageError for an option of another optimizer or of another schedule."""

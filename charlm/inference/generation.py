@@ -12,6 +12,7 @@ import numpy as np
 
 from charlm.config import SampleConfig
 from charlm.errors import UsageError
+from charlm.inference.unknown import unknown_tokens
 from charlm.language_model import LanguageModel
 from charlm.nn.layer import State
 from charlm.nn.stepping import Stepper
@@ -88,16 +89,7 @@ class Sampler:
 
     def unknown(self, prompt: str, *, most: int | None = None) -> list[str]:
         """Return at most `most` different tokens of the prompt that are out of vocabulary and so read as `<UNK>`."""
-        tokenizer = self.language_model.tokenizer
-        found: dict[str, None] = {}
-        for lines in self._parts(prompt):
-            ids = tokenizer.encode_lines(lines)[0]
-            tokens = chain.from_iterable(map(tokenizer.split, lines))
-            pairs = zip(tokens, ids[ids != EOS_ID].tolist(), strict=True)
-            found.update((token, None) for token, token_id in pairs if token_id == UNK_ID)
-            if most is not None and len(found) >= most:
-                break
-        return list(found)[:most]
+        return unknown_tokens(self.language_model, chain.from_iterable(self._parts(prompt)), most=most)
 
     def sample(self, prompt: str = "", *, seed: int = 0, number: int = 0) -> Sample:
         """Draw one whole text."""

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from functools import cache
 
 from charlm.errors import UsageError
+from charlm.text import Tokenizer
 
 # digits: ASCII digits. hex: hexadecimal numbers of six or more digits, and groups of them with colons or hyphens, such
 # as MAC addresses and UUIDs; every character of them becomes 0.
@@ -22,6 +23,7 @@ _PATTERNS = {
     "hex": r"\b[0-9a-f]{2,}(?:[:-][0-9a-f]{2,}){2,}\b|\b(?:0x)?[0-9a-f]{6,}\b",
 }
 MASK_NAMES = tuple(_PATTERNS)
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")  # a byte's name among SentencePiece's pieces
 
 
 def masked(text: str, names: Collection[str]) -> str:
@@ -36,6 +38,19 @@ def masked(text: str, names: Collection[str]) -> str:
         if name in names:
             text = _pattern(name).sub(_zeros, text)
     return text
+
+
+def unmasked_token(tokenizer: Tokenizer, names: Collection[str]) -> str | None:
+    """Return a token that a text with these masks cannot contain, or None.
+
+    Such a token shows that a model was trained on text that was not masked alike. Bytes are in every vocabulary of
+    their level and show nothing. Tokens that are not words show only whether digits were masked.
+    """
+    if tokenizer.level == "byte":
+        return None
+    shown = names if tokenizer.level == "word" else set(names) & {"digits"}
+    tokens = (token for token in tokenizer.vocabulary.tokens if not _BYTE_PIECE.fullmatch(token))
+    return next((token for token in tokens if masked(token, shown) != token), None)
 
 
 def _zeros(found: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from charlm.errors import CorpusError
 from charlm.text.columns import KeyedLines, Row, Rows, TextColumn
+from charlm.text.lines.lines_of_bytes import Errors
 from charlm.text.lines.reading import numbered, read_lines
 from charlm.text.table_rows import Watch
 
@@ -40,17 +41,19 @@ class KaldiLists(Rows):
     The other columns are `id` and `score`, the cost. Both files have the same names in the same order, as Kaldi writes
     them. Raises CorpusError if they differ.
 
-    costs: name of the second file
+    costs: name of the second file; errors: how the first one is read, as for `read_lines`
     """
 
     columns = ("id", "score")
 
-    def __init__(self, paths: Sequence[str], costs: str, *, watch: Watch | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str], costs: str, *, watch: Watch | None = None, errors: Errors = "keep"
+    ) -> None:
         self._costs = costs
-        super().__init__(paths, watch=watch)
+        super().__init__(paths, watch=watch, errors=errors)
 
     def _read(self) -> Iterator[Row]:
-        texts = KeyedLines(self.paths, watch=self._watch)
+        texts = KeyedLines(self.paths, watch=self._watch, errors=self._errors)
         costs = KeyedLines([self._costs])
         for text, cost in zip_longest(texts, costs):
             if text is None or cost is None:

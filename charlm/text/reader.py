@@ -72,13 +72,13 @@ class CorpusReader(ABC):
         """
         records = self.gather(lines)
         self.warnings = self.doubts(records)
-        learned, held_out = _split(records, fraction, train.seed)
+        learned, held_out = _split(records, fraction, train.held_out_seed)
         codec = self.codec(learned, train, records)
         return codec, self.encode(learned, codec), self.encode(held_out, codec)
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
         """Encode both parts of a corpus with the names that `learn` returned; the parts are the same."""
-        learned, held_out = _split(self.gather(lines), fraction, train.seed)
+        learned, held_out = _split(self.gather(lines), fraction, train.held_out_seed)
         return self.encode(learned, codec), self.encode(held_out, codec)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:

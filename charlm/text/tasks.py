@@ -73,12 +73,17 @@ class Lines(Texts):
 
     def learn(self, lines: Iterable[str], train: TrainConfig, fraction: float) -> tuple[Codec, Encoded, Encoded]:
         tokenizer, learned, held_out = learn_vocabulary(
-            lines, self.text, fraction=fraction, seed=train.seed, max_size=train.vocab_size, min_count=train.min_count
+            lines,
+            self.text,
+            fraction=fraction,
+            seed=train.held_out_seed,
+            max_size=train.vocab_size,
+            min_count=train.min_count,
         )
         return Codec(tokenizer), learned, held_out
 
     def again(self, lines: Iterable[str], codec: Codec, train: TrainConfig, fraction: float) -> tuple[Encoded, Encoded]:
-        return encode_parts(codec.tokenizer, lines, self.text.unit, fraction=fraction, seed=train.seed)
+        return encode_parts(codec.tokenizer, lines, self.text.unit, fraction=fraction, seed=train.held_out_seed)
 
     def encode_corpus(self, lines: Iterable[str], codec: Codec) -> Encoded:
         return encode_corpus(codec.tokenizer, lines, self.text.unit)

@@ -7,6 +7,7 @@ import pytest
 
 from charlm.backends import get_backend
 from charlm.checkpoint import load
+from charlm.cli import signals, ui
 from charlm.inference.adaptation import Adapter
 from tests import forms
 from tests.task_models import saved
@@ -67,6 +68,20 @@ def test_the_adapted_model_is_saved(charlm, trained, tmp_path):
     (trained.folder / "names.txt.safetensors").unlink()
 
 
+def test_the_model_is_saved_though_the_reader_went_away(charlm, models, tmp_path, monkeypatch):
+    def leave(*_):
+        raise signals.ClosedPipe
+
+    def saved_by(command, name):
+        flags = ("--dynamic", 0.05, "--save", tmp_path / name)
+        assert charlm(command, models.lm, *flags, stdin=b"abc\nbca\n").code == 0
+        return (tmp_path / f"{name}.safetensors").read_bytes()
+
+    whole = saved_by("score", "whole")
+    monkeypatch.setattr(ui.Output, "write", leave)
+    assert saved_by("score", "left") == saved_by("surprisal", "left too") == whole
+
+
 def test_the_first_model_of_a_mixture_adapts(charlm, trained, tmp_path):
     """From its own weights on, whatever the text that the weights of the mixture were found on."""
     flags = ("--dynamic", 0.05, "--cache", 9, "--format", "text")
@@ -113,7 +128,9 @@ def test_what_is_refused(charlm, models, monkeypatch, tmp_path, args, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_tasks_are_refused_by_name(charlm, models):
+def test_other_tasks_are_refused_by_name(charlm, models, tmp_path):
     charlm("score", models.cloze, "--dynamic", 0.1).failed(2, "a --task cloze model cannot adapt", "--task lm")
     charlm("evaluate", models.tag, "--cache", 5).failed(2, "a --task tag model cannot adapt")
     charlm("evaluate", models.lm, "--pairs", "--cache", 5).failed(2, "--pairs with --dynamic or --cache")
+    args = ("evaluate", models.lm, "--pairs", "--dynamic", 0)
+    charlm(*args, "--save", tmp_path / "new").failed(2, "--pairs with --dynamic or --cache")

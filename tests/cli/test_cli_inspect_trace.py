@@ -47,6 +47,19 @@ def blocks(lines):
     return found
 
 
+def test_unknown_tokens_of_a_text_are_named(charlm):
+    named = "the text has unknown tokens, read as <UNK>: 'z', 'é'"
+    for flag in ("--trace", "--activations"):
+        assert named in charlm("inspect", "rnn", flag, "azéz").succeeded().err
+        assert "unknown" not in charlm("inspect", "rnn", flag, "ab").succeeded().err
+        assert named in charlm("inspect", "conditioned", flag, r"x\tazé").succeeded().err
+    two = charlm("inspect", "rnn", "gru", "--activations", "-", stdin="é\x80\n".encode("latin-1")).succeeded().err
+    assert f"rnn: the text has unknown tokens, read as <UNK>: {chr(0xDCE9)!r}" in two
+    assert two.count("<UNK>") == 2 and two.count("not UTF-8") == 1
+    words = charlm("inspect", "tag", "--activations", "the zebra sees it").succeeded().err
+    assert "read as <UNK>: 'zebra'" in words
+
+
 def test_every_symbol_is_printed_with_its_shape_and_numbers(charlm):
     lines = charlm("inspect", "rnn", "--trace", "ab").succeeded().lines
     assert lines[2] == "W_a [a, x] of the notes is W_aa a + W_ax x."

@@ -93,6 +93,17 @@ def test_figures_agree(charlm, model, folder, level):
     assert after["tokens"] == len(after["token_scores"])
 
 
+@pytest.mark.parametrize("level", ["char", *LEVELS])
+def test_bytes_that_are_not_utf8_are_read_as_the_warning_says(charlm, model, level):
+    path, stdin = model(level), b"caf\xe9\n"
+    warned = {"char": "read as unknown characters", "subword": "read as tokens of one byte each", "byte": ""}[level]
+    result = charlm("score", path, "--format", "jsonl", stdin=stdin).succeeded()
+    assert (result.records[0]["oov"] == 0) == (level != "char")
+    paired = charlm("evaluate", path, "--pairs", stdin=b"cat\tca\xe9\n").succeeded()
+    for err in (result.err, paired.err, charlm("compare", path, path, "--on", "-", stdin=stdin).succeeded().err):
+        assert err.count("not UTF-8") == bool(warned) and warned in err
+
+
 @pytest.mark.thinned(2)
 @pytest.mark.parametrize("level", LEVELS)
 def test_commands_that_read_lines(charlm, model, folder, level):
@@ -152,6 +163,25 @@ def test_a_binary_file_is_learned_by_heart_and_printed_again(charlm, folder):
     score = charlm("score", path, binary, "--format", "jsonl").records
     assert sum(one["tokens"] for one in score) == len(data)
     assert "\r" in score[0]["text"]
+
+
+def test_a_raw_model_reads_every_text_as_it_was_trained(charlm, folder):
+    """Also what `score` does not read: prompts, lines that arrive, Kaldi's lists, and texts to inspect."""
+    path = folder / "raw.safetensors"
+    charlm("train", folder / "text.txt", "-o", path, "--level", "byte", "--raw", "--unit", "line", *STEPS).succeeded()
+    data, given = b"\xef\xbb\xbfa\r\n", "\ufeffa\r"
+    assert charlm("generate", path, "-p", "-", "-l", 0, stdin=data).succeeded().out == data
+    assert charlm("next", path, "-p", "-", stdin=data).out == charlm("next", path, "-p", given).succeeded().out
+    (followed,) = charlm("rank", path, "--follow", "--above", 0, "--format", "jsonl", stdin=data).succeeded().records
+    assert followed["text"] == given
+    (costs := folder / "costs").write_bytes(b"\xef\xbb\xbfu-1 1\r\n")
+    kaldi = ("--input-format", "kaldi", "--score", costs, "--format", "jsonl")
+    (best,) = charlm("rescore", path, *kaldi, stdin=b"u-1 a\r\n").succeeded().records
+    assert best["text"] == "a\r"
+    shown = charlm("inspect", path, "--activations", "-", "--unit", "0:0", "--format", "jsonl", stdin=data).succeeded()
+    assert [one["token"] for one in shown.records] == ["<0xEF>", "<0xBB>", "<0xBF>", "a", "\r"]
+    decays = [charlm("inspect", path, "--gradients", stdin=text).succeeded().out for text in (data * 9, b"a\n" * 9)]
+    assert decays[0] != decays[1]
 
 
 def test_what_does_not_fit_is_refused_by_name(charlm, model, folder):

@@ -1,10 +1,12 @@
 """`--mix` and `--tune-mix`: a mixture in every format, its printed weights, and the mistakes that are refused."""
 
+import contextlib
 import math
 
 import pytest
 
 from charlm import load
+from charlm.cli import ui
 from charlm.inference.mixtures import Mixture, member_of
 from charlm.inference.ngrams import NGramModel
 from charlm.inference.scoring import Scorer
@@ -55,6 +57,23 @@ def test_weight_one_changes_no_byte(charlm, trained, arpa, flags):
     plain = charlm("score", trained.char, *flags, stdin=TEXT).succeeded()
     for other in (f"{trained.stream}=0", f"{arpa}=0"):
         assert charlm("score", trained.char, *flags, "--mix", other, stdin=TEXT).succeeded().out == plain.out
+
+
+def test_the_text_of_the_weights_and_pairs_show_progress(charlm, trained, monkeypatch):
+    shown = []
+
+    @contextlib.contextmanager
+    def shows(unit, total=None):
+        shown.append((unit, total, []))
+        yield shown[-1][2].append
+
+    monkeypatch.setattr(ui, "progress_of", shows)
+    args = ("evaluate", trained.char, "--mix", trained.stream, "--tune-mix", trained.names)
+    charlm(*args, stdin=TEXT).succeeded()
+    size = trained.names.stat().st_size
+    assert [(unit, total, sum(done)) for unit, total, done in shown[:1]] == [("B", size, size)]
+    charlm("evaluate", trained.char, "--pairs", stdin=b"a\tb\nc\td\n").succeeded()
+    assert shown[-1] == ("pair", None, [1, 1])
 
 
 def test_equal_weights_are_printed_and_may_be_given_again(charlm, trained, arpa):

@@ -57,4 +57,5 @@ def test_a_single_pair_has_no_standard_error(charlm, trained):
 def test_what_has_no_pairs_is_refused(charlm, trained, tmp_path):
     charlm("evaluate", trained.char, "--pairs", stdin=b"").failed(3, "no pairs")
     charlm("evaluate", trained.char, "--pairs", stdin=b"a\tb\na\n").failed(3, "standard input line 2")
+    charlm("evaluate", trained.char, "--pairs", "--input-format", "tsv").failed(2, "--input-format with --pairs")
     charlm("evaluate", saved(tmp_path).tag, "--pairs", stdin=b"a\tb\n").failed(2, "--pairs")

@@ -15,7 +15,7 @@ from charlm.cli import ui
 from tests import forms
 from tests.benchmarks.odd_lines import made_log, shares
 from tests.cli.shell import read_line, started, wait_for_handlers
-from tests.task_models import outputs, random_lines, saved, task_model
+from tests.task_models import KINDS, outputs, random_lines, saved, task_model
 
 ODD = ["a\tb", 'say "no"', '"', "a,b", "a\rb", "\r\ra", "NA", "null", "", "", " a ", "#x", "\\", "a\\tb", "007"]
 ODD += ["\ufeffa", "a\u2028b", "\x85", "\x1c", "日本", "👍🏽", "e\u0301"]
@@ -164,6 +164,14 @@ def test_masks_are_scored_and_not_printed(charlm, models):
     assert {r["text"] for r in records} == set(stdin.decode().splitlines())
     assert charlm(*args, "--mask", "hex", "--mask", "digits", stdin=stdin).succeeded().records == records
     charlm(*args, "--mask", "names", stdin=stdin).failed(2, "names", "digits, hex")
+
+
+def test_a_mask_for_a_model_of_unmasked_text_is_told(charlm, models, tmp_path, monkeypatch):
+    assert "not masked" not in charlm("rank", models.lm, "--mask", "digits", stdin=b"abc\n").succeeded().err
+    monkeypatch.setitem(KINDS, "lm", ("a07", *KINDS["lm"][1:]))
+    checkpoint.save(tmp_path / "unmasked.safetensors", task_model("lm"))
+    args = ("rank", tmp_path / "unmasked", "--mask", "digits")
+    assert "the training text was not masked alike, it has '7'" in charlm(*args, stdin=b"a7\n").succeeded().err
 
 
 # ---- following

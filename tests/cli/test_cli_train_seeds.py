@@ -8,6 +8,8 @@ import statistics
 import pytest
 
 from charlm import load
+from charlm.errors import UsageError
+from charlm.session import prepare_from
 from charlm.training import Trainer
 from tests.cli.shell import files_of
 from tests.cli.test_cli_resume import text_of
@@ -47,7 +49,8 @@ def test_the_best_of_the_trainings_is_kept_and_their_spread_printed(charlm, corp
     losses, test = {}, {}
     for seed in (5, 6, 7):
         path = tmp_path / f"{seed}.safetensors"
-        charlm("train", corpus, "-o", path, *TINY, "--seed", seed, "--test", corpus).succeeded()
+        held_out = () if seed == 5 else ("--valid-seed", 5)
+        charlm("train", corpus, "-o", path, *TINY, "--seed", seed, *held_out, "--test", corpus).succeeded()
         losses[seed], test[seed] = best_loss(path), load(path).run.test["accuracy"]
     flags = (*TINY, "--seed", 5, "--seeds", 3, "--test", corpus)
     result = charlm("train", corpus, "-o", tmp_path / "m", *flags, "--format", "jsonl").succeeded()
@@ -77,11 +80,35 @@ def test_of_a_task_with_a_figure_the_best_has_the_highest(charlm, tmp_path):
     flags = (*TINY, "--task", "classify", "--valid-fraction", 0.4)
     figures = {}
     for seed in (5, 6, 7):
-        charlm("train", corpus, "-o", tmp_path / str(seed), *flags, "--seed", seed).succeeded()
+        charlm("train", corpus, "-o", tmp_path / str(seed), *flags, "--seed", seed, "--valid-seed", 5).succeeded()
         outcome = load(tmp_path / f"{seed}.safetensors").outcome
         figures[seed] = (-outcome.figure, outcome.valid_nats)
     charlm("train", corpus, "-o", tmp_path / "m", *flags, "--seed", 5, "--seeds", 3).succeeded()
     assert load(tmp_path / "m.safetensors").train.seed == min(figures, key=figures.get)
+
+
+def test_the_seed_of_the_held_out_lines_may_be_another(corpus):
+    lines = corpus.read_text().splitlines()
+    network = {"hidden_size": 4, "num_layers": 1}
+
+    def held_out(**seeds):
+        given = {**network, "valid_fraction": 0.2, "unit": "line", **seeds}
+        return prepare_from(lines, given).valid.ids.tolist()
+
+    assert held_out(seed=7, valid_seed=5) == held_out(seed=5) != held_out(seed=7)
+    for more, flag in (
+        ({"unit": "stream"}, "stream"),
+        ({"valid_fraction": 0.0}, "fraction 0"),
+        ({"valid": "x"}, "--valid$"),
+    ):
+        with pytest.raises(UsageError, match=f"--valid-seed with .*{flag}"):
+            held_out(valid_seed=5, **more)
+
+
+def test_of_one_text_the_end_is_held_out_for_every_seed(charlm, corpus, tmp_path):
+    flags = (*TINY, "--unit", "stream", "--seq-length", 8, "--max-steps", 2, "--seed", 5, "--seeds", 2)
+    charlm("train", corpus, "-o", tmp_path / "m", *flags).succeeded()
+    assert load(tmp_path / "m.safetensors").train.valid_seed is None
 
 
 def test_without_validation_the_training_loss_decides(charlm, corpus, tmp_path):

@@ -1,5 +1,6 @@
 """`charlm tune`: its table, its model, the command that repeats it, and its mistakes."""
 
+import base64
 import shlex
 import signal
 import sys
@@ -8,6 +9,9 @@ import pytest
 
 pytest.importorskip("optuna", reason="no optuna: pip install -e '.[tune]'")
 
+from charlm.backends import NumpyBackend
+from charlm.checkpoint import load
+from charlm.text.tokens.subword import learn_pieces
 from tests.cli.shell import bash, on_terminal, read_line, run, started, strict_json
 
 # The settings that are fixed; learning rate and dropout are searched.
@@ -58,6 +62,17 @@ def test_the_command_that_is_printed_writes_the_same_model(tune, tmp_path):
     repeated[0:1] = [sys.executable, "-m", "charlm"]
     bash(f"{shlex.join(repeated)} --force", cwd=tmp_path).succeeded()
     assert model.read_bytes() == before
+
+
+def test_pieces_may_be_given(tune, charlm, corpus, tmp_path):
+    pytest.importorskip("sentencepiece", reason="no sentencepiece: pip install -e '.[subword]'")
+    piece_model = learn_pieces(corpus.read_text().splitlines(), 300)
+    (file := tmp_path / "my pieces").write_bytes(base64.b64decode(piece_model))
+    flags = ("--level", "subword", "--pieces", file, "--trials", 1, "--max-steps", 2)
+    command = shlex.split(command_of(tune(*flags, settings=FIXED[:-4]).succeeded()))
+    assert command[command.index("--pieces") + 1] == str(file)
+    assert load(tmp_path / "m.safetensors", NumpyBackend()).language_model.text.piece_model == piece_model
+    assert f"--pieces {shlex.quote(str(file))}" in charlm("inspect", tmp_path / "m", "--command").succeeded().text
 
 
 def test_the_same_seed_prints_the_same_table(tune):

@@ -3,15 +3,18 @@
 import math
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from charlm.config import TextConfig
 from charlm.errors import UsageError
-from charlm.inference.masks import MASK_NAMES, masked
+from charlm.inference.masks import MASK_NAMES, masked, unmasked_token
 from charlm.inference.measures import MEASURES
 from charlm.inference.rank import FixedThreshold, LearnedThreshold, Measurer, Oddest, rank
 from charlm.inference.scoring import Scorer
+from charlm.text import EOS, UNK, Tokenizer, Vocabulary, splitter_of
 from tests import forms
 from tests.task_models import random_lines, task_model
 
@@ -144,6 +147,30 @@ def test_the_documented_commands_mask_alike():
         )
         assert run.stdout.splitlines() == [masked(line, [name]) for _, line, _ in MASKED], run.stderr
     assert set(MASK_NAMES) == {"digits", "hex"}
+
+
+@forms.each(
+    "level, tokens, names, found",
+    [
+        ("char", "a05", "digits", "5"),
+        ("char", "a05", "hex", None),
+        ("char", "a0", "digits,hex", None),
+        ("byte", None, "digits,hex", None),
+        ("word", ("at", "0x00", "deface"), "digits", None),
+        ("word", ("at", "0x00", "deface"), "hex", "deface"),
+    ],
+)
+def test_a_vocabulary_shows_that_its_text_was_not_masked_alike(level, tokens, names, found):
+    splitter = splitter_of(TextConfig(level=level))
+    vocabulary = splitter.vocabulary if tokens is None else Vocabulary((EOS, UNK, *tokens))
+    assert unmasked_token(Tokenizer(splitter, vocabulary), names.split(",")) == found
+
+
+def test_pieces_show_digits_by_more_than_their_bytes():
+    pieces = Vocabulary((EOS, UNK, "<0x31>", "\u2581a", "deface", "\u25812"))
+    tokenizer = SimpleNamespace(level="subword", vocabulary=pieces)
+    assert unmasked_token(tokenizer, ["digits", "hex"]) == "\u25812"
+    assert unmasked_token(tokenizer, ["hex"]) is None
 
 
 def test_a_masked_line_is_scored_as_its_mask_and_printed_as_it_was(model):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from charlm.errors import CorpusError
+from charlm.text import read_lines
 from charlm.text.lines import following
 from charlm.text.lines.following import Arrived, FollowedFile, arrivals, arrivals_of_pipe, is_pipe
 
@@ -23,8 +24,8 @@ def followed():
     """Open a file to be followed; it is closed at the end of the test."""
     files = []
 
-    def opened(path):
-        files.append(FollowedFile(str(path)))
+    def opened(path, errors="keep"):
+        files.append(FollowedFile(str(path), errors))
         return files[-1]
 
     yield opened
@@ -141,6 +142,19 @@ def test_what_is_no_text_is_refused(followed, tmp_path):
     for name in ("missing", "."):
         with pytest.raises(CorpusError):
             followed(tmp_path / name)
+
+
+def test_lines_arrive_as_they_are_read_elsewhere(followed, tmp_path, monkeypatch):
+    (path := tmp_path / "file").write_bytes(b"\xff\xfea\r\nb\r\n")
+    for errors in ("bytes", "raw"):
+        expected = list(read_lines([str(path)], errors=errors))
+        assert [line.text for line in followed(path, errors).read()] == expected
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+        assert [line.text for batch in arrivals_of_pipe("-", errors) for line in batch] == expected
+    path.write_bytes(zipped := b"\x1f\x8b\x08\n")
+    assert followed(path, "raw").read()[0].text.encode("utf-8", "surrogateescape") + b"\n" == zipped
+    with pytest.raises(CorpusError, match="gzip"):
+        followed(path, "bytes")
 
 
 def test_a_pipe_is_read_to_its_end(log, tmp_path, monkeypatch):

@@ -6,13 +6,17 @@ A view is a function `show_...(asked, ...)`, which prints the models in the form
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from charlm.cli import ui
+from charlm.cli.options import least_lossy
+from charlm.cli.prompts import warn_of_unknown
 from charlm.cli.tables_out import write_records
+from charlm.config import TextConfig
 
 SUFFIX = ".safetensors"
 
@@ -37,9 +41,25 @@ class Asked:
         """Whether the format has rows and columns."""
         return self.format in ("tsv", "csv")
 
+    @property
+    def reading(self) -> TextConfig:
+        """How the models read a file: as the one that leaves out least."""
+        return least_lossy(one.text for _, one in self.models)
+
     def name_of(self, name: str) -> dict[str, str]:
         """Return a JSON record's field for the model's name: none if there is one model."""
         return {"model": name} if len(self.models) > 1 else {}
+
+    def warn_of_unknown(self, lines_for: Callable[[Any], Iterable[str]]) -> None:
+        """Name the first tokens of a text that each model reads as `<UNK>`.
+
+        lines_for: return the lines of the text that a model reads, with their labels
+        """
+        from charlm.inference.unknown import unknown_tokens
+
+        for name, one in self.models:
+            what = f"{name}: the text" if len(self.models) > 1 else "the text"
+            warn_of_unknown(partial(unknown_tokens, one, lines_for(one), with_labels=True), what)
 
     def styled(self, lines: Iterable[str]) -> None:
         """Print lines that may have colours, and are `ui.printable` besides."""

@@ -7,16 +7,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from charlm.cli import signals, ui
 from charlm.cli.escapes import unescaped
 from charlm.cli.inspect_views import Asked
-from charlm.cli.options import input_lines
+from charlm.cli.options import input_lines, watch_encoding
 from charlm.cli.pages import Page, row, signed_class, signed_swatches, token
 from charlm.cli.shading import shaded_line, signed_level, signed_style
 from charlm.cli.tables_out import Records, format_of
+from charlm.config import TextConfig
 
 _ON_A_PAGE = 10  # units, if none is named
 _UNIT = re.compile(r"([0-9]{1,9}):([0-9]{1,9})(?::(.+))?")
@@ -48,10 +50,11 @@ def show_activations(asked: Asked, wanted: Wanted) -> None:
     """Print the units that vary most over a text, or the text in the colours of one unit; write a page and arrays."""
     from charlm.inference.activations import Recorder
 
-    lines = _lines(wanted)
+    lines = _lines(wanted, asked.reading)
     # All are checked before anything is printed.
     recorders = [Recorder(one) for _, one in asked.models]
     units = [None if wanted.unit is None else _units(wanted.unit, recorder) for recorder in recorders]
+    asked.warn_of_unknown(lambda _: lines())
     for recorder, chosen in zip(recorders, units, strict=True):
         # Written before the text, whose reader may go away.
         if wanted.page is not None:
@@ -77,17 +80,21 @@ def show_activations(asked: Asked, wanted: Wanted) -> None:
                 records.write({**which, **({} if form == "jsonl" else dict.fromkeys(columns, "")), **record})
 
 
-def _lines(wanted: Wanted) -> Callable[[], Iterable[str]]:
-    """Return a function that returns the lines of the text; a file is read again each time."""
+def _lines(wanted: Wanted, reading: TextConfig) -> Callable[[], Iterable[str]]:
+    """Return a function that returns the lines of the text; a file is read again each time.
+
+    reading: how a file is read
+    """
     file = wanted.file
     if file is None:
         if os.path.exists(wanted.text):
             ui.warn(f"--activations reads {wanted.text!r} as a text: to read the file, write @{wanted.text}")
         given = unescaped(wanted.text).removesuffix("\n").split("\n")
         return lambda: given
+    read = partial(input_lines, [file], watch=watch_encoding(reading), text=reading)
     if os.path.isfile(file):
-        return lambda: input_lines([file])
-    held = list(input_lines([file]))
+        return read
+    held = list(read())
     return lambda: held
 
 

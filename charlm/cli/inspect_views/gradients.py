@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from charlm.cli import signals, ui
@@ -20,10 +21,9 @@ def show_gradients(asked: Asked, file: str, longest: int, plot: str | None) -> N
 
     output = asked.output
     # A file is read again for each model, so that errors name the file and the line.
-    lines = list(input_lines([file])) if file == "-" else None
-    measured = [
-        gradient_decay(one, input_lines([file]) if lines is None else lines, longest=longest) for _, one in asked.models
-    ]
+    read = partial(input_lines, [file], text=asked.reading)
+    lines = list(read()) if file == "-" else None
+    measured = [gradient_decay(one, read() if lines is None else lines, longest=longest) for _, one in asked.models]
     decays = dict(zip(asked.short_names(), measured, strict=True))
     if plot not in (None, "-"):
         from charlm.cli import pictures

@@ -36,6 +36,7 @@ def show_trace(asked: Asked, text: str, page: Path | None) -> None:
 
     text = unescaped(text)
     traces = [trace(one, text) for _, one in asked.models]
+    asked.warn_of_unknown(lambda one: text.split("\n") if one.is_stream else [text])
     named = list(zip(asked.short_names(), asked.models, traces, strict=True))
     if page is not None:
         sections = [(name, network_words(one.model.config), found) for name, (_, one), found in named]

@@ -102,4 +102,7 @@ def training_words(config: TrainConfig) -> str:
         words.append(f"in {config.shards} shards")
     if config.keep is not None:
         words.append(f"keeps {_KEPT[config.keep]}")
-    return ", ".join([*words, f"seed {config.seed}"])
+    words.append(f"seed {config.seed}")
+    if config.valid_seed is not None:
+        words.append(f"held-out lines of seed {config.valid_seed}")
+    return ", ".join(words)

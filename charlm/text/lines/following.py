@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from charlm.errors import CorpusError
 from charlm.storage.files import display_name
 from charlm.text.lines.file_kinds import LOOKED_AT, kind_of
+from charlm.text.lines.lines_of_bytes import Errors
 from charlm.text.lines.open_text import LONGEST_LINE, STANDARD_INPUT, open_text, read_errors, without_mark
 from charlm.text.lines.reading import Located, line_place
 
@@ -75,14 +76,15 @@ def arrivals(files: Sequence[FollowedFile]) -> Iterator[list[Arrived]]:
             file.close()
 
 
-def arrivals_of_pipe(path: str) -> Iterator[list[Arrived]]:
+def arrivals_of_pipe(path: str, errors: Errors = "keep") -> Iterator[list[Arrived]]:
     """Yield the lines of a pipe as they arrive, until its writer closes it.
 
     path: of a pipe or a device; `-` is standard input
+    errors: as for `read_lines`, except "strict"
     Raises CorpusError if it cannot be read.
     """
-    with open_text(path) as file:
-        lines = _Lines(path)
+    with open_text(path, any_kind=errors in ("bytes", "raw"), unpack=errors != "raw") as file:
+        lines = _Lines(path, errors)
         # A raw file reads what is there already; so does `read1`, after what the buffer has.
         read = file.read1 if isinstance(file, io.BufferedReader) else file.read
         while True:
@@ -102,11 +104,12 @@ class FollowedFile:
     `read` returns what was appended since the last call. After a truncation it begins anew, also in counting lines. A
     file that was replaced (rotated) is read to its end first. While there is no file of that name, the old one is read.
 
+    errors: as for `read_lines`, except "strict"; only "raw" reads files of other kinds than text
     Raises CorpusError if there is no such file, or if it is not text.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, errors: Errors = "keep") -> None:
+        self.path, self._errors = path, errors
         self._file = self._opened()
 
     def read(self) -> list[Arrived]:
@@ -127,7 +130,7 @@ class FollowedFile:
             old.close()
         elif mine.st_size < self._file.tell():
             self._file.seek(0)
-            self._lines = _Lines(self.path)
+            self._lines = _Lines(self.path, self._errors)
         return found
 
     def close(self) -> None:
@@ -147,10 +150,10 @@ class FollowedFile:
             start = file.read(LOOKED_AT)
             file.seek(0)
         kind = kind_of(start)
-        if kind is not None:
+        if kind is not None and self._errors != "raw":
             file.close()
             raise CorpusError(f"{kind[0]}, {display_name(self.path)}", hint="name a text file that grows")
-        self._lines = _Lines(self.path)
+        self._lines = _Lines(self.path, self._errors)
         return file
 
     def _new_lines(self) -> list[Arrived]:
@@ -169,8 +172,8 @@ class FollowedFile:
 class _Lines:
     """Bytes to lines; a line that has no end yet waits for it."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, errors: Errors) -> None:
+        self._path, self._errors = path, errors
         self._begun: list[bytes] = []
         self._waiting = 0
         self._number = 0
@@ -195,6 +198,8 @@ class _Lines:
 
     def _line(self, data: bytes) -> Arrived:
         self._number += 1
-        if self._number == 1:
-            data = without_mark(data, self._path)
-        return Arrived(self._path, self._number, data.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
+        if self._errors != "raw":
+            data = data.removesuffix(b"\r")
+            if self._number == 1:
+                data = without_mark(data, self._path, any_encoding=self._errors == "bytes")
+        return Arrived(self._path, self._number, data.decode("utf-8", "surrogateescape"))
