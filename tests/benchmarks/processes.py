@@ -106,6 +106,7 @@ class SimulatedHost(World):
         own = row[: edges[1]].nbytes
         self.sent += (self.size - 1) * own
         self.received += row.nbytes - own
+        row[edges[1] :] = 0
         self._sleep()
 
     def _sleep(self):
@@ -131,15 +132,24 @@ def trainer_of(case, *, shards=1, hosts=1):
 
 def seconds_a_step(trainer, seconds=SECONDS, processes=None, clock=time.perf_counter):
     """Return the median time of a step, after some that allocate the buffers."""
-    processes, times, run = processes or World(), [], trainer.run()
+    return by_turns([(trainer, clock)], seconds, processes)[0]
+
+
+def by_turns(runs, seconds=SECONDS, processes=None):
+    """Return the median times of a step of some trainings, each with a clock of its own, which step in turn."""
+    processes, times, turns = processes or World(), [], [trainer.run() for trainer, _ in runs]
     for _ in range(3):
-        next(run)
+        for run in turns:
+            next(run)
     end = time.perf_counter() + seconds
     while len(times) < 5 or processes.broadcast(time.perf_counter() < end):
-        begin = clock()
-        next(run)
-        times.append(clock() - begin)
-    return statistics.median(times)
+        took = []
+        for run, (_, clock) in zip(turns, runs, strict=True):
+            begin = clock()
+            next(run)
+            took.append(clock() - begin)
+        times.append(took)
+    return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 def child(number, shards, threads):
@@ -203,19 +213,18 @@ def network():
 def simulate(cases=CASES, hosts=HOSTS[1:], links=("1 Gbit/s", "10 Gbit/s"), seconds=SECONDS):
     """Return and print the efficiency of simulated hosts beside the computed one.
 
-    Time is that of the processor, on one core, and that of the sleep, so that a busy machine does not matter.
+    Both step in turn. Time is that of the processor, on one core, and that of the sleep.
     """
     found = []
     for case in cases:
-        single = trainer_of(case)
-        with single.model.ops.workers.limit(1):
-            alone = seconds_a_step(single, seconds, clock=time.process_time)
         for count in hosts:
             for name in links:
-                trainer, host = trainer_of(case, shards=count, hosts=count), SimulatedHost(count, LINKS[name])
+                single, trainer = trainer_of(case), trainer_of(case, shards=count, hosts=count)
+                host = SimulatedHost(count, LINKS[name])
                 trainer.share(host)
-                with trainer.model.ops.workers.limit(1):
-                    took = seconds_a_step(trainer, seconds, clock=lambda host=host: time.process_time() + host.slept)
+                clocks = (time.process_time, lambda host=host: time.process_time() + host.slept)
+                with single.model.ops.workers.limit(1), trainer.model.ops.workers.limit(1):
+                    alone, took = by_turns([*zip((single, trainer), clocks, strict=True)], seconds)
                 share = alone / took
                 expected = efficiency(alone, trainer.model.parameters.count, count, LINKS[name])
                 found.append((share, expected))
