@@ -10,10 +10,12 @@ validation data that are no part of the test, unless the README says otherwise.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -37,10 +39,10 @@ def charlm(*arguments: object, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def train(corpus: Path, model: str, flags: str) -> Path:
-    """Train a model with seed 1 and give its file."""
+def train(corpus: Path, model: str, flags: str, *, seed: int = 1) -> Path:
+    """Train a model and give its file."""
     path = WORK / f"{model}.safetensors"
-    charlm("train", corpus, "-o", path, *shlex.split(flags), "--seed", 1, "--force")
+    charlm("train", corpus, "-o", path, *shlex.split(flags), "--seed", seed, "--force")
     return path
 
 
@@ -120,20 +122,43 @@ def persons() -> None:
 
 PERSONS = "--task tag --min-count 2 --embedding-size 50 --hidden-size 50 --num-layers 1 --dropout 0.5 --batch-size 4 \
  --seq-length 32 --lr 0.01 --epochs 10 --valid-fraction 0.1"
-POLARITY = "--task classify --level word --cell gru-simple --min-count 2 --embedding-size 50 --hidden-size 100 \
- --num-layers 1 --dropout 0.5 --batch-size 4 --seq-length 64 --lr 0.002 --epochs 5 --valid-fraction 0.1"
+# Chosen on the last ninth of what is learned, by loss and accuracy, among about thirty.
+POLARITY = "--task classify --level word --split whitespace --min-count 1 --embedding-size 200 --hidden-size 64 \
+ --num-layers 1 --dropout 0.5 --embedding-dropout 0.5 --weight-decay 1 --batch-size 16 --lr 0.002 --epochs 8 \
+ --schedule constant --average 0.6 --keep last --valid-fraction 0 --threads 1"
 
 
 def polarity() -> None:
-    """Print the accuracy of the sentiment of film reviews, the last 10 % of each side held out."""
+    """Print the accuracy of the sentiment of film reviews, the last 10 % of each side held out, with three seeds."""
     learned, held_out = [], []
     for side in ("pos", "neg"):
         lines = [f"{side}\t{line.strip()}" for line in read(SHARED / "polarity" / f"rt-polarity.{side}")]
         first, last = parts(lines, len(lines) // 10)
         learned += first
         held_out += last
-    model = train(write("polarity_train.tsv", learned), "polarity", POLARITY)
-    evaluate(model, write("polarity_test.tsv", held_out))
+    print(f"naive Bayes of the words that occur: {naive_bayes(learned, held_out):.4f}")
+    corpus, test = write("polarity_train.tsv", learned), write("polarity_test.tsv", held_out)
+    for seed in (1, 2, 3):
+        evaluate(train(corpus, "polarity", POLARITY, seed=seed), test)
+
+
+def naive_bayes(learned: list[str], held_out: list[str]) -> float:
+    """Return the accuracy of naive Bayes with add-one smoothing, which looks at whether a word occurs in a sentence."""
+    counts = {side: Counter[str]() for side in ("pos", "neg")}
+    for line in learned:
+        side, text = line.split("\t")
+        counts[side].update(set(text.split()))
+    known = {word for of_side in counts.values() for word in of_side}
+    of_word = {
+        side: {word: math.log((of_side[word] + 1) / (of_side.total() + len(known))) for word in known}
+        for side, of_side in counts.items()
+    }
+    right = 0
+    for line in held_out:
+        side, text = line.split("\t")
+        words = set(text.split()) & known
+        right += side == max(of_word, key=lambda one: sum(of_word[one][word] for word in words))
+    return right / len(held_out)
 
 
 NAMES = "--batch-size 16 --lr 0.004 --dropout 0.3 --epochs 12"
