@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from charlm.backends import Array, Number
 from charlm.config import TrainConfig
@@ -30,6 +32,7 @@ class Update:
 
     memory: the vectors of `slots_of`
     clean: a vector for the weights while they have noise, None without noise
+    noisy: returns a block, given the number of a step, in which the weights have the noise of this step, if any
     """
 
     def __init__(self, model: Model, config: TrainConfig) -> None:
@@ -38,14 +41,11 @@ class Update:
         values, own = model.parameters.values, slots_of(config)[len(self.optimizer.slots) :]
         self.memory: dict[str, Array] = dict(self.optimizer.memory)
         self.memory |= {slot: model.ops.zeros(values.shape, values.dtype) for slot in own}
-        self.clean = model.ops.zeros(values.shape, values.dtype) if config.weight_noise else None
-
-    def noisy(self, step: int) -> AbstractContextManager[None]:
-        """Use weights with the noise of this step inside the block, if any is asked for."""
-        if self.clean is None:
-            return nullcontext()
-        scale, seed = self.config.weight_noise, self.config.seed
-        return noisy(self.parameters, self.ops, self.clean, scale=scale, seed=seed, step=step)
+        self.clean: Array | None = None
+        self.noisy: Callable[[int], AbstractContextManager[object]] = nullcontext
+        if config.weight_noise:
+            self.clean = model.ops.zeros(values.shape, values.dtype)
+            self.noisy = partial(noisy, model.parameters, model.ops, self.clean, config.weight_noise, config.seed)
 
     def apply(self, numbers: TrainingNumbers, rate: float) -> Number:
         """Learn from the gradient of one batch, which is overwritten; return its norm.

@@ -13,7 +13,7 @@ _CHUNK = 1 << 16  # elements drawn by one generator: the same ones for any numbe
 
 
 @contextlib.contextmanager
-def noisy(parameters: Parameters, ops: Backend, clean: Array, *, scale: float, seed: int, step: int) -> Iterator[None]:
+def noisy(parameters: Parameters, ops: Backend, clean: Array, scale: float, seed: int, step: int) -> Iterator[None]:
     """Use w' = w + scale n as the weights inside the block, n ~ N(0, 1), drawn anew for each step.
 
     A gradient that is computed inside the block is dL/dw at w'. Since dw'/dw = 1, it is that of w too, and the
