@@ -22,7 +22,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.inference.evaluation import CONTEXT
 from charlm.inference.tallies import tally_named
 from charlm.language_model import LanguageModel
-from charlm.nn.build import build, for_training
+from charlm.nn.build import build, for_training, training_core
 from charlm.settings import CorpusSize, before_reading, chosen
 from charlm.task import task_named, task_of
 from charlm.text.dataset import Encoded
@@ -201,7 +201,7 @@ def _built(
     sized = ModelConfig(**{**codec.sizes(network["task"]), **network})
     model = build(sized, ops, seed=config.seed, init_scale=config.init_scale)
     text = replace(reader.text, piece_model=codec.tokenizer.splitter.piece_model)
-    language_model = LanguageModel(model, codec, text, config, core=model.ops.core)
+    language_model = LanguageModel(model, codec, text, config, core=training_core(model))
     return replace(assemble(language_model, train, valid), warnings=reader.warnings)
 
 
@@ -225,7 +225,7 @@ def resume(
     if limits.keys() - {"patience"}:
         limits = {"epochs": None, "max_steps": None, "minutes": None, **limits}
     config = replace(stored.train, **limits)
-    language_model = replace(stored, train=config, history=[], core=stored.model.ops.core)
+    language_model = replace(stored, train=config, history=[], core=training_core(stored.model))
     reader = stored.reader
     held_out = 0.0 if valid_lines is not None else config.valid_fraction
     train, valid = reader.again(lines, stored.codec, config, held_out)

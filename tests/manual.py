@@ -31,7 +31,7 @@ _SUCCESS = {0: "Success.", 1: "Internal error, or a failed check."}
 _SIGNALS = {"128 + N": "Ended by signal N."}
 _ENVIRONMENT = {
     "NO_COLOR": "If it is set, nothing is coloured.",
-    "CHARLM_CORE": "The core that computes: numpy, v3, v4 or neon; without it, the fastest of this processor.",
+    "CHARLM_CORE": "The core that computes: numpy, amx, v3, v4 or neon; without it, the fastest of this processor.",
 }
 
 

@@ -74,7 +74,7 @@ class Backend(ABC):
     """The arithmetic that differs by device. `workers` divides it among the cores of the host."""
 
     name: ClassVar[str]
-    core: str  # what computes: numpy, one of `compiled.library.CORES`, or cuda
+    core: str  # what computes: numpy, one of `compiled.library.CORES`, amx, or cuda
     block: ClassVar[int]  # elements of a long vector that pointwise work takes at a time
     batch_first: ClassVar[bool] = False  # whether activations lie as [T, B, rows] in memory, else as [T, rows, B]
     scans: Mapping[str, type[Any]] = {}  # the device's own `nn.scan.Scan` classes, by the name of the cell
@@ -93,7 +93,7 @@ class Backend(ABC):
         if dtype == "bfloat16":
             raise ResourceError(
                 f"--dtype bfloat16: core {self.core} has no bfloat16 products on this machine",
-                hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16",
+                hint="use --dtype float32; bfloat16 needs the compiled core on a processor with AVX512-BF16 or AMX",
             )
         return self
 

@@ -101,7 +101,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
             speed = statistics.median(rate(step, config.seconds) for _ in range(config.repeats))
             yield Measurement(
                 case=case,
-                core=model.ops.core,
+                core=model.ops.in_precision(dtype).core,
                 cell=model.config.cell,
                 hidden_size=model.config.hidden_size,
                 num_layers=model.config.num_layers,

@@ -8,7 +8,8 @@ import time
 import numpy as np
 
 from charlm.backends import Backend, NumpyBackend
-from charlm.backends.compiled.library import CORES, Library, obstacle, open_library
+from charlm.backends.compiled.core import suffix_of
+from charlm.backends.compiled.library import Library, fastest_library
 from charlm.backends.workers import Workers
 
 _PRODUCTS = (512, 1024, 2048, 3072, 4096)  # sizes of the square matrices that are multiplied
@@ -18,19 +19,23 @@ _LONG_ENOUGH = 0.01  # seconds of a run of the core's loop; waking up a thread t
 def best_rate(ops: Backend, dtype: str, seconds: float) -> float:
     """Return the most operations a second that the workers of a backend reach in this precision.
 
-    It is the rate of BLAS' fastest square product or, if that is higher, of the compiled core's register-blocked loop.
-    A product of the core may be faster than BLAS' squares. In bfloat16, a core does twice the operations of float32.
+    It is the rate of the fastest square product, of BLAS or in bfloat16 of the backend, or, if that is higher, of the
+    compiled core's register-blocked loop. A product of the core may be faster than BLAS' squares.
 
     seconds: spent on each size of squares, and on the loop, at most
     """
     if not isinstance(ops, NumpyBackend):
         return best_product(ops, dtype, seconds)
+    # The variable CHARLM_CORE does not change the peak of a machine.
+    blas, library = NumpyBackend(), fastest_library()
     if dtype == "bfloat16":
-        return 2.0 * best_rate(ops, "float32", seconds)
-    blas, library = NumpyBackend(), _fastest_core()
-    with blas.workers.limit(ops.workers.count):
-        square = best_product(blas, dtype, seconds)
-    return square if library is None else max(square, core_rate(library, ops.workers, dtype, seconds))
+        square = best_product(ops.in_precision(dtype), "float32", seconds)
+        has_loop = library is not None and library.bfloat16 != ""
+    else:
+        with blas.workers.limit(ops.workers.count):
+            square = best_product(blas, dtype, seconds)
+        has_loop = library is not None
+    return max(square, core_rate(library, ops.workers, dtype, seconds)) if library and has_loop else square
 
 
 def best_product(ops: Backend, dtype: str, seconds: float) -> float:
@@ -59,10 +64,9 @@ def core_rate(library: Library, workers: Workers, dtype: str, seconds: float) ->
     """Return the operations a second of the compiled core's loop, which all workers run at the same time.
 
     library: of the core: `core_peak(rounds)` does `core_peak_operations()` operations in each round
-    dtype: float32 or float64
     seconds: spent at most, except for one run and for finding out how many rounds last long enough to be timed
     """
-    suffix = {"float32": "f32", "float64": "f64"}[dtype]
+    suffix = suffix_of(library, dtype)
     loop, of_round = (getattr(library, f"core_{name}_{suffix}") for name in ("peak", "peak_operations"))
     loop.argtypes, loop.restype = [ctypes.c_long], ctypes.c_double
     of_round.argtypes, of_round.restype = [], ctypes.c_long
@@ -79,8 +83,3 @@ def core_rate(library: Library, workers: Workers, dtype: str, seconds: float) ->
     while best == float("inf") or time.perf_counter() - begin < seconds:
         best = min(best, time_of(rounds))
     return float(of_round()) * rounds * workers.count / best
-
-
-def _fastest_core() -> Library | None:
-    """Return the library of the fastest core that this processor runs; the variable CHARLM_CORE does not change it."""
-    return next((open_library(core) for core in CORES if not obstacle(core)), None)

@@ -144,7 +144,7 @@ class Preparation:
         self.session = in_turn(lambda: resume(checkpoint, lines, valid_lines, limits))
         share(self.session, self.options["threads"], self.digest())
         self.corpus_memory.read()
-        if model.core not in (None, core := model.model.ops.core):
+        if model.core not in (None, core := self.session.language_model.core):
             ui.note(
                 f"the checkpoint was trained on core {model.core}, this run continues on core {core}: "
                 "the last digits will differ from those of an uninterrupted run"

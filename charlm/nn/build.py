@@ -98,6 +98,14 @@ def for_training(model: Model) -> Model:
     return _bound(_Network(model.config, ops), Parameters(p.shapes, ops, model.config.array_dtype, values=p.values))
 
 
+def training_core(model: Model) -> str:
+    """Return what computes the products of a training of this model, see `Backend.core`.
+
+    Raises ResourceError as `for_training` does.
+    """
+    return model.ops.in_precision(model.config.dtype).core
+
+
 def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
     """Return how a copy of a model is built in another process, on a device of the same kind."""
     return _copied, (model.config, model.ops.numpy(model.parameters.values), model.ops.name)

@@ -7,17 +7,17 @@ from charlm.backends import NumpyBackend
 from charlm.errors import ResourceError
 from charlm.nn.workspace import Workspace
 from tests import forms
-from tests.compiled import compiled_backend
+from tests.compiled import EACH_BFLOAT16, compiled_backend
 from tests.gradcheck import each_kind
 from tests.nn.test_scans import ORACLE, SHAPES, layer_on, passed
 
 CLOSE = 1e-2  # relative to the largest number: bfloat16 numbers have eight bits
 
 
-@pytest.fixture
-def ops():
+@pytest.fixture(params=EACH_BFLOAT16)
+def ops(request):
     try:
-        return compiled_backend("v4").in_precision("bfloat16")
+        return compiled_backend(request.param).in_precision("bfloat16")
     except ResourceError as error:
         pytest.skip(error.message)
 

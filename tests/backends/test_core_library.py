@@ -1,5 +1,6 @@
 """Which library of the compiled core is used: by the processor, by what is installed, and by CHARLM_CORE."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from charlm.backends import NumpyBackend, get_backend, why_numpy
 from charlm.backends.compiled import library
 from charlm.backends.compiled.backend import CompiledBackend
-from charlm.backends.compiled.library import CORES, load_library, open_library
+from charlm.backends.compiled.library import AMX, CORES, Library, load_library, open_library
 from charlm.errors import ResourceError, UsageError
 from tests.compiled import HERE
 
@@ -21,6 +22,7 @@ each_core = pytest.mark.parametrize("core", HERE)
 
 _AVX2 = "fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt avx avx2 bmi1 bmi2 f16c fma abm movbe"
 _AVX512 = f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
+_TILES = f"{_AVX512} avx512_bf16 amx_bf16 amx_tile amx_int8"
 CPU_INFO = "processor\t: {}\nmodel name\t: A: processor\nflags\t\t: {}\nbugs\t\t: none\n\n"
 
 
@@ -178,6 +180,54 @@ def test_a_core_that_does_not_run_here_is_refused(monkeypatch, install, loads_na
     assert error.exit_code == 6 and "avx512bw" in error.message
 
 
+@pytest.fixture
+def permits_tiles(monkeypatch):
+    """Return a function that makes a library one of a system that supports tiles, or does not."""
+
+    def call(answer):
+        functions = {"core_permitted_amx": lambda: answer, "core_product_b16": None}
+        monkeypatch.setattr(ctypes.CDLL, "__init__", lambda self, path: vars(self).update(functions))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("flags", "permitted", "value", "multiplies"),
+    [
+        (_TILES, 1, "auto", "amx"),
+        (_TILES, 1, "amx", "amx"),
+        (_TILES, 1, "v4", "v4"),
+        (_TILES, 0, "auto", "v4"),
+        (_TILES.replace(" amx_tile", ""), 1, "auto", "v4"),
+        (_TILES.replace(" amx_bf16", ""), 1, "auto", "v4"),
+        (_AVX512, 1, "auto", ""),
+    ],
+)
+def test_who_multiplies_bfloat16_numbers(
+    install, processor, permits_tiles, monkeypatch, flags, permitted, value, multiplies
+):
+    """All else is computed by v4."""
+    install(v4=b"4")
+    processor(flags)
+    permits_tiles(permitted)
+    monkeypatch.setenv("CHARLM_CORE", value)
+    chosen = load_library()
+    assert isinstance(chosen, Library) and chosen.core == "v4" and chosen.bfloat16 == multiplies
+
+
+@pytest.mark.parametrize(
+    ("flags", "permitted", "reason"),
+    [(_TILES, 0, "the system"), (_AVX512, 1, "does not support amx_"), (_AVX2, 1, "does not support am")],
+)
+def test_amx_is_refused_where_it_does_not_run(install, processor, permits_tiles, monkeypatch, flags, permitted, reason):
+    install(v4=b"4")
+    processor(flags)
+    permits_tiles(permitted)
+    monkeypatch.setenv("CHARLM_CORE", AMX)
+    error = refused(AMX, ResourceError)
+    assert error.exit_code == 6 and reason in error.message
+
+
 def damaged(content: bytes) -> dict[str, bytes]:
     """Return damaged copies of a library, by what has happened to it."""
     half = len(content) // 2
@@ -238,7 +288,7 @@ def charlm(*args, **env):
 def test_the_command_line_refuses_an_unknown_core():
     done = charlm("bench", "train", CHARLM_CORE="best")
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "charlm: error: CHARLM_CORE is 'best'\nhint: choose one of: auto, numpy, v4, v3, neon\n"
+    assert done.stderr == "charlm: error: CHARLM_CORE is 'best'\nhint: choose one of: auto, numpy, amx, v4, v3, neon\n"
 
 
 def test_help_loads_no_library_and_needs_no_core():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from charlm import benchmark
 from charlm.backends import NumpyBackend
+from charlm.backends.compiled.library import fastest_library
 from charlm.benchmark import measurement, peak
 from charlm.config import TrainConfig
 from charlm.errors import CorpusError, UsageError
+from tests.bfloat16 import RoundingBackend
 
 H, V, D = 16, 20, 8
 TRAIN = TrainConfig(batch_size=4, seq_length=8)
@@ -116,13 +119,17 @@ def test_operations_are_two_for_each_weight_and_pass(case, passes):
 
 def test_the_peak_is_the_faster_of_squares_and_the_core(monkeypatch):
     monkeypatch.setattr(peak, "best_product", lambda ops, dtype, seconds: 5e9)
-    monkeypatch.setattr(peak, "_fastest_core", lambda: None)
-    assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == 5e9
-    monkeypatch.setattr(peak, "_fastest_core", lambda: "library")
+    monkeypatch.setattr(peak, "fastest_library", lambda: None)
+    for ops, dtype in ((NumpyBackend(), "float32"), (RoundingBackend(), "bfloat16")):
+        assert benchmark.best_rate(ops, dtype, 0.01) == 5e9
+    monkeypatch.setattr(peak, "fastest_library", lambda: SimpleNamespace(bfloat16="v4"))
     for of_core, wanted in ((7e9, 7e9), (3e9, 5e9)):
         monkeypatch.setattr(peak, "core_rate", lambda library, workers, dtype, seconds, rate=of_core: rate)
         assert benchmark.best_rate(NumpyBackend(), "float32", 0.01) == wanted
-        assert benchmark.best_rate(NumpyBackend(), "bfloat16", 0.01) == 2 * wanted
+        assert benchmark.best_rate(RoundingBackend(), "bfloat16", 0.01) == wanted
+    monkeypatch.setattr(peak, "fastest_library", lambda: SimpleNamespace(bfloat16=""))
+    monkeypatch.setattr(peak, "core_rate", lambda library, workers, dtype, seconds: 7e9)
+    assert benchmark.best_rate(RoundingBackend(), "bfloat16", 0.01) == 5e9
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -131,6 +138,8 @@ def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
     pause, operations, running, most = 1e-4, 1000, [], []
 
     class Library:
+        bfloat16 = ""
+
         def __init__(self):
             def core_peak_f32(rounds):
                 running.append(rounds)
@@ -151,12 +160,12 @@ def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
 
 
 @pytest.mark.thinned(2)
-@pytest.mark.skipif(peak._fastest_core() is None, reason="this machine has no compiled core")
+@pytest.mark.skipif(fastest_library() is None, reason="this machine has no compiled core")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_compiled_core_has_a_loop_for_the_peak(monkeypatch, dtype):
     """Whatever computes here, the peak is the machine's."""
     monkeypatch.setenv("CHARLM_CORE", "numpy")
-    ops, library = NumpyBackend(), peak._fastest_core()
+    ops, library = NumpyBackend(), fastest_library()
     with ops.workers.limit(1):
         square = benchmark.best_product(ops, dtype, 0.01)
         assert benchmark.core_rate(library, ops.workers, dtype, 0.3) > 0.5 * square

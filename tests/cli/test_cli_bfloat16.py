@@ -41,14 +41,16 @@ def lacks_bfloat16(request, monkeypatch, tmp_path_factory):
             return
         if all(map(obstacle, CORES)):
             pytest.skip("no library of the compiled core is installed and runs here")
-        features = library._processor_features() - {"avx512_bf16"}
+        features = library._processor_features() - {"avx512_bf16", "amx_bf16"}
         path = tmp_path_factory.mktemp("processor") / "cpuinfo"
         path.write_text(f"flags\t\t: {' '.join(sorted(features))}\n")
         monkeypatch.setattr(library, "_FEATURES", path)
         monkeypatch.setenv("CHARLM_CORE", "auto")
         monkeypatch.setattr(backends, "_cpu", CPU)
+        library.open_library.cache_clear()
 
-    return call
+    yield call
+    library.open_library.cache_clear()
 
 
 @pytest.fixture

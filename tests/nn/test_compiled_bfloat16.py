@@ -11,7 +11,7 @@ from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
 from charlm.nn.workspace import Workspace
 from tests import forms
-from tests.compiled import EACH_CORE, compiled_backend
+from tests.compiled import EACH_BFLOAT16, EACH_CORE, compiled_backend
 from tests.gradcheck import each_kind, random_starts
 from tests.guarded import Guarded, Matrix, guard
 
@@ -34,7 +34,7 @@ ORACLE = Rounding()
 ORACLE.scans = {}
 
 
-@pytest.fixture(params=EACH_CORE)
+@pytest.fixture(params=EACH_BFLOAT16)
 def ops(request):
     """A backend with products in bfloat16."""
     try:

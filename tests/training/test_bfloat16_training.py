@@ -114,7 +114,7 @@ def test_any_number_of_threads_computes_the_same_bytes(monkeypatch):
 @each_machine
 def test_the_estimate_of_memory_is_float32s(kind):
     estimates = [memory_needed(session_of(machine(kind), dtype).trainer) for dtype in ("float32", "bfloat16")]
-    assert estimates[1] == pytest.approx(estimates[0], rel=0.1)
+    assert estimates[1] == pytest.approx(estimates[0], rel=0.15)
 
 
 # ---- machines without it

@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.backends.base import BETAS, AffineLayer, Array, Backend, Shape, complement
 from charlm.backends.compiled.core import Functions, Product, aligned, rows_of, strides
-from charlm.backends.compiled.library import Library, has_bfloat16
+from charlm.backends.compiled.library import Library
 from charlm.backends.compiled.scan import SCANS
 from charlm.backends.compiled.stream import CompiledStream
 from charlm.backends.numpy_backend import NumpyBackend
@@ -42,7 +42,7 @@ class CompiledBackend(NumpyBackend):
         self._scratch = threading.local()
 
     def in_precision(self, dtype: str) -> Backend:
-        if dtype == "bfloat16" and has_bfloat16(self.library):
+        if dtype == "bfloat16" and self.library.bfloat16:
             ops = Bfloat16Backend(self.library)
             ops.workers = self.workers
             return ops
@@ -289,4 +289,5 @@ class Bfloat16Backend(CompiledBackend):
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)
+        self.core = library.bfloat16
         self._cores[np.dtype("float32")] = Functions(library, "bfloat16")

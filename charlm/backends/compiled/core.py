@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from charlm.backends.base import Array
+from charlm.backends.compiled.library import AMX, Library
 
 _ALIGNMENT = 64  # bytes: of a line of the cache, and of the widest vector
 _TYPES: dict[str, Any] = {
@@ -113,10 +114,11 @@ class Functions:
     dtype: of the arrays, float32 or float64; bfloat16: the products' numbers, while the arrays are float32
     """
 
-    def __init__(self, library: ctypes.CDLL, dtype: str) -> None:
+    def __init__(self, library: Library, dtype: str) -> None:
         suffix, real = ("f64", ctypes.c_double) if dtype == "float64" else ("f32", ctypes.c_float)
+        products = suffix_of(library, dtype)
         for name, declaration in {**_OF_PRODUCTS, **_OTHERS}.items():
-            own = "b16" if dtype == "bfloat16" and name in _OF_PRODUCTS else suffix
+            own = products if name in _OF_PRODUCTS else suffix
             arguments, _, result = declaration.partition("->")
             function = getattr(library, f"core_{name}_{own}")
             function.argtypes = [{**_TYPES, "real": real}[kind] for kind in arguments.split()]
@@ -125,6 +127,12 @@ class Functions:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the core has no function {name}")
+
+
+def suffix_of(library: Library, dtype: str) -> str:
+    """Return how the names of the functions that multiply numbers of a precision end."""
+    in_bfloat16 = "amx" if library.bfloat16 == AMX else "b16"
+    return {"float32": "f32", "float64": "f64", "bfloat16": in_bfloat16}[dtype]
 
 
 def aligned(size: int, dtype: Any, allocate: Callable[[int, Any], Array] = np.empty) -> Array:

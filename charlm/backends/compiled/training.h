@@ -189,13 +189,13 @@ void EXPORT(core_adam)(real *restrict w, const real *restrict g, real *restrict 
 /* Run a block of a product out of the first-level cache; return a number that depends on it. */
 enum { PEAK_DEPTH = 8192 / VECTOR_BYTES };
 double EXPORT(core_peak)(long rounds) {
-    Operand panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[MOST_ROWS * PEAK_DEPTH];
-    real out[MOST_ROWS * WIDEST];
-    const long rows = rows_of_kernel[4];
+    Operand panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[BLOCK_ROWS * PEAK_DEPTH];
+    real out[BLOCK_ROWS * 4 * VL];
     for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = PAIR;
-    for (long i = 0; i < rows * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
-    for (long round = 0; round < rounds; round++) kernels[4][rows](a, PEAK_DEPTH, 1, panel, PEAK_DEPTH, out, 4 * VL, 0);
+    for (long i = 0; i < BLOCK_ROWS * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
+    for (long round = 0; round < rounds; round++)
+        rows_by_panel(a, PEAK_DEPTH, 1, BLOCK_ROWS, panel, PEAK_DEPTH, 4, out, 4 * VL, 0);
     return rounds ? out[0] : 0;
 }
 /* Operations of one of its rounds. */
-long EXPORT(core_peak_operations)(void) { return 2 * PAIR * PEAK_DEPTH * 4 * VL * rows_of_kernel[4]; }
+long EXPORT(core_peak_operations)(void) { return 2 * PAIR * PEAK_DEPTH * 4 * VL * BLOCK_ROWS; }

@@ -1,7 +1,8 @@
 /* Vectors of VL reals and the functions of them that the equations need. GCC vector extensions, no intrinsics.
  *
  * The core is compiled with `real` = float, with `real` = double where FLOAT64 is defined, and with BFLOAT16 for products
- * of bfloat16 numbers whose sums are floats. Exported names end in _f32, _f64 or _b16. Arrays are batch first: a row is a lane at a step, its elements are units and contiguous. So a
+ * of bfloat16 numbers whose sums are floats, and with TILES too for those of AMX. Exported names end in _f32, _f64,
+ * _b16 or _amx. Arrays are batch first: a row is a lane at a step, its elements are units and contiguous. So a
  * vector lies along the units, and any number of lanes runs at full width. Nothing here allocates or starts threads.
  */
 #include <float.h>
@@ -20,7 +21,9 @@ typedef int64_t whole;
 #else
 typedef float real;
 typedef int32_t whole;
-#ifdef BFLOAT16
+#ifdef TILES
+#define EXPORT(name) name##_amx
+#elif defined BFLOAT16
 #define EXPORT(name) name##_b16
 #else
 #define EXPORT(name) name##_f32
