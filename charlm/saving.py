@@ -21,6 +21,8 @@ from charlm.training import Progress
 
 # Seconds between saves, at evaluations and at other steps. Saving takes time, and a kill loses the steps since.
 SAVE_SECONDS = {True: 2.0, False: 60.0}
+# The least time between saves, in the time that the last one took: a large model is saved less often.
+SAVE_RATIO = 20.0
 
 
 class SavedTraining:
@@ -49,16 +51,18 @@ class SavedTraining:
 
         Raises DivergenceError and MemoryError after saving what is of use.
         """
-        trainer, saved, is_better = self._trainer, time.perf_counter(), True
+        trainer, saved, is_better, took = self._trainer, time.perf_counter(), True, 0.0
         try:
             for progress in trainer.run():
                 watch(progress)
                 is_better = is_better or progress.is_best
-                is_due = time.perf_counter() - saved > SAVE_SECONDS[progress.is_evaluation]
+                now = time.perf_counter()
+                is_due = now - saved > max(SAVE_SECONDS[progress.is_evaluation], SAVE_RATIO * took)
                 self.after_step(is_due)
                 if is_due:
                     self._save(model=is_better and trainer.verdict.is_usable(on_the_way=True))
                     is_better, saved = False, time.perf_counter()
+                    took = saved - now
                 if is_stopped():
                     break
         except DivergenceError:

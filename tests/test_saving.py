@@ -68,6 +68,7 @@ def test_it_is_saved_on_the_way_as_often_as_time_allows(path, monkeypatch):
     learn(saved, until=3)
     assert not checkpoint_path(path).exists()
     monkeypatch.setattr(saving, "SAVE_SECONDS", {True: -1.0, False: -1.0})
+    monkeypatch.setattr(saving, "SAVE_RATIO", 0.0)
     steps, run = [], trainer.run
 
     def watched():
@@ -79,6 +80,23 @@ def test_it_is_saved_on_the_way_as_often_as_time_allows(path, monkeypatch):
     learn(saved)
     assert steps == [(4, 4), (5, 5), (6, 6)]
     assert holds_best(path, trainer)
+
+
+def test_a_training_whose_saves_take_long_is_saved_less_often(path, monkeypatch):
+    """Each step takes a second, a save two, and the next one is due after three times that."""
+    now, saves = [0.0], []
+    monkeypatch.setattr(saving.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(saving, "SAVE_SECONDS", {True: 0.5, False: 0.5})
+    monkeypatch.setattr(saving, "SAVE_RATIO", 3.0)
+    trainer, saved = training(path, max_steps=20)
+
+    def save(*, model):
+        now[0] += 2.0
+        saves.append(trainer.step)
+
+    monkeypatch.setattr(saved, "_save", save)
+    saved.learn(lambda _: now.__setitem__(0, now[0] + 1.0), lambda: False)
+    assert saves == [1, 8, 15]
 
 
 def test_the_model_file_of_a_finished_run_is_written_only_if_it_is_missing_or_outdated(path):

@@ -29,7 +29,7 @@ import os, sys
 from charlm import saving
 from charlm.cli import app
 from charlm.training import Trainer
-saving.SAVE_SECONDS = {True: 0.0, False: 0.0}
+saving.SAVE_SECONDS, saving.SAVE_RATIO = {True: 0.0, False: 0.0}, 0.0
 """
 END = "sys.exit(app.main(sys.argv[1:]))"
 SLOWLY = """

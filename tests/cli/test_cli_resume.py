@@ -285,6 +285,7 @@ def test_without_checkpoints_none_is_ever_written(charlm, monkeypatch, corpus, t
     charlm("train", corpus, "-o", model, *SMALL, "--max-steps", 2).succeeded()
     assert checkpoint.exists()
     monkeypatch.setattr(saving, "SAVE_SECONDS", {True: -1.0, False: -1.0})
+    monkeypatch.setattr(saving, "SAVE_RATIO", 0.0)
     monkeypatch.setattr(saving, "save_training", None)
     flags = (*SMALL[1:], "--max-steps", 9, "--no-checkpoint", "--force")
     said = broken_off(charlm, monkeypatch, corpus, "-o", model, *flags, after=5)

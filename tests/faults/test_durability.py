@@ -39,7 +39,7 @@ SAVING = """
 import sys
 from charlm import saving
 from charlm.cli import app
-saving.SAVE_SECONDS = {True: 0.0, False: 0.0}
+saving.SAVE_SECONDS, saving.SAVE_RATIO = {True: 0.0, False: 0.0}, 0.0
 sys.exit(app.main(sys.argv[1:]))
 """
 FILLING = """

@@ -13,16 +13,16 @@ INLINE Operands load_operands(const Operand *p) { return load(p, VL); }
 INLINE V multiply_add(V sum, Operands w, Operand x) { return sum + w * x; }
 #endif
 
-/* a[m, k] = a[m * row + k * column]; out rows are ldo apart. */
-INLINE void block(const int NV, const int NB, const Operand *a, long row, const long column, const Operand *panel, long K,
-                  real *out, long ldo, int add) {
+/* Rows of a are `row` apart, those of out `ldo`. */
+INLINE void block(const int NV, const int NB, const Operand *a, long row, const Operand *panel, long K, real *out,
+                  long ldo, int add) {
     V sum[NV][NB];
     Operands w[NV];
 #pragma GCC unroll 12
     for (int i = 0; i < NV; i++)
 #pragma GCC unroll 12
         for (int m = 0; m < NB; m++) sum[i][m] = all(0);
-    for (long k = 0; k < K; k++, panel += NV * VL, a += column) {
+    for (long k = 0; k < K; k++, panel += NV * VL, a++) {
 #pragma GCC unroll 12
         for (int i = 0; i < NV; i++) w[i] = load_operands(panel + i * VL);
 #pragma GCC unroll 12
@@ -41,14 +41,12 @@ INLINE void block(const int NV, const int NB, const Operand *a, long row, const 
         }
 }
 
-/* The elements of a row of `a` are contiguous (column = 1), or those of a column (row = 1). */
 #define KERNEL(NV, NB)                                                                                                \
-    static void kernel_##NV##_##NB(const Operand *a, long row, long column, const Operand *panel, long K, real *out, \
-                                   long ldo, int add) {                                                              \
-        if (column == 1) block(NV, NB, a, row, 1, panel, K, out, ldo, add);                                          \
-        else block(NV, NB, a, 1, column, panel, K, out, ldo, add);                                                       \
+    static void kernel_##NV##_##NB(const Operand *a, long row, const Operand *panel, long K, real *out, long ldo,     \
+                                   int add) {                                                                         \
+        block(NV, NB, a, row, panel, K, out, ldo, add);                                                               \
     }
-typedef void Kernel(const Operand *, long, long, const Operand *, long, real *, long, int);
+typedef void Kernel(const Operand *, long, const Operand *, long, real *, long, int);
 #define KERNELS_3(NV) KERNEL(NV, 1) KERNEL(NV, 2) KERNEL(NV, 3)
 #define KERNELS_6(NV) KERNELS_3(NV) KERNEL(NV, 4) KERNEL(NV, 5) KERNEL(NV, 6)
 #define KERNELS_12(NV) KERNELS_6(NV) KERNEL(NV, 7) KERNEL(NV, 8) KERNEL(NV, 9) KERNEL(NV, 10) KERNEL(NV, 11) KERNEL(NV, 12)
@@ -74,14 +72,14 @@ static const int rows_of_kernel[MOST_VECTORS + 1] = {0, 12, 6, 4, 3, 2};
 enum { BLOCK_ROWS = 3 };
 #endif
 
-/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows. */
-static void rows_by_panel(const Operand *a, long row, long column, long M, const Operand *panel, long K, int nv,
-                          real *out, long ldo, int add) {
+/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart. */
+static void rows_by_panel(const Operand *a, long row, long M, const Operand *panel, long K, int nv, real *out, long ldo,
+                          int add) {
     long most = rows_of_kernel[nv], count = (M + most - 1) / most;
     for (long k = 0; k < K; k += DEPTH)
         for (long b = 0; b < count; b++) {
             long first = M * b / count, end = M * (b + 1) / count;
-            kernels[nv][end - first](a + first * row + k * column, row, column, panel + k * nv * VL,
-                                     least(DEPTH, K - k), out + first * ldo, ldo, add || k);
+            kernels[nv][end - first](a + first * row + k, row, panel + k * nv * VL, least(DEPTH, K - k),
+                                     out + first * ldo, ldo, add || k);
         }
 }

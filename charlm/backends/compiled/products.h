@@ -24,7 +24,9 @@ INLINE long depth_of(long n) { return (n + GRAIN * PAIR - 1) / (GRAIN * PAIR) * 
 
 /* LANES: rows at a time: what a panel gives for them stays in the first-level cache
  * DEEPEST: operands of a column of a packed panel
- * PACKED: bytes of packed panels, which stay in the second-level cache */
+ * PACKED: bytes of packed panels, which stay in the second-level cache
+ * LEFT: bytes of the packed left factor */
+enum { LEFT = 1 << 21 };
 #ifdef TILES
 enum { LANES = 32, DEEPEST = 256, PACKED = 1 << 20 };
 #else
@@ -42,26 +44,7 @@ enum { DEPTH = 128 }; /* with narrow vectors they have to come from the first-le
 #include "kernels.h"
 #endif
 
-#ifdef BFLOAT16
-#include "bfloat16.h"
-#else
-/* Pack n <= width columns of b [K, n] into columns of a panel whose rows are `stride` apart; columns from n on are 0.
- * b[k, i] = b[k * row + i * column] */
-static void pack(Operand *panel, long stride, long width, const real *b, long row, long column, long K, long n) {
-    n = least(n, width);
-    for (long first = 0; first < K; first += VL) { /* a square at a time, so that both sides stay in the cache */
-        long end = least(first + VL, K);
-        if (column == 1)
-            for (long k = first; k < end; k++)
-                for (long i = 0; i < n; i++) panel[k * stride + i] = b[k * row + i];
-        else
-            for (long i = 0; i < n; i++)
-                for (long k = first; k < end; k++) panel[k * stride + i] = b[k * row + i * column];
-        for (long k = first; k < end; k++)
-            for (long i = n; i < width; i++) panel[k * stride + i] = 0;
-    }
-}
-#endif
+#include "packing.h"
 
 /* The vectors of N columns are cut into panels of at most 4, of about equal widths. */
 INLINE long panels_of(long N) { return ((N + VL - 1) / VL + 3) / 4; }
@@ -89,66 +72,59 @@ static void pack_panels(const Product *p, long q0, long q1, long k, long K, Oper
     }
 }
 
-#ifdef BFLOAT16
-enum { LEFT = 1 << 21 }; /* bytes of the packed left factor */
-INLINE long rows_packed(long K, long M) { return (void)M, LEFT / (K * sizeof(Operand)) / VL * VL; }
-#else
-enum { LEFT = 0 }; /* it is not packed */
-INLINE long rows_packed(long K, long M) { return (void)K, M; }
-#endif
-
-/* The left factor's operands: rows [m, m + M) of a at depth [k, k + K), in the strides row and column. */
-INLINE const Operand *left_factor(const Product *p, long m, long M, long k, long K, Operand *scratch, long *row,
-                                  long *column) {
+/* The left factor's operands: rows [m, m + M) of a at depth [k, k + K); `row` is set to their distance.
+ * Rows of numbers that are contiguous are read where they are, unless they have to be rounded. */
+INLINE const Operand *left_factor(const Product *p, long m, long M, long k, long K, Operand *scratch, long *row) {
     const real *a = p->a + m * p->a_row + k * PAIR * p->a_column;
-#ifdef BFLOAT16
     const long left = least(K * PAIR, p->K - k * PAIR);
-    *row = K, *column = 1;
-    if (p->a_column == 1)
+    *row = K;
+    if (p->a_column != 1) pack_columns(scratch, a, p->a_column, left, M);
+#ifdef BFLOAT16
+    else
         for (long i = 0; i < M; i++) pack_row(scratch + i * K, a + i * p->a_row, left);
-    else pack_columns(scratch, a, p->a_column, left, M);
-    return scratch;
 #else
-    (void)M, (void)K, (void)scratch;
-    *row = p->a_row, *column = p->a_column;
-    return a;
+    else {
+        *row = p->a_row;
+        return a;
+    }
 #endif
+    return scratch;
 }
 
 /* Multiply rows [m, m + M) at depth [k, k + K) with a panel of columns [n, n + width); a: their left factor. */
-static void product_panel(const Product *p, const Operand *a, long row, long column, long m, long M, long k, long K,
+static void product_panel(const Product *p, const Operand *a, long row, long m, long M, long k, long K,
                           long n, long width, const Operand *panel) {
     real *out = p->out + m * p->ldo + n, tile[LANES * WIDEST] __attribute__((aligned(64)));
     long columns = p->N - n;
     int nv = width / VL, add = p->add || k;
     if (columns >= width) {
-        rows_by_panel(a, row, column, M, panel, K, nv, out, p->ldo, add);
+        rows_by_panel(a, row, M, panel, K, nv, out, p->ldo, add);
         return;
     }
     for (long i = 0; add && i < M; i++) memcpy(tile + i * width, out + i * p->ldo, columns * sizeof(real));
-    rows_by_panel(a, row, column, M, panel, K, nv, tile, width, add);
+    rows_by_panel(a, row, M, panel, K, nv, tile, width, add);
     for (long i = 0; i < M; i++) memcpy(out + i * p->ldo, tile + i * width, columns * sizeof(real));
 }
 
 /* Compute rows [m0, m1) of a product. scratch: `core_product_scratch` bytes, at a multiple of 64 */
 void EXPORT(core_product)(const Product *p, long m0, long m1, Operand *scratch) {
     const long depth = depth_of(p->K) / GRAIN, cuts = (depth * GRAIN + DEEPEST - 1) / DEEPEST, panels = panels_of(p->N);
-    long row, column;
+    long row;
     if (p->K == 0 && !p->add)
         for (long m = m0; m < m1; m++) memset(p->out + m * p->ldo, 0, p->N * sizeof(real));
     for (long cut = 0; cut < cuts; cut++) {
         const long k = depth * cut / cuts * GRAIN, K = depth * (cut + 1) / cuts * GRAIN - k;
-        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES), rows = rows_packed(K, m1 - m0);
+        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES), rows = LEFT / (K * sizeof(Operand)) / VL * VL;
         for (long first = m0; first < m1; first += rows) {
             const long M = least(rows, m1 - first);
-            const Operand *a = left_factor(p, first, M, k, K, scratch + PACKED / sizeof(Operand), &row, &column);
+            const Operand *a = left_factor(p, first, M, k, K, scratch + PACKED / sizeof(Operand), &row);
             for (long q0 = 0; q0 < panels; q0 += at_a_time) {
                 const long q1 = least(panels, q0 + at_a_time), n0 = panel_start(p->N, q0);
                 pack_panels(p, q0, q1, k, K, scratch);
                 for (long m = 0; m < M; m += LANES)
                     for (long q = q0; q < q1; q++) {
                         const long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n;
-                        product_panel(p, a + m * row, row, column, first + m, least(LANES, M - m), k, K, n, width,
+                        product_panel(p, a + m * row, row, first + m, least(LANES, M - m), k, K, n, width,
                                       scratch + (n - n0) * K);
                     }
             }

@@ -87,7 +87,7 @@ INLINE void forward_stage(const Facts f, Equations *equations, const int g0, con
         long count = least(per_panel, vectors_of(p) - first), width = count * gates * VL;
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
-            rows_by_panel(left + from * distance, distance, 1, end - from, packed + first * gates * VL * depth, depth,
+            rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * depth, depth,
                           count * gates, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < count; i++) {
@@ -149,7 +149,7 @@ INLINE void back_stage(const Facts f, Equations *equations, const int has_merge,
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
             if (left)
-                rows_by_panel(left + from * distance, distance, 1, end - from, p->packed + first * K, K, width / VL, tile,
+                rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K, width / VL, tile,
                               width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
@@ -190,7 +190,7 @@ INLINE void merge_stage(const Facts f, Equations *merge, const Pass *p, long t, 
         long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
         for (long from = l0; from < l1; from += LANES) {
             long end = least(l1, from + LANES);
-            rows_by_panel(left + from * distance, distance, 1, end - from, packed + first * depth, depth, width / VL,
+            rows_by_panel(left + from * distance, distance, end - from, packed + first * depth, depth, width / VL,
                           tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {

@@ -51,7 +51,7 @@ static void affine(long N, long K, const real *W, const real *b, const real *x, 
     if (b) memcpy(out, b, N * sizeof(real));
     for (long q = 0; q < panels_of(N); q++) {
         long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
-        rows_by_panel(x, 0, 1, 1, W + n * K, K, width / VL, out + n, 0, b != 0);
+        rows_by_panel(x, 0, 1, W + n * K, K, width / VL, out + n, 0, b != 0);
     }
 }
 

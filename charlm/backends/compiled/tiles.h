@@ -59,10 +59,9 @@ INLINE void tile_block(const int has_lower, const int has_second, const Operand 
     if (has_lower && has_second) _tile_stored(3, lower + TILE, ldo * by);
 }
 
-/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows; `column` is 1. */
-static void rows_by_panel(const Operand *a, long row, long column, long M, const Operand *panel, long K, int nv,
-                          real *out, long ldo, int add) {
-    (void)column;
+/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart. */
+static void rows_by_panel(const Operand *a, long row, long M, const Operand *panel, long K, int nv, real *out, long ldo,
+                          int add) {
     for (long m = 0; m < M; m += 2 * TILE, a += 2 * TILE * row, out += 2 * TILE * ldo) {
         const int has_lower = M - m > TILE;
         shape_tiles(least(M - m, 2 * TILE));

@@ -67,7 +67,7 @@ void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias,
         for (long m = m0; m < m1; m += LANES)
             for (long q = q0; q < least(panels, q0 + at_a_time); q++) {
                 long n = panel_start(p->N, q), width = panel_start(p->N, q + 1) - n, M = least(LANES, m1 - m);
-                rows_by_panel(p->a + m * p->a_row, p->a_row, p->a_column, M, packed + n * p->K, p->K, width / VL, tile,
+                rows_by_panel(p->a + m * p->a_row, p->a_row, M, packed + n * p->K, p->K, width / VL, tile,
                               width, 0);
                 for (long i = 0; i < M; i++) {
                     real *x = tile + i * width, *sum = rows + (m + i) * (VL + 2), *largest = sum + VL;
@@ -194,7 +194,7 @@ double EXPORT(core_peak)(long rounds) {
     for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = PAIR;
     for (long i = 0; i < BLOCK_ROWS * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
     for (long round = 0; round < rounds; round++)
-        rows_by_panel(a, PEAK_DEPTH, 1, BLOCK_ROWS, panel, PEAK_DEPTH, 4, out, 4 * VL, 0);
+        rows_by_panel(a, PEAK_DEPTH, BLOCK_ROWS, panel, PEAK_DEPTH, 4, out, 4 * VL, 0);
     return rounds ? out[0] : 0;
 }
 /* Operations of one of its rounds. */
