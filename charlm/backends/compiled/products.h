@@ -109,12 +109,13 @@ static void product_panel(const Product *p, const Operand *a, long row, long m, 
 /* Compute rows [m0, m1) of a product. scratch: `core_product_scratch` bytes, at a multiple of 64 */
 void EXPORT(core_product)(const Product *p, long m0, long m1, Operand *scratch) {
     const long depth = depth_of(p->K) / GRAIN, cuts = (depth * GRAIN + DEEPEST - 1) / DEEPEST, panels = panels_of(p->N);
+    const int is_packed = PAIR > 1 || p->a_column != 1;
     long row;
     if (p->K == 0 && !p->add)
         for (long m = m0; m < m1; m++) memset(p->out + m * p->ldo, 0, p->N * sizeof(real));
     for (long cut = 0; cut < cuts; cut++) {
         const long k = depth * cut / cuts * GRAIN, K = depth * (cut + 1) / cuts * GRAIN - k;
-        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES), rows = LEFT / (K * sizeof(Operand)) / VL * VL;
+        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES), rows = is_packed ? LEFT / (K * sizeof(Operand)) / VL * VL : m1 - m0;
         for (long first = m0; first < m1; first += rows) {
             const long M = least(rows, m1 - first);
             const Operand *a = left_factor(p, first, M, k, K, scratch + PACKED / sizeof(Operand), &row);
