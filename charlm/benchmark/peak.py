@@ -19,8 +19,8 @@ _LONG_ENOUGH = 0.01  # seconds of a run of the core's loop; waking up a thread t
 def best_rate(ops: Backend, dtype: str, seconds: float) -> float:
     """Return the most operations a second that the workers of a backend reach in this precision.
 
-    It is the rate of the fastest square product, of BLAS or in bfloat16 of the backend, or, if that is higher, of the
-    compiled core's register-blocked loop. A product of the core may be faster than BLAS' squares.
+    It is the rate of BLAS' fastest square product or, if that is higher, of the compiled core's register-blocked loop.
+    A product of the core may be faster than BLAS' squares. In bfloat16 the squares are those of the backend.
 
     seconds: spent on each size of squares, and on the loop, at most
     """

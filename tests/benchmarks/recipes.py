@@ -5,6 +5,7 @@
     python -m tests.benchmarks.recipes wikitext2 --recipe zaremba-small --minutes 5
     python -m tests.benchmarks.recipes shakespeare --choose            judged on a part of the training text alone
     python -m tests.benchmarks.recipes wikitext2 --flags "--dropout 0.2"
+    python -m tests.benchmarks.recipes shakespeare --models 3          three in the same time, and their mixture
 
 Products are in bfloat16, which needs a processor that computes them. The data lie beside the project, in
 ../shared/corpora. Settings are chosen by the validation loss: that of WikiText-2's validation text, or with `--choose`
@@ -72,20 +73,25 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="do not look at the test text")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--models", type=int, default=1, help="seeds that share the minutes; their mixture is judged")
     options = parser.parse_args()
     corpus = CORPORA[options.corpus]
     recipe, minutes = options.recipe or corpus.recipe, options.minutes or corpus.minutes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, valid, test = files_of(options.corpus, folder, choosing=options.choose)
-        model, charlm = folder / "model.safetensors", [sys.executable, "-m", "charlm"]
-        flags = ["--config", recipe, "--minutes", f"{minutes:g}", "--seed", str(options.seed)]
+        charlm = [sys.executable, "-m", "charlm"]
+        flags = ["--config", recipe, "--minutes", f"{minutes / options.models:g}"]
         flags += ["--threads", str(options.threads), *shlex.split(f"{corpus.flags} {options.flags}")]
         held_out = ["--valid-fraction", "0"] if valid is None else ["--valid", str(valid)]
-        shown = [*held_out[:1], Path(held_out[1]).name, *flags]
-        _, seconds = timed([*charlm, "train", str(train), "-o", str(model), *held_out, *flags])
-        history, _ = timed([*charlm, "inspect", str(model), "--format", "jsonl"])
-        printed, _ = timed([*charlm, "evaluate", str(model), str(test), "--format", "jsonl"])
+        shown, seconds, models = [*held_out[:1], Path(held_out[1]).name, *flags], 0.0, []
+        for seed in range(options.seed, options.seed + options.models):
+            models.append(str(folder / f"model{seed}.safetensors"))
+            learn = [*charlm, "train", str(train), "-o", models[-1], *held_out, *flags, "--seed", str(seed)]
+            seconds += timed(learn)[1]
+        history, _ = timed([*charlm, "inspect", models[0], "--format", "jsonl"])
+        evaluate = [*charlm, "evaluate", models[0], str(test), "--format", "jsonl"]
+        printed, _ = timed([*evaluate, *(f"--mix={model}" for model in models[1:])])
     validated = [row["valid_nats"] for row in json.loads(history)["history"] if row.get("valid_nats") is not None]
     figures = json.loads(printed)
     by_words = options.corpus == "wikitext2"

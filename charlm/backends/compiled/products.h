@@ -115,7 +115,8 @@ void EXPORT(core_product)(const Product *p, long m0, long m1, Operand *scratch) 
         for (long m = m0; m < m1; m++) memset(p->out + m * p->ldo, 0, p->N * sizeof(real));
     for (long cut = 0; cut < cuts; cut++) {
         const long k = depth * cut / cuts * GRAIN, K = depth * (cut + 1) / cuts * GRAIN - k;
-        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES), rows = is_packed ? LEFT / (K * sizeof(Operand)) / VL * VL : m1 - m0;
+        const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES);
+        const long rows = is_packed ? LEFT / (K * sizeof(Operand)) / VL * VL : m1 - m0;
         for (long first = m0; first < m1; first += rows) {
             const long M = least(rows, m1 - first);
             const Operand *a = left_factor(p, first, M, k, K, scratch + PACKED / sizeof(Operand), &row);
