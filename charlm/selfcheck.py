@@ -1,7 +1,8 @@
 """Checks that this machine computes correctly, for a person with a GPU or an unusual processor.
 
 Gradients are compared with central differences in float64. The functions and training steps of a GPU and of the
-compiled core are compared with NumPy's, in float32 and float64.
+compiled core are compared with NumPy's, in float32 and float64. Where there are products in bfloat16, they are compared
+with NumPy's in float32.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from charlm.backends import Array, Backend, NumpyBackend
 from charlm.config import ModelConfig, cell_fields
+from charlm.errors import ResourceError
 from charlm.nn.build import build
 from charlm.nn.cells import CELLS
 from charlm.nn.model import Model
@@ -25,7 +27,8 @@ from charlm.training import OPTIMIZERS
 _STEP = 4e-3  # h of the central differences, which take six points
 _STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
 _GRADIENT_BAR = 1e-6
-_BARS = {"float32": 2e-5, "float64": 1e-12}  # largest difference from NumPy, relative to the largest number
+# Largest difference from NumPy, relative to the largest number; of bfloat16 from float32, which has 16 more bits.
+_BARS = {"float32": 2e-5, "float64": 1e-12, "bfloat16": 0.1}
 _SMALL: dict[str, Any] = {"hidden_size": 3, "num_layers": 1, "dtype": "float64"}
 _ADAPTIVE = "an adaptive softmax"
 _KEY = 0x1234_5678_9ABC_DEF1
@@ -60,16 +63,26 @@ def checks(ops: Backend) -> Iterator[Check]:
     yield _gradients(ops, _ADAPTIVE, ModelConfig(4, softmax="adaptive", **_SMALL))
     if ops.core == NumpyBackend.core:
         return
-    for dtype in _BARS:
+    for dtype in ("float32", "float64"):
         for what, function in _FUNCTIONS.items():
             yield _compared(what, dtype, ops, partial(_called, function, dtype))
-        for name, variants in CELLS.items():
-            for variant in variants:
-                what = f"training steps of {_named(name, variant)}"
-                config = _config(name, variant, 40, hidden_size=32, dropout=0.2, dense=(24,), dtype=dtype)
-                yield _compared(what, dtype, ops, partial(_trained, config))
-        config = ModelConfig(40, softmax="adaptive", hidden_size=32, dtype=dtype)
-        yield _compared(f"training steps of {_ADAPTIVE}", dtype, ops, partial(_trained, config))
+        yield from _trainings(ops, dtype, dtype)
+    try:
+        rounding = ops.in_precision("bfloat16")
+    except ResourceError:
+        return
+    yield from _trainings(rounding, "bfloat16", "float32")
+
+
+def _trainings(ops: Backend, dtype: str, arrays: str) -> Iterator[Check]:
+    """Yield the checks of training steps; dtype, arrays: of the products and of the arrays."""
+    for name, variants in CELLS.items():
+        for variant in variants:
+            what = f"training steps of {_named(name, variant)}"
+            config = _config(name, variant, 40, hidden_size=32, dropout=0.2, dense=(24,), dtype=arrays)
+            yield _compared(what, dtype, ops, partial(_trained, config))
+    config = ModelConfig(40, softmax="adaptive", hidden_size=32, dtype=arrays)
+    yield _compared(f"training steps of {_ADAPTIVE}", dtype, ops, partial(_trained, config))
 
 
 def _named(name: str, variant: str) -> str:

@@ -8,6 +8,7 @@ from charlm.backends import NumpyBackend
 from charlm.nn.cells import CELLS
 from charlm.nn.recurrent import Recurrent
 from charlm.selfcheck import checks
+from tests.bfloat16 import RoundedProducts, RoundingBackend
 from tests.cuda import cupy_backend
 
 CELL_COUNT = sum(map(len, CELLS.values()))
@@ -39,6 +40,20 @@ def test_the_gpus_backend_passes_on_the_host_and_all_of_it_is_checked(monkeypatc
     assert len(found) == 1 + 1 + 2 * (14 + 1 + 1)
     assert all(check.passed for check in found), [check for check in found if not check.passed]
     assert len(called) == 13
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+def test_products_in_bfloat16_are_checked_where_there_are_any(monkeypatch, factor):
+    class Machine(RoundingBackend):
+        core = "v4"
+
+    def matmul(self, a, b, *, out, add=False, rounding=RoundedProducts.matmul):
+        rounding(self, factor * a, b, out=out, add=add)
+
+    monkeypatch.setattr(RoundedProducts, "matmul", matmul)
+    monkeypatch.setattr(selfcheck, "CELLS", {"lstm": {"": CELLS["lstm"][""]}})
+    found = [check.passed for check in checks(Machine()) if check.dtype == "bfloat16"]
+    assert found == [factor == 1.0] * 2
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def selfcheck(
         for record in checked():
             verdict = "ok    " if record["passed"] else "FAILED"
             figures = f"{record['difference']:8.1e}  {ui.figure(record['seconds'], 3):>7} s"
-            output.line(f"{verdict}  {ops.name:<4}  {record['dtype']}  {figures}  {record['what']}")
+            output.line(f"{verdict}  {ops.name:<4}  {record['dtype']:<8}  {figures}  {record['what']}")
         output.close()
     else:
         write_records(checked(), format, output, has_header=not no_header)
