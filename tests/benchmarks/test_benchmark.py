@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -133,30 +133,29 @@ def test_the_peak_is_the_faster_of_squares_and_the_core(monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(threads):
-    """A library whose rounds are pauses: so many operations a second on each thread, whatever else runs here."""
-    pause, operations, running, most = 1e-4, 1000, [], []
+def test_the_loop_of_the_core_runs_on_all_workers_at_the_same_time(monkeypatch, threads):
+    """A library whose rounds wait for those of all workers, and take so long by a clock of their own."""
+    pause, operations, now = 1e-4, 1000, [0.0]
+    together = threading.Barrier(threads, timeout=60)
 
     class Library:
         bfloat16 = ""
 
         def __init__(self):
             def core_peak_f32(rounds):
-                running.append(rounds)
-                most.append(len(running))
-                time.sleep(pause * rounds)
-                running.pop()
+                if together.wait() == 0:
+                    now[0] += pause * rounds
 
             def core_peak_operations_f32():
                 return operations
 
             self.core_peak_f32, self.core_peak_operations_f32 = core_peak_f32, core_peak_operations_f32
 
+    monkeypatch.setattr(peak, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     ops = NumpyBackend()
     with ops.workers.limit(threads):
         rate = benchmark.core_rate(Library(), ops.workers, "float32", 0.2)
-    assert max(most) == threads
-    assert 0.5 * threads * operations / pause < rate <= threads * operations / pause
+    assert rate == pytest.approx(threads * operations / pause)
 
 
 @pytest.mark.thinned(2)
