@@ -2,9 +2,8 @@
 
     python -m tests.gradcheck      prints each cell's worst relative error, and ends with 1 if one is above the bar
 
-In the short form of the tests a few elements of each array are differentiated, and the whole array along two random
-directions of length 1: the slope g . v is wrong as soon as one element of g is. In the long form, and here, every
-element is.
+In the tests some elements of each array are differentiated, in the long form more of them, and the whole array along
+two random directions of length 1: the slope g . v is wrong as soon as one element of g is. Here every element is.
 
 A layer is checked as the function L = sum of dy * y + sum of d_state * state, with random dy and d_state: its
 gradients are what `backward(dy, d_state)` has to give. A model is checked as the mean loss of a batch.
@@ -41,8 +40,9 @@ STENCIL = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}  # weight of L(+ih) - L(-ih)
 FROM_KINK = 0.05  # of a rectified unit's z, at least
 FLOOR = 1e-3
 BAR = 1e-6
-SAMPLED = 2  # elements of an array, in the short form
+SAMPLED = 2, 12  # elements of an array, in the short form and in the long one
 DIRECTIONS = 2
+every_element = False  # the command sets it
 ALIVE = 1e-9  # a gradient of which no element is larger than this has not been checked
 
 OPS = NumpyBackend()
@@ -175,13 +175,14 @@ def compare(function, arrays, gradients):
 def _slopes(function, array, gradient):
     """Return the slopes of an array that are to be compared, by differences and by its gradient.
 
-    All in the long form; a sample in the short one, and on a compiled core, whose gradients are held to NumPy's.
+    Few on a compiled core, whose gradients are held to NumPy's.
     """
-    if (forms.is_long and OPS.core not in CORES) or array.size <= SAMPLED + DIRECTIONS:
+    sampled = SAMPLED[0] if OPS.core in CORES else forms.times(*SAMPLED)
+    if every_element or array.size <= sampled + DIRECTIONS:
         return numeric_gradient(function, array), gradient
     rng = np.random.default_rng(array.size)
     likely = np.flatnonzero(gradient) if gradient.any() else np.arange(array.size)
-    elements = rng.choice(likely, min(SAMPLED, likely.size), replace=False)
+    elements = rng.choice(likely, min(sampled, likely.size), replace=False)
     numeric, analytic = [*slopes_along(function, array, elements)], [*gradient.ravel()[elements]]
     for _ in range(DIRECTIONS):
         direction = rng.standard_normal(array.shape)
@@ -434,7 +435,8 @@ CHECKS = {
 
 def main():
     """Print a table of the worst errors, cells by checks; of every element."""
-    forms.is_long = True
+    global every_element
+    every_element = True
     print(f"{'worst relative error':<20}", *(f"{check:>9}" for check in CHECKS))
     worst = 0.0
     for cell, variant in KINDS:
