@@ -147,7 +147,7 @@ def test_scores_agree_over_batches_and_threads(tmp_path, times, kind):
     lm = task_model(kind, spread=0.15, hidden_size=128, dtype="float32")
     checkpoint.save(path, lm)
     tokens = [*lm.tokenizer.vocabulary.tokens[2:], "?"]
-    lines = random_lines(tokens, times(40, 150), 80, between="" if kind == "lm" else " ")
+    lines = random_lines(tokens, times(40, 100), 80, between="" if kind == "lm" else " ")
     text.write_text("".join(f"{line}\n" for line in lines))
     scores = []
     two = ("--threads", 2)
