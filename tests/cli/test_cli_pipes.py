@@ -9,19 +9,14 @@ import pytest
 
 from tests.cli.shell import SECONDS, bash, files_of, on_terminal, run, started, wait_for_more
 
-WITH_OUTPUT = {
+WITH_OUTPUT = {  # tests/faults/test_pipes.py has the others
     "generate": "generate {0.char} --seed 1",
-    "score": "score {0.char} {0.names}",
-    "score jsonl": "score {0.char} {0.names} --format jsonl",
     "score srilm": "score {0.word} {0.sentences} --format srilm",
-    "evaluate": "evaluate {0.char} {0.names}",
-    "inspect": "inspect {0.char}",
     "vocab": "vocab {0.names}",
 }
-FOR_ALL = {**WITH_OUTPUT, "help": "--help", "version": "--version", "help of one": "score --help"}
+FOR_ALL = {**WITH_OUTPUT, "help of one": "score --help"}
 
 
-@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", FOR_ALL)
 def test_a_full_disk_is_told(trained, name):
     result = bash(f"charlm {FOR_ALL[name].format(trained)} > /dev/full")
@@ -29,19 +24,17 @@ def test_a_full_disk_is_told(trained, name):
     assert result.err.count("\n") == 2
 
 
-@pytest.mark.parametrize("name", ["generate", "score"])
-def test_a_full_disk_is_told_also_unbuffered(trained, name):
-    bash(f"charlm {WITH_OUTPUT[name].format(trained)} --unbuffered > /dev/full").failed(6, "No space left")
+@pytest.mark.parametrize("command", ["generate {0.char} --seed 1", "score {0.char} {0.names}"])
+def test_a_full_disk_is_told_also_unbuffered(trained, command):
+    bash(f"charlm {command.format(trained)} --unbuffered > /dev/full").failed(6, "No space left")
 
 
-@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", WITH_OUTPUT)
 def test_no_standard_output_is_told(trained, name):
     result = bash(f"charlm {WITH_OUTPUT[name].format(trained)} >&-").failed(6, "standard output")
     assert result.err.count("\n") == 2
 
 
-@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", FOR_ALL)
 def test_a_reader_that_has_gone_is_no_error(trained, name):
     result = bash(f"set -o pipefail; charlm {FOR_ALL[name].format(trained)} | true")
@@ -153,11 +146,17 @@ raise SystemExit(main())
 """
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.thinned(2)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc shows what a thread does")
-@pytest.mark.parametrize("when", [JUST_BEFORE_THE_READ, IN_A_DESTRUCTOR])
-@pytest.mark.parametrize("command", ["score", "train"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # every pair of them
+    ("when", "command", "number", "code"),
+    [
+        (JUST_BEFORE_THE_READ, "score", signal.SIGINT, 130),
+        (IN_A_DESTRUCTOR, "train", signal.SIGINT, 130),
+        (IN_A_DESTRUCTOR, "score", signal.SIGTERM, 143),
+        (JUST_BEFORE_THE_READ, "train", signal.SIGTERM, 143),
+    ],
+)
 def test_no_signal_is_lost_before_a_read(trained, tmp_path, when, command, number, code):
     script = when.replace("NUMBER", str(int(number))) + READING
     arguments = (trained.char,) if command == "score" else ("-", "-o", tmp_path / "m", "--seed", 1)
@@ -168,9 +167,8 @@ def test_no_signal_is_lost_before_a_read(trained, tmp_path, when, command, numbe
     assert files_of(tmp_path) == {}
 
 
-@pytest.mark.thinned(6)
-@pytest.mark.parametrize("wait", [0, 1.5])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize(("number", "code", "wait"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 1.5)])
 def test_after_a_signal_all_finished_lines_are_whole(trained, number, code, wait):
     """More lines go in than are read ahead; it is stopped while it answers, or while it waits for more."""
     numbers = {line.encode() for line in run("score", trained.char, "--format", "text", stdin=b"Rato\n" * 128).lines}
@@ -187,21 +185,6 @@ def test_after_a_signal_all_finished_lines_are_whole(trained, number, code, wait
     assert rest == b""
     assert set(lines) <= numbers
     assert len(lines) > 128
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_lines(trained):
-    measure = (
-        "import resource, sys; from charlm.cli.app import main; code = main(sys.argv[1:]); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
-    )
-
-    def kilobytes(lines):
-        result = bash(f"yes Rato | head -{lines} | python -c '{measure}' score {trained.char} --format text | wc -l")
-        assert result.text.split() == [str(lines)], result.err
-        return int(result.err)
-
-    assert kilobytes(100_000) < kilobytes(4_000) + 10_000
 
 
 @pytest.mark.slow

@@ -246,18 +246,15 @@ def test_optuna_is_missing(tune, monkeypatch, unchanged):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
-def test_a_signal_leaves_the_best_model_and_the_table(corpus, tmp_path, number, code):
+def test_a_signal_leaves_the_best_model_and_the_table(corpus, tmp_path):
     """And the search goes on from there."""
     storage = ("--storage", f"sqlite:///{tmp_path / 'search.db'}", "--threads", 1, *FIXED)
     with started("tune", corpus, "-o", tmp_path / "m", "--trials", 1000, *storage) as process:
         while not (line := read_line(process.stderr)).startswith(b"trial 1 "):
             assert line
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=600)
-    assert process.returncode == code, err
+    assert process.returncode == 130, err
     assert b"stopped" in err and b"best: trial" in err and b"charlm train" in err
     begun = [line for line in out.decode().splitlines()[1:] if "interrupted" not in line]
     assert len(begun) >= 2 and (tmp_path / "m.safetensors").exists()

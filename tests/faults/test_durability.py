@@ -111,21 +111,19 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
     with charlm_saving("train", corpus, "-o", whole, *TINY, *STEPS) as process:
         finished(process).succeeded()
     length = time.monotonic() - begin
-    moments, left, begun = random.Random(7), 0, 0
-    for number in range(times(3, 12)):
+    moments = random.Random(7)
+    for number in range(times(3, 5)):
         folder = tmp_path / f"{number}"
         folder.mkdir()
         broken = folder / "m.safetensors"
         with charlm_saving("train", corpus, "-o", broken, *TINY, *STEPS) as process:
             time.sleep(moments.uniform(0.2 * length, length))
             process.kill()
-        left += any(path.suffix == ".tmp" for path in folder.iterdir())
         if broken.exists():
             opened(broken)
         resumed = checkpoint_path(broken).exists()
         if resumed:
             assert opened(checkpoint_path(broken)).training is not None
-            begun += 1
         run(
             "train", corpus, "-o", broken, *(["--resume", "--keep-checkpoint"] if resumed else [*TINY, *STEPS])
         ).succeeded()
@@ -133,8 +131,6 @@ def test_killed_at_any_moment_it_ends_in_the_bytes_of_an_unbroken_run(tmp_path, 
             assert written.read_bytes() == unbroken.read_bytes(), f"after kill {number}"
         assert sorted(path.name for path in folder.iterdir()) == ["m.ckpt.safetensors", "m.safetensors"]
         shutil.rmtree(folder)
-    if number > 50:
-        assert begun > number / 4 and left  # else the moments were badly chosen
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the threads hold no lock
@@ -231,18 +227,18 @@ def test_an_unwritable_output_is_refused_before_anything_is_read(closed, name, f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [(), ("--force",), ("--resume",)])
-def test_two_trainers_on_one_output(tmp_path, corpus, flags):
+def test_two_trainers_on_one_output(tmp_path, corpus):
     path = tmp_path / "m.safetensors"
     with started("train", corpus, "-o", path, *TINY, "--max-steps", 100_000) as process:
         while not read_line(process.stderr).startswith(b"step "):
             pass
-        if not flags:  # before there is anything to overwrite
-            for name in (path, checkpoint_path(path)):
-                name.unlink(missing_ok=True)
-        second = run("train", corpus, "-o", path, *(["--resume"] if "--resume" in flags else [*TINY, *STEPS, *flags]))
-        second.failed(6, f"in use by process {process.pid}", "m.safetensors")
-        assert process.poll() is None
+        for flags in (("--resume",), (*TINY, *STEPS, "--force"), (*TINY, *STEPS)):
+            if "--force" not in flags and "--resume" not in flags:  # before there is anything to overwrite
+                for name in (path, checkpoint_path(path)):
+                    name.unlink(missing_ok=True)
+            second = run("train", corpus, "-o", path, *flags)
+            second.failed(6, f"in use by process {process.pid}", "m.safetensors")
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
     done = opened(checkpoint_path(path)).training.numbers.step
@@ -256,7 +252,7 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path, corpus, times):
     with charlm_saving("train", corpus, "-o", path, *TINY, "--max-steps", 1_000_000) as process:
         wait_until(path.exists, process)
         deadline, reads = time.monotonic() + SECONDS, 0
-        while (reads < times(40, 500) or len(seen) <= 5) and time.monotonic() < deadline:
+        while (reads < times(40, 200) or len(seen) <= 5) and time.monotonic() < deadline:
             opened(path)
             seen.add(opened(checkpoint_path(path)).training.numbers.step)
             reads += 1

@@ -25,7 +25,7 @@ from tests.faults.opening import SLOW, SPARE, limit_memory
 from tests.test_checkpoint import parts_of, refusal_of, rewrite, set_field, signed
 
 LM = next(path for path in FIXTURES if path.name == "names.safetensors")
-SHORT, LONG = 300, 3_000  # mutants
+SHORT, LONG = 300, 1_500  # mutants
 
 
 @pytest.mark.slow

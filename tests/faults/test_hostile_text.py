@@ -48,7 +48,7 @@ TINY = ("--hidden-size", 4, "--num-layers", 1, "--batch-size", 2, "--seq-length"
 @pytest.mark.thinned(5)
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: splitter.rule)
 def test_ids_spell_the_line_again_and_the_words_in_their_normal_form(splitter):
-    @properties(40, 400)
+    @properties(40, 100)
     @given(line=LINES)
     def check(line):
         tokenizer = Tokenizer(splitter, Vocabulary.build(count_tokens([line], splitter)))
@@ -70,7 +70,7 @@ def test_lines_in_are_lines_out_byte_for_byte(charlm, trained, tmp_path, times):
     scorer = Scorer(load(trained.char))
     path = tmp_path / "any.txt"
 
-    @properties(40, 400)
+    @properties(40, 100)
     @given(lines=st.lists(st.binary(max_size=20).map(lambda b: b.replace(b"\n", b"")) | LINES.map(_bytes), max_size=9))
     def check(lines):
         lines = [b"first", *lines]  # what a file begins with may be a mark
@@ -189,9 +189,9 @@ def test_what_text_spells_like_a_token_of_the_models_own_has_one_meaning(charlm,
 
 
 @pytest.mark.slow
-def test_of_a_long_line_little_more_is_kept_than_itself_its_ids_and_its_nats(trained, monkeypatch, times):
+def test_of_a_long_line_little_more_is_kept_than_itself_its_ids_and_its_nats(trained, monkeypatch):
     scorer, peaks = Scorer(load(trained.char)), []
-    sizes = (400_000, 400_000, times(800_000, 8_000_000))
+    sizes = (400_000, 400_000, 4_000_000)
     one_nat = lambda batch, state, ws: (np.ones(batch.targets.shape), state)  # noqa: E731
     monkeypatch.setattr(scorer.language_model.model, "nats", one_nat)
     for size in sizes:
@@ -220,34 +220,30 @@ PIECES = {"words": b"Ratoni sau. ", "a word": b"a.", "long words": b"x" * 999 + 
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", PIECES)
 @pytest.mark.slow
-def test_one_line_that_is_the_whole_text(trained, tmp_path, times, name):
-    """A hundred million bytes; a tenth of it where the line has many tokens, each of which is a step of the network."""
-    piece, size = PIECES[name], times(30_000, 4_000_000 if name in ("words", "emoji") else 30_000_000)
+def test_one_line_that_is_the_whole_text(trained, tmp_path, name):
+    """Millions of bytes, and one where the line has many tokens, each of which is a step of the network."""
+    piece, size = PIECES[name], 1_000_000 if name in ("words", "emoji") else 6_000_000
     path, model = tmp_path / "line.txt", tmp_path / "m"
     path.write_bytes(piece * (size // len(piece)))
     size = path.stat().st_size
     for level in ("char", "word"):
         unit = "line" if level == "word" else "stream"
         flags = ("--level", level, "--unit", unit, "--valid-fraction", 0, "-q")
-        result = run_limited("train", path, "-o", model, "--force", *flags, *TINY, seconds=600)
-        if level == "word" and name == "a word" and size > 40_000_000:
-            result.failed(3, "the vocabulary takes ", "--level char")
-        else:
-            result.succeeded()
-        assert result.took < 150_000_000 + 50 * size
+        result = run_limited("train", path, "-o", model, "--force", *flags, *TINY, seconds=600).succeeded()
+        assert result.took < 60_000_000 + 30 * size
     result = run_limited("score", trained.word, path, "--format", "text", seconds=1200).succeeded()
     assert result.out.count(b"\n") == 1
-    assert result.took < 50_000_000 + 50 * size
+    assert result.took < 50_000_000 + 30 * size
 
 
 @pytest.mark.slow
-def test_empty_lines_by_the_million(trained, tmp_path, times):
-    count = times(1_500, 300_000)
+def test_empty_lines_by_the_million(trained, tmp_path):
+    count = 100_000
     path = tmp_path / "empty.txt"
     path.write_bytes(b"\n" * count)
     result = run_limited("score", trained.char, path, "--format", "text", seconds=600).succeeded()
     assert result.out == run("score", trained.char, "--format", "text", stdin=b"\n").out * count
-    assert result.took < 40_000_000
+    assert result.took < 10_000_000
     assert run("evaluate", trained.char, path, "--format", "jsonl").succeeded().records[0]["tokens"] == count
     run("train", path, "-o", tmp_path / "m", *TINY).failed(3, "the corpus is empty")
     path.write_bytes(b"\n" * count + b"Ra\n" + b"\n" * count)
@@ -260,17 +256,17 @@ BOMBS = {"lines": b"Ratoni\n", "words": b"Ratoni ", "zeros": b"\0", "characters"
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_gzip_bomb_takes_no_more_memory_than_its_longest_line_may(trained, tmp_path, times, name):
-    """A gigabyte in a megabyte; in the short form a smaller one, and a line may be as much shorter."""
-    piece, size = BOMBS[name], times(1 << 23, 1 << 29)
-    before = times("import charlm.text.lines.lines_of_bytes as d; d.LONGEST_LINE = 1 << 20", "")
-    path = tmp_path / "bomb.gz"
-    with gzip.open(path, "wb", compresslevel=9) as file:
-        for _ in range(size >> 20):
-            file.write(piece * ((1 << 20) // len(piece)))
+    """A hundred megabytes in a hundred kilobytes; but for `characters` a line may have one megabyte."""
+    piece, size, longest = BOMBS[name], times(1 << 23, 1 << 27), 1 << 20
+    if name == "characters" and times(0, 1):
+        size, longest = LONGEST_LINE + (1 << 24), LONGEST_LINE
+    before = f"import charlm.text.lines.lines_of_bytes as d; d.LONGEST_LINE = {longest}"
+    path, member = tmp_path / "bomb.gz", 1 << 22
+    path.write_bytes(gzip.compress(piece * (member // len(piece)), compresslevel=9) * (size // member))
     assert path.stat().st_size < size // 100
     flags = ("--unit", "stream", "--valid-fraction", 0.0001)
     trains = run_limited("train", path, "-o", tmp_path / "m", *flags, *TINY, before=before, seconds=600)
-    most = 150_000_000 + 3 * times(1 << 20, LONGEST_LINE)
+    most = times(150_000_000, 60_000_000) + 3 * longest  # a corpus as small as that of the short form is in memory
     assert trains.took < most
     if name in ("lines", "words"):
         trains.succeeded()

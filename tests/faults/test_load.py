@@ -1,4 +1,4 @@
-"""Load: a million lines, a hundred processes at once, more text than memory, and less memory than is needed."""
+"""Load: very many lines, many processes at once, more text than memory, and less memory than is needed."""
 
 import re
 import subprocess
@@ -26,8 +26,8 @@ def line_of(number):
 
 
 @pytest.mark.slow
-def test_a_million_lines_come_out_in_order_each_with_its_own_score(trained, times):
-    count = times(20_000, 300_000)
+def test_very_many_lines_come_out_in_order_each_with_its_own_score(trained):
+    count = 60_000
     command = [*CHARLM, "score", trained.char, "-"]
     alone = Scorer(load(trained.char), batch_size=1)
     sizes = []
@@ -50,14 +50,14 @@ def test_a_million_lines_come_out_in_order_each_with_its_own_score(trained, time
                 sizes.append(resident(process.pid))
             read = number + 1
     assert (read, process.returncode) == (count, 0)
-    assert max(sizes[3:]) - sizes[2] < times(3, 10)  # megabytes, from when the first windows of lines are through
+    assert max(sizes[3:]) - sizes[2] < 2  # megabytes, from when the first windows of lines are through
 
 
 @pytest.mark.slow
-def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times):
+def test_many_draw_at_once_and_none_disturbs_another(charlm, trained):
     """None draws before all have started: each waits for its prompt."""
     models = (trained.char, trained.stream, trained.word)
-    jobs = [(models[seed % 3], "-p", "-", "-n", 2, "-l", 50, "--seed", seed) for seed in range(times(4, 60))]
+    jobs = [(models[seed % 3], "-p", "-", "-n", 2, "-l", 50, "--seed", seed) for seed in range(24)]
     processes = [
         subprocess.Popen(
             [*CHARLM, "generate", *map(str, job)],
@@ -81,7 +81,7 @@ def test_a_hundred_draw_at_once_and_none_disturbs_another(charlm, trained, times
     assert len({out for out, _, _ in answers}) > len(jobs) // 2
 
 
-# In the short form the parts in which a corpus is worked on are as much smaller as the corpus.
+# The parts in which a corpus is worked on are as much smaller as the corpus.
 SMALL_PARTS = """
 from charlm.text import learning
 from charlm.text.batches import lanes
@@ -90,21 +90,27 @@ learning.MOST_IN_MEMORY = lanes.GROUP_TOKENS = 1 << 18
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("level", "unit"), [("char", "line"), ("char", "stream"), ("word", "line")])
-def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, times, level, unit):
+@pytest.mark.parametrize(
+    ("level", "unit", "before", "size", "allowed"),
+    [
+        ("char", "line", "", 400 * MEGABYTE, 300 * MEGABYTE),
+        ("char", "stream", SMALL_PARTS, 120 * MEGABYTE, 32 * MEGABYTE),
+        ("word", "line", SMALL_PARTS, 120 * MEGABYTE, 100 * MEGABYTE),
+    ],
+    ids=["char line", "char stream", "word line"],
+)
+def test_a_corpus_that_is_larger_than_the_memory_is_trained_on(tmp_path, level, unit, before, size, allowed):
     rng = np.random.default_rng(1)
     words = np.array(["".join(rng.choice(list("abcdefgh"), rng.integers(1, 9))) for _ in range(500)])
     block = "\n".join(" ".join(rng.choice(words, rng.integers(0, 20))) for _ in range(5000)) + "\n"
-    size, allowed = times(40, 900) * MEGABYTE, times(32, 300) * MEGABYTE
     corpus = tmp_path / "corpus.txt"
     with corpus.open("wb") as file:
         for _ in range(size // len(block) + 1):
             file.write(block.encode())
     flags = ("--level", level, "--unit", unit, "--valid-fraction", 0.001, "--threads", 1)
-    before = times(SMALL_PARTS, "")
     args = ("train", corpus, "-o", tmp_path / "m", *flags, *TINY)
     result = run_limited(*args, allowed=allowed, before=before, seconds=600).succeeded()
-    assert corpus.stat().st_size > times(allowed, result.limit)
+    assert corpus.stat().st_size > allowed
     tokens = re.search(r"([\d,]+) tokens to train on", result.err)[1]
     assert int(tokens.replace(",", "")) > (0.95 if level == "char" else 0.1) * size
     assert "valid " in result.err and (tmp_path / "m.safetensors").exists()

@@ -11,9 +11,8 @@ from charlm import checkpoint, load
 from charlm.config import SampleConfig
 from charlm.inference.generation import Sampler
 from charlm.nn.drawing import next_token_probs
-from tests import forms
 from tests.cli.shell import run
-from tests.faults.test_pipes import READING, WRITING, filled_in, places  # noqa: F401
+from tests.faults.test_pipes import READING, WRITING, every_other, filled_in, places, with_rows  # noqa: F401
 from tests.inference.test_scoring import random_model
 from tests.task_models import KINDS, outputs, random_lines, task_model
 
@@ -60,7 +59,7 @@ def test_the_widest_filters_are_none(drawn):
 
 def test_the_hottest_draws_take_all_tokens_alike(model, times):
     """Among nine, <EOS> with them, none more often than chance lets them; and <UNK> never."""
-    length = times(4_000, 100_000)
+    length = times(4_000, 40_000)
     lm = load(model, device="cpu")
     for temperature in (1e8, 1e300):
         sampler = Sampler(lm, SampleConfig(temperature=temperature))
@@ -112,7 +111,7 @@ def test_every_setting_gives_probabilities(times, dtype):
     edges = itertools.product([0.0, 5e-324, 1e-8, 1.0, 1e8, 1e300], [None, 1, 3, 1 << 40], [None, 0.0, 0.5, 1.0])
     configs = [SampleConfig(temperature=t, top_k=k, top_p=p) for t, k, p in edges]
     with np.errstate(all="raise", under="ignore"):
-        for _ in range(times(5, 60)):
+        for _ in range(times(5, 30)):
             size = int(rng.integers(3, 60))
             scores = rng.normal(0, rng.choice([0.0, 1.0, 30.0, 1e4]), size).astype(dtype)
             log_probs = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
@@ -148,11 +147,12 @@ def test_scores_agree_over_batches_and_threads(tmp_path, times, kind):
     lm = task_model(kind, spread=0.15, hidden_size=128, dtype="float32")
     checkpoint.save(path, lm)
     tokens = [*lm.tokenizer.vocabulary.tokens[2:], "?"]
-    lines = random_lines(tokens, times(40, 250), 80, between="" if kind == "lm" else " ")
+    lines = random_lines(tokens, times(40, 100), 80, between="" if kind == "lm" else " ")
     text.write_text("".join(f"{line}\n" for line in lines))
     scores = []
-    ways = list(itertools.product((1, 32, 64), (1, 2), ((), ("--threads", 2))))
-    for size, threads, how in ways if times(0, 1) else [ways[0], ways[5], ways[8]]:
+    two = ("--threads", 2)
+    # Every pair of a size, threads of OpenBLAS and threads of the command.
+    for size, threads, how in [(1, 1, ()), (1, 2, two), (32, 1, two), (32, 2, ()), (64, 1, ()), (64, 2, two)]:
         flags = ("--format", "jsonl", "--log-base", "e", "--batch-size", size, *how)
         result = run("score", path, text, *flags, OPENBLAS_NUM_THREADS=str(threads)).succeeded()
         assert [record["text"] for record in result.records] == lines
@@ -165,25 +165,20 @@ def test_scores_agree_over_batches_and_threads(tmp_path, times, kind):
 # ---- the same again
 
 
-def pytest_generate_tests(metafunc):
-    rows = {**WRITING, **{f"{name} <": command for name, (command, _) in READING.items()}}
-    rows = {name: command for name, command in rows.items() if not name.startswith(("train", "bench"))}
-    if "row" in metafunc.fixturenames:
-        chosen = slice(None) if forms.is_long else slice(5, None, 12)
-        metafunc.parametrize("row", list(rows.items())[chosen], ids=lambda row: row[0])
+ROWS = {**WRITING, **{f"{name} <": READING[name][0] for name in ("score", "generate")}}
+REPEATED = [*(name for name in every_other(WRITING, 0) if name != "bench"), "score <", "generate <"]
 
 
-@pytest.mark.thinned(2)
-def test_the_same_command_twice_gives_the_same_bytes(filled_in, row, times):  # noqa: F811
+@with_rows("name", REPEATED, ["score suspect", "score <"])
+def test_the_same_command_twice_gives_the_same_bytes(filled_in, name):  # noqa: F811
     """Whatever the order of Python's sets; only speed is never the same twice."""
-    name, command = row
-    arguments = [*shlex.split(filled_in(command)), *(("--seed", 1) if "generate" in name else ())]
+    arguments = [*shlex.split(filled_in(ROWS[name])), *(("--seed", 1) if "generate" in name else ())]
     stdin = READING[name[:-2]][1].encode() if name.endswith("<") else b""
-    results = [run(*arguments, stdin=stdin, PYTHONHASHSEED=str(seed)).succeeded() for seed in range(times(2, 3))]
+    results = [run(*arguments, stdin=stdin, PYTHONHASHSEED=str(seed)).succeeded() for seed in range(2)]
     told = [[line for line in result.text.splitlines() if "per_second" not in line] for result in results]
-    assert told[0] == told[-1] == told[1]
+    assert told[0] == told[1]
     assert name.startswith(MEASURED) or results[0].out == results[1].out
-    assert len({result.err for result in results}) == 1
+    assert results[0].err == results[1].err
 
 
 @pytest.mark.slow
@@ -201,9 +196,9 @@ def test_training_twice_gives_the_same_bytes(trained, tmp_path, times):
         "--batch-size",
         8,
     )
-    for seed in range(times(1, 5)):
+    for seed in range(times(1, 2)):
         files = []
-        for hash_seed in range(times(2, 4)):
+        for hash_seed in range(times(2, 3)):
             path = tmp_path / f"{seed}-{hash_seed}.safetensors"
             command = ("train", trained.sentences, "-o", path, "--seed", seed, *flags)
             run(*command, PYTHONHASHSEED=str(hash_seed)).succeeded()

@@ -64,7 +64,7 @@ def test_command_lines_keep_the_contract(part, pool, charlm, monkeypatch, times,
         finally:
             pool.restore()
 
-    check_all(numbers(part, times(28, 1200)), check, f"{__file__}::test_command_lines", record_property)
+    check_all(numbers(part, times(28, 450)), check, f"{__file__}::test_command_lines", record_property)
 
 
 def goes_on(charlm, case) -> None:

@@ -38,7 +38,7 @@ def test_models_agree_with_the_equations(part, tmp_path: Path, times, record_pro
             raise
 
     with threadpool_limits(1), np.errstate(over="ignore", under="ignore"):
-        check_all(numbers(part, times(9, 220)), check, f"{__file__}::test_models_agree", record_property)
+        check_all(numbers(part, times(9, 90)), check, f"{__file__}::test_models_agree", record_property)
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=KINDS)

@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_refused(part, charlm, monkeypatch, tmp_path, time
                         raise Failed(f"a figure that is not finite: {where}: {line[:300]}")
 
     with np.errstate(all="ignore"):
-        check_all(numbers(part, times(9, 240)), check, f"{__file__}::test_what_is_not_finite", record_property)
+        check_all(numbers(part, times(9, 90)), check, f"{__file__}::test_what_is_not_finite", record_property)
 
 
 def damaged(drawn: Drawn) -> tuple[dict[str, np.ndarray], bool]:
