@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.recipes wikitext2                       `words`, 30 minutes: test perplexity
     python -m tests.benchmarks.recipes shakespeare                     `characters`, 10 minutes: nats, last tenth
+    python -m tests.benchmarks.recipes shakespeare --models 1          one network in place of four and their mixture
     python -m tests.benchmarks.recipes wikitext2 --recipe zaremba-small --minutes 5
     python -m tests.benchmarks.recipes shakespeare --choose            judged on a part of the training text alone
     python -m tests.benchmarks.recipes wikitext2 --flags "--dropout 0.2"
-    python -m tests.benchmarks.recipes shakespeare --models 4          four in the same time, and their mixture
 
 Several models learn at the same time, as many as there are threads, each on one. Two networks on a thread each take
 more steps a second than one network on both.
@@ -34,19 +34,20 @@ from tests.benchmarks.quality import SHARED, timed
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus: the recipe and the minutes that its figure is quoted for, and the figure's bar and aim."""
+    """A corpus, the recipe, networks and minutes that its figure is quoted for, and the figure's bar and aim."""
 
     recipe: str
+    models: int
     minutes: float
     figure: str
+    key: str
     bar: float
     aim: float
-    flags: str
 
 
 CORPORA = {
-    "wikitext2": Corpus("words", 30.0, "test perplexity", 125.0, 110.0, "--dtype bfloat16"),
-    "shakespeare": Corpus("characters", 10.0, "nats a character, last tenth", 1.43, 1.38, "--dtype bfloat16"),
+    "wikitext2": Corpus("words", 1, 30.0, "test perplexity", "perplexity", 125.0, 110.0),
+    "shakespeare": Corpus("characters", 4, 10.0, "nats a character, last tenth", "nats_per_token", 1.43, 1.38),
 }
 
 
@@ -78,38 +79,44 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="do not look at the test text")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--models", type=int, default=1, help="seeds that share the minutes; their mixture is judged")
+    parser.add_argument("--models", type=int, help="seeds that share the minutes; their mixture is judged")
     options = parser.parse_args()
     corpus = CORPORA[options.corpus]
     recipe, minutes = options.recipe or corpus.recipe, options.minutes or corpus.minutes
+    models = [f"model{number}.safetensors" for number in range(options.models or corpus.models)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, valid, test = files_of(options.corpus, folder, choosing=options.choose)
         charlm = [sys.executable, "-m", "charlm"]
-        at_once = min(options.threads, options.models)
-        flags = ["--config", recipe, "--minutes", f"{minutes * at_once / options.models:g}"]
-        flags += ["--threads", str(options.threads // at_once), *shlex.split(f"{corpus.flags} {options.flags}")]
+        at_once = min(options.threads, len(models))
+        flags = ["--config", recipe, "--minutes", f"{minutes * at_once / len(models):g}"]
+        flags += ["--threads", str(options.threads // at_once), "--dtype", "bfloat16", *shlex.split(options.flags)]
         held_out = ["--valid-fraction", "0"] if valid is None else ["--valid", str(valid)]
         shown = [*held_out[:1], Path(held_out[1]).name, *flags]
-        models = [str(folder / f"model{number}.safetensors") for number in range(options.models)]
 
         def learn(number: int) -> None:
             seed = str(options.seed + number)
-            timed([*charlm, "train", str(train), "-o", models[number], *held_out, *flags, "--seed", seed])
+            timed([*charlm, "train", str(train), "-o", str(folder / models[number]), *held_out, *flags, "--seed", seed])
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(learn, range(options.models)))
+            list(pool.map(learn, range(len(models))))
         seconds = time.perf_counter() - begin
-        history, _ = timed([*charlm, "inspect", models[0], "--format", "jsonl"])
-        evaluate = [*charlm, "evaluate", models[0], str(test), "--format", "jsonl"]
-        printed, _ = timed([*evaluate, *(f"--mix={model}" for model in models[1:])])
+        history, _ = timed([*charlm, "inspect", str(folder / models[0]), "--format", "jsonl"])
+
+        def judged(first: str, *others: str) -> float:
+            mixed = [f"--mix={folder / model}" for model in others]
+            evaluate = [*charlm, "evaluate", str(folder / first), str(test), *mixed, "--format", "jsonl"]
+            return json.loads(timed(evaluate)[0])[corpus.key]
+
+        alone = [judged(model) for model in models]
+        found = judged(*models) if len(models) > 1 else alone[0]
     validated = [row["valid_nats"] for row in json.loads(history)["history"] if row.get("valid_nats") is not None]
-    figures = json.loads(printed)
-    by_words = options.corpus == "wikitext2"
-    found = figures["perplexity"] if by_words else figures["nats_per_token"]
+    by_words = corpus.key == "perplexity"
     what = corpus.figure if not options.choose else "of the validation text"
     best = min(validated, default=math.nan)
+    if len(models) > 1:
+        print("each alone:", ", ".join(f"{figure:.4g}" for figure in alone))
     print(
         f"| validation | {what} | bar | aim | minutes | command |\n|---|---|---|---|---|---|\n"
         f"| {math.exp(best) if by_words else best:.4g} | {found:.4g} | {corpus.bar:g} | {corpus.aim:g} "
