@@ -61,6 +61,17 @@ def test_the_figure_of_the_recipe_is_the_measured_one() -> None:
     assert f"a test perplexity of {measured} on WikiText-2" in DOCUMENTS["charlm/guide/recipes.md"]
 
 
+def test_the_figures_of_the_mixture_are_the_measured_ones() -> None:
+    """They take ten minutes to measure, so the documents are compared with each other."""
+    ((alone, mixture),) = re.findall(
+        r"^\| the test part \| (.*) \| \*\*([\d.]+)\*\* \|$", MEASURED.read_text(), re.MULTILINE
+    )
+    best, *_, worst = alone.split(", ")
+    told = f"each of the four costs {best} to {worst} nats a character, and all together {mixture}."
+    assert told in DOCUMENTS["charlm/guide/mixing.md"]
+    assert f"cost {mixture} nats a character on tinyshakespeare" in DOCUMENTS["charlm/guide/recipes.md"]
+
+
 @each_document
 def test_no_placeholder_is_left(text: str) -> None:
     assert not re.search("@[A-Z0-9]+@|^[A-Z]+$", _FENCE.sub("", text), re.MULTILINE)
