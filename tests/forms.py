@@ -25,8 +25,12 @@ def properties(short: int, long: int) -> settings:
     return settings(max_examples=times(short, long), deadline=None, derandomize=True, database=None)
 
 
-def each(names: str, cases: Iterable[Any], *, thinned: int = 1) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test with each case in turn, as one test; in the short form with one case in so many.
+def each(
+    names: str, cases: Iterable[Any], *, thinned: int = 1, in_long: int = 1
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with each case in turn, as one test.
+
+    thinned, in_long: in the short and in the long form, with one case in so many
 
     As `parametrize`, which takes milliseconds for a case: longer than small cases take. The fixtures are made once for
     all of them. A failure names its case.
@@ -36,7 +40,7 @@ def each(names: str, cases: Iterable[Any], *, thinned: int = 1) -> Callable[[Cal
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
         def with_each(*args: Any, **fixtures: Any) -> None:
-            for case in all_cases[:: times(thinned, 1)]:
+            for case in all_cases[:: times(thinned, in_long)]:
                 values = dict(zip(parameters, case if len(parameters) > 1 else (case,), strict=True))
                 try:
                     test(*args, **fixtures, **values)

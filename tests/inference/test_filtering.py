@@ -111,7 +111,7 @@ def test_bounds_are_as_their_names_say():
     assert [Limit("at most", 2.0).stays(x) for x in (1.0, 2.0, 3.0, math.nan)] == [True, True, False, False]
 
 
-@properties(40, 2000)
+@properties(40, 600)
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, math.inf, math.nan])), st.integers(0, 12))
 def test_the_lowest_are_those_of_a_stable_sort(values, count):
     stays, limit = best(np.array(values, float), count)

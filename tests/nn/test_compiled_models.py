@@ -106,7 +106,7 @@ def check(ops, monkeypatch, config, batch, *, dtype="float64", largest_one_hot=N
 
 
 @pytest.mark.parametrize("body", ALL)
-@forms.each("dtype, kind, options", product(BARS, KINDS, OPTIONS), thinned=23)
+@forms.each("dtype, kind, options", product(BARS, KINDS, OPTIONS), thinned=23, in_long=4)
 def test_every_body_with_every_option(ops, monkeypatch, kind, body, options, dtype):
     """Several sequences in a lane, of different lengths, some without a target."""
     if not is_possible(body, options):

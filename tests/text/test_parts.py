@@ -23,7 +23,7 @@ def texts(parts):
     return [part.text for part in parts]
 
 
-@forms.properties(50, 5_000)
+@forms.properties(50, 1_500)
 @given(st.text(ODD, max_size=12) | st.text(st.characters(exclude_characters="\n"), max_size=12))
 def test_nothing_is_lost(line):
     for splitter in SPLITTERS:

@@ -51,7 +51,7 @@ def test_splitting_the_joined_text_gives_the_tokens_again(splitter: Splitter, li
     assert len(list(splitter.stream(tokens))) == len(tokens)
 
 
-@properties(120, 1000)
+@properties(120, 500)
 @given(pieces=st.lists(st.one_of(DENSE, LINES), max_size=6), random=st.randoms(use_true_random=False))
 def test_any_order_of_tokens_survives_joining(pieces: list[str], random) -> None:
     # A model writes tokens in orders that no text had.
