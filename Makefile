@@ -80,7 +80,7 @@ demo: $(VENV)/.installed  ## train three models, use each, and say what to type 
 	@printf '  charlm generate mine -n 10 --unique --not-in YOUR-LIST.txt\n'
 	@printf '  charlm guide                                 all else\n'
 
-test: $(VENV)/.dev  ## run the tests in their short form, four minutes of processor time
+test: $(VENV)/.dev  ## run the tests in their short form, four to six minutes of processor time
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -q
 
 test-all: $(VENV)/.dev  ## run all tests in their long form: kills, hostile files, fuzzers, load
