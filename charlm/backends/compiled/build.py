@@ -19,8 +19,9 @@ from setuptools.errors import CompileError
 _FOLDER = "charlm/backends/compiled"  # relative, so that no path of this machine gets into a library
 _SOURCES = sorted(path.as_posix() for path in Path(_FOLDER).glob("*.[ch]"))
 
-# Not -ffast-math, which removes the checks for NaN and infinity. -g0: debugging information contains paths.
-_FLAGS = ["-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-ffp-contract=fast"]
+# Not -ffast-math, which removes the checks for NaN and infinity. -g0: debugging information contains paths. An array of
+# variable size stays in memory: with one, the kernels for AVX2 took 1.3 to 1.7 times as long.
+_FLAGS = ["-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-ffp-contract=fast", "-Werror=vla"]
 _IS_LINUX = sys.platform == "linux"
 _LINK_FLAGS = ["-Wl,--build-id=none"] if _IS_LINUX else []
 

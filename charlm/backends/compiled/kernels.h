@@ -13,24 +13,34 @@ INLINE Operands load_operands(const Operand *p) { return load(p, VL); }
 INLINE V multiply_add(V sum, Operands w, Operand x) { return sum + w * x; }
 #endif
 
-/* Rows of a are `row` apart, those of out `ldo`. */
-INLINE void block(const int NV, const int NB, const Operand *a, long row, const Operand *panel, long K, real *out,
-                  long ldo, int add) {
-    V sum[NV][NB];
-    Operands w[NV];
+/* Rows of a are `row` apart, those of out `ldo`.
+ * ahead: K vectors that are read soon, which are fetched into the second-level cache meanwhile */
+INLINE void block(const int NV, const int NB, const Operand *a, long row, const Operand *panel, long K,
+                  const Operand *ahead, real *out, long ldo, int add) {
+    V sum[MOST_VECTORS][MOST_ROWS];
+    Operands w[MOST_VECTORS];
+    Operand x[MOST_ROWS];
 #pragma GCC unroll 12
     for (int i = 0; i < NV; i++)
 #pragma GCC unroll 12
         for (int m = 0; m < NB; m++) sum[i][m] = all(0);
     for (long k = 0; k < K; k++, panel += NV * VL, a++) {
+        /* Registers hold the sums, the fewer of both factors, and one of the other. */
 #pragma GCC unroll 12
-        for (int i = 0; i < NV; i++) w[i] = load_operands(panel + i * VL);
+        for (int i = 0; NV <= NB && i < NV; i++) w[i] = load_operands(panel + i * VL);
 #pragma GCC unroll 12
         for (int m = 0; m < NB; m++) {
-            Operand x = a[m * row];
+            x[m] = a[m * row];
 #pragma GCC unroll 12
-            for (int i = 0; i < NV; i++) sum[i][m] = multiply_add(sum[i][m], w[i], x);
+            for (int i = 0; NV <= NB && i < NV; i++) sum[i][m] = multiply_add(sum[i][m], w[i], x[m]);
         }
+#pragma GCC unroll 12
+        for (int i = 0; NV > NB && i < NV; i++) {
+            w[i] = load_operands(panel + i * VL);
+#pragma GCC unroll 12
+            for (int m = 0; m < NB; m++) sum[i][m] = multiply_add(sum[i][m], w[i], x[m]);
+        }
+        if (NB > 1) __builtin_prefetch(ahead + k * VL, 0, 2); /* one row waits for the panel itself */
     }
 #pragma GCC unroll 12
     for (int i = 0; i < NV; i++)
@@ -42,11 +52,11 @@ INLINE void block(const int NV, const int NB, const Operand *a, long row, const 
 }
 
 #define KERNEL(NV, NB)                                                                                                \
-    static void kernel_##NV##_##NB(const Operand *a, long row, const Operand *panel, long K, real *out, long ldo,     \
-                                   int add) {                                                                         \
-        block(NV, NB, a, row, panel, K, out, ldo, add);                                                               \
+    static void kernel_##NV##_##NB(const Operand *a, long row, const Operand *panel, long K, const Operand *ahead,    \
+                                   real *out, long ldo, int add) {                                                    \
+        block(NV, NB, a, row, panel, K, ahead, out, ldo, add);                                                        \
     }
-typedef void Kernel(const Operand *, long, const Operand *, long, real *, long, int);
+typedef void Kernel(const Operand *, long, const Operand *, long, const Operand *, real *, long, int);
 #define KERNELS_3(NV) KERNEL(NV, 1) KERNEL(NV, 2) KERNEL(NV, 3)
 #define KERNELS_6(NV) KERNELS_3(NV) KERNEL(NV, 4) KERNEL(NV, 5) KERNEL(NV, 6)
 #define KERNELS_12(NV) KERNELS_6(NV) KERNEL(NV, 7) KERNEL(NV, 8) KERNEL(NV, 9) KERNEL(NV, 10) KERNEL(NV, 11) KERNEL(NV, 12)
@@ -72,14 +82,15 @@ static const int rows_of_kernel[MOST_VECTORS + 1] = {0, 12, 6, 4, 3, 2};
 enum { BLOCK_ROWS = 3 };
 #endif
 
-/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart. */
+/* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart.
+ * Each block of rows fetches one of the nv vectors of what follows in memory: the rest of the panel, or the next one. */
 static void rows_by_panel(const Operand *a, long row, long M, const Operand *panel, long K, int nv, real *out, long ldo,
                           int add) {
     long most = rows_of_kernel[nv], count = (M + most - 1) / most;
     for (long k = 0; k < K; k += DEPTH)
         for (long b = 0; b < count; b++) {
-            long first = M * b / count, end = M * (b + 1) / count;
-            kernels[nv][end - first](a + first * row + k, row, panel + k * nv * VL, least(DEPTH, K - k),
-                                     out + first * ldo, ldo, add || k);
+            long first = M * b / count, end = M * (b + 1) / count, depth = least(DEPTH, K - k);
+            const Operand *from = panel + k * nv * VL, *ahead = from + depth * (nv + least(b, nv - 1)) * VL;
+            kernels[nv][end - first](a + first * row + k, row, from, depth, ahead, out + first * ldo, ldo, add || k);
         }
 }
