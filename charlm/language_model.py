@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from charlm.config import Record, TextConfig, TrainConfig
 from charlm.errors import UsageError
+from charlm.nn.build import in_precision
 from charlm.nn.model import Model
 from charlm.quoting import did_you_mean
 from charlm.task import Task
@@ -126,6 +127,18 @@ class LanguageModel:
     def facts(self) -> Task:
         """What is true of the task."""
         return self.model.config.facts
+
+    def in_precision(self, dtype: str | None) -> LanguageModel:
+        """Return this language model with products in another precision; it shares the weights.
+
+        dtype: that of the weights, which is that of None; or bfloat16 if they are float32, which rounds both factors of
+            a product and adds up in float32
+        Raises UsageError for another one, and ResourceError if the device has no such products.
+        """
+        own = self.model.config.array_dtype
+        if own not in (dtype or own, "float32"):
+            raise UsageError(f"--dtype {dtype} for a model in {own}", hint="leave out --dtype")
+        return replace(self, model=in_precision(self.model, dtype or own))
 
     @property
     def commands(self) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def measure(work: Workload, cases: Sequence[str], config: BenchmarkConfig) -> It
     with model.ops.workers.limit(config.threads), contextlib.ExitStack() as folders:
         for case in cases:
             has_share = case != "start"
-            dtype = model.config.dtype if case == "train" else model.config.array_dtype
+            dtype = model.config.dtype if case in ("train", "generate") else model.config.array_dtype
             # Before the peak is measured: it raises ResourceError without this precision.
             folder = Path() if has_share else folders.enter_context(_temporary_folder())
             step, batch_size, seq_length = _step_of(case, work, folder, config.threads)

@@ -119,8 +119,9 @@ def training(work: Workload) -> tuple[Step, int, int]:
 
 
 def generation(language_model: LanguageModel) -> Step:
-    """Return a step that draws a text of `GENERATED` tokens."""
-    sampler = Sampler(language_model, SampleConfig(length=GENERATED))
+    """Return a step that draws a text of `GENERATED` tokens, with products in the precision of the configuration."""
+    own = language_model.in_precision(language_model.model.config.dtype)
+    sampler = Sampler(own, SampleConfig(length=GENERATED))
     return lambda: len(sampler.sample(seed=1).tokens)
 
 

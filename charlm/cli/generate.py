@@ -94,6 +94,14 @@ def generate(
     unbuffered: Unbuffered = False,
     device: Device = "auto",
     threads: Threads = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Precision of products; bfloat16: up to twice as fast with large layers.",
+            show_default="that of the weights",
+        ),
+    ] = None,
 ) -> None:
     """Draw text from a model.
 
@@ -121,7 +129,7 @@ def generate(
         raise UsageError("--prompt - with --not-in -", hint="standard input is read once: name a file")
     if chooser is not None and midi is not None:
         raise UsageError("--midi with a choice of texts", hint="leave out --midi, or --unique, --best-of and the like")
-    language_model = open_model(model, device, "generate")
+    language_model = open_model(model, device, "generate").in_precision(dtype)
     text = read_prompt(prompt, language_model.text)
     if seed is None:
         seed = choose_seed()

@@ -85,13 +85,18 @@ def _bound(network: _Network, parameters: Parameters) -> Model:
 
 
 def for_training(model: Model) -> Model:
-    """Return the network that learns: it computes products in the precision of the configuration.
+    """Return the network that learns: `in_precision` of the configuration."""
+    return in_precision(model, model.config.dtype)
 
-    It is the model itself, unless its `dtype` is bfloat16. It then shares the model's weights, and the model itself
-    goes on computing in float32.
+
+def in_precision(model: Model, dtype: str) -> Model:
+    """Return a network with the weights of a model that computes products in a precision.
+
+    dtype: that of the model's arrays, for which it is the model itself; or bfloat16, if they are float32. The network
+        then shares the model's weights, and the model itself goes on computing in float32.
     Raises ResourceError if the device does not compute products in bfloat16.
     """
-    ops = model.ops.in_precision(model.config.dtype)
+    ops = model.ops.in_precision(dtype)
     if ops is model.ops:
         return model
     p = model.parameters
@@ -101,7 +106,7 @@ def for_training(model: Model) -> Model:
 def training_core(model: Model) -> str:
     """Return what computes the products of a training of this model, see `Backend.core`.
 
-    Raises ResourceError as `for_training` does.
+    Raises ResourceError as `in_precision` does.
     """
     return model.ops.in_precision(model.config.dtype).core
 

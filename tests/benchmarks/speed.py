@@ -4,7 +4,7 @@ Writes the table of `speed.md`, and its picture `speed.svg`.
 
     python -m tests.benchmarks.speed
     python -m tests.benchmarks.speed --only "train lstm" score --pairs 3 --seconds 1      a quick look, not written down
-    python -m tests.benchmarks.speed --dtype bfloat16                      training in another precision, on both sides
+    python -m tests.benchmarks.speed --dtype bfloat16        training and generating in another precision, on both sides
 
 PyTorch runs in the form of each case that is fastest here. `torch_forms.py` finds it by trying all; a quick look takes
 the form of the last time. A turn in which other processes took the machine's time is measured again.

@@ -15,6 +15,7 @@ DTYPES = ("float32", "bfloat16")
 GENERATED, STARTED = 500, 1000  # tokens of a drawn text; of the one that a whole process draws
 LINES = 512  # scored at a time
 EOS, UNK = "<EOS>", "<UNK>"
+_PRECISIONS = ("train", "generate")  # the kinds that can be computed in each
 SETTLING = {"train": 5, "generate": 1, "score": 1, "start": 1}  # steps before memory is read and time is taken
 
 
@@ -82,10 +83,10 @@ CASES = (
 
 
 def cases_in(dtype: str | None) -> list[Case]:
-    """Return the cases of the table, or those that can be trained in another precision."""
+    """Return the cases of the table, or those that can be computed in another precision."""
     if dtype is None:
         return list(CASES)
-    chosen = (replace(case, dtype=dtype) for case in CASES if dtype == "float32" or case.kind == "train")
+    chosen = (replace(case, dtype=dtype) for case in CASES if dtype == "float32" or case.kind in _PRECISIONS)
     return list({case.name: case for case in chosen}.values())
 
 

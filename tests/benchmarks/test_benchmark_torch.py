@@ -16,7 +16,7 @@ from tests.benchmarks.speed_cases import Case, lines_of
 torch = pytest.importorskip("torch", reason="the speed is measured beside PyTorch: pip install '.[bench]'")
 
 from tests.benchmarks.torch_forms import forms  # noqa: E402
-from tests.benchmarks.torch_sampling import Sampling, quantised  # noqa: E402
+from tests.benchmarks.torch_sampling import Sampling, network_of  # noqa: E402
 from tests.benchmarks.torch_scoring import Scoring  # noqa: E402
 from tests.benchmarks.torch_switches import switch  # noqa: E402
 from tests.benchmarks.torch_training import Training  # noqa: E402
@@ -147,17 +147,23 @@ def test_drawing_gives_the_same_tokens_in_every_form():
         assert len(of_a_kind[0]) == 60 and len(set(of_a_kind[0])) > 5
 
 
-def test_int8_weights_have_nearly_the_same_logits():
-    """They are quantised, and the logits are those of float32 to a few hundredths."""
+@torch.inference_mode()
+def logits_of(net):
+    """Return the logits [1, V] after a token, from state 0."""
+    zero = torch.zeros(2, 1, H, dtype=net.embedding.weight.dtype)
+    state = (zero, zero) if net.form["net"] == "LSTM" else [(zero[0], zero[0])] * 2
+    read = net._layers if net.form["net"] == "LSTM" else net._cells
+    return net.output(read(net.embedding(torch.tensor([3])), state)[0])
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_rounded_weights_have_nearly_the_same_logits(precision):
+    """The logits are those of float32 to a few hundredths, in every form; float32 is not rounded."""
     case = Case("generate", "lstm", H, V)
-    (form, *_) = forms(case, 1, "int8")
-    assert form["precision"] == "int8"
-    torch.manual_seed(1)
-    net = Sampling(case, form)
-    zero = torch.zeros(2, 1, H)
-    with torch.inference_mode():
-        exact, coarse = (
-            of.output(of._layers(of.embedding(torch.tensor([3])), (zero, zero))[0]) for of in (net, quantised(net))
-        )
-    assert 0 < float((coarse - exact).abs().max()) < 0.05
-    assert len(quantised(net).draw(20)) == 20
+    chosen = forms(case, 1, "int8") if precision == "int8" else forms(replace(case, dtype=precision), 1)
+    assert {form["precision"] for form in chosen} == {precision}
+    for form in chosen:
+        switch(form)
+        exact, coarse = network_of(case, form | {"precision": "float32"}), network_of(case, form)
+        assert 0 < float((logits_of(coarse) - logits_of(exact)).abs().max()) < 0.05
+        assert len(coarse.draw(20)) == 20

@@ -124,7 +124,7 @@ def test_every_case_has_a_name_of_its_own_and_is_found_by_it():
     for dtype in (None, *DTYPES):
         for case in cases_in(dtype):
             assert case_named(case.name).name == case.name and (dtype is None or case.dtype == dtype)
-    assert {case.kind for case in cases_in("bfloat16")} == {"train"}
+    assert {case.kind for case in cases_in("bfloat16")} == {"train", "generate"}
 
 
 @pytest.mark.parametrize("quick", [("--only", "rnn"), ("--pairs", "4"), ("--dtype", "float32")])

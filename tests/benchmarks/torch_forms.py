@@ -38,8 +38,8 @@ def forms(case: Case, threads: int, way: str = "") -> list[dict[str, Any]]:
     else:
         nets = {"": ("LSTM", "lstm_cell"), "int8": ("LSTM",), "TorchScript": ("script",)}[way]
         chosen |= {"net": nets, "draw": ("multinomial", "sums"), "threads": tuple({threads, 1})}
-        if way == "int8":
-            chosen["precision"] = ("int8",)
+        if way == "int8" or case.dtype == "bfloat16":
+            chosen["precision"] = (way or case.dtype,)
     every = (dict(zip(chosen, values, strict=True)) for values in itertools.product(*chosen.values()))
     return [form for form in every if form.get("net") != "lstm_cell" or form["onednn"]]  # it never asks oneDNN
 

@@ -22,7 +22,8 @@ class Sampling(torch.nn.Module):
 
     form: `net`: nn.LSTM called for one step (`LSTM`), the function of nn.LSTMCell (`lstm_cell`), or that one in a loop
         that TorchScript has compiled (`script`); `draw`: by `multinomial`, or by `sums` of the probabilities and a
-        search in them; `precision`: if it is `int8`, weights are quantised and activations are at each product
+        search in them; `precision`: with `int8`, weights are quantised, and activations at each product; with
+        `bfloat16`, all numbers but those of the draw are rounded. `network_of` does both
     """
 
     def __init__(self, case: Case, form: dict[str, Any]) -> None:
@@ -43,7 +44,7 @@ class Sampling(torch.nn.Module):
                 count, self.embedding.weight, weights, self.output.weight, self.output.bias, self.form["draw"] == "sums"
             )
             return list(ids.tolist())
-        zero = torch.zeros(2, 1, self.layers.hidden_size)
+        zero = torch.zeros(2, 1, self.layers.hidden_size, dtype=self.embedding.weight.dtype)
         if self.form["net"] == "LSTM":
             read, state = self._layers, (zero, zero)
         else:
@@ -51,7 +52,7 @@ class Sampling(torch.nn.Module):
         token, drawn = torch.zeros(1, dtype=torch.long), []
         for _ in range(count):
             a, state = read(self.embedding(token), state)
-            token = self._pick(self.output(a))
+            token = self._pick(self.output(a).float())
             drawn.append(token)
         ids: list[int] = torch.cat(drawn).tolist()
         return ids
@@ -102,19 +103,22 @@ def _script() -> Any:
         return torch.jit.script(loop)
 
 
-def quantised(network: Sampling) -> Sampling:
-    """Return the network with int8 weights: PyTorch's dynamic quantisation."""
-    with warnings.catch_warnings(action="ignore"):  # it is deprecated, as are its tensors
-        made: Sampling = torch.ao.quantization.quantize_dynamic(
-            network, {torch.nn.LSTM, torch.nn.Linear}, dtype=torch.qint8
-        )
-    return made
+def network_of(case: Case, form: dict[str, Any]) -> Sampling:
+    """Return the network in the form's precision, with the same weights each time; draws start from the same seed."""
+    torch.manual_seed(1)
+    network = Sampling(case, form)
+    if form.get("precision") == "bfloat16":
+        return network.to(torch.bfloat16)
+    if form.get("precision") == "int8":
+        with warnings.catch_warnings(action="ignore"):  # PyTorch's dynamic quantisation is deprecated, with its tensors
+            made: Sampling = torch.ao.quantization.quantize_dynamic(
+                network, {torch.nn.LSTM, torch.nn.Linear}, dtype=torch.qint8
+            )
+        return made
+    return network
 
 
 def sampling(case: Case, form: dict[str, Any]) -> Step:
     """Return the sampling of one text."""
-    torch.manual_seed(1)
-    network = Sampling(case, form)
-    if form.get("precision") == "int8":
-        network = quantised(network)
+    network = network_of(case, form)
     return lambda: len(network.draw(GENERATED))

@@ -127,35 +127,54 @@ def test_a_training_is_resumed_in_its_precision(charlm, corpus, trained, tmp_pat
     charlm("train", corpus, "-o", trained, "--resume", "--dtype", "float32").failed(2, "--dtype float32", "bfloat16")
 
 
+# ---- generate
+
+
+def test_a_text_is_drawn_in_the_precision_that_is_asked_for(charlm, trained):
+    drawn = ("generate", trained, "--seed", 1, "-l", 40, "--format", "jsonl")
+    plain, same, other = (
+        charlm(*drawn, *flags).succeeded().records for flags in ((), ("--dtype", "float32"), BFLOAT16)
+    )
+    assert plain == same
+    assert plain[0]["log10p"] != other[0]["log10p"]
+
+
+def test_a_text_in_bfloat16_is_refused(charlm, trained, corpus, lacks_bfloat16):
+    lacks_bfloat16()
+    charlm("generate", trained, *BFLOAT16).failed(6, *REFUSAL)
+    charlm("train", corpus, "-o", trained, "--force", *TINY, "--dtype", "float64").succeeded()
+    charlm("generate", trained, *BFLOAT16).failed(2, "--dtype bfloat16", "float64", "leave out --dtype")
+
+
 # ---- bench
 
 
 @pytest.mark.slow
-def test_bench_measures_only_training_in_bfloat16(charlm, monkeypatch, has_bfloat16):
+def test_bench_measures_training_and_a_text_in_bfloat16(charlm, monkeypatch, has_bfloat16):
     """Each case is counted against the peak of its precision."""
     monkeypatch.setattr(
         measurement, "best_rate", lambda ops, dtype, seconds: {"float32": 3e12, "bfloat16": 6e12}[dtype]
     )
     records = charlm("bench", "--format", "jsonl", *BFLOAT16, *QUICK).succeeded().records
     assert [(record["case"], record["dtype"]) for record in records] == [
-        ("train", "bfloat16"),
-        *((case, "float32") for case in ("generate", "score", "start")),
+        *((case, "bfloat16") for case in ("train", "generate")),
+        *((case, "float32") for case in ("score", "start")),
     ]
-    assert [record["peak_gflops"] for record in records] == [6e3, 3e3, 3e3, None]
+    assert [record["peak_gflops"] for record in records] == [6e3, 6e3, 3e3, None]
 
 
 @pytest.mark.slow
 def test_benchs_text_has_the_sizes_of_each_precision(charlm, has_bfloat16):
     lines = charlm("bench", *BFLOAT16, *QUICK).succeeded().lines
     assert [line.split()[0] for line in lines] == [
-        *("network", "machine", "train"),
-        *("network", "machine", "generate", "score", "start"),
+        *("network", "machine", "train", "generate"),
+        *("network", "machine", "score", "start"),
     ]
-    assert lines[0].endswith("bfloat16") and lines[3].endswith("float32")
+    assert lines[0].endswith("bfloat16") and lines[4].endswith("float32")
 
 
-def test_bench_refuses_only_training(charlm, lacks_bfloat16):
+def test_bench_refuses_what_it_measures_in_bfloat16(charlm, lacks_bfloat16):
     lacks_bfloat16()
-    for case in ((), ("train",)):
+    for case in ((), ("train",), ("generate",)):
         assert charlm("bench", *case, *BFLOAT16, *QUICK).failed(6, *REFUSAL).out == b""
-    charlm("bench", "generate", *BFLOAT16, *QUICK).succeeded()
+    charlm("bench", "score", *BFLOAT16, *QUICK).succeeded()

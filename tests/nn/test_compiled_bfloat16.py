@@ -9,11 +9,13 @@ from charlm.errors import ResourceError
 from charlm.nn.cells import CELLS
 from charlm.nn.grads import Grads
 from charlm.nn.recurrent import Recurrent
+from charlm.nn.stepping import DeviceStepper
 from charlm.nn.workspace import Workspace
 from tests import forms
 from tests.compiled import EACH_BFLOAT16, EACH_CORE, compiled_backend
 from tests.gradcheck import each_kind, random_starts
 from tests.guarded import Guarded, Matrix, guard
+from tests.nn.test_streams import Network
 
 
 def rounded(x):
@@ -155,3 +157,27 @@ def test_float32_stays_float32(core):
     exact = np.zeros((64, 32))
     other.matmul(a.astype(float), b.astype(float), out=exact)
     np.testing.assert_array_equal(exact, 3 * (1 + 2**-12))
+
+
+@each_kind
+def test_a_stream_computes_what_rounded_products_do(ops, cell, variant):
+    """In layers of odd sizes. Each token is read from new states, as a number that is rounded the other way grows.
+
+    Biases are rounded before: a stream adds them as they are.
+    """
+    layers, rng = [(cell, variant, 21), ("lstm", "", 34)], np.random.default_rng(2)
+    stepper, reference, plain = (
+        Network(layers, 33, inputs=7, dtype=dtype, biases=rounded).stepper(own)
+        for dtype, own in (("float32", ops), ("float64", ORACLE), ("float64", NumpyBackend()))
+    )
+    assert isinstance(stepper, DeviceStepper)
+    shapes = [[array.shape for array in state] for state in stepper._own._states]
+    apart = []
+    for token in (5, 8, 5, 32, 0, 9):
+        state = [(), *(tuple(rounded(rng.uniform(-1, 1, shape)) for shape in of_layer) for of_layer in shapes)]
+        for one in (stepper, reference, plain):
+            one.load(state)
+        found, expected, unrounded = (one.next_log_probs(token) for one in (stepper, reference, plain))
+        apart.append([np.abs(one - expected).max() for one in (found, unrounded)])
+    error, rounding = np.max(apart, axis=0)
+    assert error < 1e-5 < 1e-3 < rounding, apart

@@ -55,11 +55,14 @@ class Network:
     layers: cell, variant and hidden units of each layer
     inputs: "one-hot", "looked up", or the size of an embedding
     dense: size and activation of each dense layer
+    biases: what is done to the last column of each matrix, which is that of the biases, if it has any
     """
 
-    def __init__(self, layers, V, *, inputs="one-hot", dense=(), dtype="float64", seed=0, head=Softmax):
+    def __init__(
+        self, layers, V, *, inputs="one-hot", dense=(), dtype="float64", seed=0, head=Softmax, biases=np.asarray
+    ):
         self.layers, self.V, self.inputs, self.dense = layers, V, inputs, dense
-        self.dtype, self.seed, self.head = dtype, seed, head
+        self.dtype, self.seed, self.head, self.biases = dtype, seed, head, biases
 
     def on(self, ops):
         """Return the body, the head and the values of all parameters, in order, on a backend."""
@@ -83,6 +86,8 @@ class Network:
         for part in (body, head):
             # Of larger weights a small difference would grow from token to token.
             drawn = {name: rng.normal(0, 1.5 / shape[1] ** 0.5, shape) for name, shape in part.shapes().items()}
+            for array in drawn.values():
+                array[:, -1] = self.biases(array[:, -1])
             own = {name: ops.array(array.astype("float32"), self.dtype) for name, array in drawn.items()}
             part.bind(own, Grads({name: ops.zeros(array.shape, self.dtype) for name, array in drawn.items()}, ops))
             values += own.values()

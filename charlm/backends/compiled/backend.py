@@ -284,8 +284,7 @@ class CompiledBackend(NumpyBackend):
 class Bfloat16Backend(CompiledBackend):
     """Products of bfloat16 numbers, which are added up in float32; everything else is in float32."""
 
-    # Those of the core multiply float32 numbers.
-    losses, stream = Backend.losses, Backend.stream
+    losses = Backend.losses  # that of the core multiplies float32 numbers
 
     def __init__(self, library: Library) -> None:
         super().__init__(library)

@@ -4,6 +4,4 @@
 #include "cells.h"
 #include "scan.h"
 #include "training.h"
-#ifndef BFLOAT16
 #include "stream.h"
-#endif

@@ -72,7 +72,7 @@ class Stream(ctypes.Structure):
 
     _fields_ = _fields(
         *("long layers", "pointer layer table", "long ldt tokens", "pointer known place", "long room used"),
-        *("double temperature", "long top_k", "double top_p", "pointer banned", "long bans end", "pointer e heap"),
+        *("double temperature", "long top_k", "double top_p", "pointer banned", "long bans end", "pointer e heap left"),
     )
 
 
@@ -88,6 +88,10 @@ _OF_PRODUCTS = {
     "pack_backward": "pass pointer long long",
     "forward": "pass long long",
     "backward": "pass long long",
+    "packed_weights_size": "long long -> long",
+    "pack_weights": "pointer long long long pointer",
+    "stream_read": "stream long",
+    "stream_draw": "stream pointer long pointer pointer pointer -> long",
 }
 _OTHERS = {
     "pack_product": "product pointer long long",
@@ -101,10 +105,6 @@ _OTHERS = {
     "dropout": "pointer long pointer long long long key threshold real long long",
     "squares": "pointer long long pointer long long",
     "adam": "pointer pointer pointer pointer real real real real real real real long long",
-    "packed_weights_size": "long long -> long",
-    "pack_weights": "pointer long long long pointer",
-    "stream_read": "stream long",
-    "stream_draw": "stream pointer long pointer pointer pointer -> long",
 }
 
 

@@ -4,16 +4,16 @@
  * `core_pack_weights`. N is G·H in a recurrent layer. */
 typedef struct {
     long N, K;
-    const real *W;   /* [N, K]; K = 0 in a first layer whose table holds W x itself */
-    const real *b;   /* [N] */
-    real *out;       /* [N], room for whole vectors: W x + b */
-    long activation; /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
-    long cell, H;    /* the cell's number, -1 in a layer without memory */
-    const real *W_a; /* [N, H]; the rows of a second product are packed apart */
-    const real *param; /* [params, H] */
-    real *state[2];    /* [H]: the current ones */
-    real *kept;        /* [H] scratch: the right factor of a second product */
-    real *z;           /* [N] scratch, room for whole vectors: W_a a */
+    const Operand *W;   /* [N, K]; K = 0 in a first layer whose table holds W x itself */
+    const real *b;      /* [N] */
+    real *out;          /* [N], room for whole vectors: W x + b */
+    long activation;    /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
+    long cell, H;       /* the cell's number, -1 in a layer without memory */
+    const Operand *W_a; /* [N, H]; the rows of a second product are packed apart */
+    const real *param;  /* [params, H] */
+    real *state[2];     /* [H]: the current ones */
+    real *kept;         /* [H] scratch: the right factor of a second product */
+    real *z;            /* [N] scratch, room for whole vectors: W_a a */
 } StreamLayer;
 
 /* A network from token ids to logits, how the next token is chosen, and the memory for both. */
@@ -33,25 +33,33 @@ typedef struct {
     long end;       /* the id after which nothing is drawn; -1: none */
     double *e;      /* [V] scratch, room for whole vectors */
     int32_t *heap;  /* [V] scratch */
+    Operand *left;  /* scratch, for bfloat16: the operands of x, as many as the longest layer's */
 } Stream;
 
-/* Reals that W [N, K] takes when it is packed. */
-long EXPORT(core_packed_weights_size)(long N, long K) { return (N + VL - 1) / VL * VL * K; }
+/* Operands that W [N, K] takes when it is packed. */
+long EXPORT(core_packed_weights_size)(long N, long K) { return (N + VL - 1) / VL * VL * depth_of(K); }
 
 /* Pack W [N, K], rows ldw apart: panels [K][width] over its rows. */
-void EXPORT(core_pack_weights)(const real *W, long ldw, long N, long K, real *packed) {
+void EXPORT(core_pack_weights)(const real *W, long ldw, long N, long K, Operand *packed) {
+    const long depth = depth_of(K);
     for (long q = 0; q < panels_of(N); q++) {
         long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
-        pack(packed + n * K, width, width, W + n * ldw, 1, ldw, K, N - n);
+        pack(packed + n * depth, width, width, W + n * ldw, 1, ldw, K, N - n);
     }
 }
 
-/* out [N] = W x + b; without b if it is NULL. */
-static void affine(long N, long K, const real *W, const real *b, const real *x, real *out) {
+/* out [N] = W x + b; without b if it is NULL. left: see `Stream` */
+static void affine(long N, long K, const Operand *W, const real *b, const real *x, real *out, Operand *left) {
+    const long depth = depth_of(K);
+#ifdef BFLOAT16
+    pack_row(left, x, K);
+#else
+    left = (Operand *)x;
+#endif
     if (b) memcpy(out, b, N * sizeof(real));
     for (long q = 0; q < panels_of(N); q++) {
         long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
-        rows_by_panel(x, 0, 1, W + n * K, K, width / VL, out + n, 0, b != 0);
+        rows_by_panel(left, 0, 1, W + n * depth, depth, width / VL, out + n, 0, b != 0);
     }
 }
 
@@ -71,7 +79,7 @@ static void affine_of_token(Stream *s, long id) {
         memcpy(p->out, s->known + s->place[id] * p->N, p->N * sizeof(real));
         return;
     }
-    affine(p->N, p->K, p->W, p->b, x, p->out);
+    affine(p->N, p->K, p->W, p->b, x, p->out, s->left);
     if (s->used == s->room) {
         memset(s->place, -1, s->tokens * sizeof(int32_t));
         s->used = 0;
@@ -100,30 +108,30 @@ INLINE void cell_stage(const Facts f, Equations *equations, int g0, int gates, i
 }
 
 /* A step of a cell: see `forward`. */
-INLINE void cell_step(const Facts f, Equations *first, Equations *second, const StreamLayer *p) {
+INLINE void cell_step(const Facts f, Equations *first, Equations *second, const StreamLayer *p, Operand *left) {
     const long H = p->H, reached = f.reached * H;
-    affine(reached, H, p->W_a, 0, p->state[0], p->z);
+    affine(reached, H, p->W_a, 0, p->state[0], p->z, left);
     cell_stage(f, first, 0, f.reached, !second, p);
     if (!second) return;
-    affine(p->N - reached, H, p->W_a + EXPORT(core_packed_weights_size)(reached, H), 0, p->kept, p->z + reached);
+    affine(p->N - reached, H, p->W_a + EXPORT(core_packed_weights_size)(reached, H), 0, p->kept, p->z + reached, left);
     cell_stage(f, second, f.reached, f.gates - f.reached, 1, p);
 }
 
 #define STEP(number, facts, first, second, back, merge) \
-    static void step_##number(const StreamLayer *p) { cell_step(facts, first, second, p); }
+    static void step_##number(const StreamLayer *p, Operand *left) { cell_step(facts, first, second, p, left); }
 #define STEP_OF(number, facts, first, second, back, merge) [number] = step_##number,
 EACH_CELL(STEP)
-static void (*const step_of[])(const StreamLayer *) = {EACH_CELL(STEP_OF)};
+static void (*const step_of[])(const StreamLayer *, Operand *) = {EACH_CELL(STEP_OF)};
 
 /* Read a token: the states go one step on, and the last layer's `out` holds the logits of the next token. */
 void EXPORT(core_stream_read)(Stream *s, long id) {
     const real *x = 0;
     for (const StreamLayer *p = s->layer; p < s->layer + s->layers; p++) {
         if (p == s->layer) affine_of_token(s, id);
-        else affine(p->N, p->K, p->W, p->b, x, p->out);
+        else affine(p->N, p->K, p->W, p->b, x, p->out, s->left);
         x = p->out;
         if (p->cell >= 0) {
-            step_of[p->cell](p);
+            step_of[p->cell](p, s->left);
             x = p->state[0];
         } else if (p->activation)
             for (long j = 0; j < p->N; j += VL) {

@@ -42,6 +42,8 @@ class CompiledStream:
             s.known = self._address(self._empty(s.room * made[0].N))
             s.place = self._address(np.full(tokens, -1, np.int32))
         s.e, s.heap = self._address(np.empty(outputs + _WIDEST)), self._address(np.empty(outputs, np.int32))
+        longest = max(max(one.K, one.H) for one in made)
+        s.left = self._address(self._empty(longest + 2 * _WIDEST))
         weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
         most = min(_MOST, -(-_WEIGHTS // weights))
         self._ids, self._log_probs, self._masses = np.empty(most, np.int32), np.empty(most), np.empty(most)
