@@ -194,12 +194,13 @@ class CompiledBackend(NumpyBackend):
         fits = targets.shape == (N,) and len(x) == K and logits.shape == (V, N) and bias.shape == (V, 1)
         if not fits or not lie or N < _FEWEST_ROWS or core.deepest < K:
             return super().losses(W, x, targets, bias=bias, logits=logits)
-        ids, found, bias = self._ids(targets, V), np.empty(N), np.ascontiguousarray(bias)
+        ids, found, padded_bias = self._ids(targets, V), np.empty(N), np.full(padded, -np.inf, W.dtype)
+        padded_bias[:V] = bias[:, 0]
         product = Product(N, V, K, x.ctypes.data, *strides(x.T), W.ctypes.data, *strides(W.T))
-        packed, rows = logits.ctypes.data, self.empty((N, core.vector + 2), W.dtype)
+        packed, rows = logits.ctypes.data, self.empty((N, 2 * core.vector + 1), W.dtype)
         parts = self.workers.count if V * K >= _ELEMENTS_WORTH_SHARING else 1
         self.workers.each(lambda part: core.pack_product(product, packed, part, parts), range(parts))
-        where = (packed, bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
+        where = (packed, padded_bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
         self._each_range(N, lambda first, end: core.losses(product, *where, first, end), work=V * N)
         return found
 

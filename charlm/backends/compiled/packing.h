@@ -45,7 +45,7 @@ INLINE void transpose(Bits x[VL]) {
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++) {
             if (i & half) continue;
-            Bits upper, lower, a = x[i], b = x[i + half];
+            Bits upper = {0}, lower = {0}, a = x[i], b = x[i + half]; /* without a value GCC takes no constants */
 #pragma GCC unroll 16
             for (int e = 0; e < VL; e++) upper[e] = e & half ? VL + e - half : e, lower[e] = upper[e] + half;
             x[i] = __builtin_shuffle(a, b, upper);
@@ -80,16 +80,17 @@ static void pack(Operand *panel, long stride, long width, const real *b, long ro
         }
 }
 
-/* The operands of M columns of a [K, M], whose rows are `row` apart, as rows of `depth_of(K)` operands. */
-static void pack_columns(Operand *out, const real *a, long row, long K, long M) {
+/* The operands of M columns of a [K, M], whose rows are `row` apart, as rows of `depth_of(K)` operands, `out_row` apart. */
+static void pack_columns(Operand *out, long out_row, const real *a, long row, long K, long M) {
     const long depth = depth_of(K);
     Bits square[VL];
     for (long k = 0; k < depth; k += VL)
         for (long m = 0; m < M; m += VL) {
             for (long j = 0; j < VL; j++) square[j] = operands_of(a + m, row, (k + j) * PAIR, K, M - m);
+            for (long j = 0; j < VL * PAIR; j++) __builtin_prefetch(a + m + ((k + VL) * PAIR + j) * row);
             transpose(square);
             for (long j = 0; j < least(VL, M - m); j++) {
-                Operand *to = out + (m + j) * depth + k;
+                Operand *to = out + (m + j) * out_row + k;
                 if (depth - k >= VL) memcpy(to, square + j, sizeof(Bits));
                 else memcpy(to, square + j, (depth - k) * sizeof(Operand));
             }

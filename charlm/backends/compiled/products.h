@@ -73,15 +73,16 @@ static void pack_panels(const Product *p, long q0, long q1, long k, long K, Oper
 }
 
 /* The left factor's operands: rows [m, m + M) of a at depth [k, k + K); `row` is set to their distance.
- * Rows of numbers that are contiguous are read where they are, unless they have to be rounded. */
+ * Rows of numbers that are contiguous are read where they are, unless they have to be rounded. Those in the scratch are
+ * a vector longer than needed: at distances of powers of two they would meet in few lines of the first-level cache. */
 INLINE const Operand *left_factor(const Product *p, long m, long M, long k, long K, Operand *scratch, long *row) {
     const real *a = p->a + m * p->a_row + k * PAIR * p->a_column;
     const long left = least(K * PAIR, p->K - k * PAIR);
-    *row = K;
-    if (p->a_column != 1) pack_columns(scratch, a, p->a_column, left, M);
+    *row = K + VL;
+    if (p->a_column != 1) pack_columns(scratch, *row, a, p->a_column, left, M);
 #ifdef BFLOAT16
     else
-        for (long i = 0; i < M; i++) pack_row(scratch + i * K, a + i * p->a_row, left);
+        for (long i = 0; i < M; i++) pack_row(scratch + i * *row, a + i * p->a_row, left);
 #else
     else {
         *row = p->a_row;
@@ -116,7 +117,7 @@ void EXPORT(core_product)(const Product *p, long m0, long m1, Operand *scratch) 
     for (long cut = 0; cut < cuts; cut++) {
         const long k = depth * cut / cuts * GRAIN, K = depth * (cut + 1) / cuts * GRAIN - k;
         const long at_a_time = PACKED / (K * 4 * VECTOR_BYTES);
-        const long rows = is_packed ? LEFT / (K * sizeof(Operand)) / VL * VL : m1 - m0;
+        const long rows = is_packed ? LEFT / ((K + VL) * sizeof(Operand)) / VL * VL : m1 - m0;
         for (long first = m0; first < m1; first += rows) {
             const long M = least(rows, m1 - first);
             const Operand *a = left_factor(p, first, M, k, K, scratch + PACKED / sizeof(Operand), &row);

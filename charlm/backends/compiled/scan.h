@@ -98,6 +98,7 @@ INLINE void forward_stage(const Facts f, Equations *equations, const int g0, con
                     for (int g = 0; g < g0; g++) q.z[g] = load(z + g * H, n);
                     for (int g = g0; g < g0 + gates; g++) {
                         q.x[g] = load(p->x + row * p->ldx + g * H + j, n);
+                        __builtin_prefetch(p->x + row * p->ldx + g * H + j + count * VL); /* of the next panel */
                         q.z[g] = load(product + (g - g0) * VL, VL);
                     }
                     for (int s = 0; s < f.states; s++) q.old[s] = load(p->states[s] + row * ld + j, n);

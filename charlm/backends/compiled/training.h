@@ -49,19 +49,20 @@ void EXPORT(core_pack_product)(const Product *p, real *packed, long part, long p
 
 /* Cross-entropy of rows [m0, m1) of the logits a b + bias, which are not written anywhere.
  *
- * sum of e^(logit - largest), with the largest so far; where it grows, the sum shrinks by e^(before - after)
+ * Each element of a vector sums e^(logit - largest) over every VL-th token, with the largest so far; where it grows, the
+ * sum shrinks by e^(before - after).
  *
- * packed: b as `core_pack_product` packs it; target, loss: as in `core_cross_entropy`
- * rows [M][VL + 2]: scratch: the sum, in VL parts, the largest logit, and that of the target */
+ * packed: b as `core_pack_product` packs it; bias [whole vectors]: -infinity beyond the tokens
+ * target, loss: as in `core_cross_entropy`
+ * rows [M][2 VL + 1]: scratch: the sums, the largest logits, and the logit of the target */
 void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias, const int32_t *target, double *loss,
                          real *rows, long m0, long m1) {
     const real lowest = -(sizeof(real) == 4 ? FLT_MAX : (real)DBL_MAX);
     long panels = panels_of(p->N), at_a_time = 1 + PACKED / ((p->K + 1) * 4 * VECTOR_BYTES);
     real tile[LANES * WIDEST] __attribute__((aligned(64)));
     for (long m = m0; m < m1; m++) {
-        store(rows + m * (VL + 2), all(0), VL);
-        rows[m * (VL + 2) + VL] = lowest;
-        rows[m * (VL + 2) + VL + 1] = 0;
+        store(rows + m * (2 * VL + 1), all(0), VL);
+        store(rows + m * (2 * VL + 1) + VL, all(lowest), VL);
     }
     for (long q0 = 0; q0 < panels; q0 += at_a_time)
         for (long m = m0; m < m1; m += LANES)
@@ -70,29 +71,27 @@ void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias,
                 rows_by_panel(p->a + m * p->a_row, p->a_row, M, packed + n * p->K, p->K, width / VL, tile,
                               width, 0);
                 for (long i = 0; i < M; i++) {
-                    real *x = tile + i * width, *sum = rows + (m + i) * (VL + 2), *largest = sum + VL;
-                    V most = all(*largest), total = all(0);
+                    real *x = tile + i * width, *row = rows + (m + i) * (2 * VL + 1);
+                    V before = load(row + VL, VL), largest = before;
                     for (long j = 0; j < width; j += VL) {
-                        V logit = load(x + j, VL) + load(bias + n + j, p->N - n - j);
-                        for (long k = p->N - n - j; k < VL; k++) logit[k] = -INFINITY;
+                        V logit = load(x + j, VL) + load(bias + n + j, VL);
                         store(x + j, logit, VL);
-                        most = choose(logit > most, logit, most);
+                        largest = choose(logit > largest, logit, largest);
                     }
+                    V sum = load(row, VL) * exp_of(before - largest);
+                    for (long j = 0; j < width; j += VL) sum += exp_of(load(x + j, VL) - largest);
+                    store(row, sum, VL);
+                    store(row + VL, largest, VL);
                     long wanted = target[m + i] - n;
-                    if (wanted >= 0 && wanted < width) largest[1] = x[wanted];
-                    real before = *largest;
-                    for (int k = 0; k < VL; k++) *largest = most[k] > *largest ? most[k] : *largest;
-                    for (long j = 0; j < width; j += VL) total += exp_of(load(x + j, VL) - *largest);
-                    V so_far = load(sum, VL);
-                    if (*largest > before) so_far *= exp_of(all(before - *largest));
-                    store(sum, so_far + total, VL);
+                    if (wanted >= 0 && wanted < width) row[2 * VL] = x[wanted];
                 }
             }
     for (long m = m0; m < m1; m++) {
-        const real *sum = rows + m * (VL + 2);
-        double total = 0;
-        for (int k = 0; k < VL; k++) total += sum[k];
-        loss[m] = target[m] < 0 ? 0 : log(total) - ((double)sum[VL + 1] - sum[VL]);
+        const real *sum = rows + m * (2 * VL + 1), *largest = sum + VL;
+        double most = lowest, total = 0;
+        for (int k = 0; k < VL; k++) most = largest[k] > most ? largest[k] : most;
+        for (int k = 0; k < VL; k++) total += sum[k] * exp(largest[k] - most);
+        loss[m] = target[m] < 0 ? 0 : log(total) - (sum[2 * VL] - most);
     }
 }
 #endif
