@@ -121,11 +121,12 @@ def test_on_the_way_a_sample_is_judged_and_at_the_end_the_kept_weights_on_more(k
         session.valid.size, max(1000, int(0.06 * 120 * session.train.size / trainer.train.steps(0)))
     )
     sample = sample_batches(session.valid, 64, 8, 256, numbers.sample)
-    assert rows[-1].valid_nats == pytest.approx(evaluate(model, sample, ws).nats_per_token, rel=1e-9)
+    # In float32: a sum of exponentials is rounded otherwise where the likeliest class is asked for too.
+    assert rows[-1].valid_nats == pytest.approx(evaluate(model, sample, ws).nats_per_token, rel=1e-7)
     last = model.parameters.values.copy()
     trainer.take_best()
     larger = sample_batches(session.valid, 64, 8, 256, numbers.end_tokens)
-    assert trainer.outcome().valid_nats == pytest.approx(evaluate(model, larger, ws).nats_per_token, rel=1e-9)
+    assert trainer.outcome().valid_nats == pytest.approx(evaluate(model, larger, ws).nats_per_token, rel=1e-7)
     assert trainer.outcome().judged == numbers.end_tokens
     assert rows[-1].is_best == np.array_equal(last, model.parameters.values)
 
