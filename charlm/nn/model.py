@@ -59,6 +59,7 @@ class Model:
         """Return the state before the first step, a<0> = 0, of `batch` sequences."""
         return self.body.zero_state(batch)
 
+    @np.errstate(all="ignore")  # the loss tells of exploded weights
     def loss_and_grads(
         self, batch: Batch, state: State, ws: Workspace, *, noise: int | None = None, count: int | None = None
     ) -> tuple[Number, State]:

@@ -60,6 +60,14 @@ def test_nothing_but_gradients_changes(model, batch):
     np.testing.assert_array_equal(batch.targets, targets)
 
 
+def test_exploded_weights_show_in_the_loss_without_a_warning(model, batch):
+    """Whatever NumPy would say of them: warnings are errors here."""
+    for size in (1e308, np.inf):
+        model.parameters.values[...] = np.copysign(size, model.parameters.values)
+        loss, _ = model.loss_and_grads(batch, model.zero_state(3), model.workspace())
+        assert not np.isfinite(loss)
+
+
 def test_a_step_downhill_lowers_the_loss(model, batch):
     p, ws = model.parameters, model.workspace()
     before, _ = model.loss_and_grads(batch, model.zero_state(3), ws)
