@@ -47,8 +47,16 @@ class Pass(ctypes.Structure):
     """`Pass` of scan.h."""
 
     _fields_ = _fields(
-        "long cell T B H",
-        *("pointer W_a", "long ldw", "pointer param continues x", "long ldx", "pointer z", "long ldz ld"),
+        *(
+            "pointer by",
+            "long cell T B H",
+            "pointer W_a",
+            "long ldw",
+            "pointer param continues x",
+            "long ldx",
+            "pointer z",
+            "long ldz ld",
+        ),
         *("two_pointers states", "pointer y", "two_pointers kept", "pointer d_a", "two_pointers d_last"),
         *("pointer dy", "long dy_step dy_lane", "pointer dz", "long lddz", "pointer packed left"),
     )
@@ -58,12 +66,7 @@ class StreamLayer(ctypes.Structure):
     """`StreamLayer` of stream.h."""
 
     _fields_ = _fields(
-        "long N K",
-        "pointer W b out",
-        "long activation cell H",
-        "pointer W_a param",
-        "two_pointers state",
-        "pointer kept z",
+        *("long N K", "pointer W b out", "long activation", "pointer step"),
     )
 
 
@@ -71,7 +74,14 @@ class Stream(ctypes.Structure):
     """`Stream` of stream.h."""
 
     _fields_ = _fields(
-        *("long layers", "pointer layer table", "long ldt tokens", "pointer known place", "long room used"),
+        *(
+            "pointer by",
+            "long layers",
+            "pointer layer table",
+            "long ldt tokens",
+            "pointer known place",
+            "long room used",
+        ),
         *("double temperature", "long top_k", "double top_p", "pointer banned", "long bans end", "pointer e heap left"),
     )
 
@@ -82,18 +92,19 @@ _TYPES |= {"product": ctypes.POINTER(Product), "pass": ctypes.POINTER(Pass), "st
 _OF_PRODUCTS = {
     "product_scratch": "-> long",
     "product": "product long long pointer",
+    "arithmetic": "-> pointer",
+}
+_OTHERS = {
     "packed_size": "pass -> long",
     "left_size": "pass -> long",
     "pack_forward": "pass long long",
     "pack_backward": "pass pointer long long",
     "forward": "pass long long",
     "backward": "pass long long",
-    "packed_weights_size": "long long -> long",
-    "pack_weights": "pointer long long long pointer",
+    "packed_weights_size": "pointer long long -> long",
+    "pack_weights": "pointer pointer long long long pointer",
     "stream_read": "stream long",
     "stream_draw": "stream pointer long pointer pointer pointer -> long",
-}
-_OTHERS = {
     "pack_product": "product pointer long long",
     "losses": "product pointer pointer pointer pointer pointer long long",
     "deepest": "-> long",

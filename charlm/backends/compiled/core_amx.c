@@ -1,4 +1,4 @@
-/* The compiled core with products in bfloat16 for processors with AMX-BF16. */
+/* Products of bfloat16 numbers, for processors with AMX-BF16. */
 #if VECTOR_BYTES == 64 && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -6,7 +6,8 @@
 #pragma GCC target("amx-tile,amx-bf16")
 #define BFLOAT16
 #define TILES
-#include "core.c"
+#include "vectors.h"
+#include "products.h"
 
 /* Ask the kernel for the memory that it keeps a thread's tiles in; return whether this process has it. */
 int EXPORT(core_permitted)(void) {

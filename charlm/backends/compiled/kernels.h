@@ -84,13 +84,14 @@ enum { BLOCK_ROWS = 3 };
 
 /* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart.
  * Each block of rows fetches one of the nv vectors of what follows in memory: the rest of the panel, or the next one. */
-static void rows_by_panel(const Operand *a, long row, long M, const Operand *panel, long K, int nv, real *out, long ldo,
+static void rows_by_panel(const void *left, long row, long M, const void *panel, long K, int nv, real *out, long ldo,
                           int add) {
+    const Operand *a = left;
     long most = rows_of_kernel[nv], count = (M + most - 1) / most;
     for (long k = 0; k < K; k += DEPTH)
         for (long b = 0; b < count; b++) {
             long first = M * b / count, end = M * (b + 1) / count, depth = least(DEPTH, K - k);
-            const Operand *from = panel + k * nv * VL, *ahead = from + depth * (nv + least(b, nv - 1)) * VL;
+            const Operand *from = (const Operand *)panel + k * nv * VL, *ahead = from + depth * (nv + least(b, nv - 1)) * VL;
             kernels[nv][end - first](a + first * row + k, row, from, depth, ahead, out + first * ldo, ldo, add || k);
         }
 }

@@ -7,7 +7,7 @@ INLINE Bits rounded(V x) {
     return (Bits)choose(x != x, (V)(bits >> 16 | 64), (V)nearest);
 }
 /* The operands of a row of K numbers, padded with 0. */
-static void pack_row(Operand *row, const real *x, long K) {
+static void pack_row(void *row, const real *x, long K) {
     typedef uint16_t Halves __attribute__((vector_size(VL * sizeof(uint16_t))));
     const long padded = depth_of(K) * PAIR;
     for (long k = 0; k < padded; k += VL) {
@@ -24,7 +24,7 @@ INLINE Bits operands_of(const real *b, long row, long k, long K, long n) {
     return x;
 }
 #else
-static void pack_row(Operand *row, const real *x, long K) { memcpy(row, x, K * sizeof(real)); }
+static void pack_row(void *row, const real *x, long K) { memcpy(row, x, K * sizeof(real)); }
 /* Row k of b [K, n]; 0 where there is none. */
 INLINE Bits operands_of(const real *b, long row, long k, long K, long n) {
     return n > 0 && k < K ? (Bits)load(b + k * row, n) : (Bits){0};
@@ -56,7 +56,7 @@ INLINE void transpose(Bits x[VL]) {
 
 /* Pack n <= width columns of b [K, n] into columns of a panel whose rows are `stride` apart; columns from n on are 0.
  * b[k, i] = b[k * row + i * column]; K counts reals; width is a multiple of VL */
-static void pack(Operand *panel, long stride, long width, const real *b, long row, long column, long K, long n) {
+static void pack(void *panel, long stride, long width, const real *b, long row, long column, long K, long n) {
     const long depth = depth_of(K);
     Bits square[VL];
     n = least(n, width);
@@ -72,11 +72,11 @@ static void pack(Operand *panel, long stride, long width, const real *b, long ro
                     if (j < columns && row == 1 && reals == PAIR * VL) memcpy(line, from, sizeof line);
                     else if (j < columns)
                         for (long m = 0; m < reals; m++) line[m] = from[m * row];
-                    pack_row((Operand *)(square + j), line, PAIR * VL);
+                    pack_row(square + j, line, PAIR * VL);
                 }
                 transpose(square);
             }
-            for (long j = 0; j < rows; j++) memcpy(panel + (k + j) * stride + i, square + j, sizeof(Bits));
+            for (long j = 0; j < rows; j++) memcpy((Operand *)panel + (k + j) * stride + i, square + j, sizeof(Bits));
         }
 }
 

@@ -4,7 +4,7 @@
  *
  * A panel [K][NV·VL] holds NV vectors of columns of the right factor, packed so that it is read in order. A factor
  * consists of operands: reals, or pairs of bfloat16 numbers, those of k and k+1, whose two products are added at a time.
- * K counts operands, and `depth_of` gives their number. Each element of the output is summed over k in one order, so
+ * K counts operands, and `depth_of` gives their number; an operand has the size of a real. Each element of the output is summed over k in one order, so
  * its bytes depend neither on the other rows nor on who computes them.
  */
 #ifdef BFLOAT16
@@ -26,11 +26,11 @@ INLINE long depth_of(long n) { return (n + GRAIN * PAIR - 1) / (GRAIN * PAIR) * 
  * DEEPEST: operands of a column of a packed panel
  * PACKED: bytes of packed panels, which stay in the second-level cache
  * LEFT: bytes of the packed left factor */
-enum { LEFT = 1 << 21 };
+enum { LEFT = 1 << 21, MOST_LANES = 48 };
 #ifdef TILES
 enum { LANES = 32, DEEPEST = 256, PACKED = 1 << 20 };
 #else
-enum { LANES = 48, DEEPEST = 1024, PACKED = 1 << 19 };
+enum { LANES = MOST_LANES, DEEPEST = 1024, PACKED = 1 << 19 };
 #endif
 #if VECTOR_BYTES == 64
 enum { DEPTH = DEEPEST }; /* rows of a panel that a kernel goes through at a time */
@@ -135,9 +135,30 @@ void EXPORT(core_product)(const Product *p, long m0, long m1, Operand *scratch) 
     }
 }
 
-/* Elements of a vector, and the most operands of a column of a packed panel. */
-long EXPORT(core_vector)(void) { return VL; }
-long EXPORT(core_deepest)(void) { return DEEPEST; }
-
 /* Bytes of scratch that each thread in `core_product` needs. */
 long EXPORT(core_product_scratch)(void) { return PACKED + LEFT; }
+
+/* Run a block of a product out of the first-level cache; return a number that depends on it. */
+enum { PEAK_DEPTH = 8192 / VECTOR_BYTES };
+double EXPORT(core_peak)(long rounds) {
+    Operand panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[BLOCK_ROWS * PEAK_DEPTH];
+    real out[BLOCK_ROWS * 4 * VL];
+    for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = PAIR;
+    for (long i = 0; i < BLOCK_ROWS * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
+    for (long round = 0; round < rounds; round++)
+        rows_by_panel(a, PEAK_DEPTH, BLOCK_ROWS, panel, PEAK_DEPTH, 4, out, 4 * VL, 0);
+    return rounds ? out[0] : 0;
+}
+/* Operations of one of its rounds. */
+long EXPORT(core_peak_operations)(void) { return 2 * PAIR * PEAK_DEPTH * 4 * VL * BLOCK_ROWS; }
+
+/* How numbers are multiplied: what scan.h and stream.h know of it. They are compiled once for each type of real. */
+typedef struct {
+    long lanes; /* rows that are best multiplied at a time, at most MOST_LANES */
+    long (*depth_of)(long n);
+    void (*pack)(void *panel, long stride, long width, const real *b, long row, long column, long K, long n);
+    void (*pack_row)(void *row, const real *x, long K); /* NULL where a real is an operand */
+    void (*rows_by_panel)(const void *a, long row, long M, const void *panel, long K, int nv, real *out, long ldo, int add);
+} Arithmetic;
+static const Arithmetic arithmetic = {LANES, depth_of, pack, PAIR > 1 ? pack_row : 0, rows_by_panel};
+const Arithmetic *EXPORT(core_arithmetic)(void) { return &arithmetic; }

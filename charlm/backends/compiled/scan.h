@@ -3,6 +3,7 @@
  */
 /* A pass over T steps of B lanes with H units. Row t·B + l of an array is lane l at step t. */
 typedef struct {
+    const Arithmetic *by;
     long cell, T, B, H;
     const real *W_a; /* [G·H, H], rows ldw apart */
     long ldw;
@@ -23,10 +24,11 @@ typedef struct {
     real *dz; /* dL/dz of each block [T·B, K·H], rows lddz apart; may be z if there are as many blocks as gates */
     long lddz;
     Operand *packed; /* `core_packed_size` bytes, at a multiple of 64: W_a packed for this direction */
-    Operand *left;   /* [B, `core_left_size`]: room for the left factor of a product, for bfloat16 */
+    Operand *left;   /* [B, `core_left_size`]: room for the left factor of a product, where a real is no operand */
 } Pass;
 
 INLINE long vectors_of(const Pass *p) { return (p->H + VL - 1) / VL; }
+INLINE long depth(const Pass *p) { return p->by->depth_of(p->H); }
 /* Vectors of units in a forward panel; each has the columns of all gates of a product. */
 INLINE long units_of(int gates) { return gates == 1 ? 4 : gates == 2 ? 2 : 1; }
 
@@ -34,18 +36,13 @@ static const Facts *const facts_of[];
 
 /* The operands of lanes [l0, l1) of x [B, blocks·H], rows ldx apart, each block by itself; `row` is set to their distance. */
 INLINE const Operand *left_of(const Pass *p, const real *x, long ldx, long blocks, long l0, long l1, long *row) {
-#ifdef BFLOAT16
-    const long depth = depth_of(p->H);
-    *row = facts_of[p->cell]->reached * depth;
+    *row = ldx;
+    if (!p->by->pack_row) return x;
+    *row = facts_of[p->cell]->reached * depth(p);
     for (long l = l0; l < l1; l++)
         for (long b = 0; b < blocks; b++)
-            pack_row(p->left + l * *row + b * depth, x + l * ldx + b * p->H, p->H);
+            p->by->pack_row(p->left + l * *row + b * depth(p), x + l * ldx + b * p->H, p->H);
     return p->left;
-#else
-    (void)p, (void)blocks, (void)l0, (void)l1;
-    *row = ldx;
-    return x;
-#endif
 }
 
 /* Pack gates [g0, g0 + gates) of W_a for the forward pass: panel [H][units][gates][VL]; every `parts`-th panel. */
@@ -53,24 +50,23 @@ static void pack_gates(const Pass *p, int g0, int gates, Operand *packed, long p
     long vectors = vectors_of(p), H = p->H, per_panel = units_of(gates);
     for (long first = part * per_panel; first < vectors; first += parts * per_panel) {
         long count = least(per_panel, vectors - first), width = count * gates * VL;
-        Operand *panel = packed + first * gates * VL * depth_of(H);
+        Operand *panel = packed + first * gates * VL * depth(p);
         for (long i = 0; i < count; i++)
             for (int g = 0; g < gates; g++) {
                 long unit = (first + i) * VL;
                 const real *rows = p->W_a + ((g0 + g) * H + unit) * p->ldw;
-                pack(panel + (i * gates + g) * VL, width, VL, rows, 1, p->ldw, H, H - unit);
+                p->by->pack(panel + (i * gates + g) * VL, width, VL, rows, 1, p->ldw, H, H - unit);
             }
     }
 }
 
 /* Pack the rows of some gates of W_a for the way back: panels [gates·H][width] over its columns; every `parts`-th. */
 static void pack_back(const Pass *p, const int *gate, int gates, Operand *packed, long part, long parts) {
-    const long depth = depth_of(p->H);
     for (long q = part; q < panels_of(p->H); q += parts) {
         long n = panel_start(p->H, q), width = panel_start(p->H, q + 1) - n;
         for (int g = 0; g < gates; g++)
-            pack(packed + n * gates * depth + g * depth * width, width, width,
-                 p->W_a + gate[g] * p->H * p->ldw + n, p->ldw, 1, p->H, p->H - n);
+            p->by->pack(packed + n * gates * depth(p) + g * depth(p) * width, width, width,
+                        p->W_a + gate[g] * p->H * p->ldw + n, p->ldw, 1, p->H, p->H - n);
     }
 }
 
@@ -79,15 +75,15 @@ static void pack_back(const Pass *p, const int *gate, int gates, Operand *packed
  * is_last: whether the equations give the states after the step */
 INLINE void forward_stage(const Facts f, Equations *equations, const int g0, const int gates, const int is_last,
                           const Pass *p, long t, const real *a, const Operand *packed, long l0, long l1) {
-    const long H = p->H, B = p->B, ld = p->ld, per_panel = units_of(gates), depth = depth_of(H);
+    const long H = p->H, B = p->B, ld = p->ld, per_panel = units_of(gates), K = depth(p);
     long distance;
     const Operand *left = left_of(p, a, ld, 1, l0, l1, &distance);
-    real tile[LANES * WIDEST] __attribute__((aligned(64)));
+    real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
     for (long first = 0; first < vectors_of(p); first += per_panel) {
         long count = least(per_panel, vectors_of(p) - first), width = count * gates * VL;
-        for (long from = l0; from < l1; from += LANES) {
-            long end = least(l1, from + LANES);
-            rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * depth, depth,
+        for (long from = l0; from < l1; from += p->by->lanes) {
+            long end = least(l1, from + p->by->lanes);
+            p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * K, K,
                           count * gates, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < count; i++) {
@@ -119,7 +115,7 @@ INLINE void forward_stage(const Facts f, Equations *equations, const int g0, con
 /* All steps of lanes [l0, l1). first: the equations that follow from W_a a<t-1>; second: those that follow from the
  * product with kept[0], NULL if there is none. */
 INLINE void forward(const Facts f, Equations *first, Equations *second, const Pass *p, long l0, long l1) {
-    const long size = vectors_of(p) * VL * depth_of(p->H);
+    const long size = vectors_of(p) * VL * depth(p);
     for (long t = 0; t < p->T; t++) {
         const long row = t * p->B * p->ld;
         forward_stage(f, first, 0, f.reached, !second, p, t, p->states[0] + row, p->packed, l0, l1);
@@ -140,17 +136,17 @@ INLINE void load_unit(const Facts f, Unit *q, const Pass *p, long row, long j, l
 /* dL/da<t> = W_a^T dz_a<t+1> + the part outside the product, 0 where step t+1 starts a sequence; then dz<t>.
  * For t = T - 1 it is the given gradient; for t = -1 there is no dz. */
 INLINE void back_stage(const Facts f, Equations *equations, const int has_merge, const Pass *p, long t, long l0, long l1) {
-    const long H = p->H, B = p->B, ld = p->ld, K = f.reached * depth_of(H);
+    const long H = p->H, B = p->B, ld = p->ld, K = f.reached * depth(p);
     long distance = 0;
     const Operand *left = 0;
     if (t < p->T - 1) left = left_of(p, p->dz + (t + 1) * B * p->lddz, p->lddz, f.reached, l0, l1, &distance);
-    real tile[LANES * WIDEST] __attribute__((aligned(64)));
+    real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
     for (long q0 = 0; q0 < panels_of(H); q0++) {
         long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
-        for (long from = l0; from < l1; from += LANES) {
-            long end = least(l1, from + LANES);
+        for (long from = l0; from < l1; from += p->by->lanes) {
+            long end = least(l1, from + p->by->lanes);
             if (left)
-                rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K, width / VL, tile,
+                p->by->rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K, width / VL, tile,
                               width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
@@ -181,17 +177,17 @@ INLINE void back_stage(const Facts f, Equations *equations, const int has_merge,
 
 /* e = W_ca^T dz_c of step t, and what follows from it. */
 INLINE void merge_stage(const Facts f, Equations *merge, const Pass *p, long t, long l0, long l1) {
-    const long H = p->H, ld = p->ld, depth = depth_of(H);
-    const Operand *packed = p->packed + f.reached * vectors_of(p) * VL * depth;
+    const long H = p->H, ld = p->ld, K = depth(p);
+    const Operand *packed = p->packed + f.reached * vectors_of(p) * VL * K;
     long distance;
     const Operand *left =
         left_of(p, p->dz + t * p->B * p->lddz + (f.blocks - 1) * H, p->lddz, 1, l0, l1, &distance);
-    real tile[LANES * WIDEST] __attribute__((aligned(64)));
+    real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
     for (long q0 = 0; q0 < panels_of(H); q0++) {
         long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
-        for (long from = l0; from < l1; from += LANES) {
-            long end = least(l1, from + LANES);
-            rows_by_panel(left + from * distance, distance, end - from, packed + first * depth, depth, width / VL,
+        for (long from = l0; from < l1; from += p->by->lanes) {
+            long end = least(l1, from + p->by->lanes);
+            p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * K, K, width / VL,
                           tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
@@ -241,17 +237,17 @@ static void (*const backward_of[])(const Pass *, long, long) = {EACH_CELL(BACKWA
 
 /* The place of the gates of the second product in packed. */
 INLINE Operand *second_packed(const Pass *p) {
-    return p->packed + facts_of[p->cell]->reached * vectors_of(p) * VL * depth_of(p->H);
+    return p->packed + facts_of[p->cell]->reached * vectors_of(p) * VL * depth(p);
 }
 
 /* Bytes that W_a takes when it is packed. */
 long EXPORT(core_packed_size)(const Pass *p) {
-    return facts_of[p->cell]->gates * vectors_of(p) * VL * depth_of(p->H) * sizeof(Operand);
+    return facts_of[p->cell]->gates * vectors_of(p) * VL * depth(p) * sizeof(Operand);
 }
 
 /* Bytes of `left` for each lane. */
 long EXPORT(core_left_size)(const Pass *p) {
-    return PAIR > 1 ? facts_of[p->cell]->reached * depth_of(p->H) * sizeof(Operand) : 0;
+    return p->by->pack_row ? facts_of[p->cell]->reached * depth(p) * sizeof(Operand) : 0;
 }
 
 /* Pack W_a [G·H, H] for the forward pass, every `parts`-th panel from `part` on. */

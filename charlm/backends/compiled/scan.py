@@ -163,7 +163,7 @@ class CompiledScan:
 
     def _new_pass(self, T: int, batch: int, states: list[Array]) -> Pass:
         cell = self.cell
-        p = Pass(cell=CELLS.index(cell.name), T=T, B=batch, H=cell.hidden)
+        p = Pass(by=self.core.arithmetic, cell=CELLS.index(cell.name), T=T, B=batch, H=cell.hidden)
         p.W_a, p.ldw = cell.W_a.ctypes.data, strides(cell.W_a)[0]
         kept = [self._rows(name, T * batch) for name in cell.kept]
         self._kept = [self._steps(array, batch) for array in kept]

@@ -1,23 +1,18 @@
 /* One stream of sampling: a token through all layers to the logits, and the draw of the next token. */
 
-/* W x + b, and what follows from it: a step of a cell, an activation or nothing. Matrices are packed by
- * `core_pack_weights`. N is G·H in a recurrent layer. */
+/* W x + b, and what follows from it: a step of a cell, an activation or nothing. */
 typedef struct {
     long N, K;
-    const Operand *W;   /* [N, K]; K = 0 in a first layer whose table holds W x itself */
-    const real *b;      /* [N] */
-    real *out;          /* [N], room for whole vectors: W x + b */
-    long activation;    /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
-    long cell, H;       /* the cell's number, -1 in a layer without memory */
-    const Operand *W_a; /* [N, H]; the rows of a second product are packed apart */
-    const real *param;  /* [params, H] */
-    real *state[2];     /* [H]: the current ones */
-    real *kept;         /* [H] scratch: the right factor of a second product */
-    real *z;            /* [N] scratch, room for whole vectors: W_a a */
+    const Operand *W; /* [N, K], packed by `core_pack_weights`; K = 0 in a first layer whose table holds W x itself */
+    const real *b;    /* [N] */
+    real *out;        /* [N], room for whole vectors: W x + b */
+    long activation;  /* of a layer without memory: 0 none, 1 tanh, 2 ReLU */
+    const Pass *step; /* of one lane, which reads out and the first of two rows of states; NULL without memory */
 } StreamLayer;
 
 /* A network from token ids to logits, how the next token is chosen, and the memory for both. */
 typedef struct {
+    const Arithmetic *by;
     long layers;
     const StreamLayer *layer; /* the last one computes the logits */
     const real *table;        /* x<t> of each token, or W x<t> of the first layer, rows ldt apart */
@@ -33,33 +28,32 @@ typedef struct {
     long end;       /* the id after which nothing is drawn; -1: none */
     double *e;      /* [V] scratch, room for whole vectors */
     int32_t *heap;  /* [V] scratch */
-    Operand *left;  /* scratch, for bfloat16: the operands of x, as many as the longest layer's */
+    Operand *left;  /* scratch: the operands of x, as many as the longest layer's, where a real is none */
 } Stream;
 
 /* Operands that W [N, K] takes when it is packed. */
-long EXPORT(core_packed_weights_size)(long N, long K) { return (N + VL - 1) / VL * VL * depth_of(K); }
+long EXPORT(core_packed_weights_size)(const Arithmetic *by, long N, long K) {
+    return (N + VL - 1) / VL * VL * by->depth_of(K);
+}
 
 /* Pack W [N, K], rows ldw apart: panels [K][width] over its rows. */
-void EXPORT(core_pack_weights)(const real *W, long ldw, long N, long K, Operand *packed) {
-    const long depth = depth_of(K);
+void EXPORT(core_pack_weights)(const Arithmetic *by, const real *W, long ldw, long N, long K, Operand *packed) {
+    const long depth = by->depth_of(K);
     for (long q = 0; q < panels_of(N); q++) {
         long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
-        pack(packed + n * depth, width, width, W + n * ldw, 1, ldw, K, N - n);
+        by->pack(packed + n * depth, width, width, W + n * ldw, 1, ldw, K, N - n);
     }
 }
 
-/* out [N] = W x + b; without b if it is NULL. left: see `Stream` */
-static void affine(long N, long K, const Operand *W, const real *b, const real *x, real *out, Operand *left) {
-    const long depth = depth_of(K);
-#ifdef BFLOAT16
-    pack_row(left, x, K);
-#else
-    left = (Operand *)x;
-#endif
-    if (b) memcpy(out, b, N * sizeof(real));
+/* out [N] = W x + b */
+static void affine(const Stream *s, long N, long K, const Operand *W, const real *b, const real *x, real *out) {
+    const long depth = s->by->depth_of(K);
+    const Operand *left = s->by->pack_row ? s->left : x;
+    if (s->by->pack_row) s->by->pack_row(s->left, x, K);
+    memcpy(out, b, N * sizeof(real));
     for (long q = 0; q < panels_of(N); q++) {
         long n = panel_start(N, q), width = panel_start(N, q + 1) - n;
-        rows_by_panel(left, 0, 1, W + n * depth, depth, width / VL, out + n, 0, b != 0);
+        s->by->rows_by_panel(left, 0, 1, W + n * depth, depth, width / VL, out + n, 0, 1);
     }
 }
 
@@ -79,7 +73,7 @@ static void affine_of_token(Stream *s, long id) {
         memcpy(p->out, s->known + s->place[id] * p->N, p->N * sizeof(real));
         return;
     }
-    affine(p->N, p->K, p->W, p->b, x, p->out, s->left);
+    affine(s, p->N, p->K, p->W, p->b, x, p->out);
     if (s->used == s->room) {
         memset(s->place, -1, s->tokens * sizeof(int32_t));
         s->used = 0;
@@ -88,51 +82,19 @@ static void affine_of_token(Stream *s, long id) {
     memcpy(s->known + s->place[id] * p->N, p->out, p->N * sizeof(real));
 }
 
-/* A product with W_a is in z for gates [g0, g0 + gates), and W_x x + b in out: the equations that follow from both. */
-INLINE void cell_stage(const Facts f, Equations *equations, int g0, int gates, int is_last, const StreamLayer *p) {
-    const long H = p->H;
-    for (long j = 0; j < H; j += VL) {
-        const long n = H - j;
-        Unit q;
-        for (int g = 0; g < g0 + gates; g++) {
-            q.z[g] = load(p->z + g * H + j, n);
-            q.x[g] = load(p->out + g * H + j, n);
-        }
-        for (int s = 0; s < f.states; s++) q.old[s] = load(p->state[s] + j, n);
-        for (int k = 0; k < f.params; k++) q.param[k] = load(p->param + k * H + j, n);
-        equations(&q);
-        for (int s = 0; is_last && s < f.states; s++) store(p->state[s] + j, q.new[s], n);
-        for (int g = 0; !is_last && g < g0 + gates; g++) store(p->z + g * H + j, q.z[g], n);
-        if (!is_last) store(p->kept + j, q.kept[0], n);
-    }
-}
-
-/* A step of a cell: see `forward`. */
-INLINE void cell_step(const Facts f, Equations *first, Equations *second, const StreamLayer *p, Operand *left) {
-    const long H = p->H, reached = f.reached * H;
-    affine(reached, H, p->W_a, 0, p->state[0], p->z, left);
-    cell_stage(f, first, 0, f.reached, !second, p);
-    if (!second) return;
-    affine(p->N - reached, H, p->W_a + EXPORT(core_packed_weights_size)(reached, H), 0, p->kept, p->z + reached, left);
-    cell_stage(f, second, f.reached, f.gates - f.reached, 1, p);
-}
-
-#define STEP(number, facts, first, second, back, merge) \
-    static void step_##number(const StreamLayer *p, Operand *left) { cell_step(facts, first, second, p, left); }
-#define STEP_OF(number, facts, first, second, back, merge) [number] = step_##number,
-EACH_CELL(STEP)
-static void (*const step_of[])(const StreamLayer *, Operand *) = {EACH_CELL(STEP_OF)};
-
 /* Read a token: the states go one step on, and the last layer's `out` holds the logits of the next token. */
 void EXPORT(core_stream_read)(Stream *s, long id) {
     const real *x = 0;
     for (const StreamLayer *p = s->layer; p < s->layer + s->layers; p++) {
         if (p == s->layer) affine_of_token(s, id);
-        else affine(p->N, p->K, p->W, p->b, x, p->out, s->left);
+        else affine(s, p->N, p->K, p->W, p->b, x, p->out);
         x = p->out;
-        if (p->cell >= 0) {
-            step_of[p->cell](p, s->left);
-            x = p->state[0];
+        if (p->step) {
+            const Pass *step = p->step;
+            EXPORT(core_forward)(step, 0, 1);
+            for (int i = 0; i < facts_of[step->cell]->states; i++)
+                memcpy(step->states[i], step->states[i] + step->ld, step->H * sizeof(real));
+            x = step->states[0];
         } else if (p->activation)
             for (long j = 0; j < p->N; j += VL) {
                 V z = load(p->out + j, VL);

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from charlm.backends.base import AffineLayer, Array, Drawn
-from charlm.backends.compiled.core import Stream, StreamLayer, strides
-from charlm.backends.compiled.scan import CELLS, PARAMETERS, CellFacts, State
+from charlm.backends.compiled.core import Pass, Stream, StreamLayer, strides
+from charlm.backends.compiled.scan import CellFacts, CompiledScan, State
 from charlm.config import SampleConfig
 
 _KNOWN = 1 << 22  # elements of the first layer's W x + b, over all tokens for which it is kept
@@ -20,6 +20,28 @@ _WIDEST = 16  # elements of a vector
 _ACTIVATIONS = ("", "tanh", "relu")
 
 
+class _Memory:
+    """The `Buffers` of a stream, and all else that the core knows by its address: kept for as long as the stream."""
+
+    def __init__(self, ops: Any, dtype: Any) -> None:
+        self.dtype, self._ops = np.dtype(dtype).name, ops
+        self._held: list[Array] = []
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Return a new array."""
+        self._held.append(self._ops.empty(shape, self.dtype))
+        return self._held[-1]
+
+    def scope(self, name: str) -> _Memory:
+        """Return the memory of a part, which is this one."""
+        return self
+
+    def address(self, array: np.ndarray) -> int:
+        """Return the address of an array."""
+        self._held.append(array)
+        return int(array.ctypes.data)
+
+
 class CompiledStream:
     """A network that reads one token at a time and draws the next one. The arguments are those of `Backend.stream`.
 
@@ -27,23 +49,24 @@ class CompiledStream:
     """
 
     def __init__(self, ops: Any, table: Array, layers: Sequence[AffineLayer]) -> None:
-        self._ops, self._core, self._dtype = ops, ops.core_of(table.dtype), table.dtype
+        self._ops, self._core, self._memory = ops, ops.core_of(table.dtype), _Memory(ops, table.dtype)
         if table.strides[1] != table.itemsize:
             table = np.ascontiguousarray(table)
-        self._held: list[Array] = [table]  # what the core knows by its address
-        self._states: list[State] = []  # of the recurrent layers
+        self._steps: list[Pass] = []  # of the recurrent layers
+        self._states: list[State] = []  # that they read
         outputs, tokens = len(layers[-1].W), len(table)
         made = [self._layer(layer) for layer in layers]
         self._layers = (StreamLayer * len(made))(*made)
-        self._stream = s = Stream(layers=len(made), layer=ctypes.addressof(self._layers), tokens=tokens)
-        s.table, s.ldt = table.ctypes.data, strides(table)[0]
+        address = self._memory.address
+        self._stream = s = Stream(by=self._core.arithmetic, layers=len(made), tokens=tokens)
+        s.layer = ctypes.addressof(self._layers)
+        s.table, s.ldt = address(table), strides(table)[0]
         if made[0].K:
             s.room = max(1, min(tokens, _KNOWN // made[0].N))
-            s.known = self._address(self._empty(s.room * made[0].N))
-            s.place = self._address(np.full(tokens, -1, np.int32))
-        s.e, s.heap = self._address(np.empty(outputs + _WIDEST)), self._address(np.empty(outputs, np.int32))
-        longest = max(max(one.K, one.H) for one in made)
-        s.left = self._address(self._empty(longest + 2 * _WIDEST))
+            s.known = self._new(s.room * made[0].N).ctypes.data
+            s.place = address(np.full(tokens, -1, np.int32))
+        s.e, s.heap = address(np.empty(outputs + _WIDEST)), address(np.empty(outputs, np.int32))
+        s.left = self._new(max(one.K for one in made) + 2 * _WIDEST).ctypes.data
         weights = sum(layer.W.size + (0 if layer.cell is None else layer.cell.W_a.size) for layer in layers)
         most = min(_MOST, -(-_WEIGHTS // weights))
         self._ids, self._log_probs, self._masses = np.empty(most, np.int32), np.empty(most), np.empty(most)
@@ -90,40 +113,30 @@ class CompiledStream:
     def _layer(self, layer: AffineLayer) -> StreamLayer:
         """Return a layer with packed weights."""
         N, K = layer.W.shape
-        made = StreamLayer(N=N, K=K, W=self._packed(layer.W), b=self._address(np.ascontiguousarray(layer.b[:, 0])))
-        out = self._empty(N + _WIDEST)
-        made.out, self._logits = self._address(out), out[:N]
-        made.activation, made.cell = _ACTIVATIONS.index(layer.activation), -1
+        made = StreamLayer(
+            N=N, K=K, W=self._packed(layer.W), b=self._memory.address(np.ascontiguousarray(layer.b[:, 0]))
+        )
+        out = self._new(N + _WIDEST)
+        made.out, self._logits = out.ctypes.data, out[:N]
+        made.activation = _ACTIVATIONS.index(layer.activation)
         if layer.cell is not None:
-            self._add_cell(made, layer.cell)
+            made.step = self._step(layer.cell, out)
         return made
 
-    def _add_cell(self, made: StreamLayer, cell: CellFacts) -> None:
-        H, reached = cell.hidden, len(cell.reached) * cell.hidden
-        made.cell, made.H = CELLS.index(cell.name), H
-        made.W_a = self._packed(cell.W_a[:reached], cell.W_a[reached:])
-        if cell.name in PARAMETERS:
-            made.param = self._address(np.ascontiguousarray(PARAMETERS[cell.name](cell)))
-        state = tuple(self._empty(H) for _ in cell.states)
-        for number, array in enumerate(state):
-            made.state[number] = self._address(array)
-        self._states.append(tuple(array[:, None] for array in state))
-        made.kept, made.z = self._address(self._empty(H)), self._address(self._empty(made.N + _WIDEST))
+    def _step(self, cell: CellFacts, x: Array) -> int:
+        """Return the address of a step of a cell, which reads W_x x + b."""
+        step, before, _ = CompiledScan(cell, self._memory).new_place("now")
+        step.x = x.ctypes.data
+        self._states.append(before)
+        self._steps.append(step)
+        return ctypes.addressof(step)
 
-    def _packed(self, *matrices: Array) -> int:
-        """Return the address of matrices that are packed one after the other."""
-        sizes = [self._core.packed_weights_size(*W.shape) for W in matrices]
-        address = first = self._address(self._empty(sum(sizes)))
-        for W, size in zip(matrices, sizes, strict=True):
-            rows = W if not W.size or W.strides[1] == W.itemsize else np.ascontiguousarray(W)
-            self._core.pack_weights(rows.ctypes.data, strides(rows)[0], *W.shape, address)
-            address += size * W.itemsize
-        return first
+    def _packed(self, W: Array) -> int:
+        """Return the address of packed weights."""
+        by, rows = self._core.arithmetic, W if not W.size or W.strides[1] == W.itemsize else np.ascontiguousarray(W)
+        address: int = self._new(self._core.packed_weights_size(by, *W.shape)).ctypes.data
+        self._core.pack_weights(by, rows.ctypes.data, strides(rows)[0], *W.shape, address)
+        return address
 
-    def _empty(self, size: int) -> Array:
-        return self._ops.empty((size,), self._dtype)
-
-    def _address(self, array: np.ndarray) -> int:
-        """Return the address of an array, which is kept for as long as the stream."""
-        self._held.append(array)
-        return int(array.ctypes.data)
+    def _new(self, size: int) -> Array:
+        return self._memory.array("", (size,))

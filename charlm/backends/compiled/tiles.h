@@ -60,13 +60,14 @@ INLINE void tile_block(const int has_lower, const int has_second, const Operand 
 }
 
 /* out[m, 0:nv·VL] (+)= a[m, :] panel for M rows, which are `row` apart. */
-static void rows_by_panel(const Operand *a, long row, long M, const Operand *panel, long K, int nv, real *out, long ldo,
+static void rows_by_panel(const void *left, long row, long M, const void *panel, long K, int nv, real *out, long ldo,
                           int add) {
+    const Operand *a = left;
     for (long m = 0; m < M; m += 2 * TILE, a += 2 * TILE * row, out += 2 * TILE * ldo) {
         const int has_lower = M - m > TILE;
         shape_tiles(least(M - m, 2 * TILE));
         for (long i = 0; i < nv; i += 2) {
-            const Operand *right = panel + i * TILE;
+            const Operand *right = (const Operand *)panel + i * TILE;
             real *to = out + i * TILE;
             if (i + 1 < nv) {
                 if (has_lower) tile_block(1, 1, a, row, right, nv * TILE, K, to, ldo, add);

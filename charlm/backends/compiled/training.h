@@ -40,7 +40,10 @@ void EXPORT(core_cross_entropy)(real *logits, long ld, long tokens, const real *
     }
 }
 
-#ifndef BFLOAT16
+/* Elements of a vector, and the most operands of a column of a packed panel. */
+long EXPORT(core_vector)(void) { return VL; }
+long EXPORT(core_deepest)(void) { return DEEPEST; }
+
 /* Pack the right operand of a product whole: its part `part` of `parts`. packed: N K reals, N a multiple of VL */
 void EXPORT(core_pack_product)(const Product *p, real *packed, long part, long parts) {
     long panels = panels_of(p->N), q0 = panels * part / parts;
@@ -94,7 +97,6 @@ void EXPORT(core_losses)(const Product *p, const real *packed, const real *bias,
         loss[m] = target[m] < 0 ? 0 : log(total) - (sum[2 * VL] - most);
     }
 }
-#endif
 
 /* out[r, :] = table[ids[r], :] for rows [from, end) of n elements; 0 where the id is -1. */
 void EXPORT(core_lookup)(const real *table, long ldt, const int32_t *ids, real *out, long ldo, long n, long from,
@@ -184,17 +186,3 @@ void EXPORT(core_adam)(real *restrict w, const real *restrict g, real *restrict 
         w[i] -= m[i] / ((sizeof(real) == 4 ? sqrtf(v[i]) : sqrt(v[i])) + tiny) * rate;
     }
 }
-
-/* Run a block of a product out of the first-level cache; return a number that depends on it. */
-enum { PEAK_DEPTH = 8192 / VECTOR_BYTES };
-double EXPORT(core_peak)(long rounds) {
-    Operand panel[PEAK_DEPTH * 4 * VL] __attribute__((aligned(64))), a[BLOCK_ROWS * PEAK_DEPTH];
-    real out[BLOCK_ROWS * 4 * VL];
-    for (long i = 0; i < PEAK_DEPTH * 4 * VL; i++) panel[i] = PAIR;
-    for (long i = 0; i < BLOCK_ROWS * PEAK_DEPTH; i++) a[i] = (Operand)1 / PEAK_DEPTH;
-    for (long round = 0; round < rounds; round++)
-        rows_by_panel(a, PEAK_DEPTH, BLOCK_ROWS, panel, PEAK_DEPTH, 4, out, 4 * VL, 0);
-    return rounds ? out[0] : 0;
-}
-/* Operations of one of its rounds. */
-long EXPORT(core_peak_operations)(void) { return 2 * PAIR * PEAK_DEPTH * 4 * VL * BLOCK_ROWS; }

@@ -1,8 +1,8 @@
 /* Vectors of VL reals and the functions of them that the equations need. GCC vector extensions, no intrinsics.
  *
- * The core is compiled with `real` = float, with `real` = double where FLOAT64 is defined, and with BFLOAT16 for products
- * of bfloat16 numbers whose sums are floats, and with TILES too for those of AMX. Exported names end in _f32, _f64,
- * _b16 or _amx. Arrays are batch first: a row is a lane at a step, its elements are units and contiguous. So a
+ * The core is compiled with `real` = float, and with `real` = double where FLOAT64 is defined; its products also with
+ * BFLOAT16 for bfloat16 numbers whose sums are floats, and with TILES too for those of AMX. Exported names end in _f32,
+ * _f64, _b16 or _amx. Arrays are batch first: a row is a lane at a step, its elements are units and contiguous. So a
  * vector lies along the units, and any number of lanes runs at full width. Nothing here allocates or starts threads.
  */
 #include <float.h>
@@ -40,18 +40,26 @@ INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE V all(real x) { return x - (V){0}; }
 INLINE V choose(Bits mask, V a, V b) { return (V)((mask & (Bits)a) | (~mask & (Bits)b)); }
 
+/* Load n < VL elements, and 0 for the others. GCC turns such a loop into one load with a mask. */
+static __attribute__((noinline)) V load_some(const real *p, whole n) {
+    real x[VL];
+    for (whole i = 0; i < VL; i++) x[i] = i < n ? p[i] : 0;
+    return *(Unaligned *)x;
+}
 /* Load n elements, at most VL; the others are 0. */
 INLINE V load(const real *p, long n) {
-    if (n >= VL) return *(const Unaligned *)p;
-    V x = {0};
-    memcpy(&x, p, n * sizeof(real));
-    return x;
+    if (__builtin_expect(n >= VL, 1)) return *(const Unaligned *)p;
+    return load_some(p, n);
 }
 
 /* Store the first n elements, at most VL. */
+static __attribute__((noinline)) void store_some(real *p, V x, whole n) {
+    for (whole i = 0; i < VL; i++)
+        if (i < n) p[i] = x[i];
+}
 INLINE void store(real *p, V x, long n) {
-    if (n >= VL) *(Unaligned *)p = x;
-    else memcpy(p, &x, n * sizeof(real));
+    if (__builtin_expect(n >= VL, 1)) *(Unaligned *)p = x;
+    else store_some(p, x, n);
 }
 
 INLINE real sum_of(V x) {
