@@ -4,8 +4,8 @@
  *
  * A panel [K][NV·VL] holds NV vectors of columns of the right factor, packed so that it is read in order. A factor
  * consists of operands: reals, or pairs of bfloat16 numbers, those of k and k+1, whose two products are added at a time.
- * K counts operands, and `depth_of` gives their number; an operand has the size of a real. Each element of the output is summed over k in one order, so
- * its bytes depend neither on the other rows nor on who computes them.
+ * K counts operands, each as long as a real, and `depth_of` gives their number. Each element of the output is summed
+ * over k in one order, so its bytes depend neither on the other rows nor on who computes them.
  */
 #ifdef BFLOAT16
 enum { PAIR = 2 };
@@ -158,7 +158,8 @@ typedef struct {
     long (*depth_of)(long n);
     void (*pack)(void *panel, long stride, long width, const real *b, long row, long column, long K, long n);
     void (*pack_row)(void *row, const real *x, long K); /* NULL where a real is an operand */
-    void (*rows_by_panel)(const void *a, long row, long M, const void *panel, long K, int nv, real *out, long ldo, int add);
+    void (*rows_by_panel)(const void *a, long row, long M, const void *panel, long K, int nv, real *out, long ldo,
+                          int add);
 } Arithmetic;
 static const Arithmetic arithmetic = {LANES, depth_of, pack, PAIR > 1 ? pack_row : 0, rows_by_panel};
 const Arithmetic *EXPORT(core_arithmetic)(void) { return &arithmetic; }

@@ -3,7 +3,7 @@
  */
 /* A pass over T steps of B lanes with H units. Row t·B + l of an array is lane l at step t. */
 typedef struct {
-    const Arithmetic *by;
+    const Arithmetic *by; /* how numbers are multiplied */
     long cell, T, B, H;
     const real *W_a; /* [G·H, H], rows ldw apart */
     long ldw;
@@ -84,7 +84,7 @@ INLINE void forward_stage(const Facts f, Equations *equations, const int g0, con
         for (long from = l0; from < l1; from += p->by->lanes) {
             long end = least(l1, from + p->by->lanes);
             p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * K, K,
-                          count * gates, tile, width, 0);
+                                 count * gates, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < count; i++) {
                     long j = (first + i) * VL, n = H - j, row = t * B + l;
@@ -146,8 +146,8 @@ INLINE void back_stage(const Facts f, Equations *equations, const int has_merge,
         for (long from = l0; from < l1; from += p->by->lanes) {
             long end = least(l1, from + p->by->lanes);
             if (left)
-                p->by->rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K, width / VL, tile,
-                              width, 0);
+                p->by->rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K,
+                                     width / VL, tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
                     long j = first + i, n = H - j, row = t * B + l, after = row + B;
@@ -188,7 +188,7 @@ INLINE void merge_stage(const Facts f, Equations *merge, const Pass *p, long t, 
         for (long from = l0; from < l1; from += p->by->lanes) {
             long end = least(l1, from + p->by->lanes);
             p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * K, K, width / VL,
-                          tile, width, 0);
+                                 tile, width, 0);
             for (long l = from; l < end; l++)
                 for (long i = 0; i < width && first + i < H; i += VL) {
                     long j = first + i, n = H - j, row = t * p->B + l;

@@ -12,7 +12,7 @@ typedef struct {
 
 /* A network from token ids to logits, how the next token is chosen, and the memory for both. */
 typedef struct {
-    const Arithmetic *by;
+    const Arithmetic *by; /* how numbers are multiplied */
     long layers;
     const StreamLayer *layer; /* the last one computes the logits */
     const real *table;        /* x<t> of each token, or W x<t> of the first layer, rows ldt apart */
