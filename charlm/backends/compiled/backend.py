@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -134,7 +135,7 @@ class CompiledBackend(NumpyBackend):
         N, n = rows.shape
         flat, core = self._ids(ids, len(table)), self.core_of(out.dtype)
         where = (table.ctypes.data, strides(table)[0], flat.ctypes.data, rows.ctypes.data, strides(rows)[0], n)
-        self._each_range(N, lambda first, end: core.lookup(*where, first, end), work=out.size)
+        self._each_range(N, partial(core.lookup, *where), work=out.size)
 
     def lookup_grad(self, d_out: Array, ids: np.ndarray, *, table_grad: Array) -> None:
         rows = rows_of(d_out)
@@ -143,27 +144,17 @@ class CompiledBackend(NumpyBackend):
             return
         N, n = rows.shape
         flat, core = self._ids(ids, len(table_grad)), self.core_of(d_out.dtype)
-        where = (
-            rows.ctypes.data,
-            strides(rows)[0],
-            flat.ctypes.data,
-            N,
-            table_grad.ctypes.data,
-            strides(table_grad)[0],
-        )
-        self._each_range(n, lambda first, end: core.lookup_grad(*where, first, end), work=d_out.size, multiple=_LINE)
+        to = (table_grad.ctypes.data, strides(table_grad)[0])
+        add = partial(core.lookup_grad, rows.ctypes.data, strides(rows)[0], flat.ctypes.data, N, *to)
+        self._each_range(n, add, work=d_out.size, multiple=_LINE)
 
     def row_sums(self, x: Array, *, out: Array, add: bool = False) -> None:
         if x.strides[0] != x.itemsize or out.strides[0] != out.itemsize:
             super().row_sums(x, out=out, add=add)
             return
         core, (n, N) = self.core_of(x.dtype), x.shape
-        self._each_range(
-            n,
-            lambda first, end: core.column_sums(x.ctypes.data, strides(x)[1], N, out.ctypes.data, add, first, end),
-            work=x.size,
-            multiple=_LINE,
-        )
+        sums = partial(core.column_sums, x.ctypes.data, strides(x)[1], N, out.ctypes.data, add)
+        self._each_range(n, sums, work=x.size, multiple=_LINE)
 
     def cross_entropy(
         self, logits: Array, targets: np.ndarray, *, bias: Array | None = None, scale: float | None = None
@@ -177,13 +168,8 @@ class CompiledBackend(NumpyBackend):
         losses, core = np.empty(N), self.core_of(logits.dtype)
         bias_row = None if bias is None else np.ascontiguousarray(bias, logits.dtype)
         where = (logits.ctypes.data, strides(logits)[1], V, None if bias_row is None else bias_row.ctypes.data)
-        self._each_range(
-            N,
-            lambda first, end: core.cross_entropy(
-                *where, ids.ctypes.data, scale or 0.0, losses.ctypes.data, first, end
-            ),
-            work=_EXPONENTIAL * logits.size,
-        )
+        go = partial(core.cross_entropy, *where, ids.ctypes.data, scale or 0.0, losses.ctypes.data)
+        self._each_range(N, go, work=_EXPONENTIAL * logits.size)
         return losses
 
     def losses(self, W: Array, x: Array, targets: np.ndarray, *, bias: Array, logits: Array) -> Array:
@@ -201,7 +187,7 @@ class CompiledBackend(NumpyBackend):
         parts = self.workers.count if V * K >= _ELEMENTS_WORTH_SHARING else 1
         self.workers.each(lambda part: core.pack_product(product, packed, part, parts), range(parts))
         where = (packed, padded_bias.ctypes.data, ids.ctypes.data, found.ctypes.data, rows.ctypes.data)
-        self._each_range(N, lambda first, end: core.losses(product, *where, first, end), work=V * N)
+        self._each_range(N, partial(core.losses, product, *where), work=V * N)
         return found
 
     def adam(
@@ -220,20 +206,13 @@ class CompiledBackend(NumpyBackend):
         root, arrays = math.sqrt(1.0 - b2**count), [array.ctypes.data for array in (w, g, m, v)]
         rate, tiny = learning_rate * root / (1.0 - b1**count), 1e-8 * root
         decays = (b1, complement(b1), b2, complement(b2))
-        self._each_range(
-            w.size,
-            lambda first, end: core.adam(*arrays, 1.0 if scale is None else scale, rate, tiny, *decays, first, end),
-            work=w.size,
-            multiple=_LINE,
-        )
+        step = partial(core.adam, *arrays, 1.0 if scale is None else scale, rate, tiny, *decays)
+        self._each_range(w.size, step, work=w.size, multiple=_LINE)
 
     def norm(self, vector: Array) -> float:
         core, parts = self.core_of(vector.dtype), np.empty(-(-vector.size // _SQUARES))
-        self._each_range(
-            parts.size,
-            lambda first, end: core.squares(vector.ctypes.data, vector.size, _SQUARES, parts.ctypes.data, first, end),
-            work=vector.size,
-        )
+        squares = partial(core.squares, vector.ctypes.data, vector.size, _SQUARES, parts.ctypes.data)
+        self._each_range(parts.size, squares, work=vector.size)
         total = float(parts.sum())
         return math.sqrt(total) if math.isfinite(total) else super().norm(vector)
 
@@ -249,7 +228,7 @@ class CompiledBackend(NumpyBackend):
         threshold, core = int(min(rate * 2.0**32, 2.0**32 - 1)), self.core_of(x.dtype)
         arrays = (rows.ctypes.data, strides(rows)[0], to.ctypes.data, strides(to)[0], n, batch)
         mask = (key, threshold, 1.0 / (1.0 - rate))
-        self._each_range(T * batch, lambda first, end: core.dropout(*arrays, *mask, first, end), work=x.size)
+        self._each_range(T * batch, partial(core.dropout, *arrays, *mask), work=x.size)
 
     def stream(self, table: Array, layers: Sequence[AffineLayer]) -> CompiledStream | None:
         if any(layer.cell is not None and layer.cell.name not in self.scans for layer in layers):

@@ -29,8 +29,10 @@ typedef struct {
 
 INLINE long vectors_of(const Pass *p) { return (p->H + VL - 1) / VL; }
 INLINE long depth(const Pass *p) { return p->by->depth_of(p->H); }
-/* Vectors of units in a forward panel; each has the columns of all gates of a product. */
+/* Panels of W_a have some vectors of units, and for each the columns of all gates of a product. */
 INLINE long units_of(int gates) { return gates == 1 ? 4 : gates == 2 ? 2 : 1; }
+INLINE long panels(const Pass *p, int gates) { return (vectors_of(p) + units_of(gates) - 1) / units_of(gates); }
+INLINE long first_of_panel(const Pass *p, int gates, long q) { return vectors_of(p) * q / panels(p, gates); }
 
 static const Facts *const facts_of[];
 
@@ -45,83 +47,97 @@ INLINE const Operand *left_of(const Pass *p, const real *x, long ldx, long block
     return p->left;
 }
 
-/* Pack gates [g0, g0 + gates) of W_a for the forward pass: panel [H][units][gates][VL]; every `parts`-th panel. */
+/* Where the panels of the second product are. */
+INLINE Operand *second_packed(const Pass *p) {
+    return p->packed + facts_of[p->cell]->reached * vectors_of(p) * VL * depth(p);
+}
+
+/* Pack gates [g0, g0 + gates) of W_a for the forward pass: panels [H][units][gates][VL]; every `parts`-th. */
 static void pack_gates(const Pass *p, int g0, int gates, Operand *packed, long part, long parts) {
-    long vectors = vectors_of(p), H = p->H, per_panel = units_of(gates);
-    for (long first = part * per_panel; first < vectors; first += parts * per_panel) {
-        long count = least(per_panel, vectors - first), width = count * gates * VL;
+    const long H = p->H;
+    for (long q = part; q < panels(p, gates); q += parts) {
+        const long first = first_of_panel(p, gates, q), count = first_of_panel(p, gates, q + 1) - first;
         Operand *panel = packed + first * gates * VL * depth(p);
-        for (long i = 0; i < count; i++)
-            for (int g = 0; g < gates; g++) {
-                long unit = (first + i) * VL;
-                const real *rows = p->W_a + ((g0 + g) * H + unit) * p->ldw;
-                p->by->pack(panel + (i * gates + g) * VL, width, VL, rows, 1, p->ldw, H, H - unit);
-            }
+        for (long i = 0; i < count * gates; i++) {
+            const long unit = (first + i / gates) * VL, gate = g0 + i % gates;
+            p->by->pack(panel + i * VL, count * gates * VL, VL, p->W_a + (gate * H + unit) * p->ldw, 1, p->ldw, H,
+                        H - unit);
+        }
     }
 }
 
-/* Pack the rows of some gates of W_a for the way back: panels [gates·H][width] over its columns; every `parts`-th. */
+/* Pack the rows of some gates of W_a for the way back: panels [gates·H][units][VL] over its columns; every `parts`-th. */
 static void pack_back(const Pass *p, const int *gate, int gates, Operand *packed, long part, long parts) {
-    for (long q = part; q < panels_of(p->H); q += parts) {
-        long n = panel_start(p->H, q), width = panel_start(p->H, q + 1) - n;
+    for (long q = part; q < panels(p, 1); q += parts) {
+        const long n = first_of_panel(p, 1, q) * VL, width = first_of_panel(p, 1, q + 1) * VL - n;
         for (int g = 0; g < gates; g++)
             p->by->pack(packed + n * gates * depth(p) + g * depth(p) * width, width, width,
                         p->W_a + gate[g] * p->H * p->ldw + n, p->ldw, 1, p->H, p->H - n);
     }
 }
 
-/* One product of step t, and the equations that follow from it.
- * a [B, H]: the right factor; gates [g0, g0 + gates): those of the product
- * is_last: whether the equations give the states after the step */
-INLINE void forward_stage(const Facts f, Equations *equations, const int g0, const int gates, const int is_last,
-                          const Pass *p, long t, const real *a, const Operand *packed, long l0, long l1) {
-    const long H = p->H, B = p->B, ld = p->ld, per_panel = units_of(gates), K = depth(p);
-    long distance;
-    const Operand *left = left_of(p, a, ld, 1, l0, l1, &distance);
+/* What follows from a product for units [j, j + VL) of lane l at step t. product [gates][VL]: its columns of these units
+ * option: what distinguishes two uses of a function */
+typedef void Follow(const Facts f, Equations *equations, const int option, const Pass *p, long t, long l, long j,
+                    const real *product);
+
+/* Multiply lanes [l0, l1) of x [B, blocks·H], rows ldx apart, with panels of `gates` columns for each unit, and do what
+ * follows. x: NULL if there is nothing to multiply */
+INLINE void product_then(Follow *follow, const Facts f, Equations *equations, const int option, const Pass *p, long t,
+                         const real *x, long ldx, int blocks, const Operand *packed, const int gates, long l0, long l1) {
+    const long K = blocks * depth(p);
+    long distance = 0;
+    const Operand *left = x ? left_of(p, x, ldx, blocks, l0, l1, &distance) : 0;
     real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
-    for (long first = 0; first < vectors_of(p); first += per_panel) {
-        long count = least(per_panel, vectors_of(p) - first), width = count * gates * VL;
+    for (long q = 0; q < panels(p, gates); q++) {
+        const long first = first_of_panel(p, gates, q), count = first_of_panel(p, gates, q + 1) - first;
+        const long width = count * gates * VL;
         for (long from = l0; from < l1; from += p->by->lanes) {
-            long end = least(l1, from + p->by->lanes);
-            p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * K, K,
-                                 count * gates, tile, width, 0);
+            const long end = least(l1, from + p->by->lanes);
+            if (left)
+                p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * gates * VL * K, K,
+                                     count * gates, tile, width, 0);
             for (long l = from; l < end; l++)
-                for (long i = 0; i < count; i++) {
-                    long j = (first + i) * VL, n = H - j, row = t * B + l;
-                    const real *product = tile + (l - from) * width + i * gates * VL;
-                    real *z = p->z + row * p->ldz + j;
-                    Unit q;
-                    for (int g = 0; g < g0; g++) q.z[g] = load(z + g * H, n);
-                    for (int g = g0; g < g0 + gates; g++) {
-                        q.x[g] = load(p->x + row * p->ldx + g * H + j, n);
-                        __builtin_prefetch(p->x + row * p->ldx + g * H + j + count * VL); /* of the next panel */
-                        q.z[g] = load(product + (g - g0) * VL, VL);
-                    }
-                    for (int s = 0; s < f.states; s++) q.old[s] = load(p->states[s] + row * ld + j, n);
-                    for (int k = 0; k < f.params; k++) q.param[k] = load(p->param + k * H + j, n);
-                    equations(&q);
-                    for (int g = g0; g < g0 + gates; g++) store(z + g * H, q.z[g], n);
-                    for (int k = 0; g0 == 0 && k < f.kept; k++) store(p->kept[k] + row * ld + j, q.kept[k], n);
-                    if (!is_last) continue;
-                    if (p->y) store(p->y + row * ld + j, q.new[0], n);
-                    int is_cut = p->continues && !p->continues[row + B];
-                    for (int s = 0; s < f.states; s++)
-                        store(p->states[s] + (row + B) * ld + j, is_cut ? all(0) : q.new[s], n);
-                }
+                for (long i = 0; i < count; i++)
+                    follow(f, equations, option, p, t, l, (first + i) * VL, tile + (l - from) * width + i * gates * VL);
         }
     }
+}
+
+/* The equations that follow from the first or the second product of step t, W_a a<t-1> or that with kept[0]. */
+INLINE void forward_unit(const Facts f, Equations *equations, const int is_second, const Pass *p, long t, long l, long j,
+                         const real *product) {
+    const int g0 = is_second ? f.reached : 0, end = is_second ? f.gates : f.reached;
+    const long H = p->H, ld = p->ld, n = H - j, row = t * p->B + l;
+    const real *x = p->x + row * p->ldx + j;
+    real *z = p->z + row * p->ldz + j;
+    Unit q;
+    for (int g = 0; g < g0; g++) q.z[g] = load(z + g * H, n);
+    for (int g = g0; g < end; g++) {
+        q.x[g] = load(x + g * H, n);
+        __builtin_prefetch(x + g * H + units_of(end - g0) * VL); /* of the next panel */
+        q.z[g] = load(product + (g - g0) * VL, VL);
+    }
+    for (int s = 0; s < f.states; s++) q.old[s] = load(p->states[s] + row * ld + j, n);
+    for (int k = 0; k < f.params; k++) q.param[k] = load(p->param + k * H + j, n);
+    equations(&q);
+    for (int g = g0; g < end; g++) store(z + g * H, q.z[g], n);
+    for (int k = 0; !is_second && k < f.kept; k++) store(p->kept[k] + row * ld + j, q.kept[k], n);
+    if (end < f.gates) return; /* the second product gives the states after the step */
+    if (p->y) store(p->y + row * ld + j, q.new[0], n);
+    const int is_cut = p->continues && !p->continues[row + p->B];
+    for (int s = 0; s < f.states; s++) store(p->states[s] + (row + p->B) * ld + j, is_cut ? all(0) : q.new[s], n);
 }
 
 /* All steps of lanes [l0, l1). first: the equations that follow from W_a a<t-1>; second: those that follow from the
  * product with kept[0], NULL if there is none. */
 INLINE void forward(const Facts f, Equations *first, Equations *second, const Pass *p, long l0, long l1) {
-    const long size = vectors_of(p) * VL * depth(p);
     for (long t = 0; t < p->T; t++) {
         const long row = t * p->B * p->ld;
-        forward_stage(f, first, 0, f.reached, !second, p, t, p->states[0] + row, p->packed, l0, l1);
+        product_then(forward_unit, f, first, 0, p, t, p->states[0] + row, p->ld, 1, p->packed, f.reached, l0, l1);
         if (second)
-            forward_stage(f, second, f.reached, f.gates - f.reached, 1, p, t, p->kept[0] + row,
-                          p->packed + f.reached * size, l0, l1);
+            product_then(forward_unit, f, second, 1, p, t, p->kept[0] + row, p->ld, 1, second_packed(p),
+                         f.gates - f.reached, l0, l1);
     }
 }
 
@@ -135,79 +151,51 @@ INLINE void load_unit(const Facts f, Unit *q, const Pass *p, long row, long j, l
 
 /* dL/da<t> = W_a^T dz_a<t+1> + the part outside the product, 0 where step t+1 starts a sequence; then dz<t>.
  * For t = T - 1 it is the given gradient; for t = -1 there is no dz. */
-INLINE void back_stage(const Facts f, Equations *equations, const int has_merge, const Pass *p, long t, long l0, long l1) {
-    const long H = p->H, B = p->B, ld = p->ld, K = f.reached * depth(p);
-    long distance = 0;
-    const Operand *left = 0;
-    if (t < p->T - 1) left = left_of(p, p->dz + (t + 1) * B * p->lddz, p->lddz, f.reached, l0, l1, &distance);
-    real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
-    for (long q0 = 0; q0 < panels_of(H); q0++) {
-        long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
-        for (long from = l0; from < l1; from += p->by->lanes) {
-            long end = least(l1, from + p->by->lanes);
-            if (left)
-                p->by->rows_by_panel(left + from * distance, distance, end - from, p->packed + first * K, K,
-                                     width / VL, tile, width, 0);
-            for (long l = from; l < end; l++)
-                for (long i = 0; i < width && first + i < H; i += VL) {
-                    long j = first + i, n = H - j, row = t * B + l, after = row + B;
-                    Unit q;
-                    if (t == p->T - 1) q.da = load(p->d_last[0] + l * ld + j, n);
-                    else {
-                        q.da = load(tile + (l - from) * width + i, VL);
-                        if (f.outside) q.da += load(p->d_a + after * ld + j, n);
-                        if (p->continues && !p->continues[after]) q.da = all(0);
-                        store(p->d_a + after * ld + j, q.da, n);
-                    }
-                    if (t < 0) continue;
-                    q.da += load(p->dy + t * p->dy_step + l * p->dy_lane + j, n);
-                    real *dc = p->d_last[1] + l * ld + j;
-                    if (f.states > 1) q.dc = load(dc, n);
-                    load_unit(f, &q, p, row, j, n);
-                    equations(&q);
-                    for (int b = 0; b < f.blocks; b++) /* `merge` computes dz_r, from gamma_r in the same place */
-                        if (!(has_merge && b == 1)) store(p->dz + row * p->lddz + b * H + j, q.dz[b], n);
-                    for (int k = 0; f.keeps && k < f.kept; k++) store(p->kept[k] + row * ld + j, q.kept[k], n);
-                    if (f.outside) store(p->d_a + row * ld + j, q.da, n);
-                    if (f.states > 1) store(dc, p->continues && !p->continues[row] ? all(0) : q.dc, n);
-                }
-        }
+INLINE void back_unit(const Facts f, Equations *equations, const int has_merge, const Pass *p, long t, long l, long j,
+                      const real *product) {
+    const long H = p->H, ld = p->ld, n = H - j, row = t * p->B + l, after = row + p->B;
+    Unit q;
+    if (t == p->T - 1) q.da = load(p->d_last[0] + l * ld + j, n);
+    else {
+        q.da = load(product, VL);
+        if (f.outside) q.da += load(p->d_a + after * ld + j, n);
+        if (p->continues && !p->continues[after]) q.da = all(0);
+        store(p->d_a + after * ld + j, q.da, n);
     }
+    if (t < 0) return;
+    q.da += load(p->dy + t * p->dy_step + l * p->dy_lane + j, n);
+    real *dc = p->d_last[1] + l * ld + j;
+    if (f.states > 1) q.dc = load(dc, n);
+    load_unit(f, &q, p, row, j, n);
+    equations(&q);
+    for (int b = 0; b < f.blocks; b++) /* `merge` computes dz_r, from gamma_r in the same place */
+        if (!(has_merge && b == 1)) store(p->dz + row * p->lddz + b * H + j, q.dz[b], n);
+    for (int k = 0; f.keeps && k < f.kept; k++) store(p->kept[k] + row * ld + j, q.kept[k], n);
+    if (f.outside) store(p->d_a + row * ld + j, q.da, n);
+    if (f.states > 1) store(dc, p->continues && !p->continues[row] ? all(0) : q.dc, n);
 }
 
-/* e = W_ca^T dz_c of step t, and what follows from it. */
-INLINE void merge_stage(const Facts f, Equations *merge, const Pass *p, long t, long l0, long l1) {
-    const long H = p->H, ld = p->ld, K = depth(p);
-    const Operand *packed = p->packed + f.reached * vectors_of(p) * VL * K;
-    long distance;
-    const Operand *left =
-        left_of(p, p->dz + t * p->B * p->lddz + (f.blocks - 1) * H, p->lddz, 1, l0, l1, &distance);
-    real tile[MOST_LANES * WIDEST] __attribute__((aligned(64)));
-    for (long q0 = 0; q0 < panels_of(H); q0++) {
-        long first = panel_start(H, q0), width = panel_start(H, q0 + 1) - first;
-        for (long from = l0; from < l1; from += p->by->lanes) {
-            long end = least(l1, from + p->by->lanes);
-            p->by->rows_by_panel(left + from * distance, distance, end - from, packed + first * K, K, width / VL,
-                                 tile, width, 0);
-            for (long l = from; l < end; l++)
-                for (long i = 0; i < width && first + i < H; i += VL) {
-                    long j = first + i, n = H - j, row = t * p->B + l;
-                    Unit q;
-                    load_unit(f, &q, p, row, j, n);
-                    q.e = load(tile + (l - from) * width + i, VL);
-                    q.da = load(p->d_a + row * ld + j, n);
-                    merge(&q);
-                    store(p->dz + row * p->lddz + H + j, q.dz[1], n);
-                    store(p->d_a + row * ld + j, q.da, n);
-                }
-        }
-    }
+/* What follows from e = W_ca^T dz_c of step t. */
+INLINE void merge_unit(const Facts f, Equations *merge, const int option, const Pass *p, long t, long l, long j,
+                       const real *product) {
+    const long ld = p->ld, n = p->H - j, row = t * p->B + l;
+    Unit q;
+    (void)option;
+    load_unit(f, &q, p, row, j, n);
+    q.e = load(product, VL);
+    q.da = load(p->d_a + row * ld + j, n);
+    merge(&q);
+    store(p->dz + row * p->lddz + p->H + j, q.dz[1], n);
+    store(p->d_a + row * ld + j, q.da, n);
 }
 
 INLINE void backward(const Facts f, Equations *back, Equations *merge, const Pass *p, long l0, long l1) {
     for (long t = p->T - 1; t >= -1; t--) {
-        back_stage(f, back, merge != 0, p, t, l0, l1);
-        if (merge && t >= 0) merge_stage(f, merge, p, t, l0, l1);
+        const real *after = t < p->T - 1 ? p->dz + (t + 1) * p->B * p->lddz : 0;
+        product_then(back_unit, f, back, merge != 0, p, t, after, p->lddz, f.reached, p->packed, 1, l0, l1);
+        if (merge && t >= 0)
+            product_then(merge_unit, f, merge, 0, p, t, p->dz + t * p->B * p->lddz + (f.blocks - 1) * p->H, p->lddz, 1,
+                         second_packed(p), 1, l0, l1);
     }
 }
 
@@ -234,11 +222,6 @@ EACH_CELL(BACKWARD)
 static const Facts *const facts_of[] = {EACH_CELL(FACTS)};
 static void (*const forward_of[])(const Pass *, long, long) = {EACH_CELL(FORWARD_OF)};
 static void (*const backward_of[])(const Pass *, long, long) = {EACH_CELL(BACKWARD_OF)};
-
-/* The place of the gates of the second product in packed. */
-INLINE Operand *second_packed(const Pass *p) {
-    return p->packed + facts_of[p->cell]->reached * vectors_of(p) * VL * depth(p);
-}
 
 /* Bytes that W_a takes when it is packed. */
 long EXPORT(core_packed_size)(const Pass *p) {
